@@ -1,0 +1,1 @@
+"""Pretrained networks and the roles of their layers; knows no method."""

@@ -1,0 +1,152 @@
+"""Site and Backbone: where the layers of a network are, by role, so that methods never name an architecture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from glorabench.errors import BadInput, nearest
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place that a method can adapt.
+
+    `rows` selects output rows when the role is part of a fused layer (timm's qkv); None is the whole layer.
+    `depth` is the index of the block, -1 for the stem and the number of blocks for what follows the last one.
+    """
+
+    path: str
+    role: str
+    depth: int
+    rows: slice | None = None
+
+
+@dataclass(frozen=True)
+class Role:
+    """Where a role lives.
+
+    Args:
+        pattern: module path with `*` for indices.
+        part: which part of a fused layer it is, of how many `parts`; None is the whole layer.
+        stem: it comes before the first block.
+    """
+
+    pattern: str
+    part: int | None = None
+    parts: int = 1
+    stem: bool = False
+
+    def depths(self, paths: Iterable[str], blocks: int) -> Iterator[tuple[str, int]]:
+        """(path, depth) of every module this role names, in the order of the network."""
+        regex = re.compile(re.escape(self.pattern).replace(r"\*", r"\d+"))
+        found = [path for path in paths if regex.fullmatch(path)]
+        outside = -1 if self.stem else blocks
+        yield from ((path, i if "*" in self.pattern else outside) for i, path in enumerate(found))
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How an image becomes an input: side in pixels, channel mean and std of values in [0, 1]."""
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+
+
+@dataclass
+class Backbone:
+    """A network, the roles of its layers, and the facts a run needs about it.
+
+    Args:
+        name: what tables call it.
+        net: maps a batch of inputs to logits.
+        roles: role -> where it lives.
+        head: path of the task classifier, an `nn.Linear`.
+        prefix_tokens: tokens before the first patch token; None when the network has no token axis.
+        preprocess: derived from the checkpoint, overridable, recorded.
+        weights: provenance of the weights: {"source", "sha256"}.
+    """
+
+    name: str
+    net: nn.Module
+    roles: Mapping[str, Role]
+    head: str
+    prefix_tokens: int | None
+    preprocess: Preprocess
+    weights: dict[str, str | None] = field(default_factory=dict)
+
+    def sites(self, targets: Iterable[str]) -> list[Site]:
+        """Every site of the given roles, in the order of the network.
+
+        Raises:
+            BadInput: a role is unknown to this backbone, or names nothing in it.
+        """
+        paths = [path for path, _ in self.net.named_modules()]
+        blocks = sum(1 for _ in self.roles["block"].depths(paths, 0))
+        found: list[Site] = []
+        for target in targets:
+            if target not in self.roles:
+                hint = nearest(target, self.roles)
+                raise BadInput(f"backbone {self.name} has no role '{target}'{hint}")
+            role = self.roles[target]
+            matches = list(role.depths(paths, blocks))
+            if not matches:
+                raise BadInput(f"targets: role '{target}' matches no layer of {self.name}")
+            found += [Site(p, target, depth, self._rows(p, role)) for p, depth in matches]
+        order = {path: i for i, path in enumerate(paths)}
+        return sorted(found, key=lambda site: (order[site.path], site.rows.start if site.rows else 0))
+
+    def _rows(self, path: str, role: Role) -> slice | None:
+        if role.part is None:
+            return None
+        step = self.net.get_submodule(path).get_parameter("weight").shape[0] // role.parts
+        return slice(role.part * step, (role.part + 1) * step)
+
+    def width(self, site: Site) -> int:
+        """Output features of the layer at `site` (of its rows, when it is part of a fused layer)."""
+        rows = self.net.get_submodule(site.path).get_parameter("weight").shape[0]
+        return rows if site.rows is None else site.rows.stop - site.rows.start
+
+    def replace(self, path: str, module: nn.Module) -> None:
+        """Put `module` at `path`."""
+        parent, _, name = path.rpartition(".")
+        setattr(self.net.get_submodule(parent), name, module)
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The task head."""
+        head = self.net.get_submodule(self.head)
+        assert isinstance(head, nn.Linear)
+        return head
+
+    def set_head(self, classes: int) -> None:
+        """A fresh linear head for `classes` classes: weight N(0, 0.02²), bias 0 (the ViT convention)."""
+        old = self.classifier
+        head = nn.Linear(old.in_features, classes, device=old.weight.device, dtype=old.weight.dtype)
+        nn.init.trunc_normal_(head.weight, std=0.02)
+        nn.init.zeros_(head.bias)
+        self.replace(self.head, head)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the task head."""
+        return list(self.classifier.parameters())
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the head reads: batch x head.in_features."""
+        captured: list[Tensor] = []
+        hook = self.classifier.register_forward_pre_hook(lambda _, args: captured.append(args[0]))
+        try:
+            self.net(x)
+        finally:
+            hook.remove()
+        return captured[0]
+
+    def trunk_is_frozen(self) -> bool:
+        """True when nothing outside the head is trainable, so that features are constants."""
+        head = {id(p) for p in self.head_parameters()}
+        return not any(p.requires_grad and id(p) not in head for p in self.net.parameters())

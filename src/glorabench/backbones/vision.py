@@ -1,0 +1,103 @@
+"""timm's ViT and ConvNeXt: two role tables and one builder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+import torch
+from timm.data import resolve_data_config
+
+from glorabench.backbones import vit_mini, weights
+from glorabench.backbones.base import Backbone, Preprocess, Role
+from glorabench.errors import BadInput, nearest
+
+VIT = {
+    "stem": Role("patch_embed", stem=True),
+    "block": Role("blocks.*"),
+    "norm1": Role("blocks.*.norm1"),
+    "attn": Role("blocks.*.attn"),
+    "qkv": Role("blocks.*.attn.qkv"),
+    "q": Role("blocks.*.attn.qkv", 0, 3),
+    "k": Role("blocks.*.attn.qkv", 1, 3),
+    "v": Role("blocks.*.attn.qkv", 2, 3),
+    "o": Role("blocks.*.attn.proj"),
+    "norm2": Role("blocks.*.norm2"),
+    "mlp": Role("blocks.*.mlp"),
+    "fc1": Role("blocks.*.mlp.fc1"),
+    "fc2": Role("blocks.*.mlp.fc2"),
+    "norm": Role("norm"),
+}
+CONVNEXT = {
+    "stem": Role("stem.0", stem=True),
+    "block": Role("stages.*.blocks.*"),
+    "dwconv": Role("stages.*.blocks.*.conv_dw"),
+    "norm2": Role("stages.*.blocks.*.norm"),
+    "mlp": Role("stages.*.blocks.*.mlp"),
+    "fc1": Role("stages.*.blocks.*.mlp.fc1"),
+    "fc2": Role("stages.*.blocks.*.mlp.fc2"),
+    "downsample": Role("stages.*.downsample.1"),
+    "norm": Role("head.norm"),
+}
+FAMILIES: Mapping[str, tuple[Mapping[str, Role], str]] = {
+    "vit": (VIT, "head"),
+    "convnext": (CONVNEXT, "head.fc"),
+}
+_ = vit_mini.vit_mini  # importing the module registers the model with timm
+
+
+def vision_backbone(
+    name: str,
+    model: str,
+    family: str,
+    weights_from: str | None,
+    sha256: str | None,
+    drop_path: float,
+    preprocess: Mapping[str, Any] | None,
+    model_args: Mapping[str, Any] | None = None,
+) -> Backbone:
+    """Build a timm model with a placeholder head of one class and load its trunk.
+
+    Args:
+        name: what tables call it.
+        model: timm's architecture name; a name never chooses weights by itself.
+        family: `vit` or `convnext`, the role table.
+        weights_from: `embedded`, `hub`, a local file, or None for random initialisation.
+        sha256: expected hash of the weights file; None accepts any and records it.
+        drop_path: rate of the last block, growing linearly from 0.
+        preprocess: overrides of what the checkpoint says; None derives everything.
+        model_args: further arguments of the timm model.
+
+    Raises:
+        BadInput: unknown model or family, or weights that are missing, altered or of another shape.
+    """
+    if family not in FAMILIES:
+        raise BadInput(f"backbone.family '{family}' is unknown{nearest(family, FAMILIES)}")
+    if not timm.is_model(model):
+        hint = nearest(model, timm.list_models(f"*{model.split('_')[0]}*") or timm.list_models())
+        raise BadInput(f"timm has no model '{model}'{hint[:300]}")
+    net = timm.create_model(
+        model, num_classes=1, drop_path_rate=drop_path, **dict(model_args or {})
+    )
+    table, head = FAMILIES[family]
+    provenance = weights.load(net, head, name, model, weights_from, sha256)
+    return Backbone(
+        name=name,
+        net=net,
+        roles=table,
+        head=head,
+        prefix_tokens=getattr(net, "num_prefix_tokens", None),
+        preprocess=_preprocess(net, dict(preprocess or {})),
+        weights=provenance,
+    )
+
+
+def _preprocess(net: torch.nn.Module, overrides: dict[str, Any]) -> Preprocess:
+    config = resolve_data_config({}, model=net)
+    return Preprocess(
+        size=int(overrides.get("size") or config["input_size"][-1]),
+        mean=tuple(overrides.get("mean") or config["mean"]),
+        std=tuple(overrides.get("std") or config["std"]),
+        interpolation=str(overrides.get("interpolation") or config["interpolation"]),
+    )

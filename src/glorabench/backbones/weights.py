@@ -1,0 +1,128 @@
+"""Weights from a file: embedded, local (.safetensors, .npz, .pth) or timm's hub when asked; hashed, never guessed."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from glorabench.errors import BadInput
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+
+
+def load(
+    net: nn.Module, head: str, name: str, model: str, source: str | None, sha256: str | None
+) -> dict[str, str | None]:
+    """Load the trunk of `net` from `source` and return its provenance {"source", "sha256"}.
+
+    The checkpoint's own `head` (and the pre-logits layer of old ViTs) is dropped: every run puts a fresh one.
+    On the meta device, where only shapes exist, nothing is read.
+
+    Raises:
+        BadInput: the file is missing, has another sha256, cannot be read, or does not fit the model.
+    """
+    if next(net.parameters()).is_meta:
+        return {"source": "none (meta device)", "sha256": None}
+    if source is None:
+        return {"source": "random initialisation", "sha256": None}
+    if source == "hub":
+        return _from_hub(net, model)
+    path = ASSETS / f"{name}.safetensors" if source == "embedded" else Path(source).expanduser()
+    if not path.is_file():
+        raise BadInput(
+            f"backbone.weights_from: no file {path}. Put the checkpoint there, give another path with "
+            "backbone.weights_from=PATH, or let timm download its own with backbone.weights_from=hub."
+        )
+    found = digest(path)
+    if sha256 is not None and found != sha256:
+        raise BadInput(
+            f"{path} has sha256 {found}, expected {sha256}: the file is altered, truncated or another "
+            "checkpoint. Fetch it again, or set backbone.sha256 to the hash you trust."
+        )
+    if path.suffix == ".npz":
+        _fit_npz(net, path)
+    else:
+        _fit(net, head, path)
+    return {"source": "embedded" if source == "embedded" else path.name, "sha256": found}
+
+
+def digest(path: Path) -> str:
+    """Sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or a pickled checkpoint (loaded with `weights_only`).
+
+    Raises:
+        BadInput: the suffix is unknown or the file cannot be read.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if path.suffix in {".pth", ".pt", ".bin"}:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            return state.get("model", state.get("state_dict", state))
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, AttributeError) as error:
+        raise BadInput(f"{path} cannot be read ({_line(error)}): truncated or not such a file") from error
+    except Exception as error:  # torch wraps unpickling errors in a private class
+        raise BadInput(f"{path} is not a plain tensor file ({_line(error)})") from error
+    raise BadInput(f"{path}: unknown suffix '{path.suffix}'; use .safetensors, .npz or .pth")
+
+
+def _fit(net: nn.Module, head: str, path: Path) -> None:
+    state = read(path)
+    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    if convert is not None and path.suffix != ".safetensors":
+        state = convert(state, net)  # the authors' own key names, known to timm
+    own = {k: v.shape for k, v in net.state_dict().items() if not k.startswith(f"{head}.")}
+    state = {k: v for k, v in state.items() if not k.startswith((f"{head}.", "pre_logits.", "head_dist."))}
+    wrong = sorted(k for k, v in state.items() if k in own and v.shape != own[k])
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if wrong or missing or extra:
+        raise BadInput(
+            f"{path} holds another architecture: {len(wrong)} tensors of another shape, {len(missing)} missing, "
+            f"{len(extra)} unknown (first: {[*wrong, *missing, *extra][0]}). Choose the backbone that made the file."
+        )
+    net.load_state_dict(state, strict=False)
+
+
+def _fit_npz(net: nn.Module, path: Path) -> None:
+    """Original JAX checkpoints: timm knows their names, but takes a deeper file for a shallower model."""
+    try:
+        with np.load(path) as file:
+            names = {part for key in file.files for part in key.split("/") if "encoderblock_" in part}
+        if len(names) != len(net.blocks):  # type: ignore[arg-type]
+            raise ValueError(f"the file has {len(names)} blocks, the model {len(net.blocks)}")  # type: ignore[arg-type]
+        net.load_pretrained(str(path))  # type: ignore[operator]
+    except Exception as error:
+        raise BadInput(f"{path} does not fit this ViT ({_line(error)}): truncated or another model") from error
+
+
+def _from_hub(net: nn.Module, model: str) -> dict[str, str | None]:
+    try:
+        trained = timm.create_model(model, pretrained=True, num_classes=1)
+    except Exception as error:
+        raise BadInput(
+            f"timm's hub gave no weights for '{model}' ({_line(error)}). Without network, give a local "
+            "file: backbone.weights_from=PATH"
+        ) from error
+    net.load_state_dict(trained.state_dict())
+    joined = hashlib.sha256()
+    for key, value in sorted(trained.state_dict().items()):
+        joined.update(key.encode() + value.numpy().tobytes())
+    return {"source": f"timm hub: {model}", "sha256": joined.hexdigest()}
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error, short."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

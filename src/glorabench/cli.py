@@ -1,0 +1,97 @@
+"""The `glorabench` command; light: nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from glorabench import __version__
+from glorabench.errors import BadInput
+
+_EXAMPLES = """examples:
+  glorabench run experiment=quickstart                 GLoRA against LoRA on embedded images, with a table
+  glorabench run method=lora data.task=digits seed=1   one run
+  glorabench run -m method=lora,glora seed=0,1,2       every combination; type it again to resume
+  glorabench count backbone=vit_b16                    exact parameter counts, no weights needed
+  glorabench doctor                                    what is missing on this machine
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="glorabench",
+        description="Fine-tune one frozen backbone with one method on one task, record it, compare records.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"glorabench {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run one configuration, or with -m every combination of listed values")
+    run.add_argument("-m", "--multirun", action="store_true", help="sweep over comma-separated values")
+    run.add_argument("overrides", nargs="*", help="group=name or key=value, as in conf/")
+
+    table = commands.add_parser("table", help="print the table of a suite from its records")
+    table.add_argument("suite", nargs="?", default="mini")
+    table.add_argument("--results", type=Path, default=None, help="results folder (default: results/local, else results)")
+    table.add_argument("--format", choices=("text", "md", "csv"), default="text")
+    table.add_argument("--into", type=Path, help="replace the block between the suite's table markers of this file")
+
+    count = commands.add_parser("count", help="parameter counts of every method on a backbone (meta device)")
+    count.add_argument("overrides", nargs="*", help="backbone=NAME, method=NAME, method.rank=2,4,8, ...")
+
+    commands.add_parser("doctor", help="name what is missing on this machine")
+
+    pretrain = commands.add_parser("pretrain", help="remake the weights of the embedded backbone")
+    pretrain.add_argument("--out", type=Path, required=True, help="folder for the weights and their JSON")
+    pretrain.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def _dispatch(args: argparse.Namespace) -> int:
+    if args.command == "run":
+        from glorabench import sweep
+
+        return sweep.main(args.overrides, args.multirun)
+    if args.command == "table":
+        from glorabench import render
+
+        return render.main(args.suite, args.results, args.format, args.into)
+    if args.command == "count":
+        from glorabench import count
+
+        return count.main(args.overrides)
+    if args.command == "doctor":
+        from glorabench import doctor
+
+        return doctor.main()
+    from glorabench import pretrain
+
+    pretrain.pretrain(args.out, seed=args.seed)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0 for success, 1 for a failed run, 2 for bad input, 130 after Ctrl-C."""
+    parser = _parser()
+    args, late = parser.parse_known_args(argv)
+    if any(word.startswith("-") for word in late) or (late and not hasattr(args, "overrides")):
+        parser.error(f"unknown argument: {' '.join(late)}")
+    if late:  # overrides may stand on both sides of -m
+        args.overrides = [*args.overrides, *late]
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "no CUDA runtime" is no news here
+    try:
+        return _dispatch(args)
+    except BadInput as error:
+        print(f"glorabench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""From words on the command line to configs, and from configs to objects: the only place that instantiates."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # its product is Hydra's own
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from glorabench.errors import BadInput, nearest
+
+_PACKAGE = Path(__file__).resolve().parent
+GROUPS = ("method", "backbone", "data", "train", "logger", "experiment")
+
+
+def conf_dir() -> Path:
+    """The configuration: $GLORABENCH_CONF, else the copy in the installed package, else the checkout's.
+
+    Raises:
+        BadInput: none of them holds `run.yaml`.
+    """
+    places = [_PACKAGE / "conf", _PACKAGE.parents[1] / "conf"]
+    if "GLORABENCH_CONF" in os.environ:
+        places = [Path(os.environ["GLORABENCH_CONF"]).resolve()]
+    for place in places:
+        if (place / "run.yaml").is_file():
+            return place
+    raise BadInput(f"no run.yaml in {' or '.join(map(str, places))}; set GLORABENCH_CONF to the conf/ folder")
+
+
+def options(group: str) -> list[str]:
+    """The names that a config group offers."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
+    """The plain resolved config of one run; `names` says what its groups chose.
+
+    Raises:
+        BadInput: a value refers to nothing.
+    """
+    cfg = OmegaConf.create({k: v for k, v in cfg.items_ex(resolve=False) if k != "hydra"})
+    task = OmegaConf.select(cfg, "data.task")
+    names = {group: choices.get(group) for group in ("method", "backbone", "data")}
+    cfg.names = {**names, "task": task}
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise BadInput(f"config: {str(error).splitlines()[0]}") from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def compose(overrides: Sequence[str], config: str = "run") -> dict[str, Any]:
+    """The resolved config of one run.
+
+    Raises:
+        BadInput: an unknown group, name or key, with the nearest right one.
+    """
+    cfg = _compose(overrides, config)
+    return resolve(cfg, dict(cfg.hydra.runtime.choices))
+
+
+def _compose(overrides: Sequence[str], config: str = "run") -> DictConfig:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        try:
+            return hydra_compose(config, overrides=list(overrides), return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise BadInput(_explain(error, overrides)) from error
+
+
+def _explain(error: Exception, overrides: Sequence[str]) -> str:
+    """Hydra's message in one line, with the nearest right name."""
+    text = str(error) or str(error.__cause__)
+    if match := re.search(r"Could not find '([^'/]+)/([^']+)'", text):
+        group, name = match.groups()
+        return f"no {group} '{name}'{nearest(name, options(group))}"
+    if match := re.search(r"Could not override '([^']+)'", text):
+        wrong = match.group(1)
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            groups = [o for o in overrides if o.partition("=")[0].lstrip("+") in GROUPS]
+            cfg = hydra_compose("run", overrides=groups)
+        return f"no key '{wrong}'{nearest(wrong, _keys(cfg))}"
+    return text.splitlines()[0]
+
+
+def _keys(cfg: DictConfig, prefix: str = "") -> list[str]:
+    keys = [*GROUPS] if not prefix else []
+    for key, value in cfg.items_ex(resolve=False):
+        keys.append(f"{prefix}{key}")
+        if isinstance(value, DictConfig):
+            keys += _keys(value, f"{prefix}{key}.")
+    return [key for key in keys if not key.endswith("_target_")]
+
+
+def expand(overrides: Sequence[str], multirun: bool, config: str = "run") -> tuple[list[list[str]], bool]:
+    """The overrides of every run that a command stands for, and whether it is a sweep.
+
+    An experiment may be a sweep by itself (`hydra.mode: MULTIRUN` with `hydra.sweeper.params`).
+
+    Raises:
+        BadInput: a list of values without -m, or words that are no overrides.
+    """
+    parser = OverridesParser.create()
+    try:
+        parsed = parser.parse_overrides(list(overrides))
+    except HydraException as error:
+        raise BadInput(f"{str(error).splitlines()[0]} (an override is key=value)") from error
+    swept = [o for o in parsed if o.is_sweep_override()]
+    first = [f"{o.get_key_element()}={next(iter(o.sweep_string_iterator()))}" for o in swept]
+    fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+    probe = _compose([*fixed, *first], config)
+    multirun = multirun or str(probe.hydra.mode) == "RunMode.MULTIRUN"
+    if not multirun:
+        if swept:
+            raise BadInput(f"'{swept[0].input_line}' is a sweep: add -m (glorabench run -m ...)")
+        return [list(overrides)], False
+    params = probe.hydra.sweeper.get("params") or {}
+    words = [f"{key}={value}" for key, value in params.items()] + list(overrides)
+    batches = BasicSweeper.split_arguments(parser.parse_overrides(words), None)
+    return batches[0], True
+
+
+def make(node: Any, **extra: Any) -> Any:
+    """The object that a config node describes.
+
+    Raises:
+        BadInput: what the object's own code says is wrong, or an argument that it does not take.
+    """
+    try:
+        return instantiate(node, _convert_="all", **extra)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, TypeError):  # an argument that the target does not take
+            raise BadInput(f"{node.get('_target_')}: {cause}") from error
+        raise cause from error

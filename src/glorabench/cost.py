@@ -1,0 +1,116 @@
+"""What a method costs: parameters, FLOPs, memory, latency; and the certificate that merging changed nothing."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
+
+from glorabench.backbones.base import Backbone
+from glorabench.search import PathSpace
+
+
+def parameters(backbone: Backbone) -> dict[str, int | None]:
+    """Exact integers of an injected backbone.
+
+    Returns:
+        method: trained parameters without head (of the current path, when the method is a supernet);
+        head; total: all parameters of the network that runs; stored_bytes: what has to be kept for a task
+        (trained tensors and head); supernet: trained parameters without head over all paths, or None.
+    """
+    head_ids = {id(p) for p in backbone.head_parameters()}
+    trained = [p for p in backbone.net.parameters() if p.requires_grad]
+    head = sum(p.numel() for p in trained if id(p) in head_ids)
+    allocated = sum(p.numel() for p in trained if id(p) not in head_ids)
+    space = PathSpace(backbone.net)
+    method = space.size(space.current()) if space.is_supernet else allocated
+    frozen = sum(p.numel() for p in backbone.net.parameters() if not p.requires_grad)
+    width = trained[0].element_size()
+    return {
+        "method": method,
+        "head": head,
+        "total": frozen + method + head,
+        "stored_bytes": (method + head) * width,
+        "supernet": allocated if space.is_supernet else None,
+    }
+
+
+def flops(step: Callable[[], Tensor]) -> int:
+    """FLOPs (two per multiply-add) of `step` and of the backward pass of the loss it returns; works on meta tensors."""
+    with FlopCounterMode(display=False) as counter:
+        step().backward()
+    return counter.get_total_flops()
+
+
+class PeakMemory:
+    """The highest memory use of a block: allocated bytes on CUDA, else the resident set of the process."""
+
+    _refs, _status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+    def __enter__(self) -> PeakMemory:
+        self.kind = "cuda_allocated" if torch.cuda.is_available() else "resident_set"
+        if self.kind == "cuda_allocated":
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            try:
+                self._refs.write_text("5")  # Linux: the high-water mark starts again from here
+            except OSError:
+                self.kind = "resident_set_of_process"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bytes = self._peak()
+
+    def _peak(self) -> int:
+        if self.kind == "cuda_allocated":
+            return torch.cuda.max_memory_allocated()
+        if self._status.exists():
+            line = next(x for x in self._status.read_text().splitlines() if x.startswith("VmHWM"))
+            return int(line.split()[1]) * 1024
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@torch.inference_mode()
+def latency(nets: Mapping[str, nn.Module], inputs: Tensor, rounds: int = 7) -> dict[str, dict[str, float]]:
+    """Milliseconds of a forward pass of each network, measured in turns so that drift hits all alike.
+
+    Returns:
+        For each name {median, iqr}, over `rounds` rounds of at least 5 ms each.
+    """
+    threads = torch.get_num_threads()
+    timers = {
+        name: Timer("net(inputs)", globals={"net": net.eval(), "inputs": inputs}, num_threads=threads)
+        for name, net in nets.items()
+    }
+    single = {name: max(timer.timeit(2).mean, 1e-6) for name, timer in timers.items()}  # also warms up
+    repeats = {name: max(1, round(5e-3 / seconds)) for name, seconds in single.items()}
+    samples: dict[str, list[float]] = {name: [] for name in nets}
+    for _ in range(rounds):
+        for name, timer in timers.items():
+            samples[name].append(timer.timeit(repeats[name]).mean * 1e3)
+    quantiles = {name: torch.tensor(x).quantile(torch.tensor([0.25, 0.5, 0.75])) for name, x in samples.items()}
+    return {n: {"median": round(float(q[1]), 4), "iqr": round(float(q[2] - q[0]), 4)} for n, q in quantiles.items()}
+
+
+@torch.inference_mode()
+def certificate(unmerged: nn.Module, merged: nn.Module, inputs: Tensor) -> dict[str, Any]:
+    """How far the merged network is from the one that was trained, on real inputs.
+
+    Returns:
+        max_abs_diff: of the logits; flipped: predictions that changed; n: examples; dtype.
+    """
+    before, after = unmerged.eval()(inputs), merged.eval()(inputs)
+    return {
+        "max_abs_diff": float((before - after).abs().max()),
+        "flipped": int((before.argmax(-1) != after.argmax(-1)).sum()),
+        "n": len(inputs),
+        "dtype": str(after.dtype).removeprefix("torch."),
+    }

@@ -1,0 +1,1 @@
+"""Data sets: embedded suites and loaders of the benchmark tasks."""

@@ -1,0 +1,242 @@
+"""Image tasks: splits as uint8 arrays in a shared cache, seeded batches, normalisation on the device, a guarded test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from glorabench.errors import BadInput, nearest
+from glorabench.objectives import Classification
+
+Arrays = tuple[NDArray[Any], NDArray[np.int64]]
+SPLITS = ("train", "val", "trainval", "test")
+
+
+class LeakError(RuntimeError):
+    """Somebody asked for test labels outside the one final test step."""
+
+
+def cached(folder: Path, draw: Callable[[], Mapping[str, Arrays]]) -> tuple[dict[str, Arrays], str]:
+    """The splits kept in `folder` as memory-mapped `.npy` files, drawn once if they are not there or damaged.
+
+    Returns:
+        The splits and their fingerprint: sha256 over names, images and labels.
+
+    Raises:
+        BadInput: the cache cannot be written.
+    """
+    try:
+        return _load(folder)
+    except (OSError, ValueError, KeyError):
+        shutil.rmtree(folder, ignore_errors=True)
+    splits, digest = draw(), hashlib.sha256()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+        for name, (images, labels) in splits.items():
+            digest.update(name.encode() + images.tobytes() + labels.tobytes())
+            np.save(draft / f"{name}_images.npy", images)
+            np.save(draft / f"{name}_labels.npy", labels)
+        meta = {"fingerprint": digest.hexdigest(), "splits": list(splits)}
+        (draft / "meta.json").write_text(json.dumps(meta))
+        try:
+            os.replace(draft, folder)
+        except OSError:  # another run was faster; its cache is the same
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise BadInput(f"the cache {folder} cannot be written ({error.strerror}); set cache_dir=FOLDER") from error
+    return _load(folder)
+
+
+def _load(folder: Path) -> tuple[dict[str, Arrays], str]:
+    meta = json.loads((folder / "meta.json").read_text())
+    splits = {
+        name: (np.load(folder / f"{name}_images.npy", mmap_mode="r"), np.load(folder / f"{name}_labels.npy"))
+        for name in meta["splits"]
+    }
+    return splits, meta["fingerprint"]
+
+
+class Batches(Dataset[tuple[Tensor, Tensor]]):
+    """Arrays that hand out a whole batch for a list of indices; reading changes nothing."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.inputs, self.labels = arrays
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        inputs, labels = self.__getitems__([index])
+        return inputs[0], labels[0]
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        """(inputs, labels) of a batch, copied out of the cache."""
+        return torch.from_numpy(self.inputs[indices]), torch.from_numpy(self.labels[indices])
+
+
+class Shuffle(Sampler[int]):
+    """A permutation that is a function of (seed, epoch), so that a resumed run sees the same batches."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed, self.epoch = size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer before each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
+        yield from torch.randperm(self.size, generator=generator).tolist()
+
+    def __len__(self) -> int:
+        return self.size
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """What a task is: names, classes and its splits (images uint8 N x 3 x H x W, labels int64)."""
+
+    suite: str
+    name: str
+    group: str
+    classes: int
+    splits: Mapping[str, Arrays]
+    fingerprint: str
+
+    def arrays(self, split: str) -> Arrays:
+        """The arrays of train, val, trainval (train followed by val) or test."""
+        if split != "trainval":
+            return self.splits[split]
+        parts = [self.splits["train"], self.splits["val"]]
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+    def module(self, **loading: Any) -> ImageData:
+        """The Trainer's view of the task; arguments as in `ImageData`."""
+        return ImageData(self, **loading)
+
+    def objective(self, label_smoothing: float) -> Classification:
+        """What is minimised and what is reported."""
+        return Classification(self.classes, label_smoothing)
+
+
+class ImageData(LightningDataModule):
+    """Batches of one task.
+
+    Args:
+        task: the task.
+        fit_on: `trainval`, or `train` (then val is evaluated every epoch).
+        report_on: `test`, or `val` for tuning and search.
+        batch_size: of training; the last incomplete batch is dropped, unless it is the only one.
+        eval_batch_size: of evaluation.
+        seed: of the order of batches.
+        size, mean, std, interpolation: what the backbone wants.
+    """
+
+    def __init__(
+        self,
+        task: ImageTask,
+        *,
+        fit_on: str,
+        report_on: str,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int,
+        size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        interpolation: str,
+    ) -> None:
+        super().__init__()
+        for key, value, known in (
+            ("fit_on", fit_on, ("train", "trainval")),
+            ("report_on", report_on, ("val", "test")),
+        ):
+            if value not in known:
+                raise BadInput(f"data.{key} '{value}'{nearest(value, known)}")
+        if fit_on == "trainval" and report_on == "val":
+            raise BadInput("data.report_on=val needs data.fit_on=train: trainval contains val")
+        self.task, self.fit_on, self.report_on = task, fit_on, report_on
+        self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
+        self.size, self.interpolation = size, interpolation
+        self.mean, self.std = (torch.tensor(v).view(1, -1, 1, 1) for v in (mean, std))
+        self.encode: Callable[[Tensor], Tensor] | None = None
+        self._encoded: dict[str, Arrays] = {}
+        self._test_was_read = False
+
+    def inputs(self, split: str) -> Arrays:
+        """Images of a split, or their features once `encode` is set (each split is encoded once)."""
+        if self.encode is None:
+            return self.task.arrays(split)
+        if split not in self._encoded:
+            images, labels = self.task.arrays(split)
+            chunks = range(0, len(images), self.eval_batch_size)
+            batches = [torch.tensor(images[c : c + self.eval_batch_size]) for c in chunks]
+            self._encoded[split] = torch.cat([self.encode(b).cpu() for b in batches]).numpy(), labels
+        return self._encoded[split]
+
+    def _loader(self, split: str, train: bool) -> DataLoader[tuple[Tensor, Tensor]]:
+        batches = Batches(self.inputs(split))
+        size = min(self.batch_size, len(batches)) if train else self.eval_batch_size
+        return DataLoader(
+            batches,
+            batch_size=size,
+            sampler=Shuffle(len(batches), self.seed) if train else None,
+            drop_last=train,
+            collate_fn=_as_is,
+        )
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Batches of `fit_on` in an order of (seed, epoch)."""
+        return self._loader(self.fit_on, train=True)
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Val; the Trainer asks for it only when it is not trained on."""
+        return self._loader("val", train=False)
+
+    def test_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """The report split, once.
+
+        Raises:
+            LeakError: asked for outside the final test step, or a second time.
+        """
+        if self.report_on == "test":
+            testing = self.trainer is not None and self.trainer.testing
+            if not testing or self._test_was_read:
+                raise LeakError("test labels are read once, by the final test step")
+            self._test_was_read = True
+        return self._loader(self.report_on, train=False)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ARG002
+        """Normalise on the device."""
+        inputs, labels = batch
+        return self.normalise(inputs), labels
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Uint8 images to normalised floats at the backbone's size; features pass through."""
+        if images.dtype != torch.uint8:
+            return images
+        x = images.float()
+        if x.shape[-1] != self.size:
+            x = F.interpolate(x, (self.size, self.size), mode=self.interpolation, antialias=True).clamp(0, 255)
+        return (x / 255 - self.mean.to(x.device)) / self.std.to(x.device)
+
+
+def _as_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Batches arrive whole from `__getitems__`."""
+    return batch

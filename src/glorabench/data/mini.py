@@ -1,0 +1,182 @@
+"""The embedded suite `mini`: five small image tasks drawn from code and scikit-learn, no download.
+
+Split rule. Each task has a pool of exactly train + val + test pictures: all 1,797 digits, the first
+3,000 sprites of a seeded random order whose 32 x 32 pictures all differ (so orientations 0 and 39,
+or the symmetries of a square, never put one picture in two splits), or scenes 0 .. 2,999. The pool
+is shuffled once with the seed SEED, a constant of the suite and never the seed of a run. Train,
+then val, takes from each class the first pictures in that order, as many as the largest-remainder
+share of the class in what is left; test is the rest. The splits are therefore disjoint and every
+class stands in each. Both dsprites tasks share one pool, and so do both shapes tasks.
+
+Pictures and splits rest on numpy's random streams, which a new numpy release may change. Raise
+VERSION whenever pixels or splits may change; caches are keyed by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glorabench.data import dsprites, shapes
+from glorabench.data.base import ImageTask, cached
+from glorabench.errors import BadInput, nearest
+
+VERSION: Final = 1
+SEED: Final = 20240
+SIDE: Final = 32
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task of the suite.
+
+    Attributes:
+        name: Name of the task.
+        classes: Number of classes; labels are 0 .. classes - 1.
+        group: VTAB's group of such a task.
+        sizes: Number of pictures in train, val and test.
+        pool: Draws all pictures (N, 32, 32) or (N, 32, 32, 3) and labels (N,), N the sum of sizes.
+    """
+
+    name: str
+    classes: int
+    group: Literal["natural", "structured"]
+    sizes: tuple[int, int, int]
+    pool: Callable[[], tuple[Images, Labels]]
+
+
+def _digits() -> tuple[Images, Labels]:
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    values, labels = load_digits(return_X_y=True)
+    grey = np.rint(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    # Bicubic, not nearest: 4 x 4 blocks would put edges into the picture that no pen drew.
+    size = (SIDE, SIDE)
+    images = [Image.fromarray(g).resize(size, Image.Resampling.BICUBIC) for g in grey]
+    return np.stack([np.asarray(image) for image in images]), labels.astype(np.int64)
+
+
+def _sprites(label: Callable[[NDArray[np.int64]], Labels]) -> tuple[Images, Labels]:
+    size, spare = sum(_STRUCTURED), 200  # `spare` makes up for pictures drawn twice: one here
+    indices = np.random.default_rng(SEED).choice(dsprites.COUNT, size + spare, replace=False)
+    # The mean of 2 x 2 pixels keeps half-pixel moves visible as grey edges; dropping pixels would
+    # map neighbouring positions and orientations to one picture.
+    blocks = dsprites.render(indices).reshape(-1, SIDE, 2, SIDE, 2)
+    images = np.rint(blocks.mean((2, 4)) * 255).astype(np.uint8)
+    _, first = np.unique(images.reshape(len(images), -1), axis=0, return_index=True)
+    kept = np.sort(first)[:size]
+    return images[kept], label(indices[kept])
+
+
+def _scenes(label: Callable[[shapes.Scene], int]) -> tuple[Images, Labels]:
+    # A generator: a scene holds its ground at full size, so 3,000 at once would take 330 MB.
+    scenes = (shapes.scene(SEED, number) for number in range(sum(_STRUCTURED)))
+    images, labels = zip(*((shapes.render(scene), label(scene)) for scene in scenes), strict=True)
+    return np.stack(images), np.array(labels, np.int64)
+
+
+_STRUCTURED = (800, 200, 2000)
+TASKS: Final = {
+    row.name: row
+    for row in (
+        Row("digits", 10, "natural", (800, 200, 797), _digits),
+        Row("dsprites_loc", 16, "structured", _STRUCTURED, lambda: _sprites(dsprites.loc_label)),
+        Row("dsprites_ori", 16, "structured", _STRUCTURED, lambda: _sprites(dsprites.ori_label)),
+        Row("shapes_count", 8, "structured", _STRUCTURED, lambda: _scenes(shapes.count_label)),
+        Row("shapes_dist", 6, "structured", _STRUCTURED, lambda: _scenes(shapes.dist_label)),
+    )
+}
+
+
+def quotas(counts: NDArray[np.integer], size: int) -> NDArray[np.int64]:
+    """Share `size` places among classes in proportion to `counts`, by largest remainders.
+
+    Args:
+        counts: (classes,) pictures available of each class.
+        size: Places to give, at most the sum of counts.
+
+    Returns:
+        (classes,) places of each class, summing to `size`, none above its count; equal remainders
+        go to the lower class.
+
+    Raises:
+        BadInput: There are more places than pictures, or fewer than 0.
+    """
+    total = int(counts.sum())
+    if not 0 <= size <= total:
+        raise BadInput(f"cannot take {size} pictures out of {total}")
+    given, remainder = np.divmod(counts.astype(np.int64) * size, max(total, 1))
+    given[np.argsort(-remainder, kind="stable")[: size - given.sum()]] += 1
+    return given
+
+
+def split(labels: Labels, sizes: tuple[int, ...], seed: int = SEED) -> list[NDArray[np.intp]]:
+    """Divide a pool into disjoint stratified parts by the rule of this module.
+
+    Args:
+        labels: (N,) labels of the pool, 0 or above.
+        sizes: Pictures in each part.
+        seed: Seed of the shuffle.
+
+    Returns:
+        For each part the positions of its pictures in the pool, shuffled.
+
+    Raises:
+        BadInput: The parts need more pictures than the pool has.
+    """
+    rest = np.random.default_rng(seed).permutation(len(labels))
+    parts = []
+    for size in sizes:
+        of_class = labels[rest][:, None] == np.arange(labels.max(initial=0) + 1)
+        place = of_class.cumsum(0)  # 1 for the first picture of a class still in the pool
+        taken = (of_class & (place <= quotas(of_class.sum(0), size))).any(1)
+        parts.append(rest[taken])
+        rest = rest[~taken]
+    return parts
+
+
+def draw(task: str) -> dict[str, tuple[Images, Labels]]:
+    """Draw all pictures of a task and split them; the same on every call.
+
+    Args:
+        task: A key of TASKS.
+
+    Returns:
+        For train, val and test: (N, 3, 32, 32) pictures in 0 .. 255 and (N,) labels.
+
+    Raises:
+        BadInput: The task is unknown.
+    """
+    row = _row(task)
+    images, labels = row.pool()
+    images = images.reshape(len(images), SIDE, SIDE, -1).transpose(0, 3, 1, 2)
+    images = np.broadcast_to(images, (len(images), 3, SIDE, SIDE))
+    parts = zip(("train", "val", "test"), split(labels, row.sizes), strict=True)
+    return {name: (np.ascontiguousarray(images[at]), labels[at]) for name, at in parts}
+
+
+def _row(task: str) -> Row:
+    if task not in TASKS:
+        raise BadInput(f"no task '{task}' in the suite mini{nearest(task, TASKS)}")
+    return TASKS[task]
+
+
+def load(task: str, cache_dir: str) -> ImageTask:
+    """The task, from the cache below `cache_dir`, where it is drawn on first use.
+
+    Raises:
+        BadInput: The task is unknown or the cache cannot be written.
+    """
+    row = _row(task)
+    folder = Path(cache_dir).expanduser() / "mini" / f"{task}-v{VERSION}"
+    splits, fingerprint = cached(folder, lambda: draw(task))
+    return ImageTask("mini", task, row.group, row.classes, splits, fingerprint)

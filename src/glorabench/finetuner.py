@@ -1,0 +1,147 @@
+"""FineTuner: the training of one injected network, as a LightningModule that knows no method by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from glorabench.objectives import Classification
+from glorabench.search import PathSpace
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The training loss became NaN or infinite; the message names the step and the learning rate."""
+
+
+def cosine(step: int, warmup: int, total: int, floor: float) -> float:
+    """Factor of the learning rate: linear warm-up over `warmup` steps, then a cosine from 1 down to `floor`."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1, total - warmup)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class FineTuner(LightningModule):
+    """AdamW with cosine and warm-up on the trainable parameters of `net`.
+
+    All randomness of an epoch is a function of (seed, epoch), and every supernet path of (seed, step): a run
+    resumed at an epoch's end computes what an uninterrupted one computes.
+
+    Args:
+        net: maps a batch of inputs to what the objective takes.
+        objective: loss and metric.
+        lr: peak learning rate.
+        weight_decay: of AdamW, on the parameters that `decay` selects.
+        decay: `matrices` (1-D parameters are exempt) or `all`.
+        warmup_steps: of `total_steps`.
+        total_steps: optimiser steps of the whole training.
+        min_lr: the schedule's floor, as a fraction of `lr`.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        objective: Classification,
+        *,
+        lr: float,
+        weight_decay: float,
+        decay: str,
+        warmup_steps: int,
+        total_steps: int,
+        min_lr: float,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.strict_loading = False
+        self.net, self.objective = net, objective
+        self.lr, self.weight_decay, self.decay = lr, weight_decay, decay
+        self.warmup_steps, self.total_steps, self.min_lr = warmup_steps, total_steps, min_lr
+        self.seed = seed
+        self.paths = PathSpace(net)
+        self.metric = objective.metric()
+        self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
+        self.predictions: list[Tensor] = []
+        self.labels: list[Tensor] = []
+
+    def on_train_epoch_start(self) -> None:
+        """Restart the generators from (seed, epoch)."""
+        torch.manual_seed((self.seed << 20) + self.current_epoch)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Draw the paths of this step."""
+        if self.paths.is_supernet:
+            self.paths.set(self.paths.draw(self.seed, self.global_step))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Loss of a batch; a bad loss is noted on the device and read once an epoch."""
+        inputs, labels = batch
+        loss = self.objective.loss(self.net(inputs), labels)
+        healthy = loss.detach().isfinite() | (self.bad_step >= 0)
+        self.bad_step = torch.where(healthy, self.bad_step, self.global_step)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Stop on a loss that is not finite.
+
+        Raises:
+            NonFiniteLoss: naming the first such step and its learning rate.
+        """
+        step = int(self.bad_step)
+        if step >= 0:
+            lr = self.lr * self.lr_factor(step)
+            raise NonFiniteLoss(
+                f"the loss is not finite at step {step} of {self.total_steps}, learning rate {lr:.3g}: "
+                "lower train.lr, lengthen train.warmup_epochs or set train.clip"
+            )
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str) -> Tensor:
+        inputs, labels = batch
+        logits = self.net(inputs)
+        self.metric.update(logits, labels)
+        name = f"{split}/{self.objective.metric_name}"
+        self.log(name, self.metric, on_step=False, on_epoch=True, batch_size=len(labels))
+        return logits
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002
+        """Accumulate the metric on val."""
+        self._evaluate(batch, "val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget earlier predictions."""
+        self.predictions, self.labels = [], []
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002
+        """Accumulate the metric and keep the predictions, example by example."""
+        logits = self._evaluate(batch, "test")
+        self.predictions.append(self.objective.predict(logits))
+        self.labels.append(batch[1])
+
+    def lr_factor(self, step: int) -> float:
+        """Learning rate of `step` relative to the peak."""
+        return cosine(step, self.warmup_steps, self.total_steps, self.min_lr)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW in two groups; the schedule advances every step."""
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        exempt = [p for p in trained if p.ndim < 2 and self.decay == "matrices"]
+        kept = {id(p) for p in exempt}
+        groups = [
+            {"params": [p for p in trained if id(p) not in kept], "weight_decay": self.weight_decay},
+            {"params": exempt, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=self.lr, fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The trainable tensors only: what a checkpoint of a frozen backbone needs."""
+        trained = {name for name, p in self.named_parameters() if p.requires_grad}
+        state: Mapping[str, Any] = super().state_dict(*args, **kwargs)
+        return {name: value for name, value in state.items() if name in trained}

@@ -1,0 +1,79 @@
+"""Method: hyper-parameters, and what happens to a layer at each site; freezing and marking are done here, by identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, final
+
+from torch import nn
+
+from glorabench.backbones.base import Backbone, Site
+from glorabench.errors import BadInput
+from glorabench.methods.reparam import Reparam, Reparametrized
+
+
+@dataclass(frozen=True)
+class Method:
+    """A fine-tuning method; the fields of a subclass are its hyper-parameters.
+
+    Args:
+        targets: the roles it adapts; empty for methods that train what is there already.
+    """
+
+    targets: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "targets", tuple(self.targets))
+        rank = getattr(self, "rank", 1)
+        if not isinstance(rank, int) or rank < 1:
+            raise BadInput(f"method.rank must be a whole number of at least 1, got {rank!r}")
+
+    def setup(self, backbone: Backbone) -> Any:  # noqa: ARG002
+        """What the layers share, passed to every `adapt`; nothing by default."""
+        return None
+
+    def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
+        """The Reparam (or a module that replaces the layer) for one site."""
+        raise NotImplementedError(f"{type(self).__name__} has targets but no adapt()")
+
+    def unfreeze(self, backbone: Backbone) -> Iterable[nn.Parameter]:  # noqa: ARG002
+        """Parameters of the backbone itself that the method trains; none by default."""
+        return ()
+
+    @final
+    def inject(self, backbone: Backbone) -> None:
+        """Freeze `backbone`, adapt its sites, and mark as trainable exactly: what did not exist before, what
+        `unfreeze` names, and the head.
+
+        Raises:
+            BadInput: nothing matched, or nothing became trainable.
+        """
+        before = {id(p) for p in backbone.net.parameters()}
+        backbone.net.requires_grad_(False)
+        shared = self.setup(backbone)
+        sites = backbone.sites(self.targets)
+        for path, group in groupby(sites, key=lambda site: site.path):
+            layer = backbone.net.get_submodule(path)
+            parts = [(site, self.adapt(site, layer, shared)) for site in group]
+            backbone.replace(path, _assemble(layer, parts))
+        trained = [p for p in backbone.net.parameters() if id(p) not in before]
+        trained += [*self.unfreeze(backbone), *backbone.head_parameters()]
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        if not trained:
+            raise BadInput(f"{type(self).__name__} trains nothing on {backbone.name}: it has no head")
+
+
+def _assemble(layer: nn.Module, parts: list[tuple[Site, nn.Module]]) -> nn.Module:
+    """One module for all the sites of a layer: Reparams share a wrapper, a module replaces the layer."""
+    reparams = [(site.rows, module) for site, module in parts if isinstance(module, Reparam)]
+    if len(reparams) < len(parts):
+        if len(parts) > 1:
+            raise BadInput(f"{parts[0][0].path} is adapted twice: {[site.role for site, _ in parts]}")
+        return parts[0][1]
+    if not isinstance(layer, nn.Linear):
+        site = parts[0][0]
+        raise BadInput(f"role '{site.role}' ({site.path}) is a {type(layer).__name__}, this method needs a linear layer")
+    return Reparametrized(layer, reparams)

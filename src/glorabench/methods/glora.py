@@ -1,0 +1,212 @@
+"""GLoRA (Chavan et al. 2023, arXiv 2306.07967, eq. 10): five supports A-E on every linear layer.
+
+    W' = W0 + W0 * A + B            b' = b0 + b0 * D + E + W0 C
+
+A, B (o x i) are `lora`, `vector`, `scalar` or `none`; C (i x 1) is `lora`, `vector` or `none`; D, E (o) are
+`vector`, `scalar` or `none`: 432 paths a layer. Modes share storage: with L (rows x r) and R (r x cols), `lora`
+is L R, `vector` the first column of L, `scalar` its first entry. L is zero at the start, R Xavier-uniform.
+
+`product: hadamard` is the official code (W0 * A element by element; a vector scales output rows); `product:
+matmul` is the paper's text read as W0 A with A i x i (a vector scales inputs, LoRA reads W0 (I + L R)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glorabench.backbones.base import Site
+from glorabench.errors import BadInput, nearest
+from glorabench.methods.base import Method
+from glorabench.methods.reparam import Reparam
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "A": ("lora", "vector", "scalar", "none"),
+    "B": ("lora", "vector", "scalar", "none"),
+    "C": ("lora", "vector", "none"),
+    "D": ("vector", "scalar", "none"),
+    "E": ("vector", "scalar", "none"),
+}
+PRODUCTS = ("hadamard", "matmul")
+
+
+class Support(nn.Module):
+    """One support tensor of rows x cols that can take any of `choices`, all kept in one L (and R).
+
+    Only what the choices need is stored: a support that can only be a vector is one column.
+    """
+
+    def __init__(self, rows: int, cols: int, rank: int, choices: Sequence[str], like: Tensor) -> None:
+        super().__init__()
+        self.rows, self.cols, self.rank = rows, cols, rank
+        self.left = self.right = None
+        if set(choices) - {"none"}:
+            height = rows if {"lora", "vector"} & set(choices) else 1
+            self.left = nn.Parameter(like.new_zeros(height, rank if "lora" in choices else 1))
+        if "lora" in choices:
+            self.right = nn.Parameter(like.new_empty(rank, cols))
+            nn.init.xavier_uniform_(self.right)
+
+    def value(self, choice: str) -> Tensor | None:
+        """rows x cols (lora), rows x 1 (vector), 1 x 1 (scalar) or None."""
+        if choice == "none":
+            return None
+        assert self.left is not None
+        if choice == "lora":
+            assert self.right is not None
+            return self.left @ self.right
+        return self.left[:, :1] if choice == "vector" else self.left[:1, :1]
+
+    def size(self, choice: str) -> int:
+        """Parameters that the choice uses."""
+        sizes = {"lora": self.rank * (self.rows + self.cols), "vector": self.rows, "scalar": 1, "none": 0}
+        return sizes[choice]
+
+
+class Supports(Reparam):
+    """The five supports of one layer; `path` says which choice each takes now."""
+
+    def __init__(self, weight: Tensor, rank: int, product: str, choices: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        o, i = weight.shape
+        rows = {"A": i if product == "matmul" else o, "B": o, "C": i, "D": o, "E": o}
+        cols = {"A": i, "B": i, "C": 1, "D": 1, "E": 1}
+        self.choices = {name: tuple(choices[name]) for name in CHOICES}
+        self.supports = nn.ModuleDict(
+            {n: Support(rows[n], cols[n], rank, self.choices[n], weight) for n in CHOICES}
+        )
+        self.product = product
+        self.path = {name: options[0] for name, options in self.choices.items()}
+
+    def size(self, path: Mapping[str, str]) -> int:
+        """Parameters that `path` uses (the subnet)."""
+        return sum(self._support(name).size(choice) for name, choice in path.items())
+
+    def _support(self, name: str) -> Support:
+        support = self.supports[name]
+        assert isinstance(support, Support)
+        return support
+
+    def _value(self, name: str) -> Tensor | None:
+        return self._support(name).value(self.path[name])
+
+    def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(W0 + W0 * A + B, b0 + b0 * D + E + W0 C)."""
+        A, B = self._value("A"), self._value("B")
+        new = weight
+        if A is not None:
+            new = new + self._product(weight, A)
+        if B is not None:
+            new = new + B
+        return new, self._bias(weight, bias)
+
+    def _product(self, weight: Tensor, A: Tensor) -> Tensor:
+        if self.product == "hadamard":
+            return weight * A
+        return weight @ A if self.path["A"] == "lora" else weight * A.T
+
+    def _bias(self, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+        C, D, E = (self._value(name) for name in "CDE")
+        new = bias
+        if D is not None and bias is not None:
+            new = bias + bias * D[:, 0]
+        if E is not None:
+            new = E[:, 0].expand(len(weight)) if new is None else new + E[:, 0]
+        if C is not None:
+            shift = (weight @ C)[:, 0]
+            new = shift if new is None else new + shift
+        return new
+
+    def through(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """W' x + b' without forming W', except for the one case that needs it: Hadamard A = lora.
+
+        Its gradient is W0 * (dY^T X): a dense weight gradient that no factored form avoids at a lower cost.
+        Everything else stays at one product forward and one backward, plus O(r) or vector work.
+        """
+        if self.product == "hadamard" and self.path["A"] == "lora":
+            return F.linear(x, *self(weight, bias))
+        A, new_bias = self._value("A"), self._bias(weight, bias)
+        if A is None:
+            y = F.linear(x, weight, new_bias)
+        else:
+            y = self._scaled(x, weight, A)
+            y = y if new_bias is None else y + new_bias.to(y.dtype)
+        B = self._support("B")
+        if self.path["B"] == "lora":
+            y = y + F.linear(F.linear(x, B.right), B.left)  # type: ignore[arg-type]
+        elif (value := self._value("B")) is not None:
+            y = y + x.sum(-1, keepdim=True) * value[:, 0].to(y.dtype)
+        return y
+
+    def _scaled(self, x: Tensor, weight: Tensor, A: Tensor) -> Tensor:
+        """(W0 + W0 * A) x, on the side where A acts."""
+        if self.product == "hadamard":
+            y = F.linear(x, weight)
+            return y * (1 + A[:, 0]).to(y.dtype)
+        if self.path["A"] == "lora":
+            support = self._support("A")
+            return F.linear(x + F.linear(F.linear(x, support.right), support.left), weight)  # type: ignore[arg-type]
+        return F.linear(x * (1 + A[:, 0]).to(x.dtype), weight)
+
+
+@dataclass(frozen=True)
+class GLoRA(Method):
+    """Generalised LoRA on every target.
+
+    Args:
+        rank: r of the `lora` choices.
+        product: `hadamard` (official code) or `matmul`.
+        path: one choice per support for all layers ({A: lora, B: none, ...}); `random`: one path per layer,
+            drawn once, when the method is injected; `supernet`: all choices, and training draws a path per layer
+            at every step.
+    """
+
+    rank: int
+    product: str
+    path: str | Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.product not in PRODUCTS:
+            raise BadInput(f"method.product '{self.product}'{nearest(self.product, PRODUCTS)}")
+        if isinstance(self.path, str):
+            if self.path not in ("random", "supernet"):
+                hint = nearest(self.path, ("random", "supernet"))
+                raise BadInput(f"method.path '{self.path}'{hint} Or one choice per support.")
+            return
+        if set(self.path) != set(CHOICES):
+            raise BadInput(f"method.path needs exactly the supports {', '.join(CHOICES)}, got {list(self.path)}")
+        for name, choice in self.path.items():
+            if choice not in CHOICES[name]:
+                raise BadInput(f"method.path.{name} '{choice}'{nearest(choice, CHOICES[name])}")
+        if set(self.path.values()) == {"none"}:
+            raise BadInput("method.path: every support is none, so the path has no effect")
+
+    def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:  # noqa: ARG002
+        """Five supports for the site; on a layer without bias D has nothing to scale and is none."""
+        weight = layer.get_parameter("weight").detach()
+        open_choices = dict(CHOICES)
+        if getattr(layer, "bias", None) is None:
+            open_choices["D"] = ("none",)
+        return Supports(
+            weight if site.rows is None else weight[site.rows],
+            self.rank,
+            self.product,
+            self._narrowed(site, open_choices),
+        )
+
+    def _narrowed(self, site: Site, choices: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+        if self.path == "supernet":
+            return choices
+        if self.path == "random":
+            return {name: (options[int(torch.randint(len(options), ()))],) for name, options in choices.items()}
+        assert not isinstance(self.path, str)
+        for name, choice in self.path.items():
+            if choice not in choices[name]:
+                raise BadInput(f"method.path.{name}={choice} has no effect on {site.path}: the layer has no bias")
+        return {name: (choice,) for name, choice in self.path.items()}

@@ -1,0 +1,34 @@
+"""Objectives: what a batch's loss is and what an epoch's metric is. One for each kind of task."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+
+class Classification:
+    """Cross-entropy on logits (batch x classes); the metric is top-1 in [0, 1].
+
+    Args:
+        classes: number of classes.
+        label_smoothing: mass spread evenly over the classes while training.
+    """
+
+    metric_name = "top1"
+
+    def __init__(self, classes: int, label_smoothing: float) -> None:
+        self.classes, self.label_smoothing = classes, label_smoothing
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of the batch, in nats."""
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+    def metric(self) -> Metric:
+        """A fresh top-1 accumulator."""
+        return MulticlassAccuracy(self.classes, average="micro", validate_args=False)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """The predicted class of each example."""
+        return logits.argmax(-1)

@@ -1,0 +1,148 @@
+"""Record: what one run says of itself; identity by hash, written atomically, read with suspicion."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from glorabench.errors import BadInput
+
+SCHEMA = 1
+PROTOCOL = 1  # bumped when numbers may move; tables refuse to mix protocols
+VOLATILE = ("results_dir", "cache_dir", "logger", "progress", "checkpoint_every")  # do not move numbers
+
+
+class CorruptRecord(ValueError):
+    """A record file that is half-written, altered or of another schema."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run.
+
+    Args:
+        run_id: hash of the resolved config and the protocol.
+        status: `done` or `failed`.
+        config: the resolved config, with `names` (what method, backbone, data and task are called).
+        selection: {fit_on, report_on, rule, contaminated}.
+        metrics: of the report split, read once; top1 in [0, 1] and n.
+        outcomes: right or wrong for each example of the report split, packed (see `pack`).
+        history: one entry per epoch; training and val only.
+        params: {method, head, total, stored_bytes, supernet}, exact integers.
+        cost: {train_s, step_ms, peak_bytes, peak_kind, flops_per_step, search_s, latency_ms, ways}.
+        merge: certificate {max_abs_diff, flipped, n, dtype}, or None when nothing can be merged.
+        paths: the GLoRA path of each layer, or None.
+        provenance: {git, versions, device, weights, data}.
+        error: {kind, message} of a failed run.
+    """
+
+    run_id: str
+    status: str
+    config: dict[str, Any]
+    selection: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    outcomes: str | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+    params: dict[str, int | None] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+    merge: dict[str, Any] | None = None
+    paths: list[dict[str, str]] | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+    schema: int = SCHEMA
+    protocol: int = PROTOCOL
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What method, backbone, suite and task are called."""
+        return self.config["names"]
+
+
+def run_id(config: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits of the hash of what can move the numbers: config, protocol; not where they go."""
+    fixed = {key: value for key, value in config.items() if key not in VOLATILE}
+    text = json.dumps([PROTOCOL, fixed], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def path_of(root: Path, config: Mapping[str, Any]) -> Path:
+    """Where the record of `config` lies below the results folder `root`."""
+    names = config["names"]
+    stem = [names["method"], names["backbone"], names["task"], f"s{config['seed']}", run_id(config)]
+    return root / "runs" / names["data"] / f"{'-'.join(stem)}.json"
+
+
+def write(record: Record, path: Path) -> None:
+    """Write atomically: a file that exists is whole, even after a kill or a full disk.
+
+    Raises:
+        BadInput: the folder is not writable or the disk is full.
+    """
+    text = json.dumps(asdict(record), indent=1, sort_keys=True) + "\n"
+    draft = path.with_suffix(".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        raise BadInput(
+            f"the record {path} cannot be written ({error.strerror}). Free space or set results_dir=FOLDER and "
+            "give the same command again: training goes on from its checkpoint."
+        ) from error
+
+
+def read(path: Path) -> Record:
+    """The record at `path`.
+
+    Raises:
+        CorruptRecord: the file is not a whole record of this schema.
+    """
+    try:
+        data = json.loads(path.read_text())
+        record = Record(**data)
+        if record.schema != SCHEMA:
+            raise ValueError(f"schema {record.schema}, expected {SCHEMA}")
+        if record.run_id != run_id(record.config) or record.run_id not in path.name:
+            raise ValueError("its run_id is not the hash of its config")
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise CorruptRecord(f"{path} is not a whole record ({error})") from error
+    return record
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a corrupt record so that its run is repeated and nothing is lost; returns the new name."""
+    aside = path.with_suffix(".corrupt")
+    path.replace(aside)
+    return aside
+
+
+def read_all(roots: Iterable[Path]) -> list[Record]:
+    """Every record below the given folders, in the order of their names.
+
+    Raises:
+        CorruptRecord: naming the first bad file.
+    """
+    return [read(path) for root in roots for path in sorted(Path(root).rglob("*.json"))]
+
+
+def pack(outcomes: Iterable[bool]) -> str:
+    """Right or wrong per example as text: a count and the bits in base 64; 2,000 examples take 341 characters."""
+    bits = [bool(outcome) for outcome in outcomes]
+    whole = sum(bit << i for i, bit in enumerate(bits)).to_bytes((len(bits) + 7) // 8, "little")
+    return f"{len(bits)}:{base64.b64encode(whole).decode()}"
+
+
+def unpack(text: str) -> list[bool]:
+    """The inverse of `pack`."""
+    count, _, body = text.partition(":")
+    whole = int.from_bytes(base64.b64decode(body), "little")
+    return [bool(whole >> i & 1) for i in range(int(count))]

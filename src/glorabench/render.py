@@ -1,0 +1,90 @@
+"""How a table is shown: on a terminal, as Markdown, as CSV, or inside a marked block of a file."""
+
+from __future__ import annotations
+
+import csv as library
+import io
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from glorabench import record
+from glorabench.errors import BadInput
+from glorabench.record import Record
+from glorabench.table import COLUMNS, NOTES, findings, rows
+
+_LEFT = ("task", "method")
+
+
+def main(suite: str, results: Path | None, form: str, into: Path | None) -> int:
+    """The `table` command: records of a suite below `results`, shown as `form` or written `into` a file.
+
+    Raises:
+        BadInput: there are no records, one is corrupt, or the file has no markers for the suite.
+    """
+    folders = [results] if results else [Path("results/local"), Path("results")]
+    folder = next((f for f in folders if (f / "runs" / suite).is_dir()), None)
+    if folder is None:
+        raise BadInput(f"no records of suite '{suite}' below {' or '.join(map(str, folders))}: make some with `glorabench run`")
+    try:
+        records = record.read_all([folder / "runs" / suite])
+    except record.CorruptRecord as error:
+        raise BadInput(f"{error}; remove it or repeat its run") from error
+    records.sort(key=lambda r: (r.names["task"], r.names["method"], r.run_id))
+    if into is not None:
+        embed(markdown(records), suite, into)
+    elif form == "text":
+        show(records)
+    else:
+        print({"md": markdown, "csv": csv}[form](records), end="")
+    return 0
+
+
+def embed(text: str, suite: str, path: Path) -> None:
+    """Replace what stands between `<!-- table:SUITE -->` and `<!-- /table:SUITE -->`.
+
+    Raises:
+        BadInput: the file does not exist or has no such markers.
+    """
+    if not path.is_file():
+        raise BadInput(f"no file {path}")
+    begin, end = f"<!-- table:{suite} -->\n", f"<!-- /table:{suite} -->"
+    whole, count = re.subn(
+        re.escape(begin) + r".*?" + re.escape(end), lambda _: begin + text + end, path.read_text(), flags=re.DOTALL
+    )
+    if count != 1:
+        raise BadInput(f"{path} needs one block {begin.strip()} ... {end}, found {count}")
+    path.write_text(whole)
+
+
+def markdown(records: Sequence[Record]) -> str:
+    """The table, its notes and findings as Markdown."""
+    rule = ["---" if name in _LEFT else "---:" for name in COLUMNS]
+    lines = [f"| {' | '.join(line)} |" for line in (COLUMNS, rule, *rows(records))]
+    return "\n".join([*lines, "", NOTES, "", *(f"- {finding}" for finding in findings(records))]) + "\n"
+
+
+def csv(records: Sequence[Record]) -> str:
+    """The table as comma-separated values."""
+    out = io.StringIO()
+    library.writer(out, lineterminator="\n").writerows([COLUMNS, *rows(records)])
+    return out.getvalue()
+
+
+def show(records: Sequence[Record]) -> None:
+    """Print the table, its findings and notes."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    names = records[0].names
+    grid = Table(title=f"{len(records)} runs of {names['backbone']} on suite {names['data']}")
+    for name in COLUMNS:
+        grid.add_column(name, justify="left" if name in _LEFT else "right")
+    for row in rows(records):
+        grid.add_row(*row)
+    console.print(grid)
+    for line in findings(records):
+        console.print(line, soft_wrap=True)
+    console.print(NOTES, style="dim", soft_wrap=True)

@@ -1,0 +1,108 @@
+"""A command line -> its runs: found records are used, missing ones made by Hydra's launcher, then one table."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from glorabench import record, render
+from glorabench.compose import compose, conf_dir, expand, resolve
+from glorabench.errors import BadInput
+from glorabench.record import Record
+
+
+def main(words: Sequence[str], multirun: bool) -> int:
+    """Run what `words` stand for; the exit code (1 when a run failed).
+
+    Raises:
+        BadInput: the words or the machine are not ready; nothing was started.
+    """
+    jobs, is_sweep = expand(words, multirun)
+    configs = [compose(job) for job in jobs]
+    for folder in {config["results_dir"] for config in configs}:
+        _writable(Path(folder))
+    paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
+    found = sum(_is_done(path) for path in paths)
+    print(f"{found} of {len(configs)} found", flush=True)
+    if found < len(configs):
+        if is_sweep:
+            _launch(words)
+        else:
+            from glorabench.run import run
+
+            run(configs[0])
+    made = [record.read(path) for path in paths if path.exists()]
+    if made:
+        render.show(made)
+    failed = [r for r in made if r.status != "done"]
+    for r in failed:
+        error = r.error or {}
+        print(f"failed: {_title(r.config)}: {error.get('kind')}: {error.get('message')}", file=sys.stderr)
+    return 1 if failed or len(made) < len(paths) else 0
+
+
+def _writable(folder: Path) -> None:
+    """Refuse before training what could not be written after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BadInput(f"results_dir {folder} is not writable ({error.strerror}); set results_dir=FOLDER") from error
+
+
+def _is_done(path: Path) -> bool:
+    try:
+        return path.exists() and record.read(path).status == "done"
+    except record.CorruptRecord:
+        return False
+
+
+def _launch(words: Sequence[str]) -> None:
+    """Hand the sweep to Hydra: any of its launchers can run `job`."""
+    import hydra
+
+    before = sys.argv
+    sys.argv = ["glorabench run", "--multirun", *words]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="run")(job)()
+    finally:
+        sys.argv = before
+
+
+def job(cfg: DictConfig) -> str:
+    """One run of a sweep, in whatever process the launcher chose; a failure is recorded, never raised."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from glorabench.run import failure, run
+
+    hydra_config = HydraConfig.get()
+    config = resolve(cfg, dict(hydra_config.runtime.choices))
+    path = record.path_of(Path(config["results_dir"]), config)
+    if _is_done(path):
+        return record.run_id(config)
+    print(f"  run {hydra_config.job.num + 1}: {_title(config)}", flush=True)
+    try:
+        made = run(config)
+    except BadInput as error:
+        made = failure(config, error)
+        record.write(made, path)
+    print(f"    {_outcome(made)}", flush=True)
+    return made.run_id
+
+
+def _title(config: dict[str, Any]) -> str:
+    names = config["names"]
+    return f"{names['method']} on {names['task']}, seed {config['seed']}"
+
+
+def _outcome(made: Record) -> str:
+    if made.status == "done":
+        return f"top-1 {made.metrics['top1']:.2%}, {made.cost['train_s']:.1f} s of training"
+    return f"failed: {(made.error or {}).get('kind')}"

@@ -1,0 +1,153 @@
+"""Tables: pure functions of records. A cell is a mean over seeds with its interval and n; ties are said."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+from glorabench import stats
+from glorabench.errors import BadInput
+from glorabench.record import VOLATILE, Record, unpack
+
+COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "params", "step ms", "merged / plain latency")
+NOTES = (
+    "params: trained parameters without the head, mean over seeds where a random path differs (supernet in brackets); "
+    "latency: median of batch 64 after merging, as a ratio to the plain backbone; interval: Student's t over seeds."
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All seeds of one configuration on one task."""
+
+    task: str
+    method: str
+    records: tuple[Record, ...]
+
+    @property
+    def done(self) -> list[Record]:
+        """The runs that have a result."""
+        return [r for r in self.records if r.status == "done"]
+
+    @property
+    def top1(self) -> stats.Estimate:
+        """Mean over seeds."""
+        return stats.mean([r.metrics["top1"] for r in self.done])
+
+
+def cells(records: Iterable[Record]) -> list[Cell]:
+    """Records grouped by everything but the seed, in the order of tasks and methods as they came.
+
+    Raises:
+        BadInput: records of different protocols or selections would share a table.
+    """
+    records = list(records)
+    _refuse_mixtures(records)
+    groups: dict[str, list[Record]] = {}
+    for r in records:
+        groups.setdefault(json.dumps(_identity(r.config), sort_keys=True), []).append(r)
+    members = list(groups.values())
+    labels = _labels([group[0].config for group in members])
+    made = [Cell(g[0].names["task"], label, tuple(g)) for g, label in zip(members, labels, strict=True)]
+    tasks = list(dict.fromkeys(cell.task for cell in made))
+    return sorted(made, key=lambda cell: tasks.index(cell.task))
+
+
+def _refuse_mixtures(records: Sequence[Record]) -> None:
+    kinds: dict[str, Record] = {}
+    for r in records:
+        kinds.setdefault(json.dumps([r.protocol, r.config["selection"], r.config["names"]["backbone"]]), r)
+    if len(kinds) > 1:
+        clash = "; ".join(f"{r.run_id}: {kind}" for kind, r in kinds.items())
+        raise BadInput(f"these records do not compare (protocol, selection, backbone differ): {clash}")
+
+
+def _identity(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in (*VOLATILE, "seed")}
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {prefix: node}
+    return {k: v for key, value in node.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def _labels(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """The method's name, with the values that tell apart several configurations of it on one task."""
+    flats = [_flat(_identity(config)) for config in configs]
+    labels = []
+    for config, flat in zip(configs, flats, strict=True):
+        same = [f for c, f in zip(configs, flats, strict=True) if c["names"] == config["names"]]
+        keys = sorted({k for f in same for k in f if any(f.get(k) != other.get(k) for other in same)})
+        told = ", ".join(f"{key.removeprefix('method.')}={flat.get(key)}" for key in keys)
+        labels.append(config["names"]["method"] + (f" ({told})" if told else ""))
+    return labels
+
+
+def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
+    """One row a cell, as text; a failed or missing value says why."""
+    return [_row(cell) for cell in cells(records)]
+
+
+def _row(cell: Cell) -> tuple[str, ...]:
+    failed = [r for r in cell.records if r.status != "done"]
+    if not cell.done:
+        reason = (failed[0].error or {}).get("kind", "unknown")
+        return (cell.task, cell.method, f"failed: {reason}", "", "0", "", "", "")
+    top1 = cell.top1
+    low, high = max(0.0, top1.low), min(1.0, top1.high)  # no accuracy lies outside
+    interval = "" if math.isnan(top1.low) else f"{100 * low:.1f} to {100 * high:.1f}"
+    return (
+        cell.task,
+        cell.method,
+        f"{100 * top1.value:.2f}",
+        interval,
+        str(top1.n) + (f" ({len(failed)} failed)" if failed else ""),
+        _params(cell.done),
+        f"{median(r.cost['step_ms'] for r in cell.done):.1f}",
+        f"{median(latency_ratio(r) for r in cell.done):.2f}",
+    )
+
+
+def _params(done: Sequence[Record]) -> str:
+    mean_size = fmean(r.params["method"] or 0 for r in done)
+    supernet = done[0].params["supernet"]
+    return f"{mean_size:,.0f}" + (f" [{supernet:,}]" if supernet else "")
+
+
+def latency_ratio(r: Record) -> float:
+    """Latency of what would be deployed (merged, where it can be) relative to the plain backbone, batch 64."""
+    timing = r.cost["latency_ms"]["batch_64"]
+    return timing.get("merged", timing["unmerged"])["median"] / timing["plain"]["median"]
+
+
+def findings(records: Iterable[Record]) -> list[str]:
+    """For each task, how every other method compares with the best one, from paired outcomes."""
+    grouped: dict[str, list[Cell]] = {}
+    for cell in cells(records):
+        if cell.done:
+            grouped.setdefault(cell.task, []).append(cell)
+    said = []
+    for task, group in grouped.items():
+        best = max(group, key=lambda cell: cell.top1.value)
+        told = [_against(best, cell) for cell in group if cell is not best]
+        said.append(f"{task}: best is {best.method}" + (f"; {'; '.join(told)}" if told else ""))
+    return said
+
+
+def _against(best: Cell, other: Cell) -> str:
+    pairs = [
+        (unpack(a.outcomes), unpack(b.outcomes))
+        for a in best.done
+        for b in other.done
+        if a.config["seed"] == b.config["seed"] and a.outcomes and b.outcomes
+    ]
+    if not pairs:
+        return f"{other.method} shares no seed with it"
+    d = stats.paired_difference([a for a, _ in pairs], [b for _, b in pairs])
+    span = f"{100 * d.value:.2f} points (95 % interval {100 * d.low:.2f} to {100 * d.high:.2f})"
+    return f"{other.method} is {span} behind" if d.excludes_zero else f"{other.method} is tied with it: {span}"

@@ -1,0 +1,119 @@
+"""Tracker: W&B as a mirror. Offline unless asked; whatever goes wrong with it, the run goes on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+
+from glorabench.errors import BadInput, nearest
+
+MODES = ("offline", "online", "disabled")
+
+
+class Tracker(Logger):
+    """Guards Lightning's WandbLogger: the first failure is said once, then nothing more is logged.
+
+    Args:
+        run_id: W&B's id of the run, so that a resumed run is the same run.
+        name: what W&B shows.
+        folder: where W&B keeps its files.
+        mode: `offline`, `online` or `disabled`.
+        project, group: as in W&B.
+    """
+
+    def __init__(
+        self, run_id: str, name: str, folder: Path, mode: str, project: str | None, group: str | None
+    ) -> None:
+        super().__init__()
+        if mode not in MODES:
+            raise BadInput(f"logger.mode '{mode}'{nearest(mode, MODES)}")
+        self.id, self.title, self.folder, self.project, self.group = run_id, name, folder, project, group
+        self._logger: Any = None
+        if mode != "disabled":
+            self._guard(lambda: self._open(mode))
+
+    def _open(self, mode: str) -> None:
+        os.environ.setdefault("WANDB_SILENT", "true")
+        import wandb
+        from lightning.pytorch.loggers import WandbLogger
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # without a key W&B asks on a terminal, without network it waits: both end soon, in an exception
+        settings = wandb.Settings(silent=True, console="off", login_timeout=15, init_timeout=20)
+
+        def start(mode: str) -> Any:
+            experiment = wandb.init(
+                name=self.title,
+                dir=str(self.folder),
+                id=self.id,
+                project=self.project,
+                group=self.group,
+                mode=mode,  # type: ignore[arg-type]
+                settings=settings,
+                resume="allow" if mode == "online" else None,
+            )
+            return WandbLogger(experiment=experiment)
+
+        try:
+            self._logger = start(mode)
+        except Exception as error:
+            if mode == "offline":
+                raise
+            _say(
+                f"W&B is asked online but has no key or no network ({_line(error)}): logging offline. "
+                "Log in with `wandb login`; `wandb sync` sends offline runs later."
+            )
+            self._logger = start("offline")
+
+    def _guard(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except Exception as error:
+            _say(f"W&B failed ({_line(error)}); the run goes on without it")
+            self._logger = None
+
+    @property
+    def name(self) -> str:
+        """The project."""
+        return self.project or "glorabench"
+
+    @property
+    def version(self) -> str:
+        """The run's id."""
+        return self.id
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Mirror a row of metrics."""
+        if self._logger is not None:
+            self._guard(lambda: self._logger.log_metrics(dict(metrics), step))
+
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
+        """Mirror the config."""
+        if self._logger is not None and params:
+            self._guard(lambda: self._logger.log_hyperparams(params))
+
+    def close(self, summary: Mapping[str, Any]) -> None:
+        """Mirror the summary of the record and end W&B's run."""
+        if self._logger is None:
+            return
+
+        def end() -> None:
+            import wandb
+
+            self._logger.experiment.summary.update(dict(summary))
+            wandb.finish()
+
+        self._guard(end)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
+def _say(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
