@@ -12,6 +12,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # its product is Hydra's own
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -56,7 +57,7 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise BadInput(f"config: {str(error).splitlines()[0]}") from error
+        raise BadInput(f"config: {error.full_key}: {str(error).splitlines()[0]}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
@@ -72,11 +73,11 @@ def compose(overrides: Sequence[str], config: str = "run") -> dict[str, Any]:
 
 
 def _compose(overrides: Sequence[str], config: str = "run") -> DictConfig:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        try:
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return hydra_compose(config, overrides=list(overrides), return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise BadInput(_explain(error, overrides)) from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: a group named by a number
+        raise BadInput(_explain(error, overrides)) from error
 
 
 def _explain(error: Exception, overrides: Sequence[str]) -> str:
@@ -117,6 +118,9 @@ def expand(overrides: Sequence[str], multirun: bool, config: str = "run") -> tup
     except HydraException as error:
         raise BadInput(f"{str(error).splitlines()[0]} (an override is key=value)") from error
     swept = [o for o in parsed if o.is_sweep_override()]
+    for o in swept:
+        if o.is_interval_sweep() or isinstance(o.value(), Glob):
+            raise BadInput(f"'{o.input_line}' cannot be swept: list the values (a,b,c) or use range(start,stop)")
     first = [f"{o.get_key_element()}={next(iter(o.sweep_string_iterator()))}" for o in swept]
     fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
     probe = _compose([*fixed, *first], config)
@@ -135,12 +139,12 @@ def make(node: Any, **extra: Any) -> Any:
     """The object that a config node describes.
 
     Raises:
-        BadInput: what the object's own code says is wrong, or an argument that it does not take.
+        BadInput: what the object's own code says is wrong, an argument that it does not take, or no such object.
     """
     try:
         return instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
         cause = error.__cause__ or error
-        if isinstance(cause, TypeError):  # an argument that the target does not take
-            raise BadInput(f"{node.get('_target_')}: {cause}") from error
+        if isinstance(cause, TypeError | ImportError | InstantiationException):  # a wrong argument or target
+            raise BadInput(f"{node.get('_target_')}: {' '.join(str(cause).split())}") from error
         raise cause from error

@@ -79,7 +79,7 @@ class PeakMemory:
 
 
 @torch.inference_mode()
-def latency(nets: Mapping[str, nn.Module], inputs: Tensor, rounds: int = 7) -> dict[str, dict[str, float]]:
+def latency(nets: Mapping[str, nn.Module], inputs: Tensor, rounds: int) -> dict[str, dict[str, float]]:
     """Milliseconds of a forward pass of each network, measured in turns so that drift hits all alike.
 
     Returns:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -29,8 +30,8 @@ def cosine(step: int, warmup: int, total: int, floor: float) -> float:
 class FineTuner(LightningModule):
     """AdamW with cosine and warm-up on the trainable parameters of `net`.
 
-    All randomness of an epoch is a function of (seed, epoch), and every supernet path of (seed, step): a run
-    resumed at an epoch's end computes what an uninterrupted one computes.
+    All randomness of a step, a supernet's path included, is a function of (seed, step), and the order of batches
+    one of (seed, epoch): a run resumed at an epoch's end computes what an uninterrupted one computes.
 
     Args:
         net: maps a batch of inputs to what the objective takes.
@@ -69,16 +70,14 @@ class FineTuner(LightningModule):
         self.predictions: list[Tensor] = []
         self.labels: list[Tensor] = []
 
-    def on_train_epoch_start(self) -> None:
-        """Restart the generators from (seed, epoch)."""
-        torch.manual_seed((self.seed << 20) + self.current_epoch)
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        """Draw the paths of this step."""
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Restart the generators from (seed, step), and draw the paths of this step."""
+        mixed = np.random.SeedSequence([self.seed, self.global_step]).generate_state(1)
+        torch.manual_seed(int(mixed[0]))  # torch's CPU generator looks at 32 bits of a seed only
         if self.paths.is_supernet:
             self.paths.set(self.paths.draw(self.seed, self.global_step))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of a batch; a bad loss is noted on the device and read once an epoch."""
         inputs, labels = batch
         loss = self.objective.loss(self.net(inputs), labels)
@@ -109,7 +108,7 @@ class FineTuner(LightningModule):
         self.log(name, self.metric, on_step=False, on_epoch=True, batch_size=len(labels))
         return logits
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Accumulate the metric on val."""
         self._evaluate(batch, "val")
 
@@ -117,7 +116,7 @@ class FineTuner(LightningModule):
         """Forget earlier predictions."""
         self.predictions, self.labels = [], []
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Accumulate the metric and keep the predictions, example by example."""
         logits = self._evaluate(batch, "test")
         self.predictions.append(self.objective.predict(logits))

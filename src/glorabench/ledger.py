@@ -32,18 +32,31 @@ class Ledger(Callback):
         self._started = 0.0
         self._counter: FlopCounterMode | None = None
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._started = time.perf_counter()
         self._seconds = 0.0
 
-    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:  # noqa: ARG002
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
         """Count the FLOPs of the first steps."""
         if len(self.step_flops) < _COUNTED:
             self._counter = FlopCounterMode(display=False)
             self._counter.__enter__()
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
         """Close the count; stop the clock at the last step."""
         if self._counter is not None:
             self._counter.__exit__(None, None, None)
@@ -54,7 +67,7 @@ class Ledger(Callback):
                 torch.cuda.synchronize()
             self._seconds = time.perf_counter() - self._started
 
-    def on_exception(self, *_: Any) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave no counter open behind a failed step."""
         if self._counter is not None:
             self._counter.__exit__(None, None, None)

@@ -30,7 +30,8 @@ def _git() -> dict[str, Any] | None:
         return None  # an installed wheel; a repository around it is somebody else's
 
     def ask(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True, text=True).stdout.strip()
+        done = subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
 
     try:
         changed = ask("status", "--porcelain", "--", "src", "conf")

@@ -8,14 +8,17 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from glorabench.errors import BadInput
 
 SCHEMA = 1
 PROTOCOL = 1  # bumped when numbers may move; tables refuse to mix protocols
-VOLATILE = ("results_dir", "cache_dir", "logger", "progress", "checkpoint_every")  # do not move numbers
+# what does not move numbers
+VOLATILE = ("results_dir", "cache_dir", "logger", "progress", "checkpoint_every", "latency_rounds")
 
 
 class CorruptRecord(ValueError):
@@ -64,10 +67,17 @@ class Record:
         return self.config["names"]
 
 
-def run_id(config: Mapping[str, Any]) -> str:
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config can move the numbers: everything but VOLATILE, at any depth (data.cache_dir is one)."""
+    kept = {key: value for key, value in config.items() if key not in VOLATILE}
+    if isinstance(kept.get("weights_from"), str):
+        kept["weights_from"] = Path(kept["weights_from"]).name  # which checkpoint, not where it lies
+    return {key: identity(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
+
+
+def run_id(config: Mapping[str, Any], protocol: int = PROTOCOL) -> str:
     """Twelve hexadecimal digits of the hash of what can move the numbers: config, protocol; not where they go."""
-    fixed = {key: value for key, value in config.items() if key not in VOLATILE}
-    text = json.dumps([PROTOCOL, fixed], sort_keys=True)
+    text = json.dumps([protocol, identity(config)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -111,18 +121,20 @@ def read(path: Path) -> Record:
         record = Record(**data)
         if record.schema != SCHEMA:
             raise ValueError(f"schema {record.schema}, expected {SCHEMA}")
-        if record.run_id != run_id(record.config) or record.run_id not in path.name:
+        if record.run_id != run_id(record.config, record.protocol) or record.run_id not in path.name:
             raise ValueError("its run_id is not the hash of its config")
-    except (ValueError, TypeError, KeyError, OSError) as error:
+        if record.outcomes is not None and abs(fmean(unpack(record.outcomes)) - record.metrics["top1"]) > 1e-9:
+            raise ValueError("its top1 is not the mean of its outcomes")
+    except (ValueError, TypeError, AttributeError, OSError) as error:
         raise CorruptRecord(f"{path} is not a whole record ({error})") from error
     return record
 
 
 def set_aside(path: Path) -> Path:
     """Rename a corrupt record so that its run is repeated and nothing is lost; returns the new name."""
-    aside = path.with_suffix(".corrupt")
-    path.replace(aside)
-    return aside
+    names = (path.with_suffix(f".corrupt{number}") for number in count(1))
+    aside = next(name for name in names if not name.exists())
+    return path.replace(aside)
 
 
 def read_all(roots: Iterable[Path]) -> list[Record]:

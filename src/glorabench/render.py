@@ -26,7 +26,9 @@ def main(suite: str, results: Path | None, form: str, into: Path | None) -> int:
     folders = [results] if results else [Path("results/local"), Path("results")]
     folder = next((f for f in folders if (f / "runs" / suite).is_dir()), None)
     if folder is None:
-        raise BadInput(f"no records of suite '{suite}' below {' or '.join(map(str, folders))}: make some with `glorabench run`")
+        raise BadInput(
+            f"no records of suite '{suite}' below {' or '.join(map(str, folders))}: make some with `glorabench run`"
+        )
     try:
         records = record.read_all([folder / "runs" / suite])
     except record.CorruptRecord as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-import torch
+import numpy as np
 from torch import nn
 
 Path = Mapping[str, str]
@@ -39,10 +39,9 @@ class PathSpace:
 
     def draw(self, seed: int, step: int) -> list[Path]:
         """One uniform path per layer, a function of (seed, step) alone, so that a resumed run draws the same."""
-        generator = torch.Generator().manual_seed((seed << 32) + step)
         genes = [options for layer in self.layers for options in layer.choices.values()]
-        picks = torch.randint(2**31, (len(genes),), generator=generator).tolist()
-        chosen = iter([options[pick % len(options)] for options, pick in zip(genes, picks, strict=True)])
+        picks = np.random.default_rng([seed, step]).integers([len(options) for options in genes])
+        chosen = iter([options[pick] for options, pick in zip(genes, picks, strict=True)])
         return [{name: next(chosen) for name in layer.choices} for layer in self.layers]
 
     def set(self, paths: Sequence[Path]) -> None:

@@ -23,7 +23,7 @@ def main(words: Sequence[str], multirun: bool) -> int:
         BadInput: the words or the machine are not ready; nothing was started.
     """
     jobs, is_sweep = expand(words, multirun)
-    configs = [compose(job) for job in jobs]
+    configs = list({record.run_id(config): config for config in map(compose, jobs)}.values())
     for folder in {config["results_dir"] for config in configs}:
         _writable(Path(folder))
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]

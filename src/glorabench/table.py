@@ -11,7 +11,7 @@ from typing import Any
 
 from glorabench import stats
 from glorabench.errors import BadInput
-from glorabench.record import VOLATILE, Record, unpack
+from glorabench.record import Record, identity, unpack
 
 COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "params", "step ms", "merged / plain latency")
 NOTES = (
@@ -43,7 +43,7 @@ def cells(records: Iterable[Record]) -> list[Cell]:
     """Records grouped by everything but the seed, in the order of tasks and methods as they came.
 
     Raises:
-        BadInput: records of different protocols or selections would share a table.
+        BadInput: records of different protocols, selections, backbones or data would share a table.
     """
     records = list(records)
     _refuse_mixtures(records)
@@ -64,10 +64,17 @@ def _refuse_mixtures(records: Sequence[Record]) -> None:
     if len(kinds) > 1:
         clash = "; ".join(f"{r.run_id}: {kind}" for kind, r in kinds.items())
         raise BadInput(f"these records do not compare (protocol, selection, backbone differ): {clash}")
+    drawn: dict[str, Record] = {}
+    for r in records:
+        if "data" in r.provenance:
+            first = drawn.setdefault(r.names["task"], r)
+            if r.provenance["data"] != first.provenance["data"]:
+                clash = "; ".join(f"{x.run_id}: {x.provenance['data']['fingerprint']}" for x in (first, r))
+                raise BadInput(f"these records of {r.names['task']} were made from different data: {clash}")
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in (*VOLATILE, "seed")}
+    return {key: value for key, value in identity(config).items() if key != "seed"}
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

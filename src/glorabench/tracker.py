@@ -26,9 +26,7 @@ class Tracker(Logger):
         project, group: as in W&B.
     """
 
-    def __init__(
-        self, run_id: str, name: str, folder: Path, mode: str, project: str | None, group: str | None
-    ) -> None:
+    def __init__(self, run_id: str, name: str, folder: Path, mode: str, project: str | None, group: str | None) -> None:
         super().__init__()
         if mode not in MODES:
             raise BadInput(f"logger.mode '{mode}'{nearest(mode, MODES)}")

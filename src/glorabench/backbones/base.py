@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -16,7 +17,8 @@ class Site:
     """One place that a method can adapt.
 
     `rows` selects output rows when the role is part of a fused layer (timm's qkv); None is the whole layer.
-    `depth` is the index of the block, -1 for the stem and the number of blocks for what follows the last one.
+    `depth` is the index of the block that the layer is in or, between blocks, feeds: -1 for the stem, the number
+    of blocks for what follows the last one.
     """
 
     path: str
@@ -40,12 +42,10 @@ class Role:
     parts: int = 1
     stem: bool = False
 
-    def depths(self, paths: Iterable[str], blocks: int) -> Iterator[tuple[str, int]]:
-        """(path, depth) of every module this role names, in the order of the network."""
+    def find(self, paths: Iterable[str]) -> list[str]:
+        """Every path that this role names."""
         regex = re.compile(re.escape(self.pattern).replace(r"\*", r"\d+"))
-        found = [path for path in paths if regex.fullmatch(path)]
-        outside = -1 if self.stem else blocks
-        yield from ((path, i if "*" in self.pattern else outside) for i, path in enumerate(found))
+        return [path for path in paths if regex.fullmatch(path)]
 
 
 @dataclass(frozen=True)
@@ -84,22 +84,37 @@ class Backbone:
         """Every site of the given roles, in the order of the network.
 
         Raises:
-            BadInput: a role is unknown to this backbone, or names nothing in it.
+            BadInput: a role is unknown to this backbone or names nothing in it, or two roles share rows.
         """
         paths = [path for path, _ in self.net.named_modules()]
-        blocks = sum(1 for _ in self.roles["block"].depths(paths, 0))
+        depths = self._depths(paths)
         found: list[Site] = []
         for target in targets:
             if target not in self.roles:
                 hint = nearest(target, self.roles)
                 raise BadInput(f"backbone {self.name} has no role '{target}'{hint}")
             role = self.roles[target]
-            matches = list(role.depths(paths, blocks))
+            matches = role.find(paths)
             if not matches:
                 raise BadInput(f"targets: role '{target}' matches no layer of {self.name}")
-            found += [Site(p, target, depth, self._rows(p, role)) for p, depth in matches]
+            found += [Site(p, target, -1 if role.stem else depths[p], self._rows(p, role)) for p in matches]
         order = {path: i for i, path in enumerate(paths)}
-        return sorted(found, key=lambda site: (order[site.path], site.rows.start if site.rows else 0))
+        found.sort(key=lambda site: (order[site.path], site.rows.start if site.rows else 0))
+        for one, two in pairwise(found):
+            if one.path == two.path and (one.rows is None or two.rows is None or two.rows.start < one.rows.stop):
+                raise BadInput(f"targets: '{one.role}' and '{two.role}' overlap in {one.path}; name it once")
+        return found
+
+    def _depths(self, paths: Sequence[str]) -> dict[str, int]:
+        """Blocks that end before each path begins."""
+        blocks, ended, within, depths = set(self.roles["block"].find(paths)), 0, None, {}
+        for path in paths:
+            if within is not None and not path.startswith(f"{within}."):
+                ended, within = ended + 1, None
+            if path in blocks:
+                within = path
+            depths[path] = ended
+        return depths
 
     def _rows(self, path: str, role: Role) -> slice | None:
         if role.part is None:

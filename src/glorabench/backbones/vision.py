@@ -7,7 +7,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.data import resolve_data_config
+from timm.data.config import resolve_data_config
 
 from glorabench.backbones import vit_mini, weights
 from glorabench.backbones.base import Backbone, Preprocess, Role
@@ -77,9 +77,7 @@ def vision_backbone(
     if not timm.is_model(model):
         hint = nearest(model, timm.list_models(f"*{model.split('_')[0]}*") or timm.list_models())
         raise BadInput(f"timm has no model '{model}'{hint[:300]}")
-    net = timm.create_model(
-        model, num_classes=1, drop_path_rate=drop_path, **dict(model_args or {})
-    )
+    net = timm.create_model(model, num_classes=1, drop_path_rate=drop_path, **dict(model_args or {}))
     table, head = FAMILIES[family]
     provenance = weights.load(net, head, name, model, weights_from, sha256)
     return Backbone(

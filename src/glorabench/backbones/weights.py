@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from glorabench.errors import BadInput
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+_FIX = "choose the backbone that made the file"
 
 
 def load(
@@ -42,6 +44,8 @@ def load(
             "backbone.weights_from=PATH, or let timm download its own with backbone.weights_from=hub."
         )
     found = digest(path)
+    if source == "embedded" and sha256 is None:
+        sha256 = json.loads(path.with_suffix(".json").read_text())["sha256"]
     if sha256 is not None and found != sha256:
         raise BadInput(
             f"{path} has sha256 {found}, expected {sha256}: the file is altered, truncated or another "
@@ -71,8 +75,9 @@ def read(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         if path.suffix in {".pth", ".pt", ".bin"}:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            return state.get("model", state.get("state_dict", state))
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, AttributeError) as error:
+            state = state.get("model", state.get("state_dict", state))
+            return {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({_line(error)}): truncated or not such a file") from error
     except Exception as error:  # torch wraps unpickling errors in a private class
         raise BadInput(f"{path} is not a plain tensor file ({_line(error)})") from error
@@ -83,7 +88,10 @@ def _fit(net: nn.Module, head: str, path: Path) -> None:
     state = read(path)
     convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
     if convert is not None and path.suffix != ".safetensors":
-        state = convert(state, net)  # the authors' own key names, known to timm
+        try:
+            state = convert(state, net)  # the authors' own key names, known to timm
+        except Exception as error:  # whatever timm's code meets in a file that is none of its models
+            raise BadInput(f"{path} holds another architecture ({_line(error)}); {_FIX}") from error
     own = {k: v.shape for k, v in net.state_dict().items() if not k.startswith(f"{head}.")}
     state = {k: v for k, v in state.items() if not k.startswith((f"{head}.", "pre_logits.", "head_dist."))}
     wrong = sorted(k for k, v in state.items() if k in own and v.shape != own[k])
@@ -91,7 +99,7 @@ def _fit(net: nn.Module, head: str, path: Path) -> None:
     if wrong or missing or extra:
         raise BadInput(
             f"{path} holds another architecture: {len(wrong)} tensors of another shape, {len(missing)} missing, "
-            f"{len(extra)} unknown (first: {[*wrong, *missing, *extra][0]}). Choose the backbone that made the file."
+            f"{len(extra)} unknown (first: {[*wrong, *missing, *extra][0]}); {_FIX}"
         )
     net.load_state_dict(state, strict=False)
 

@@ -1,75 +1,25 @@
-"""Image tasks: splits as uint8 arrays in a shared cache, seeded batches, normalisation on the device, a guarded test."""
+"""Image tasks: seeded batches from uint8 arrays, normalisation on the device, a test split that opens once."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningDataModule
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from glorabench.data.cache import Arrays
 from glorabench.errors import BadInput, nearest
 from glorabench.objectives import Classification
-
-Arrays = tuple[NDArray[Any], NDArray[np.int64]]
-SPLITS = ("train", "val", "trainval", "test")
 
 
 class LeakError(RuntimeError):
     """Somebody asked for test labels outside the one final test step."""
-
-
-def cached(folder: Path, draw: Callable[[], Mapping[str, Arrays]]) -> tuple[dict[str, Arrays], str]:
-    """The splits kept in `folder` as memory-mapped `.npy` files, drawn once if they are not there or damaged.
-
-    Returns:
-        The splits and their fingerprint: sha256 over names, images and labels.
-
-    Raises:
-        BadInput: the cache cannot be written.
-    """
-    try:
-        return _load(folder)
-    except (OSError, ValueError, KeyError):
-        shutil.rmtree(folder, ignore_errors=True)
-    splits, digest = draw(), hashlib.sha256()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-        for name, (images, labels) in splits.items():
-            digest.update(name.encode() + images.tobytes() + labels.tobytes())
-            np.save(draft / f"{name}_images.npy", images)
-            np.save(draft / f"{name}_labels.npy", labels)
-        meta = {"fingerprint": digest.hexdigest(), "splits": list(splits)}
-        (draft / "meta.json").write_text(json.dumps(meta))
-        try:
-            os.replace(draft, folder)
-        except OSError:  # another run was faster; its cache is the same
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise BadInput(f"the cache {folder} cannot be written ({error.strerror}); set cache_dir=FOLDER") from error
-    return _load(folder)
-
-
-def _load(folder: Path) -> tuple[dict[str, Arrays], str]:
-    meta = json.loads((folder / "meta.json").read_text())
-    splits = {
-        name: (np.load(folder / f"{name}_images.npy", mmap_mode="r"), np.load(folder / f"{name}_labels.npy"))
-        for name in meta["splits"]
-    }
-    return splits, meta["fingerprint"]
 
 
 class Batches(Dataset[tuple[Tensor, Tensor]]):
@@ -101,8 +51,7 @@ class Shuffle(Sampler[int]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
-        yield from torch.randperm(self.size, generator=generator).tolist()
+        yield from np.random.default_rng([self.seed, self.epoch]).permutation(self.size).tolist()
 
     def __len__(self) -> int:
         return self.size
@@ -120,7 +69,13 @@ class ImageTask:
     fingerprint: str
 
     def arrays(self, split: str) -> Arrays:
-        """The arrays of train, val, trainval (train followed by val) or test."""
+        """The arrays of train, val or trainval (train followed by val).
+
+        Raises:
+            LeakError: asked for test, which only the final test step opens.
+        """
+        if split == "test":
+            raise LeakError("test labels are read by the final test step only")
         if split != "trainval":
             return self.splits[split]
         parts = [self.splits["train"], self.splits["val"]]
@@ -168,9 +123,9 @@ class ImageData(LightningDataModule):
             ("report_on", report_on, ("val", "test")),
         ):
             if value not in known:
-                raise BadInput(f"data.{key} '{value}'{nearest(value, known)}")
+                raise BadInput(f"selection.{key} '{value}'{nearest(value, known)}")
         if fit_on == "trainval" and report_on == "val":
-            raise BadInput("data.report_on=val needs data.fit_on=train: trainval contains val")
+            raise BadInput("selection.report_on=val needs selection.fit_on=train: trainval contains val")
         self.task, self.fit_on, self.report_on = task, fit_on, report_on
         self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
         self.size, self.interpolation = size, interpolation
@@ -180,11 +135,16 @@ class ImageData(LightningDataModule):
         self._test_was_read = False
 
     def inputs(self, split: str) -> Arrays:
-        """Images of a split, or their features once `encode` is set (each split is encoded once)."""
+        """Images of a split, or their features once `encode` is set (each split is encoded once).
+
+        Raises:
+            LeakError: asked for test before the final test step opened it.
+        """
+        opened = split == "test" and self._test_was_read
+        images, labels = self.task.splits["test"] if opened else self.task.arrays(split)
         if self.encode is None:
-            return self.task.arrays(split)
+            return images, labels
         if split not in self._encoded:
-            images, labels = self.task.arrays(split)
             chunks = range(0, len(images), self.eval_batch_size)
             batches = [torch.tensor(images[c : c + self.eval_batch_size]) for c in chunks]
             self._encoded[split] = torch.cat([self.encode(b).cpu() for b in batches]).numpy(), labels
@@ -222,7 +182,7 @@ class ImageData(LightningDataModule):
             self._test_was_read = True
         return self._loader(self.report_on, train=False)
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ARG002
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalise on the device."""
         inputs, labels = batch
         return self.normalise(inputs), labels
@@ -237,6 +197,6 @@ class ImageData(LightningDataModule):
         return (x / 255 - self.mean.to(x.device)) / self.std.to(x.device)
 
 
-def _as_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _as_is(batch: Any) -> Any:
     """Batches arrive whole from `__getitems__`."""
     return batch

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glorabench.data import dsprites, shapes
-from glorabench.data.base import ImageTask, cached
+from glorabench.data.base import ImageTask
+from glorabench.data.cache import cached
 from glorabench.errors import BadInput, nearest
 
 VERSION: Final = 1

@@ -1,4 +1,4 @@
-"""Method: hyper-parameters, and what happens to a layer at each site; freezing and marking are done here, by identity."""
+"""Method: hyper-parameters, and what happens at each site; freezing and marking are done here, by identity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, final
 
-from torch import nn
+from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput
@@ -25,12 +25,16 @@ class Method:
     targets: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.targets, str):
+            raise BadInput(f"method.targets is a list of roles: method.targets=[{self.targets}]")
+        if not self.targets and type(self).adapt is not Method.adapt:
+            raise BadInput("method.targets is empty, so the method would train the head alone: name roles")
         object.__setattr__(self, "targets", tuple(self.targets))
         rank = getattr(self, "rank", 1)
         if not isinstance(rank, int) or rank < 1:
             raise BadInput(f"method.rank must be a whole number of at least 1, got {rank!r}")
 
-    def setup(self, backbone: Backbone) -> Any:  # noqa: ARG002
+    def setup(self, backbone: Backbone) -> Any:
         """What the layers share, passed to every `adapt`; nothing by default."""
         return None
 
@@ -38,7 +42,7 @@ class Method:
         """The Reparam (or a module that replaces the layer) for one site."""
         raise NotImplementedError(f"{type(self).__name__} has targets but no adapt()")
 
-    def unfreeze(self, backbone: Backbone) -> Iterable[nn.Parameter]:  # noqa: ARG002
+    def unfreeze(self, backbone: Backbone) -> Iterable[nn.Parameter]:
         """Parameters of the backbone itself that the method trains; none by default."""
         return ()
 
@@ -73,7 +77,17 @@ def _assemble(layer: nn.Module, parts: list[tuple[Site, nn.Module]]) -> nn.Modul
         if len(parts) > 1:
             raise BadInput(f"{parts[0][0].path} is adapted twice: {[site.role for site, _ in parts]}")
         return parts[0][1]
-    if not isinstance(layer, nn.Linear):
-        site = parts[0][0]
-        raise BadInput(f"role '{site.role}' ({site.path}) is a {type(layer).__name__}, this method needs a linear layer")
+    assert isinstance(layer, nn.Linear)  # `weight_of` refused anything else
     return Reparametrized(layer, reparams)
+
+
+def weight_of(site: Site, layer: nn.Module) -> Tensor:
+    """The pretrained weight that a Reparam of `site` acts on: o x i, o the rows of the site.
+
+    Raises:
+        BadInput: the layer is not linear.
+    """
+    if not isinstance(layer, nn.Linear):
+        kind = type(layer).__name__
+        raise BadInput(f"role '{site.role}' ({site.path}) is a {kind}, this method needs a linear layer")
+    return layer.weight.detach()[site.rows or slice(None)]

@@ -26,7 +26,7 @@ class BitFit(Method):
         layers = [m for m in backbone.net.modules() if isinstance(m, kinds) and m is not backbone.classifier]
         if not self.norms:
             layers = [m for m in layers if isinstance(m, nn.Linear | nn.Conv2d)]
-        biases = [m.bias for m in layers if m.bias is not None]
+        biases = [m.bias for m in layers if isinstance(m.bias, nn.Parameter)]
         if not biases:
             raise BadInput(f"BitFit trains nothing on {backbone.name}: it has no biases. Use LoRA or (IA)3.")
         return biases

@@ -6,15 +6,15 @@ A, B (o x i) are `lora`, `vector`, `scalar` or `none`; C (i x 1) is `lora`, `vec
 `vector`, `scalar` or `none`: 432 paths a layer. Modes share storage: with L (rows x r) and R (r x cols), `lora`
 is L R, `vector` the first column of L, `scalar` its first entry. L is zero at the start, R Xavier-uniform.
 
-`product: hadamard` is the official code (W0 * A element by element; a vector scales output rows); `product:
-matmul` is the paper's text read as W0 A with A i x i (a vector scales inputs, LoRA reads W0 (I + L R)).
+`product: hadamard` is the official code (W0 * A element by element; a vector scales output rows); `product: matmul`
+is the paper's text read as W0 A with A i x i (a vector scales inputs, LoRA reads W0 (I + L R)).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
 from glorabench.errors import BadInput, nearest
-from glorabench.methods.base import Method
+from glorabench.methods.base import Method, weight_of
 from glorabench.methods.reparam import Reparam
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -33,6 +33,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "E": ("vector", "scalar", "none"),
 }
 PRODUCTS = ("hadamard", "matmul")
+MODES = ("random", "supernet")
 
 
 class Support(nn.Module):
@@ -58,14 +59,12 @@ class Support(nn.Module):
             return None
         assert self.left is not None
         if choice == "lora":
-            assert self.right is not None
-            return self.left @ self.right
+            return self.left @ cast(Tensor, self.right)
         return self.left[:, :1] if choice == "vector" else self.left[:1, :1]
 
     def size(self, choice: str) -> int:
         """Parameters that the choice uses."""
-        sizes = {"lora": self.rank * (self.rows + self.cols), "vector": self.rows, "scalar": 1, "none": 0}
-        return sizes[choice]
+        return {"lora": self.rank * (self.rows + self.cols), "vector": self.rows, "scalar": 1, "none": 0}[choice]
 
 
 class Supports(Reparam):
@@ -77,9 +76,7 @@ class Supports(Reparam):
         rows = {"A": i if product == "matmul" else o, "B": o, "C": i, "D": o, "E": o}
         cols = {"A": i, "B": i, "C": 1, "D": 1, "E": 1}
         self.choices = {name: tuple(choices[name]) for name in CHOICES}
-        self.supports = nn.ModuleDict(
-            {n: Support(rows[n], cols[n], rank, self.choices[n], weight) for n in CHOICES}
-        )
+        self.supports = nn.ModuleDict({n: Support(rows[n], cols[n], rank, self.choices[n], weight) for n in CHOICES})
         self.product = product
         self.path = {name: options[0] for name, options in self.choices.items()}
 
@@ -88,22 +85,17 @@ class Supports(Reparam):
         return sum(self._support(name).size(choice) for name, choice in path.items())
 
     def _support(self, name: str) -> Support:
-        support = self.supports[name]
-        assert isinstance(support, Support)
-        return support
+        return cast(Support, self.supports[name])
 
-    def _value(self, name: str) -> Tensor | None:
+    def value(self, name: str) -> Tensor | None:
+        """The support `name` in its current choice."""
         return self._support(name).value(self.path[name])
 
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(W0 + W0 * A + B, b0 + b0 * D + E + W0 C)."""
-        A, B = self._value("A"), self._value("B")
-        new = weight
-        if A is not None:
-            new = new + self._product(weight, A)
-        if B is not None:
-            new = new + B
-        return new, self._bias(weight, bias)
+        A, B = self.value("A"), self.value("B")
+        new = weight if A is None else weight + self._product(weight, A)
+        return new if B is None else new + B, self._bias(weight, bias)
 
     def _product(self, weight: Tensor, A: Tensor) -> Tensor:
         if self.product == "hadamard":
@@ -111,7 +103,7 @@ class Supports(Reparam):
         return weight @ A if self.path["A"] == "lora" else weight * A.T
 
     def _bias(self, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-        C, D, E = (self._value(name) for name in "CDE")
+        C, D, E = (self.value(name) for name in "CDE")
         new = bias
         if D is not None and bias is not None:
             new = bias + bias * D[:, 0]
@@ -125,12 +117,12 @@ class Supports(Reparam):
     def through(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """W' x + b' without forming W', except for the one case that needs it: Hadamard A = lora.
 
-        Its gradient is W0 * (dY^T X): a dense weight gradient that no factored form avoids at a lower cost.
-        Everything else stays at one product forward and one backward, plus O(r) or vector work.
+        Its gradient is W0 * (dY^T X): a dense weight gradient that no factored form avoids at a lower cost. All
+        others take one product forward and one backward, plus low-rank or vector work.
         """
         if self.product == "hadamard" and self.path["A"] == "lora":
             return F.linear(x, *self(weight, bias))
-        A, new_bias = self._value("A"), self._bias(weight, bias)
+        A, new_bias = self.value("A"), self._bias(weight, bias)
         if A is None:
             y = F.linear(x, weight, new_bias)
         else:
@@ -139,7 +131,7 @@ class Supports(Reparam):
         B = self._support("B")
         if self.path["B"] == "lora":
             y = y + F.linear(F.linear(x, B.right), B.left)  # type: ignore[arg-type]
-        elif (value := self._value("B")) is not None:
+        elif (value := self.value("B")) is not None:
             y = y + x.sum(-1, keepdim=True) * value[:, 0].to(y.dtype)
         return y
 
@@ -175,9 +167,8 @@ class GLoRA(Method):
         if self.product not in PRODUCTS:
             raise BadInput(f"method.product '{self.product}'{nearest(self.product, PRODUCTS)}")
         if isinstance(self.path, str):
-            if self.path not in ("random", "supernet"):
-                hint = nearest(self.path, ("random", "supernet"))
-                raise BadInput(f"method.path '{self.path}'{hint} Or one choice per support.")
+            if self.path not in MODES:
+                raise BadInput(f"method.path '{self.path}'{nearest(self.path, MODES)} Or one choice per support.")
             return
         if set(self.path) != set(CHOICES):
             raise BadInput(f"method.path needs exactly the supports {', '.join(CHOICES)}, got {list(self.path)}")
@@ -187,26 +178,20 @@ class GLoRA(Method):
         if set(self.path.values()) == {"none"}:
             raise BadInput("method.path: every support is none, so the path has no effect")
 
-    def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:  # noqa: ARG002
+    def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """Five supports for the site; on a layer without bias D has nothing to scale and is none."""
-        weight = layer.get_parameter("weight").detach()
-        open_choices = dict(CHOICES)
-        if getattr(layer, "bias", None) is None:
-            open_choices["D"] = ("none",)
-        return Supports(
-            weight if site.rows is None else weight[site.rows],
-            self.rank,
-            self.product,
-            self._narrowed(site, open_choices),
-        )
+        weight, choices = weight_of(site, layer), dict(CHOICES)
+        if layer.bias is None:
+            choices["D"] = ("none",)
+        return Supports(weight, self.rank, self.product, self._narrowed(site, choices))
 
     def _narrowed(self, site: Site, choices: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
         if self.path == "supernet":
             return choices
         if self.path == "random":
-            return {name: (options[int(torch.randint(len(options), ()))],) for name, options in choices.items()}
-        assert not isinstance(self.path, str)
-        for name, choice in self.path.items():
-            if choice not in choices[name]:
-                raise BadInput(f"method.path.{name}={choice} has no effect on {site.path}: the layer has no bias")
-        return {name: (choice,) for name, choice in self.path.items()}
+            picks = {name: int(torch.randint(len(options), (), device="cpu")) for name, options in choices.items()}
+            return {name: (options[picks[name]],) for name, options in choices.items()}
+        fixed = cast(Mapping[str, str], self.path)
+        if fixed["D"] not in choices["D"]:
+            raise BadInput(f"method.path.D={fixed['D']} has no effect on {site.path}: the layer has no bias")
+        return {name: (choice,) for name, choice in fixed.items()}

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
-from glorabench.methods.base import Method
+from glorabench.methods.base import Method, weight_of
 from glorabench.methods.reparam import Reparam
 
 
@@ -52,8 +52,6 @@ class LoRA(Method):
     alpha: float
     dropout: float
 
-    def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:  # noqa: ARG002
+    def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """One pair (A, B) for the site."""
-        weight = layer.get_parameter("weight")
-        rows = weight if site.rows is None else weight[site.rows]
-        return LowRank(rows.detach(), self.rank, self.alpha / self.rank, self.dropout)
+        return LowRank(weight_of(site, layer), self.rank, self.alpha / self.rank, self.dropout)

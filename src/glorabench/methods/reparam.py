@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 Rows = slice | None
 
@@ -76,7 +77,9 @@ class Reparametrized(nn.Module):
         weight = self.layer.weight.to(dtype, copy=True)
         bias = None if self.layer.bias is None else self.layer.bias.to(dtype, copy=True)
         for rows, reparam in self.parts():
-            new_weight, new_bias = reparam(*(None if t is None else t.to(dtype) for t in self._original(rows)))
+            tensors = {name: p.to(dtype) for name, p in reparam.named_parameters()}
+            original = tuple(None if t is None else t.to(dtype) for t in self._original(rows))
+            new_weight, new_bias = functional_call(reparam, tensors, original)
             weight[rows] = new_weight
             if new_bias is not None:
                 bias = weight.new_zeros(len(weight)) if bias is None else bias

@@ -1,0 +1,47 @@
+# One environment in .venv. A stamp in it says what was installed, so that a second call costs nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e .
+PINS := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup quickstart test check table
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.run ## make .venv and install the package, editable, at the versions of constraints.txt
+
+quickstart: $(VENV)/.run ## set up, then compare GLoRA with LoRA on embedded images: no data, weights or GPU needed
+	$(BIN)/glorabench run experiment=quickstart
+
+test: $(VENV)/.dev ## set up, then run the tests in two processes; ARGS="-k glora" chooses
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
+
+check: $(VENV)/.dev ## lint, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+table: $(VENV)/.run ## rewrite the tables of README.md from the committed records
+	$(BIN)/glorabench table mini --results results --into README.md
+
+$(VENV)/.run: $(PINS) | $(BIN)/uv
+	$(INSTALL)
+	@touch $@
+
+$(VENV)/.dev: $(PINS) | $(BIN)/uv
+	$(INSTALL) --group dev
+	@touch $(VENV)/.run $@
+
+# uv, because it resolves in seconds; into .venv, because nothing outside it is ours to change.
+$(BIN)/uv:
+	@command -v $(PYTHON) >/dev/null || { echo "no '$(PYTHON)' on PATH: install Python 3.11 or newer, or give one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "glorabench needs Python 3.11 or newer; this is $$($(PYTHON) --version 2>&1). Give another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(PYTHON) cannot make environments: install its venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

@@ -1,0 +1,76 @@
+"""From a config to the parts of a run: task, injected backbone, method, data; bad values are refused here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from glorabench.backbones.base import Backbone
+from glorabench.compose import make
+from glorabench.data.base import ImageData, ImageTask
+from glorabench.errors import BadInput, nearest
+from glorabench.methods.base import Method
+
+RULES = ("last_epoch",)
+DECAYS = ("matrices", "all")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+PROGRESS = ("auto", "bar", "lines", "none")
+
+
+@dataclass
+class Parts:
+    """What one run is made of; the backbone is injected already."""
+
+    task: ImageTask
+    backbone: Backbone
+    method: Method
+    data: ImageData
+
+
+def build(config: dict[str, Any]) -> Parts:
+    """Task, injected backbone, method and data of a config; random parts are a function of its seed."""
+    check(config)
+    torch.manual_seed(config["seed"])
+    task, backbone, method = make(config["data"]), make(config["backbone"]), make(config["method"])
+    backbone.set_head(task.classes)
+    method.inject(backbone)
+    selection, train = config["selection"], config["train"]
+    data = task.module(
+        fit_on=selection["fit_on"],
+        report_on=selection["report_on"],
+        batch_size=train["batch_size"],
+        eval_batch_size=train["eval_batch_size"],
+        seed=config["seed"],
+        **asdict(backbone.preprocess),
+    )
+    return Parts(task, backbone, method, data)
+
+
+def check(config: dict[str, Any]) -> None:
+    """Refuse values that would only fail later.
+
+    Raises:
+        BadInput: naming the key.
+    """
+    train, rule = config["train"], config["selection"]["rule"]
+    for key, value, known in (
+        ("selection.rule", rule, RULES),
+        ("train.decay", train["decay"], DECAYS),
+        ("train.precision", train["precision"], PRECISIONS),
+        ("progress", config["progress"], PROGRESS),
+    ):
+        if value not in known:
+            raise BadInput(f"{key} '{value}'{nearest(str(value), known)}")
+    whole = {f"train.{key}": train[key] for key in ("epochs", "batch_size", "eval_batch_size")}
+    whole |= {key: config[key] for key in ("checkpoint_every", "latency_rounds")}
+    for key, value in whole.items():
+        if not isinstance(value, int) or value < 1:
+            raise BadInput(f"{key} must be a whole number of at least 1, got {value!r}")
+    for key in ("lr", "weight_decay", "warmup_epochs", "min_lr", "drop_path", "label_smoothing"):
+        if not isinstance(train[key], int | float) or not train[key] >= 0:
+            raise BadInput(f"train.{key} must be a number of at least 0, got {train[key]!r}")
+    seed = config["seed"]
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise BadInput(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}")

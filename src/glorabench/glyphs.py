@@ -1,0 +1,180 @@
+"""The upstream images: letters and symbols drawn over coloured grounds, and no digits.
+
+Every image is a function of a seed. A scene holds one glyph or several; what is labelled is
+which glyphs they are, never where, how large, how turned or how many.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+import torch.nn.functional as F
+from matplotlib.ft2font import FT2Font
+from torch import Generator, Tensor
+
+# Of symbols that are one drawing turned (arrows, triangles, horseshoes) only one is here: to tell
+# them apart would be to tell orientations apart, which a downstream task asks for. For the same
+# reason there are no dominoes or dice (counts), no O, square, disc or heart (digits, sprites), and
+# no other sign that reads as a digit once turned (infinity).
+LATIN = "ABCDEFGHJKLMNPQRSTUVWXYZabdefghijkmnqrty"
+OTHER = (
+    "ΓΔΘΞΠΣΦΨΩαβγδεζηθλμξπσφψω"
+    "БДЖИЛЦШЩЫЬЭЮЯЂЉЊвфђ"
+    "ԱԲԳԴԵԶԷԸԹԺԻԾԿՂՃՄՊՋՌՎՏՐՓՔՖաբգդեզէըթժլխծկհձղճմյնշպջռվտցփքֆև"
+    "აბგდეზთიკლმნოპჟრსტუფქღყშჩცძწჭხჯჰ"
+    "אבגדהזחטכלםמנסעפצקרשת"
+    "★▲✚◎☂☃☎☠☢☣☭☮☯☸☺☼☾♀♂♆♔♖♘♚♜♝♞♟♣♠♪♫♭♯☁☗⚑⚒⚓⚔⚖⚙⚛⚜⚡"
+    "✂✈✉✌✎✓✠✡✦✪✸✿❀❄❖◗▰→"
+    "∀∂∈∫∮√∅∝≈⊕⋈⌘℞ℵ℘€£¥§¶&@#?ß"
+)
+GLYPHS = LATIN + OTHER
+# The cm fonts keep other drawings under Unicode's code points, except for the Latin letters.
+LATIN_FONTS = ("cmr10", "cmss10", "cmti10", "cmtt10", "cmb10")
+FONTS = ("DejaVuSans*", "DejaVuSerif*", "STIXGeneral*")
+SIDE, GLYPH, CELLS = 32, 32, 4
+NOTHING = -100  # the label that cross-entropy skips
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Drawings of every glyph in every font that has it.
+
+    Attributes:
+        drawings: (drawings, 1, 32, 32) coverage in [0, 1], the longer side filling 28 pixels.
+        first: (glyphs,) index of each glyph's first drawing.
+        count: (glyphs,) how many drawings, one a font, each glyph has.
+    """
+
+    drawings: Tensor
+    first: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """A batch of upstream images and what their glyphs are.
+
+    Attributes:
+        images: (N, 3, 32, 32) in [0, 1].
+        present: (N, glyphs) one divided by the number of different glyphs, where present.
+        cells: (N, 16) the glyph that covers most of each 8 x 8 cell, -100 for none.
+    """
+
+    images: Tensor
+    present: Tensor
+    cells: Tensor
+
+
+@cache
+def bank() -> Bank:
+    """Draw every glyph with the fonts that matplotlib ships."""
+    folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
+    wide = [FT2Font(str(path)) for name in FONTS for path in sorted(folder.glob(f"{name}.ttf"))]
+    latin = [FT2Font(str(folder / f"{name}.ttf")) for name in LATIN_FONTS]
+    drawings, count = [], []
+    for glyph in GLYPHS:
+        fonts = [font for font in wide if font.get_char_index(ord(glyph))]
+        fonts += latin if glyph in LATIN else []
+        drawings += [_drawing(font, glyph) for font in fonts]
+        count.append(len(fonts))
+    counts = torch.tensor(count)
+    return Bank(torch.stack(drawings), counts.cumsum(0) - counts, counts)
+
+
+def _drawing(font: FT2Font, glyph: str) -> Tensor:
+    font.set_size(56, 72)
+    font.set_text(glyph)
+    font.draw_glyphs_to_bitmap(antialiased=True)
+    ink = torch.from_numpy(font.get_image().astype("float32") / 255)
+    rows, columns = ink.amax(1).nonzero(), ink.amax(0).nonzero()
+    ink = ink[rows[0, 0] : rows[-1, 0] + 1, columns[0, 0] : columns[-1, 0] + 1]
+    scale = (GLYPH - 4) / max(ink.shape)
+    height, width = (max(1, round(side * scale)) for side in ink.shape)
+    small = F.interpolate(ink[None, None], (height, width), mode="area")[0]
+    top, left = (GLYPH - height) // 2, (GLYPH - width) // 2
+    return F.pad(small, (left, GLYPH - width - left, top, GLYPH - height - top))
+
+
+def scenes(bank: Bank, size: int, generator: Generator, hardness: float, crowd: int) -> Scenes:
+    """Draw `size` scenes of one glyph or of 2 to `crowd`.
+
+    Args:
+        bank: the drawings.
+        size: how many scenes.
+        generator: the source of every random choice.
+        hardness: 0 for single glyphs, large, central and upright; at 1 half of the scenes are
+            crowded, and glyphs are anywhere, down to a quarter of the side, and most distorted.
+        crowd: the most glyphs in a scene; 1 for scenes of one glyph only.
+    """
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator)
+
+    kinds = len(bank.count)
+    many = (2 + (uniform(size) * (crowd - 1)).long()).clamp(max=crowd)
+    number = torch.where(uniform(size) < 0.5 * hardness, many, 1)
+    ground = _shades(uniform(size, 2, 3), uniform(size, 2))
+    dark = uniform(size, 1, 1, 1) < 0.4
+    images = torch.where(dark, ground * uniform(size, 1, 1, 1) * 0.3, ground)
+    present = torch.zeros(size, kinds)
+    cover = torch.zeros(size, CELLS * CELLS)
+    cells = torch.full((size, CELLS * CELLS), NOTHING)
+    for slot in range(crowd):
+        rows = (number > slot).nonzero()[:, 0]
+        n = len(rows)
+        kind = (uniform(n) * kinds).long()
+        drawing = bank.first[kind] + (uniform(n) * bank.count[kind]).long()
+        small = hardness * uniform(n)
+        pixels = torch.where(number[rows] == 1, 28 * 0.32**small, 15 * 0.5**small)
+        grid = _grid(pixels, hardness, uniform(n, 6), uniform(n, 2, 5, 5))
+        # Sampled at twice the side and averaged down, against aliasing.
+        ink = F.avg_pool2d(F.grid_sample(bank.drawings[drawing], grid, align_corners=False), 2)
+        colour = _shades(uniform(n, 2, 3), uniform(n, 2))
+        # A glyph of its ground's own shade cannot be seen: draw light on dark, dark on light.
+        light = images[rows].mean((1, 2, 3)).view(n, 1, 1, 1) < 0.4
+        colour = torch.where(light, 0.45 + 0.55 * colour, 0.45 * colour)
+        white = (uniform(n, 1, 1, 1) < 0.3) & light
+        images[rows] = torch.lerp(images[rows], colour.masked_fill(white, 1.0), ink)
+        present[rows, kind] = 1
+        part = F.avg_pool2d(ink, SIDE // CELLS).flatten(1)
+        more = (part > 0.04) & (part > cover[rows])
+        cells[rows] = torch.where(more, kind[:, None], cells[rows])
+        cover[rows] = torch.where(more, part, cover[rows])
+    noise = torch.randn(images.shape, generator=generator) * uniform(size, 1, 1, 1).pow(3) * 0.08
+    return Scenes((images + noise).clamp(0, 1), present / present.sum(1, keepdim=True), cells)
+
+
+def _shades(ends: Tensor, direction: Tensor) -> Tensor:
+    """Colour ramps (N, 3, 32, 32) between `ends` (N, 2, 3), often nearly flat."""
+    axis = torch.linspace(-0.5, 0.5, SIDE)
+    slope = direction.mul(2).sub(1)
+    ramp = slope[:, 0, None, None] * axis[:, None] + slope[:, 1, None, None] * axis + 0.5
+    first, second = ends[:, 0, :, None, None], ends[:, 1, :, None, None]
+    return torch.lerp(first, second, ramp[:, None].clamp(0, 1) * 0.7)
+
+
+def _grid(pixels: Tensor, hardness: float, draw: Tensor, bend: Tensor) -> Tensor:
+    """Sampling grids (N, 64, 64, 2) that put a glyph `pixels` long somewhere in the image.
+
+    `draw` (N, 6) gives place, turn, stretch and shear, `bend` (N, 2, 5, 5) the elastic field.
+    """
+    signed = draw.mul(2).sub(1)
+    room = (SIDE - 0.7 * pixels)[:, None].clamp(min=0) / SIDE
+    centre = signed[:, :2] * room * hardness
+    turn = signed[:, 2] * hardness * 0.8
+    stretch = torch.exp(signed[:, 3] * hardness * 0.4)
+    shear = signed[:, 4] * hardness * 0.4
+    scale = SIDE / pixels * (GLYPH - 4) / GLYPH
+    cosine, sine = turn.cos() * scale, turn.sin() * scale
+    rows = torch.stack((cosine * stretch + sine * shear, sine * stretch - cosine * shear, -sine, cosine), 1).view(
+        -1, 2, 2
+    )
+    side = 2 * SIDE
+    axis = (torch.arange(side) + 0.5) * 2 / side - 1
+    base = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
+    field = F.interpolate(bend.mul(2).sub(1), (side, side), mode="bilinear", align_corners=True)
+    local = base.view(1, -1, 2) - centre[:, None]
+    warped = local @ rows.transpose(1, 2) + field.flatten(2).transpose(1, 2) * 0.22 * hardness
+    return warped.view(-1, side, side, 2)

@@ -1,0 +1,104 @@
+"""How a run trains: what is trained, the Trainer, and going on from a checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from torch import Tensor, nn
+
+from glorabench import record
+from glorabench.build import Parts
+from glorabench.data.base import ImageData
+from glorabench.finetuner import FineTuner
+from glorabench.ledger import Ledger
+from glorabench.tracker import Tracker
+
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # device banners belong in the record
+for _message in (
+    ".*does not have many workers.*",  # batches come from memory
+    ".*LeafSpec.*is deprecated.*",  # Lightning's own use of torch
+    "Checkpoint directory .* exists and is not empty",  # that is how a run goes on
+    ".*module\\(s\\) in eval mode at the start.*",  # a constant trunk stays in eval mode on purpose
+):
+    warnings.filterwarnings("ignore", message=_message)
+
+
+def checkpoints(config: dict[str, Any]) -> Path:
+    """Where an unfinished run keeps its checkpoint."""
+    return Path(config["results_dir"]) / "checkpoints" / record.run_id(config)
+
+
+def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.Module, dict[str, bool]]:
+    """What is trained: the network, or the head alone on features computed once when the trunk is constant."""
+    backbone, data = parts.backbone, parts.data
+    frozen = backbone.trunk_is_frozen()
+    backbone.net.train(not frozen)  # nothing to learn in the trunk: no drop-path in it either
+    cached = frozen and train["cache_features"]
+    if not cached:
+        return backbone.net, {"cached_features": False}
+
+    @torch.inference_mode()
+    def encode(images: Tensor) -> Tensor:
+        with trainer.precision_plugin.forward_context():
+            return backbone.features(data.normalise(images.to(trainer.strategy.root_device))).float()
+
+    data.encode = encode
+    return backbone.classifier, {"cached_features": True}
+
+
+def trainer_of(config: dict[str, Any], ledger: Ledger, tracker: Tracker) -> Trainer:
+    """Lightning's Trainer for a config: one device, last epoch, a checkpoint every few epochs."""
+    train, bar = config["train"], progress(config) == "bar"
+    precision = train["precision"]
+    if precision == "auto":
+        precision = "bf16-mixed" if torch.cuda.is_available() else "32-true"
+    saver = ModelCheckpoint(
+        checkpoints(config),
+        filename="last",
+        every_n_epochs=config["checkpoint_every"],
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    callbacks: list[Callback] = [ledger, saver, *([RichProgressBar(leave=False)] if bar else [])]
+    return Trainer(
+        accelerator="auto",
+        devices=1,
+        precision=precision,
+        max_epochs=train["epochs"],
+        gradient_clip_val=train["clip"],
+        callbacks=callbacks,
+        logger=tracker,
+        enable_progress_bar=bar,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if config["selection"]["fit_on"] == "train" else 0,
+        log_every_n_steps=1,  # only epoch means are logged
+        default_root_dir=config["results_dir"],
+    )
+
+
+def progress(config: dict[str, Any]) -> str:
+    """`bar`, `lines` or `none`; `auto` is a bar on a terminal and lines elsewhere."""
+    if config["progress"] != "auto":
+        return config["progress"]
+    return "bar" if sys.stdout.isatty() else "lines"
+
+
+def fit(trainer: Trainer, tuner: FineTuner, data: ImageData, checkpoints: Path) -> None:
+    """Train, from the last checkpoint if there is a whole one; Ctrl-C stays Ctrl-C."""
+    last = checkpoints / "last.ckpt"
+    if last.exists() and not zipfile.is_zipfile(last):
+        aside = last.replace(last.with_suffix(".corrupt"))
+        print(f"warning: {last} is damaged; kept as {aside.name}, training starts again", file=sys.stderr)
+    try:
+        trainer.fit(tuner, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    except SystemExit as stop:  # how Lightning ends after Ctrl-C, with the signal switched off
+        raise KeyboardInterrupt from stop

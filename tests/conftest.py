@@ -1,0 +1,73 @@
+"""Shared fixtures: two tiny backbones, fast to run, a results folder, one data cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from timm.models.convnext import ConvNeXt
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from glorabench.backbones.base import Backbone, Preprocess
+from glorabench.backbones.vision import CONVNEXT, VIT
+
+CLASSES = 5
+SIDE = 32
+DIM = 32  # width of the tiny ViT
+PREPROCESS = Preprocess(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic")
+
+
+def _randomised(net: nn.Module, seed: int, dtype: torch.dtype) -> nn.Module:
+    """Every parameter random, so that no bias, scale or position hides behind an initial zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            noise = 0.1 * torch.randn(parameter.shape, generator=generator)
+            centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+            parameter.copy_(centre + noise)
+    return net.to(dtype).eval()
+
+
+def tiny_vit(seed: int = 0, dtype: torch.dtype = torch.float32, depth: int = 2) -> Backbone:
+    """A ViT of width 32 with two heads, for 32 x 32 images and five classes."""
+    net = VisionTransformer(
+        img_size=SIDE,
+        patch_size=8,
+        embed_dim=DIM,
+        depth=depth,
+        num_heads=2,
+        num_classes=CLASSES,
+    )
+    _randomised(net, seed, dtype)
+    return Backbone("tiny_vit", net, VIT, "head", net.num_prefix_tokens, PREPROCESS)
+
+
+def tiny_convnext(seed: int = 0, dtype: torch.dtype = torch.float32) -> Backbone:
+    """A ConvNeXt of four stages with one block each, for 32 x 32 images and five classes."""
+    net = ConvNeXt(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), num_classes=CLASSES)
+    _randomised(net, seed, dtype)
+    return Backbone("tiny_convnext", net, CONVNEXT, "head.fc", None, PREPROCESS)
+
+
+def images(count: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Normalised random inputs for either backbone."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 3, SIDE, SIDE, generator=generator).to(dtype)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """An empty results folder of one test."""
+    return tmp_path / "results"
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The data cache of the whole session, where a composed config finds it."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLORABENCH_CACHE", str(folder))
+        yield folder

@@ -1,0 +1,209 @@
+"""The rules of the source tree, read from its syntax trees."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "glorabench"
+CONF = ROOT / "conf"
+FILES = sorted(SRC.rglob("*.py"))
+NAMES = [path.relative_to(SRC).as_posix() for path in FILES]
+TREES = {name: ast.parse(path.read_text()) for name, path in zip(NAMES, FILES, strict=True)}
+METHODS = {path.stem for path in (CONF / "method").glob("*.yaml")}
+STDLIB = sys.stdlib_module_names
+
+each_file = pytest.mark.parametrize("name", NAMES)
+
+
+def imports(name: str) -> set[str]:
+    """Every module that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}:{node.lineno} imports relatively"
+            module = node.module or ""
+            inside = SRC.parent.joinpath(*module.split("."))
+            submodules = {
+                a.name for a in node.names if (inside / f"{a.name}.py").is_file() or (inside / a.name).is_dir()
+            }
+            found |= {f"{module}.{a}" for a in submodules}
+            if len(submodules) < len(node.names):
+                found.add(module)
+    return found
+
+
+def below(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def calls(name: str) -> Iterator[ast.Call]:
+    yield from (node for node in ast.walk(TREES[name]) if isinstance(node, ast.Call))
+
+
+def test_the_rules_look_at_the_whole_tree() -> None:
+    assert {"compose.py", "methods/lora.py", "backbones/base.py", "data/base.py"} <= set(NAMES)
+    assert {"lora", "glora", "full"} <= METHODS
+    assert "hydra.utils" in imports("compose.py")
+    assert "glorabench.data.base" in imports("data/mini.py")
+
+
+@each_file
+def test_objects_are_instantiated_from_config_in_one_place(name: str) -> None:
+    used = [
+        node.lineno
+        for node in ast.walk(TREES[name])
+        if (isinstance(node, ast.Name) and node.id == "instantiate")
+        or (isinstance(node, ast.Attribute) and node.attr == "instantiate")
+    ]
+    assert bool(used) == (name == "compose.py"), used
+
+
+@each_file
+def test_hydra_is_known_to_two_files(name: str) -> None:
+    if name not in ("compose.py", "sweep.py"):
+        assert not [module for module in imports(name) if below(module, "hydra")]
+
+
+@each_file
+def test_nothing_asks_what_a_method_is_called(name: str) -> None:
+    if name.startswith("methods/"):
+        return
+    compared = []
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Compare):
+            parts = [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchValue):
+            parts = [node.value]
+        else:
+            continue
+        strings = [c for part in parts for c in ast.walk(part) if isinstance(c, ast.Constant)]
+        compared += [(c.lineno, c.value) for c in strings if c.value in METHODS]
+    assert not compared
+
+
+@each_file
+def test_no_device_is_hard_wired(name: str) -> None:
+    wired = [c.lineno for c in calls(name) if isinstance(c.func, ast.Attribute) and c.func.attr == "cuda"]
+    assert not wired
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("methods/")])
+def test_a_method_knows_torch_and_the_interface_of_backbones(name: str) -> None:
+    known = ("backbones.base", "errors", "methods")
+    allowed = ("torch", "numpy", *STDLIB, *(f"glorabench.{module}" for module in known))
+    assert not [module for module in imports(name) if not below(module, *allowed)]
+
+
+@pytest.mark.parametrize(
+    ("package", "strangers"),
+    [
+        ("backbones", ("methods", "data")),
+        ("data", ("backbones", "methods")),
+    ],
+)
+def test_backbones_data_and_methods_do_not_know_each_other(package: str, strangers: tuple[str, ...]) -> None:
+    for name in NAMES:
+        if name.startswith(f"{package}/"):
+            known = imports(name)
+            assert not [m for m in known if below(m, *(f"glorabench.{stranger}" for stranger in strangers))], name
+
+
+def test_the_training_loop_knows_no_method() -> None:
+    for name in ("finetuner.py", "search.py", "objectives.py", "ledger.py", "cost.py"):
+        own = [m for m in imports(name) if below(m, "glorabench.methods")]
+        assert set(own) <= {"glorabench.methods.base", "glorabench.methods.reparam"}, name
+
+
+@pytest.mark.parametrize("name", ["cli.py", "errors.py", "record.py", "stats.py", "table.py", "render.py"])
+def test_what_only_reads_records_needs_no_torch(name: str) -> None:
+    assert not [m for m in imports(name) if below(m, "torch", "lightning", "timm")]
+
+
+def methods() -> list[tuple[str, str]]:
+    """(module, class) of every Method, also of those that build on another one."""
+    classes = [
+        (
+            f"glorabench.methods.{Path(name).stem}",
+            node.name,
+            {ast.unparse(base) for base in node.bases},
+        )
+        for name in NAMES
+        if name.startswith("methods/")
+        for node in TREES[name].body
+        if isinstance(node, ast.ClassDef)
+    ]
+    kinds = {"Method"}
+    while more := {kind for _, kind, bases in classes if bases & kinds} - kinds:
+        kinds |= more
+    return [(module, kind) for module, kind, bases in classes if bases & kinds]
+
+
+TARGETS = {path.stem: yaml.safe_load(path.read_text())["_target_"] for path in (CONF / "method").glob("*.yaml")}
+
+
+@pytest.mark.parametrize(("module", "kind"), methods())
+def test_every_method_can_be_chosen_by_name(module: str, kind: str) -> None:
+    assert f"{module}.{kind}" in TARGETS.values()
+
+
+@pytest.mark.parametrize("option", sorted(TARGETS))
+def test_every_name_of_a_method_is_a_method(option: str) -> None:
+    assert tuple(TARGETS[option].rsplit(".", 1)) in methods()
+
+
+@pytest.mark.parametrize(("module", "kind"), methods())
+def test_a_method_has_no_values_of_its_own(module: str, kind: str) -> None:
+    """Hyper-parameters stand in conf/ only."""
+    tree = TREES[module.removeprefix("glorabench.").replace(".", "/") + ".py"]
+    (node,) = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == kind]
+    assert not [f.lineno for f in node.body if isinstance(f, ast.AnnAssign) and f.value is not None]
+
+
+@each_file
+def test_a_file_is_a_screen_and_a_half(name: str) -> None:
+    assert len((SRC / name).read_text().splitlines()) <= 200
+
+
+@each_file
+def test_no_file_is_a_drawer_for_odds_and_ends(name: str) -> None:
+    drawers = {"utils", "util", "common", "misc", "helpers", "tools"}
+    assert not drawers & {part.removesuffix(".py") for part in name.split("/")}
+
+
+def public(node: ast.Module | ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for child in node.body:
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not child.name.startswith("_"):
+            yield child
+        elif isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
+            yield from public(child)
+
+
+@each_file
+def test_whatever_is_public_says_what_it_does_and_takes(name: str) -> None:
+    tree = TREES[name]
+    assert ast.get_docstring(tree), "the module"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), node.name
+    for function in public(tree):
+        assert ast.get_docstring(function), function.name
+        assert function.returns is not None, f"{function.name} returns"
+        args = function.args
+        for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg):
+            if arg is not None and arg.arg not in ("self", "cls"):
+                assert arg.annotation is not None, f"{function.name}({arg.arg})"
+
+
+@each_file
+def test_errors_are_never_swallowed_whole(name: str) -> None:
+    handlers = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.ExceptHandler)]
+    assert not [h.lineno for h in handlers if h.type is None]

@@ -1,0 +1,223 @@
+"""Whole runs on the embedded suite: idempotence, resumption to the last digit, failures, trackers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from glorabench import record
+from glorabench.compose import compose
+from glorabench.run import run
+
+FAST = ["logger=none", "progress=none", "train.epochs=2", "latency_rounds=1"]
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def config(results, *words):
+    return compose([*FAST, *words, f"results_dir={results}"])
+
+
+def adapter(results, run_id):
+    return load_file(results / "adapters" / f"{run_id}.safetensors")
+
+
+def command(results, *words):
+    return [sys.executable, "-m", "glorabench.cli", "run", *FAST, *words, f"results_dir={results}"]
+
+
+def in_pieces(results, words, send):
+    """Start a run, send it a signal once it has a checkpoint, then give the same command again."""
+    first = subprocess.Popen(command(results, *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(results.glob("checkpoints/*/last.ckpt")):
+        assert time.monotonic() < deadline, "no checkpoint appeared"
+        assert first.poll() is None, "the run ended before it could be interrupted"
+        time.sleep(0.02)
+    first.send_signal(send)
+    code = first.wait(60)
+    assert list(results.glob("checkpoints/*/last.ckpt"))
+    assert not list(results.glob("runs/**/*.json"))
+    second = subprocess.run(command(results, *words), capture_output=True, text=True)
+    assert second.returncode == 0, second.stderr
+    return code
+
+
+def test_a_run_leaves_one_record_and_is_found_the_second_time(results, monkeypatch):
+    cfg = config(results, "method=lora")
+    made = run(cfg)
+    path = record.path_of(results, cfg)
+    assert record.read(path) == made
+    assert made.status == "done"
+    assert made.params == {
+        "method": 24_576,
+        "head": 1_290,
+        "total": made.params["total"],
+        "stored_bytes": 4 * (24_576 + 1_290),
+        "supernet": None,
+    }
+    assert made.metrics["n"] == 797
+    assert made.metrics["top1"] == pytest.approx(sum(record.unpack(made.outcomes)) / 797)
+    assert [entry["epoch"] for entry in made.history] == [1, 2]
+    assert made.merge["n"] == 256
+    assert made.merge["flipped"] == 0
+    assert made.merge["max_abs_diff"] < 1e-4
+    assert set(made.cost["latency_ms"]["batch_64"]) == {"plain", "unmerged", "merged"}
+    assert made.cost["flops_per_step"] > 0
+    assert made.cost["peak_bytes"] > 0
+    assert made.provenance["weights"]["sha256"]
+    assert made.provenance["data"]["fingerprint"]
+    assert not (results / "checkpoints" / made.run_id).exists()
+    monkeypatch.setattr("glorabench.run._execute", lambda _: pytest.fail("the run was repeated"))
+    assert run(cfg) == made
+
+
+def test_flops_of_a_step_are_those_of_the_network(results):
+    """Counted in the training itself: forward and backward of the same batch, counted apart, agree."""
+    from glorabench import cost
+    from glorabench.build import build
+
+    cfg = config(results, "method=lora", "train.epochs=1")
+    made = run(cfg)
+    parts = build(cfg)
+    parts.backbone.net.train()
+    images, labels = torch.randn(64, 3, 32, 32), torch.zeros(64, dtype=torch.long)
+    objective = parts.task.objective(0.0)
+    assert made.cost["flops_per_step"] == cost.flops(lambda: objective.loss(parts.backbone.net(images), labels))
+
+
+def test_linear_on_cached_features_gives_the_numbers_of_the_plain_way(tmp_path):
+    cached = run(config(tmp_path / "a", "method=linear"))
+    plain = run(config(tmp_path / "b", "method=linear", "train.cache_features=false"))
+    assert cached.cost["ways"] == {"cached_features": True}
+    assert plain.cost["ways"] == {"cached_features": False}
+    assert cached.outcomes == plain.outcomes
+    ours, theirs = adapter(tmp_path / "a", cached.run_id), adapter(tmp_path / "b", plain.run_id)
+    for (_, a), (_, b) in zip(sorted(ours.items()), sorted(theirs.items()), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+    assert cached.cost["flops_per_step"] < plain.cost["flops_per_step"] / 100
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_and_typed_again_equals_uninterrupted_to_the_last_digit(tmp_path, how):
+    words = ["method=glora", "method.path=supernet", "train.epochs=6", "checkpoint_every=1", "train.drop_path=0.2"]
+    whole = run(config(tmp_path / "whole", *words))
+    code = in_pieces(tmp_path / "pieces", words, how)
+    assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    pieces = record.read(record.path_of(tmp_path / "pieces", config(tmp_path / "pieces", *words)))
+    assert pieces.run_id == whole.run_id
+    assert pieces.metrics == whole.metrics
+    assert pieces.outcomes == whole.outcomes
+    losses = [[entry["train_loss"] for entry in r.history] for r in (whole, pieces)]
+    assert losses[0] == losses[1]
+    assert pieces.paths == whole.paths
+    ours, theirs = adapter(tmp_path / "whole", whole.run_id), adapter(tmp_path / "pieces", whole.run_id)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_again(results, capsys):
+    cfg = config(results, "method=linear")
+    folder = results / "checkpoints" / record.run_id(cfg)
+    folder.mkdir(parents=True)
+    (folder / "last.ckpt").write_bytes(b"half a checkp")
+    assert run(cfg).status == "done"
+    assert "last.ckpt" in capsys.readouterr().err
+
+
+def test_a_corrupt_record_is_set_aside_named_and_the_run_repeated(results, capsys):
+    cfg = config(results, "method=linear")
+    path = record.path_of(results, cfg)
+    path.parent.mkdir(parents=True)
+    path.write_text('{"run_id": "')
+    made = run(cfg)
+    assert record.read(path) == made
+    assert path.with_suffix(".corrupt").read_text() == '{"run_id": "'
+    assert path.with_suffix(".corrupt").name in capsys.readouterr().err
+
+
+def test_a_sweep_survives_a_failing_job_and_names_step_and_rate(results):
+    words = ["-m", "method=lora", "train.clip=null", "train.lr=1e-3,1e38"]
+    done = subprocess.run(command(results, *words), capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    records = record.read_all([results])
+    assert sorted(r.status for r in records) == ["done", "failed"]
+    error = next(r.error for r in records if r.status == "failed")
+    assert error["kind"] == "NonFiniteLoss"
+    assert "step 1 of 30" in error["message"]
+    assert "learning rate" in error["message"]
+    assert "failed: NonFiniteLoss" in done.stdout
+    assert "Traceback" not in done.stderr
+    again = subprocess.run(command(results, *words), capture_output=True, text=True)
+    assert "1 of 2 found" in again.stdout
+    assert again.returncode == 1
+
+
+def test_val_is_evaluated_every_epoch_when_it_is_not_trained_on(results):
+    made = run(config(results, "method=linear", "selection.fit_on=train", "selection.report_on=val"))
+    assert len(made.history) == 2
+    assert all(0 <= entry["val_top1"] <= 1 for entry in made.history)
+    assert made.metrics["n"] == 200
+    assert made.history[-1]["val_top1"] == pytest.approx(made.metrics["top1"], abs=1e-6)
+
+
+def test_a_supernet_reports_one_drawn_path_and_both_counts(results):
+    made = run(config(results, "method=glora", "method.path=supernet", "train.epochs=1"))
+    assert len(made.paths) == 24
+    assert made.params["supernet"] > made.params["method"] > 0
+    assert made.merge["flipped"] == 0
+
+
+def test_same_config_in_two_folders_gives_the_same_numbers(tmp_path):
+    first, second = (run(config(tmp_path / name, "method=glora", "train.epochs=1")) for name in "ab")
+    assert (first.run_id, first.outcomes, first.paths) == (second.run_id, second.outcomes, second.paths)
+
+
+def test_offline_tracker_uses_the_run_id_and_needs_no_login(results, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    made = run(config(results, "method=linear", "logger=wandb"))
+    assert list((results / "wandb").glob(f"**/run-{made.run_id}.wandb"))
+
+
+def test_a_tracker_that_fails_is_a_warning(results, capsys):
+    results.mkdir()
+    (results / "wandb").write_text("in the way")
+    assert run(config(results, "method=linear", "logger=wandb")).status == "done"
+    assert "the run goes on without it" in capsys.readouterr().err
+
+
+def test_online_without_key_is_a_warning_and_logs_offline(results):
+    """In a process of its own without any key: W&B keeps credentials for the life of a process."""
+    home = {"HOME": str(results), "NETRC": str(results / "netrc")}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+    done = subprocess.run(
+        command(results, "method=linear", "logger=wandb", "logger.mode=online"),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**environment, **home},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no key or no network" in done.stderr
+    assert record.read_all([results / "runs"])[0].status == "done"
+    assert list(results.glob("wandb/**/*.wandb"))
+
+
+def test_a_larger_backbone_takes_the_small_images(results):
+    """Resizing happens on the device: a 64-pixel backbone on the 32-pixel suite."""
+    size = ["+backbone.model_args={img_size: 64}", "backbone.preprocess={size: 64}"]
+    made = run(config(results, "method=linear", "backbone.weights_from=null", *size, "train.epochs=1"))
+    assert made.status == "done"
+
+
+def test_record_is_plain_json(results):
+    cfg = config(results, "method=linear")
+    run(cfg)
+    data = json.loads(Path(record.path_of(results, cfg)).read_text())
+    assert data["selection"] == {"fit_on": "trainval", "report_on": "test", "rule": "last_epoch", "contaminated": False}

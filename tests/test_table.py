@@ -1,0 +1,340 @@
+"""Tables: grouping, labels, refusals, findings, and what stands in a file."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glorabench import record, render, stats, table
+from glorabench.errors import BadInput
+from glorabench.record import Record
+
+N = 200
+
+
+def made(
+    method: str = "lora",
+    task: str = "digits",
+    seed: int = 0,
+    right: int = 100,
+    status: str = "done",
+    protocol: int = record.PROTOCOL,
+    backbone: str = "vit_mini",
+    fit_on: str = "trainval",
+    latency: float = 1.0,
+    step_ms: float = 10.0,
+    params: int = 1000,
+    supernet: int | None = None,
+    **values: Any,
+) -> Record:
+    """A record whose first `right` of N examples are right; `values` are hyper-parameters."""
+    config = {
+        "seed": seed,
+        "names": {"method": method, "backbone": backbone, "data": "mini", "task": task},
+        "method": {"_target_": f"glorabench.{method}", **values},
+        "data": {"task": task, "cache_dir": "/cache"},
+        "selection": {"fit_on": fit_on, "report_on": "test", "rule": "last_epoch"},
+        "train": {"lr": 1e-3},
+        "results_dir": "r",
+    }
+    kept = Record(record.run_id(config, protocol), status, config, protocol=protocol)
+    if status != "done":
+        return replace(kept, error={"kind": "NonFiniteLoss", "message": "step 3"})
+    return replace(
+        kept,
+        metrics={"top1": right / N, "n": N},
+        outcomes=record.pack([i < right for i in range(N)]),
+        params={"method": params, "head": 10, "total": 5000, "supernet": supernet},
+        cost={
+            "step_ms": step_ms,
+            "latency_ms": {
+                "batch_64": {
+                    "plain": {"median": 2.0},
+                    "unmerged": {"median": 9.0},
+                    "merged": {"median": 2.0 * latency},
+                }
+            },
+        },
+    )
+
+
+def cell_of(rows: list[tuple[str, ...]], task: str, method: str) -> dict[str, str]:
+    (row,) = [row for row in rows if row[:2] == (task, method)]
+    return dict(zip(table.COLUMNS, row, strict=True))
+
+
+def test_seeds_of_one_configuration_share_a_cell() -> None:
+    records = [made(seed=s, right=r, step_ms=t) for s, r, t in ((0, 100, 9.0), (1, 110, 11.0), (2, 120, 30.0))]
+    (row,) = table.rows(records)
+    found = dict(zip(table.COLUMNS, row, strict=True))
+    expected = stats.mean([0.50, 0.55, 0.60])
+    assert found == {
+        "task": "digits",
+        "method": "lora",
+        "top-1 %": "55.00",
+        "95 % interval": f"{100 * expected.low:.1f} to {100 * expected.high:.1f}",
+        "n": "3",
+        "params": "1,000",
+        "step ms": "11.0",
+        "merged / plain latency": "1.00",
+    }
+
+
+def test_where_runs_put_things_does_not_split_a_cell() -> None:
+    there = made(seed=1)
+    there.config.update(results_dir="elsewhere")
+    there.config["data"]["cache_dir"] = "/elsewhere"
+    assert [cell.top1.n for cell in table.cells([made(seed=0), there])] == [2]
+
+
+def test_an_interval_stays_inside_what_an_accuracy_can_be() -> None:
+    (row,) = table.rows([made(seed=0, right=100), made(seed=1, right=200)])
+    assert row[3] == "0.0 to 100.0"
+
+
+def test_one_seed_has_no_interval() -> None:
+    assert cell_of(table.rows([made()]), "digits", "lora")["95 % interval"] == ""
+
+
+def test_labels_tell_configurations_of_a_method_apart() -> None:
+    records = [made(rank=2), made(rank=4), made("linear"), made(rank=2, seed=1)]
+    assert [cell.method for cell in table.cells(records)] == [
+        "lora (rank=2)",
+        "lora (rank=4)",
+        "linear",
+    ]
+
+
+def test_labels_name_what_differs_outside_the_method_too_and_nothing_that_agrees() -> None:
+    other = made(rank=2, alpha=8)
+    other.config["train"]["lr"] = 0.5
+    assert [c.method for c in table.cells([made(rank=2, alpha=8), other])] == [
+        "lora (train.lr=0.001)",
+        "lora (train.lr=0.5)",
+    ]
+
+
+def test_a_value_that_only_one_configuration_has_is_told() -> None:
+    labels = [c.method for c in table.cells([made(), made(dropout=0.1)])]
+    assert labels == ["lora (dropout=None)", "lora (dropout=0.1)"]
+
+
+def test_configurations_are_told_apart_task_by_task() -> None:
+    records = [made(rank=2), made(task="dsprites_loc", rank=4)]
+    assert [cell.method for cell in table.cells(records)] == ["lora", "lora"]
+
+
+def test_tasks_and_methods_stand_in_the_order_in_which_they_came() -> None:
+    order = [("b", "lora"), ("a", "lora"), ("b", "glora"), ("a", "full")]
+    found = [row[:2] for row in table.rows([made(method, task) for task, method in order])]
+    assert found == [("b", "lora"), ("b", "glora"), ("a", "lora"), ("a", "full")]
+
+
+def test_a_cell_without_a_result_says_why() -> None:
+    found = cell_of(table.rows([made(status="failed"), made("full")]), "digits", "lora")
+    assert found["top-1 %"] == "failed: NonFiniteLoss"
+    assert found["n"] == "0"
+    assert not any(found[c] for c in table.COLUMNS[5:])
+
+
+def test_a_failed_seed_is_counted_beside_the_others_and_moves_no_number() -> None:
+    done = [made(seed=0), made(seed=1, right=120)]
+    whole = cell_of(table.rows(done), "digits", "lora")
+    partly = cell_of(table.rows([made(seed=2, status="failed"), *done]), "digits", "lora")
+    assert partly == {**whole, "n": "2 (1 failed)"}
+
+
+def test_parameters_show_the_subnet_and_the_supernet() -> None:
+    records = [made("glora", seed=s, params=p, supernet=12_345) for s, p in ((0, 1000), (1, 2001))]
+    assert cell_of(table.rows(records), "digits", "glora")["params"] == "1,500 [12,345]"
+
+
+def test_latency_is_that_of_what_would_be_deployed() -> None:
+    r = made(latency=1.25)
+    assert table.latency_ratio(r) == 1.25
+    del r.cost["latency_ms"]["batch_64"]["merged"]  # nothing to merge: what was trained is deployed
+    assert table.latency_ratio(r) == 4.5
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"protocol": record.PROTOCOL + 1}, str(record.PROTOCOL + 1)),
+        ({"fit_on": "train"}, '"fit_on": "train"'),
+        ({"backbone": "vit_b16"}, "vit_b16"),
+    ],
+    ids=["protocol", "selection", "backbone"],
+)
+def test_records_that_do_not_compare_are_refused_and_named(other: dict[str, Any], named: str) -> None:
+    stranger = made("full", **other)
+    with pytest.raises(BadInput, match="do not compare") as refused:
+        table.rows([made(), stranger])
+    for part in (made().run_id, stranger.run_id, named):
+        assert part in str(refused.value)
+
+
+def test_records_of_the_same_task_from_different_data_are_refused() -> None:
+    def of_data(fingerprint: str, r: Record) -> Record:
+        return replace(
+            r,
+            provenance={"data": {"suite": "mini", "task": r.names["task"], "fingerprint": fingerprint}},
+        )
+
+    same = [
+        of_data("aa", made()),
+        of_data("aa", made("full")),
+        of_data("bb", made(task="dsprites_loc")),
+    ]
+    assert len(table.rows([*same, made("linear", status="failed")])) == 4
+    with pytest.raises(BadInput, match=r"digits.*aa.*bb"):
+        table.rows([*same, of_data("bb", made("linear"))])
+
+
+def test_a_clear_win_is_said_with_its_size() -> None:
+    records = [made(m, seed=s, right=r) for m, r in (("lora", 180), ("linear", 100)) for s in (0, 1)]
+    (finding,) = table.findings(records)
+    lora, linear = ([[i < right for i in range(N)]] * 2 for right in (180, 100))
+    d = stats.paired_difference(lora, linear)
+    assert finding == (
+        f"digits: best is lora; linear is 40.00 points (95 % interval {100 * d.low:.2f} to {100 * d.high:.2f}) behind"
+    )
+    assert d.low > 0
+
+
+def test_a_tie_is_said_to_be_one() -> None:
+    records = [made(m, seed=s, right=r) for m, r in (("lora", 101), ("linear", 100)) for s in (0, 1)]
+    (finding,) = table.findings(records)
+    assert finding.startswith("digits: best is lora; linear is tied with it: 0.50 points (95 % interval 0.00 to")
+
+
+def test_only_seeds_that_both_have_are_compared() -> None:
+    records = [made(seed=0, right=180), made(seed=1, right=200), made("linear", seed=0, right=100)]
+    assert "linear is 40.00 points" in table.findings(records)[0]
+    assert table.findings([made(seed=0), made("linear", seed=1, right=50)]) == [
+        "digits: best is lora; linear shares no seed with it"
+    ]
+
+
+def test_a_lone_method_is_best_and_a_failed_one_is_not_compared() -> None:
+    assert table.findings([made(), made("full", status="failed")]) == ["digits: best is lora"]
+    assert table.findings([made(status="failed")]) == []
+
+
+def test_taking_one_record_away_changes_exactly_its_cell_and_findings() -> None:
+    records = [
+        made(method, task, seed, right)
+        for method, right in (("lora", 150), ("full", 120))
+        for task in ("digits", "dsprites_loc")
+        for seed in (0, 1)
+    ]
+    records[1] = made("lora", "digits", 1, 190)
+    less = records[:1] + records[2:]
+    before, after = table.rows(records), table.rows(less)
+    changed = [(b, a) for b, a in zip(before, after, strict=True) if b != a]
+    assert [b[:2] for b, _ in changed] == [("digits", "lora")]
+    assert (changed[0][1][2], changed[0][1][4]) == ("75.00", "1")
+    said, now = table.findings(records), table.findings(less)
+    assert said[0] != now[0]
+    assert said[1] == now[1]
+
+
+def test_records_are_not_changed_by_looking_at_them() -> None:
+    records = [made(rank=2), made(rank=4)]
+    before = copy.deepcopy(records)
+    table.rows(records)
+    table.findings(records)
+    assert records == before
+
+
+def test_markdown_has_one_line_a_cell_then_notes_and_findings() -> None:
+    records = [made(), made("full", right=150), made(task="dsprites_loc")]
+    lines = render.markdown(records).splitlines()
+    width = len(table.COLUMNS) + 1
+    assert [line.count("|") for line in lines[:5]] == [width] * 5
+    assert lines[1] == "| --- | --- |" + " ---: |" * (len(table.COLUMNS) - 2)
+    assert lines[5:8] == ["", table.NOTES, ""]
+    assert lines[8:] == [f"- {finding}" for finding in table.findings(records)]
+
+
+def test_csv_comes_back_as_the_rows() -> None:
+    records = [made(rank=2, params=12_345), made(rank=4)]
+    read = list(csv.reader(io.StringIO(render.csv(records))))
+    assert read == [list(table.COLUMNS), *map(list, table.rows(records))]
+
+
+def test_the_terminal_shows_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    render.show([made(right=123), made("full", status="failed")])
+    out = capsys.readouterr().out
+    for part in (
+        "2 runs of vit_mini on suite mini",
+        "61.50",
+        "failed: NonFiniteLoss",
+        "best is lora",
+    ):
+        assert part in out
+
+
+BLOCK = """before
+<!-- table:mini -->
+old
+lines
+<!-- /table:mini -->
+after <!-- /table:mini --> \\1
+"""
+
+
+def test_embedding_replaces_the_block_and_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(BLOCK)
+    render.embed("new \\g<0>\n", "mini", page)
+    assert page.read_text() == BLOCK.replace("old\nlines\n", "new \\g<0>\n")
+    render.embed("old\nlines\n", "mini", page)
+    assert page.read_text() == BLOCK
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nothing here\n", "<!-- table:mini -->\nopen\n", BLOCK + BLOCK],
+    ids=["none", "open", "two"],
+)
+def test_a_page_without_exactly_one_block_is_refused_and_left_alone(tmp_path: Path, text: str) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(BadInput, match="needs one block"):
+        render.embed("new\n", "mini", page)
+    assert page.read_text() == text
+
+
+def test_a_missing_page_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"no file .*none\.md"):
+        render.embed("new\n", "mini", tmp_path / "none.md")
+
+
+def test_the_command_writes_the_table_of_the_records_it_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [made("lora"), made("full")]
+    for r in records:
+        record.write(r, record.path_of(tmp_path, r.config))
+    assert render.main("mini", tmp_path, "csv", None) == 0
+    assert capsys.readouterr().out == render.csv(records[::-1])  # in the order of names
+    page = tmp_path / "page.md"
+    page.write_text(BLOCK)
+    assert render.main("mini", tmp_path, "text", page) == 0
+    assert render.markdown(records[::-1]) in page.read_text()
+
+
+def test_the_command_names_what_is_missing_or_corrupt(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no records of suite 'mini'"):
+        render.main("mini", tmp_path, "md", None)
+    path = record.path_of(tmp_path, made().config)
+    record.write(made(), path)
+    path.write_text("{")
+    with pytest.raises(BadInput, match=path.name):
+        render.main("mini", tmp_path, "md", None)
