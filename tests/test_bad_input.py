@@ -54,7 +54,7 @@ def refused(results: Path, cache: Path, capsys: pytest.CaptureFixture[str], monk
         ("train.lrr=1", "no key 'train.lrr'; did you mean 'train.lr'"),
         ("sed=1", "no key 'sed'; did you mean 'seed'"),
         ("seed", "an override is key=value"),
-        ("seed=-1", "seed must be a whole number of at least 0, got -1"),
+        ("seed=-1", "seed must be a whole number from 0 to 4294967295, got -1"),
         ("method.rank=0", "method.rank must be a whole number of at least 1, got 0"),
         ("method.rank=2.5", "method.rank must be a whole number of at least 1, got 2.5"),
         ("method.rank=two", "method.rank must be a whole number of at least 1, got 'two'"),

@@ -227,7 +227,7 @@ def test_norm_biases_are_a_choice_of_bitfit():
 
 def test_a_method_that_needs_linear_layers_says_so():
     made = tiny_vit()
-    with pytest.raises(BadInput, match="LayerNorm.*needs a linear layer"):
+    with pytest.raises(BadInput, match=r"LayerNorm.*needs a linear layer"):
         make(compose(["method=lora", "method.targets=[norm1]"])["method"]).inject(made)
 
 

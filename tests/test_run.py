@@ -137,8 +137,8 @@ def test_a_corrupt_record_is_set_aside_named_and_the_run_repeated(results, capsy
     path.write_text('{"run_id": "')
     made = run(cfg)
     assert record.read(path) == made
-    assert path.with_suffix(".corrupt").read_text() == '{"run_id": "'
-    assert path.with_suffix(".corrupt").name in capsys.readouterr().err
+    assert path.with_suffix(".corrupt1").read_text() == '{"run_id": "'
+    assert path.with_suffix(".corrupt1").name in capsys.readouterr().err
 
 
 def test_a_sweep_survives_a_failing_job_and_names_step_and_rate(results):

@@ -135,11 +135,7 @@ class ImageData(LightningDataModule):
         self._test_was_read = False
 
     def inputs(self, split: str) -> Arrays:
-        """Images of a split, or their features once `encode` is set (each split is encoded once).
-
-        Raises:
-            LeakError: asked for test before the final test step opened it.
-        """
+        """Images of a split, or their features once `encode` is set; LeakError for an unopened test split."""
         opened = split == "test" and self._test_was_read
         images, labels = self.task.splits["test"] if opened else self.task.arrays(split)
         if self.encode is None:
@@ -184,8 +180,7 @@ class ImageData(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalise on the device."""
-        inputs, labels = batch
-        return self.normalise(inputs), labels
+        return self.normalise(batch[0]), batch[1]
 
     def normalise(self, images: Tensor) -> Tensor:
         """Uint8 images to normalised floats at the backbone's size; features pass through."""
