@@ -25,8 +25,9 @@ check: $(VENV)/.dev ## lint, formatting and types
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-table: $(VENV)/.run ## rewrite the tables of README.md from the committed records
+table: $(VENV)/.run ## rewrite the tables of README.md and results/ from the committed records
 	$(BIN)/glorabench table mini --results results --into README.md
+	$(BIN)/glorabench table mini --results results/pretraining --into results/pretraining/README.md
 
 $(VENV)/.run: $(PINS) | $(BIN)/uv
 	$(INSTALL)

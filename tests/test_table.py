@@ -132,7 +132,7 @@ def test_configurations_are_told_apart_task_by_task() -> None:
 
 def test_tasks_and_methods_stand_in_the_order_in_which_they_came() -> None:
     order = [("b", "lora"), ("a", "lora"), ("b", "glora"), ("a", "full")]
-    found = [row[:2] for row in table.rows([made(method, task) for task, method in order])]
+    found = [(cell.task, cell.method) for cell in table.cells([made(method, task) for task, method in order])]
     assert found == [("b", "lora"), ("b", "glora"), ("a", "lora"), ("a", "full")]
 
 
@@ -191,7 +191,7 @@ def test_records_of_the_same_task_from_different_data_are_refused() -> None:
         of_data("aa", made("full")),
         of_data("bb", made(task="dsprites_loc")),
     ]
-    assert len(table.rows([*same, made("linear", status="failed")])) == 4
+    assert len(table.cells([*same, made("linear", status="failed")])) == 4
     with pytest.raises(BadInput, match=r"digits.*aa.*bb"):
         table.rows([*same, of_data("bb", made("linear"))])
 
@@ -237,11 +237,25 @@ def test_taking_one_record_away_changes_exactly_its_cell_and_findings() -> None:
     less = records[:1] + records[2:]
     before, after = table.rows(records), table.rows(less)
     changed = [(b, a) for b, a in zip(before, after, strict=True) if b != a]
-    assert [b[:2] for b, _ in changed] == [("digits", "lora")]
+    assert [b[:2] for b, _ in changed] == [("digits", "lora"), ("mean of 2 tasks", "lora")]
     assert (changed[0][1][2], changed[0][1][4]) == ("75.00", "1")
     said, now = table.findings(records), table.findings(less)
     assert said[0] != now[0]
     assert said[1] == now[1]
+
+
+def test_mean_over_tasks_averages_tasks_first_and_needs_every_task() -> None:
+    outcomes = {("lora", "digits"): (100, 120), ("lora", "dsprites_loc"): (60, 100), ("full", "digits"): (10, 20)}
+    records = [made(m, task, seed, right) for (m, task), both in outcomes.items() for seed, right in enumerate(both)]
+    expected = stats.mean([(100 + 60) / 400, (120 + 100) / 400])
+    rows = [row for row in table.rows(records) if row[0] == "mean of 2 tasks"]
+    assert [row[1] for row in rows] == ["lora"]
+    assert rows[0][2:5] == (f"{100 * expected.value:.2f}", f"0.0 to {100 * min(1, expected.high):.1f}", "2")
+
+
+def test_mean_over_tasks_uses_the_seeds_that_all_tasks_have() -> None:
+    records = [made(seed=0, right=100), made(seed=1, right=0), made(task="dsprites_loc", seed=0, right=50)]
+    assert table.rows(records)[-1][:5] == ("mean of 2 tasks", "lora", "37.50", "", "1")
 
 
 def test_records_are_not_changed_by_looking_at_them() -> None:
@@ -256,10 +270,10 @@ def test_markdown_has_one_line_a_cell_then_notes_and_findings() -> None:
     records = [made(), made("full", right=150), made(task="dsprites_loc")]
     lines = render.markdown(records).splitlines()
     width = len(table.COLUMNS) + 1
-    assert [line.count("|") for line in lines[:5]] == [width] * 5
+    assert [line.count("|") for line in lines[:6]] == [width] * 6  # three cells and the mean of lora
     assert lines[1] == "| --- | --- |" + " ---: |" * (len(table.COLUMNS) - 2)
-    assert lines[5:8] == ["", table.NOTES, ""]
-    assert lines[8:] == [f"- {finding}" for finding in table.findings(records)]
+    assert lines[6:9] == ["", table.NOTES, ""]
+    assert lines[9:] == [f"- {finding}" for finding in table.findings(records)]
 
 
 def test_csv_comes_back_as_the_rows() -> None:

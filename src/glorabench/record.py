@@ -95,7 +95,7 @@ def write(record: Record, path: Path) -> None:
         BadInput: the folder is not writable or the disk is full.
     """
     text = json.dumps(asdict(record), indent=1, sort_keys=True) + "\n"
-    draft = path.with_suffix(".tmp")
+    draft = path.with_suffix(f".{os.getpid()}.tmp")  # two processes may make the same record
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("w") as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
@@ -96,8 +96,26 @@ def _labels(configs: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
-    """One row a cell, as text; a failed or missing value says why."""
-    return [_row(cell) for cell in cells(records)]
+    """One row a cell, as text, a failed or missing value saying why; then the means over tasks."""
+    made = cells(records)
+    return [*map(_row, made), *_averages(made)]
+
+
+def _averages(made: Sequence[Cell]) -> Iterator[tuple[str, ...]]:
+    """Mean over tasks of every method that has a result on all of them; its interval is over the common seeds."""
+    tasks = {cell.task for cell in made}
+    for method in dict.fromkeys(cell.method for cell in made):
+        by_task = {c.task: {r.config["seed"]: r.metrics["top1"] for r in c.done} for c in made if c.method == method}
+        seeds = set.intersection(*(set(found) for found in by_task.values()))
+        if len(tasks) > 1 and set(by_task) == tasks and seeds:
+            top1 = stats.mean([fmean(found[seed] for found in by_task.values()) for seed in sorted(seeds)])
+            yield (f"mean of {len(tasks)} tasks", method, *_estimate(top1), str(top1.n), "", "", "")
+
+
+def _estimate(top1: stats.Estimate) -> tuple[str, str]:
+    """Value and interval in percent."""
+    low, high = max(0.0, top1.low), min(1.0, top1.high)  # no accuracy lies outside
+    return f"{100 * top1.value:.2f}", "" if math.isnan(top1.low) else f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def _row(cell: Cell) -> tuple[str, ...]:
@@ -105,15 +123,11 @@ def _row(cell: Cell) -> tuple[str, ...]:
     if not cell.done:
         reason = (failed[0].error or {}).get("kind", "unknown")
         return (cell.task, cell.method, f"failed: {reason}", "", "0", "", "", "")
-    top1 = cell.top1
-    low, high = max(0.0, top1.low), min(1.0, top1.high)  # no accuracy lies outside
-    interval = "" if math.isnan(top1.low) else f"{100 * low:.1f} to {100 * high:.1f}"
     return (
         cell.task,
         cell.method,
-        f"{100 * top1.value:.2f}",
-        interval,
-        str(top1.n) + (f" ({len(failed)} failed)" if failed else ""),
+        *_estimate(cell.top1),
+        str(cell.top1.n) + (f" ({len(failed)} failed)" if failed else ""),
         _params(cell.done),
         f"{median(r.cost['step_ms'] for r in cell.done):.1f}",
         f"{median(latency_ratio(r) for r in cell.done):.2f}",
