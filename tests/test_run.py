@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+import glorabench
 from glorabench import record
 from glorabench.compose import compose
 from glorabench.run import run
@@ -99,8 +100,8 @@ def test_linear_on_cached_features_gives_the_numbers_of_the_plain_way(tmp_path):
     assert plain.cost["ways"] == {"cached_features": False}
     assert cached.outcomes == plain.outcomes
     ours, theirs = adapter(tmp_path / "a", cached.run_id), adapter(tmp_path / "b", plain.run_id)
-    for (_, a), (_, b) in zip(sorted(ours.items()), sorted(theirs.items()), strict=True):
-        assert torch.allclose(a, b, atol=1e-5)
+    assert set(ours) == set(theirs) == {"head.weight", "head.bias"}
+    assert all(torch.allclose(ours[key], theirs[key], atol=1e-5) for key in ours)
     assert cached.cost["flops_per_step"] < plain.cost["flops_per_step"] / 100
 
 
@@ -207,6 +208,61 @@ def test_online_without_key_is_a_warning_and_logs_offline(results):
     assert "no key or no network" in done.stderr
     assert record.read_all([results / "runs"])[0].status == "done"
     assert list(results.glob("wandb/**/*.wandb"))
+
+
+def test_mixed_precision_trains_with_clipping(results):
+    """What CUDA does by default; autocast to bf16 works on the CPU too."""
+    made = run(config(results, "method=glora", "train.precision=bf16-mixed", "train.epochs=1"))
+    assert made.status == "done", made.error
+    assert made.provenance["precision"] == "bf16-mixed"
+
+
+def test_every_run_of_a_sweep_is_a_tracker_run_of_its_own_even_after_a_failure(results, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    words = ["method=linear", "logger=wandb", "train.epochs=1"]
+    bad = run(config(results, *words, "train.clip=null", "train.lr=1e38", "train.epochs=2"))
+    good = run(config(results, *words))
+    assert (bad.status, good.status) == ("failed", "done")
+    for made in (bad, good):
+        assert list((results / "wandb").glob(f"**/run-{made.run_id}.wandb"))
+
+
+def test_a_failure_does_not_replace_what_another_process_finished(results, monkeypatch):
+    cfg = config(results, "method=linear", "train.epochs=1")
+    done = run(cfg)
+    path = record.path_of(results, cfg)
+    text = path.read_text()
+    path.unlink()
+
+    def beaten(_):
+        path.write_text(text)
+        raise RuntimeError("its checkpoint is gone")
+
+    monkeypatch.setattr("glorabench.run._execute", beaten)
+    assert run(cfg) == done
+    assert record.read(path) == done
+
+
+def test_ctrl_c_in_the_test_step_stays_ctrl_c(results, monkeypatch):
+    def pressed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glorabench.finetuner.FineTuner.test_step", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        run(config(results, "method=linear", "train.epochs=1"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning switched it off
+
+
+def test_weights_are_told_apart_by_content_not_by_place(tmp_path):
+    shipped = Path(glorabench.__file__).parent / "assets" / "vit_mini.safetensors"
+    here, there, other = (tmp_path / name / "w.safetensors" for name in ("here", "there", "other"))
+    for place in (here, there, other):
+        place.parent.mkdir()
+        place.write_bytes(shipped.read_bytes())
+    tensors = load_file(shipped)
+    save_file({key: value * 1.01 for key, value in tensors.items()}, other)
+    ids = [record.run_id(compose([f"backbone.weights_from={place}"])) for place in (here, there, other)]
+    assert ids[0] == ids[1] != ids[2]
 
 
 def test_a_larger_backbone_takes_the_small_images(results):

@@ -15,7 +15,7 @@ from glorabench.methods.base import Method
 
 RULES = ("last_epoch",)
 DECAYS = ("matrices", "all")
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+PRECISIONS = ("auto", "32-true", "bf16-mixed")
 PROGRESS = ("auto", "bar", "lines", "none")
 
 
@@ -68,9 +68,16 @@ def check(config: dict[str, Any]) -> None:
     for key, value in whole.items():
         if not isinstance(value, int) or value < 1:
             raise BadInput(f"{key} must be a whole number of at least 1, got {value!r}")
-    for key in ("lr", "weight_decay", "warmup_epochs", "min_lr", "drop_path", "label_smoothing"):
-        if not isinstance(train[key], int | float) or not train[key] >= 0:
+    for key in ("lr", "weight_decay", "warmup_epochs", "min_lr", "clip"):
+        optional = key == "clip" and train[key] is None
+        if not optional and not (isinstance(train[key], int | float) and train[key] >= 0):
             raise BadInput(f"train.{key} must be a number of at least 0, got {train[key]!r}")
+    for key in ("drop_path", "label_smoothing"):
+        if not isinstance(train[key], int | float) or not 0 <= train[key] < 1:
+            raise BadInput(f"train.{key} must be a number from 0 to below 1, got {train[key]!r}")
+    if not isinstance(train["cache_features"], bool):
+        raise BadInput(f"train.cache_features must be true or false, got {train['cache_features']!r}")
+    make(config["method"])
     seed = config["seed"]
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise BadInput(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}")

@@ -18,6 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from glorabench import checksum
 from glorabench.errors import BadInput, nearest
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -59,7 +60,13 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise BadInput(f"config: {error.full_key}: {str(error).splitlines()[0]}") from error
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    config = {str(key): value for key, value in plain.items()}
+    for key in ("results_dir", "cache_dir"):
+        config[key] = str(Path(str(config[key])).expanduser())
+    backbone = config["backbone"]
+    if backbone.get("sha256") is None:  # the run is of these weights, wherever the file lies
+        backbone["sha256"] = checksum.expected(backbone.get("weights_from"), backbone.get("name"))
+    return config
 
 
 def compose(overrides: Sequence[str], config: str = "run") -> dict[str, Any]:

@@ -12,17 +12,26 @@ from glorabench.compose import compose, conf_dir, expand, make
 from glorabench.errors import BadInput
 
 
+class Unhosted(BadInput):
+    """The backbone cannot host the method."""
+
+
 def counts(overrides: Sequence[str]) -> dict[str, int | None]:
     """What `cost.parameters` says of a config, for a head of one class.
 
     Raises:
-        BadInput: the config is wrong, or the backbone cannot host the method.
+        BadInput: the config is wrong.
+        Unhosted: the backbone cannot host the method.
     """
     config = compose(overrides)
+    method = make(config["method"])
     with torch.device("meta"):
         backbone = make(config["backbone"])
         backbone.set_head(1)
-        make(config["method"]).inject(backbone)
+        try:
+            method.inject(backbone)
+        except BadInput as error:
+            raise Unhosted(str(error)) from error
     return cost.parameters(backbone)
 
 
@@ -50,7 +59,7 @@ def main(words: Sequence[str]) -> int:
     for label, overrides in _table(words):
         try:
             found = counts(overrides)
-        except BadInput as error:
+        except Unhosted as error:
             grid.add_row(label, f"not defined: {error}")
             continue
         head = found["head"]

@@ -5,7 +5,6 @@ Only the standard library is imported at the top: everything else may be what is
 
 from __future__ import annotations
 
-import hashlib
 import json
 import netrc
 import os
@@ -23,9 +22,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from glorabench.checksum import ASSETS, sha256_of
 from glorabench.errors import BadInput
 
-ASSETS = Path(__file__).resolve().parent / "assets"  # not weights.ASSETS: that module imports torch
 ROOM = 2**30  # bytes: caches, checkpoints and adapters of the embedded suite, many times over
 INSTALL = "install again: make setup, or pip install"
 FETCH = "put the file there, or backbone.weights_from=PATH, or =hub (timm downloads its own)"
@@ -129,7 +128,7 @@ def _accelerator() -> str:
 def _embedded() -> str:
     path = ASSETS / "vit_mini.safetensors"
     expected = json.loads(path.with_suffix(".json").read_text())["sha256"]
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = sha256_of(path)
     if found != expected:
         raise BadInput(f"{path} has sha256 {found}, expected {expected}")
     return f"vit_mini, sha256 {found[:12]}"

@@ -8,9 +8,9 @@ class BadInput(ValueError):
     """Something the user gave (a name, a value, a file, a folder) is wrong; the message names the fix."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: object, known: Iterable[str]) -> str:
     """End of a message about an unknown `word`: the nearest right name, and all of them when they are few."""
     known = sorted(known)
-    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    close = get_close_matches(str(word), known, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else "."
     return f"{hint} Known: {', '.join(known)}." if 0 < len(known) <= 12 else hint

@@ -42,6 +42,7 @@ class FineTuner(LightningModule):
         warmup_steps: of `total_steps`.
         total_steps: optimiser steps of the whole training.
         min_lr: the schedule's floor, as a fraction of `lr`.
+        clip: largest norm of the gradient; None is off.
         seed: of the run.
     """
 
@@ -56,6 +57,7 @@ class FineTuner(LightningModule):
         warmup_steps: int,
         total_steps: int,
         min_lr: float,
+        clip: float | None,
         seed: int,
     ) -> None:
         super().__init__()
@@ -63,7 +65,7 @@ class FineTuner(LightningModule):
         self.net, self.objective = net, objective
         self.lr, self.weight_decay, self.decay = lr, weight_decay, decay
         self.warmup_steps, self.total_steps, self.min_lr = warmup_steps, total_steps, min_lr
-        self.seed = seed
+        self.clip, self.seed = clip, seed
         self.paths = PathSpace(net)
         self.metric = objective.metric()
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
@@ -86,6 +88,21 @@ class FineTuner(LightningModule):
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip: the Trainer would refuse to with a fused optimiser under mixed precision (bf16 needs no unscaling)."""
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_((p for p in self.net.parameters() if p.grad is not None), self.clip)
+
+    def on_train_end(self) -> None:
+        """Notice a last step that spoiled the parameters after a finite loss.
+
+        Raises:
+            NonFiniteLoss: naming the step.
+        """
+        trained = [p.detach().isfinite().all() for p in self.net.parameters() if p.requires_grad]
+        if not bool(torch.stack(trained).all()):
+            raise self._not_finite(self.total_steps - 1)
+
     def on_train_epoch_end(self) -> None:
         """Stop on a loss that is not finite.
 
@@ -94,11 +111,13 @@ class FineTuner(LightningModule):
         """
         step = int(self.bad_step)
         if step >= 0:
-            lr = self.lr * self.lr_factor(step)
-            raise NonFiniteLoss(
-                f"the loss is not finite at step {step} of {self.total_steps}, learning rate {lr:.3g}: "
-                "lower train.lr, lengthen train.warmup_epochs or set train.clip"
-            )
+            raise self._not_finite(step)
+
+    def _not_finite(self, step: int) -> NonFiniteLoss:
+        return NonFiniteLoss(
+            f"the loss is not finite at step {step} of {self.total_steps}, learning rate "
+            f"{self.lr * self.lr_factor(step):.3g}: lower train.lr, lengthen train.warmup_epochs or set train.clip"
+        )
 
     def _evaluate(self, batch: tuple[Tensor, Tensor], split: str) -> Tensor:
         inputs, labels = batch

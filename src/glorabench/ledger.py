@@ -76,20 +76,20 @@ class Ledger(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch down."""
         assert isinstance(pl_module, FineTuner)
-        step = trainer.global_step
+        step, metric = trainer.global_step, pl_module.objective.metric_name
         entry = {
             "epoch": trainer.current_epoch + 1,
             "step": step,
             "lr": pl_module.lr * pl_module.lr_factor(step - 1),
             "seconds": round(self._seconds, 4),
         }
-        for key, name in (("train/loss", "train_loss"), (f"val/{pl_module.objective.metric_name}", "val_top1")):
+        for key, name in (("train/loss", "train_loss"), (f"val/{metric}", f"val_{metric}")):
             if key in trainer.callback_metrics:
                 entry[name] = round(float(trainer.callback_metrics[key]), 6)
         self.history.append(entry)
         epochs = trainer.max_epochs or 0
         if self.lines and (trainer.current_epoch + 1) % max(1, epochs // 5) == 0:
-            val = f"  val {entry['val_top1']:.1%}" if "val_top1" in entry else ""
+            val = f"  val {entry[f'val_{metric}']:.1%}" if f"val_{metric}" in entry else ""
             print(f"    epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.4f}{val}", flush=True)
 
     def state_dict(self) -> dict[str, Any]:

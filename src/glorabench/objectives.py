@@ -32,3 +32,7 @@ class Classification:
     def predict(self, logits: Tensor) -> Tensor:
         """The predicted class of each example."""
         return logits.argmax(-1)
+
+    def outcomes(self, predictions: Tensor, labels: Tensor) -> list[bool]:
+        """Right or wrong for each example; their mean is the metric."""
+        return (predictions == labels).tolist()

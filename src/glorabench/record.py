@@ -18,7 +18,7 @@ from glorabench.errors import BadInput
 SCHEMA = 1
 PROTOCOL = 1  # bumped when numbers may move; tables refuse to mix protocols
 # what does not move numbers
-VOLATILE = ("results_dir", "cache_dir", "logger", "progress", "checkpoint_every", "latency_rounds")
+VOLATILE = ("results_dir", "cache_dir", "logger", "progress", "checkpoint_every", "latency_rounds", "lr_of")
 
 
 class CorruptRecord(ValueError):
@@ -71,7 +71,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a config can move the numbers: everything but VOLATILE, at any depth (data.cache_dir is one)."""
     kept = {key: value for key, value in config.items() if key not in VOLATILE}
     if isinstance(kept.get("weights_from"), str):
-        kept["weights_from"] = Path(kept["weights_from"]).name  # which checkpoint, not where it lies
+        kept["weights_from"] = Path(kept["weights_from"]).name  # sha256 says which, wherever the file lies
     return {key: identity(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
 
 
@@ -123,9 +123,9 @@ def read(path: Path) -> Record:
             raise ValueError(f"schema {record.schema}, expected {SCHEMA}")
         if record.run_id != run_id(record.config, record.protocol) or record.run_id not in path.name:
             raise ValueError("its run_id is not the hash of its config")
-        if record.outcomes is not None and abs(fmean(unpack(record.outcomes)) - record.metrics["top1"]) > 1e-9:
+        if record.outcomes and abs(fmean(unpack(record.outcomes)) - record.metrics["top1"]) > 1e-9:
             raise ValueError("its top1 is not the mean of its outcomes")
-    except (ValueError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, OSError) as error:
         raise CorruptRecord(f"{path} is not a whole record ({error})") from error
     return record
 

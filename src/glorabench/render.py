@@ -12,7 +12,7 @@ from pathlib import Path
 from glorabench import record
 from glorabench.errors import BadInput
 from glorabench.record import Record
-from glorabench.table import COLUMNS, NOTES, findings, rows
+from glorabench.table import COLUMNS, NOTES, comparable, findings, rows
 
 _LEFT = ("task", "method")
 
@@ -75,13 +75,19 @@ def csv(records: Sequence[Record]) -> str:
 
 
 def show(records: Sequence[Record]) -> None:
-    """Print the table, its findings and notes."""
+    """Print a table, its findings and notes; one for each protocol, selection and backbone."""
+    for group in comparable(records):
+        _show(group)
+
+
+def _show(records: Sequence[Record]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     names = records[0].names
-    grid = Table(title=f"{len(records)} runs of {names['backbone']} on suite {names['data']}")
+    report_on = records[0].config["selection"]["report_on"]
+    grid = Table(title=f"{len(records)} runs of {names['backbone']} on suite {names['data']}, scored on {report_on}")
     for name in COLUMNS:
         grid.add_column(name, justify="left" if name in _LEFT else "right")
     for row in rows(records):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gc
 import shutil
 import sys
+import time
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -22,7 +25,7 @@ from glorabench.methods.reparam import merge, mergeable
 from glorabench.provenance import device_name, provenance
 from glorabench.record import Record
 from glorabench.tracker import Tracker
-from glorabench.training import checkpoints, fit, network, progress, trainer_of
+from glorabench.training import checkpoints, fit, interruptible, network, progress, trainer_of
 
 
 def run(config: dict[str, Any]) -> Record:
@@ -31,7 +34,7 @@ def run(config: dict[str, Any]) -> Record:
     An interrupted training goes on from its checkpoint. A run that fails leaves a record with the reason.
 
     Raises:
-        BadInput: the config or the machine is not ready for the run; nothing was started.
+        BadInput: the config or the machine is not ready for the run, or its record cannot be written.
     """
     path = record.path_of(Path(config["results_dir"]), config)
     if (found := find(path)) is not None and found.status == "done":
@@ -42,6 +45,8 @@ def run(config: dict[str, Any]) -> Record:
         raise
     except Exception as error:
         made = failure(config, error)
+        if (found := find(path)) is not None and found.status == "done":
+            return found  # another process finished the same run, and removed the checkpoint under this one
     record.write(made, path)
     if made.status == "done":
         shutil.rmtree(checkpoints(config), ignore_errors=True)
@@ -74,47 +79,66 @@ def failure(config: dict[str, Any], error: Exception) -> Record:
 
 
 def _execute(config: dict[str, Any]) -> Record:
-    parts, train, run_id = build(config), config["train"], record.run_id(config)
-    backbone, data = parts.backbone, parts.data
-    ledger = Ledger(lines=progress(config) == "lines")
+    gc.collect()  # the run before this one, whose Trainer and module hold each other
     names = config["names"]
     title = f"{names['method']}-{names['task']}-s{config['seed']}"
-    tracker = Tracker(run_id, title, Path(config["results_dir"]) / "wandb", **config["logger"])
+    parts = build(config)
+    tracker = Tracker(record.run_id(config), title, Path(config["results_dir"]) / "wandb", **config["logger"])
     tracker.log_hyperparams(config)
+    try:
+        made = _measured(config, parts, tracker)
+    except BaseException:
+        tracker.close({}, failed=True)
+        raise
+    sizes = {f"params/{name}": size for name, size in made.params.items()}
+    tracker.close({**made.metrics, **sizes, "step_ms": made.cost["step_ms"]})
+    return made
+
+
+def _measured(config: dict[str, Any], parts: Parts, tracker: Tracker) -> Record:
+    train, run_id, backbone, data = config["train"], record.run_id(config), parts.backbone, parts.data
+    ledger = Ledger(lines=progress(config) == "lines")
     trainer = trainer_of(config, ledger, tracker)
-    backbone.net.to(trainer.strategy.root_device)
-    net, ways = network(parts, train, trainer)
-    steps = len(data.train_dataloader())
-    tuner = FineTuner(
-        net,
-        parts.task.objective(train["label_smoothing"]),
-        lr=train["lr"],
-        weight_decay=train["weight_decay"],
-        decay=train["decay"],
-        warmup_steps=round(train["warmup_epochs"] * steps),
-        total_steps=train["epochs"] * steps,
-        min_lr=train["min_lr"],
-        seed=config["seed"],
-    )
+    device = trainer.strategy.root_device
+    backbone.net.to(device)
+    objective = parts.task.objective(train["label_smoothing"])
     with cost.PeakMemory() as peak:
+        net, ways = network(parts, train, trainer)
+        started = time.perf_counter()
+        steps = len(data.train_dataloader())  # where features are cached, they are computed here
+        features_s = time.perf_counter() - started
+        tuner = FineTuner(
+            net,
+            objective,
+            lr=train["lr"],
+            weight_decay=train["weight_decay"],
+            decay=train["decay"],
+            warmup_steps=round(train["warmup_epochs"] * steps),
+            total_steps=train["epochs"] * steps,
+            min_lr=train["min_lr"],
+            clip=train["clip"],
+            seed=config["seed"],
+        )
         fit(trainer, tuner, data, checkpoints(config))
     if tuner.paths.is_supernet:  # without a search one drawn path stands for the supernet, as in the official code
         tuner.paths.set(tuner.paths.draw(config["seed"], tuner.total_steps))
-    trainer.test(tuner, data, verbose=False)
-    right = torch.cat(tuner.predictions) == torch.cat(tuner.labels)
-    _keep(config, tuner)
-    timings, proof = _deployment(config, parts, tuner.device)
-    made = Record(
+    with interruptible():
+        trainer.test(tuner, data, verbose=False)
+    outcomes = objective.outcomes(torch.cat(tuner.predictions), torch.cat(tuner.labels))
+    _keep(config, parts, tuner)
+    timings, proof = _deployment(config, parts, device)
+    return Record(
         run_id=run_id,
         status="done",
         config=config,
         selection={**config["selection"], "contaminated": False},
-        metrics={"top1": float(right.double().mean()), "n": len(right)},
-        outcomes=record.pack(right.tolist()),
+        metrics={objective.metric_name: fmean(outcomes), "n": len(outcomes)},
+        outcomes=record.pack(outcomes),
         history=ledger.history,
         params=cost.parameters(backbone),
         cost={
             **ledger.cost(steps),
+            "features_s": round(features_s, 3),
             "peak_bytes": peak.bytes,
             "peak_kind": peak.kind,
             "search_s": 0.0,
@@ -128,19 +152,17 @@ def _execute(config: dict[str, Any]) -> Record:
             "weights": backbone.weights,
             "data": {"suite": parts.task.suite, "task": parts.task.name, "fingerprint": parts.task.fingerprint},
             "precision": str(trainer.precision),
-            "device": device_name(tuner.device),
+            "device": device_name(device),
         },
     )
-    sizes = {f"params/{name}": size for name, size in made.params.items()}
-    tracker.close({**made.metrics, **sizes, "step_ms": made.cost["step_ms"]})
-    return made
 
 
-def _keep(config: dict[str, Any], tuner: FineTuner) -> None:
-    """Adapter and predictions beside the record; not in git."""
+def _keep(config: dict[str, Any], parts: Parts, tuner: FineTuner) -> None:
+    """Adapter (named as in the backbone's network) and predictions beside the record; not in git."""
+    trained = {name: p for name, p in parts.backbone.net.named_parameters() if p.requires_grad}
     root, run_id = Path(config["results_dir"]), record.run_id(config)
     for name, tensors in (
-        ("adapters", {k: v.detach().cpu().contiguous() for k, v in tuner.state_dict().items()}),
+        ("adapters", {name: p.detach().cpu().contiguous() for name, p in trained.items()}),
         ("predictions", {"predicted": torch.cat(tuner.predictions).cpu(), "label": torch.cat(tuner.labels).cpu()}),
     ):
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -152,8 +174,7 @@ def _deployment(
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Inference latency of the plain, the trained and the merged network, and the merge certificate."""
     net = parts.backbone.net.to(device).eval()
-    images = torch.tensor(parts.task.arrays(parts.data.fit_on)[0][:256]).to(device)
-    inputs = parts.data.normalise(images)
+    inputs = parts.data.example(256, device)
     plain = make(config["backbone"], weights_from=None)  # its time does not depend on its weights
     plain.set_head(parts.task.classes)
     nets, proof = {"plain": plain.net.to(device), "unmerged": net}, None

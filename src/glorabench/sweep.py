@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,13 @@ def main(words: Sequence[str], multirun: bool) -> int:
     for folder in {config["results_dir"] for config in configs}:
         _writable(Path(folder))
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
-    found = sum(_is_done(path) for path in paths)
-    print(f"{found} of {len(configs)} found", flush=True)
-    if found < len(configs):
+    missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path)]
+    print(f"{len(configs) - len(missing)} of {len(configs)} found", flush=True)
+    if missing:
+        from glorabench.build import check
+
+        for config in missing:  # refuse the whole command before the first training
+            check(config)
         if is_sweep:
             _launch(words)
         else:
@@ -39,6 +44,9 @@ def main(words: Sequence[str], multirun: bool) -> int:
     made = [record.read(path) for path in paths if path.exists()]
     if made:
         render.show(made)
+    for config, path in zip(configs, paths, strict=True):
+        if not path.exists():
+            print(f"no record: {_title(config)}", file=sys.stderr)
     failed = [r for r in made if r.status != "done"]
     for r in failed:
         error = r.error or {}
@@ -87,12 +95,13 @@ def job(cfg: DictConfig) -> str:
     path = record.path_of(Path(config["results_dir"]), config)
     if _is_done(path):
         return record.run_id(config)
-    print(f"  run {hydra_config.job.num + 1}: {_title(config)}", flush=True)
+    print(f"  job {hydra_config.job.num + 1}: {_title(config)}", flush=True)
     try:
         made = run(config)
     except BadInput as error:
         made = failure(config, error)
-        record.write(made, path)
+        with suppress(BadInput):  # if the record cannot be written, `main` says that there is none
+            record.write(made, path)
     print(f"    {_outcome(made)}", flush=True)
     return made.run_id
 
@@ -105,4 +114,5 @@ def _title(config: dict[str, Any]) -> str:
 def _outcome(made: Record) -> str:
     if made.status == "done":
         return f"top-1 {made.metrics['top1']:.2%}, {made.cost['train_s']:.1f} s of training"
-    return f"failed: {(made.error or {}).get('kind')}"
+    error = made.error or {}
+    return f"failed: {error.get('kind')}: {error.get('message')}"

@@ -16,7 +16,8 @@ from glorabench.record import Record, identity, unpack
 COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "params", "step ms", "merged / plain latency")
 NOTES = (
     "params: trained parameters without the head, mean over seeds where a random path differs (supernet in brackets); "
-    "latency: median of batch 64 after merging, as a ratio to the plain backbone; interval: Student's t over seeds."
+    "latency: median of batch 64, after merging where there is something to merge, as a ratio to the plain backbone; "
+    "interval: Student's t over seeds; differences: bootstrap over paired seeds and examples, optimistic for few seeds."
 )
 
 
@@ -57,20 +58,30 @@ def cells(records: Iterable[Record]) -> list[Cell]:
     return sorted(made, key=lambda cell: tasks.index(cell.task))
 
 
+def comparable(records: Iterable[Record]) -> list[list[Record]]:
+    """The records in groups of one protocol, selection and backbone each: what a table can hold."""
+    groups: dict[str, list[Record]] = {}
+    for r in records:
+        groups.setdefault(_kind(r), []).append(r)
+    return list(groups.values())
+
+
+def _kind(r: Record) -> str:
+    return json.dumps([r.protocol, r.config["selection"], r.names["backbone"]], sort_keys=True)
+
+
 def _refuse_mixtures(records: Sequence[Record]) -> None:
-    kinds: dict[str, Record] = {}
-    for r in records:
-        kinds.setdefault(json.dumps([r.protocol, r.config["selection"], r.config["names"]["backbone"]]), r)
+    kinds = {_kind(r): r.run_id for r in reversed(records)}
     if len(kinds) > 1:
-        clash = "; ".join(f"{r.run_id}: {kind}" for kind, r in kinds.items())
+        clash = "; ".join(f"{run_id}: {kind}" for kind, run_id in kinds.items())
         raise BadInput(f"these records do not compare (protocol, selection, backbone differ): {clash}")
-    drawn: dict[str, Record] = {}
+    first: dict[tuple[str, str], Record] = {}
     for r in records:
-        if "data" in r.provenance:
-            first = drawn.setdefault(r.names["task"], r)
-            if r.provenance["data"] != first.provenance["data"]:
-                clash = "; ".join(f"{x.run_id}: {x.provenance['data']['fingerprint']}" for x in (first, r))
-                raise BadInput(f"these records of {r.names['task']} were made from different data: {clash}")
+        for what in {"data", "precision"} & set(r.provenance):
+            one = first.setdefault((what, r.names["task"]), r)
+            if r.provenance[what] != one.provenance[what]:
+                clash = "; ".join(f"{x.run_id}: {x.provenance[what]}" for x in (one, r))
+                raise BadInput(f"these records of {r.names['task']} differ in {what}: {clash}")
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import logging
 import sys
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +48,11 @@ def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.M
         return backbone.net, {"cached_features": False}
 
     @torch.inference_mode()
-    def encode(images: Tensor) -> Tensor:
+    def encode(inputs: Tensor) -> Tensor:
         with trainer.precision_plugin.forward_context():
-            return backbone.features(data.normalise(images.to(trainer.strategy.root_device))).float()
+            return backbone.features(inputs).float()
 
-    data.encode = encode
+    data.encode, data.device = encode, trainer.strategy.root_device
     return backbone.classifier, {"cached_features": True}
 
 
@@ -73,7 +75,6 @@ def trainer_of(config: dict[str, Any], ledger: Ledger, tracker: Tracker) -> Trai
         devices=1,
         precision=precision,
         max_epochs=train["epochs"],
-        gradient_clip_val=train["clip"],
         callbacks=callbacks,
         logger=tracker,
         enable_progress_bar=bar,
@@ -98,7 +99,14 @@ def fit(trainer: Trainer, tuner: FineTuner, data: ImageData, checkpoints: Path) 
     if last.exists() and not zipfile.is_zipfile(last):
         aside = last.replace(last.with_suffix(".corrupt"))
         print(f"warning: {last} is damaged; kept as {aside.name}, training starts again", file=sys.stderr)
-    try:
+    with interruptible():
         trainer.fit(tuner, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-    except SystemExit as stop:  # how Lightning ends after Ctrl-C, with the signal switched off
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C stays Ctrl-C: Lightning answers it with sys.exit(1)."""
+    try:
+        yield
+    except SystemExit as stop:
         raise KeyboardInterrupt from stop

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from glorabench.checksum import ASSETS, expected, sha256_of
 from glorabench.errors import BadInput
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
 _FIX = "choose the backbone that made the file"
 
 
@@ -36,16 +35,15 @@ def load(
     if source is None:
         return {"source": "random initialisation", "sha256": None}
     if source == "hub":
-        return _from_hub(net, model)
+        return _from_hub(net, model, sha256)
     path = ASSETS / f"{name}.safetensors" if source == "embedded" else Path(source).expanduser()
     if not path.is_file():
         raise BadInput(
             f"backbone.weights_from: no file {path}. Put the checkpoint there, give another path with "
             "backbone.weights_from=PATH, or let timm download its own with backbone.weights_from=hub."
         )
-    found = digest(path)
-    if source == "embedded" and sha256 is None:
-        sha256 = json.loads(path.with_suffix(".json").read_text())["sha256"]
+    found = sha256_of(path)
+    sha256 = sha256 or expected(source, name)
     if sha256 is not None and found != sha256:
         raise BadInput(
             f"{path} has sha256 {found}, expected {sha256}: the file is altered, truncated or another "
@@ -56,12 +54,6 @@ def load(
     else:
         _fit(net, head, path)
     return {"source": "embedded" if source == "embedded" else path.name, "sha256": found}
-
-
-def digest(path: Path) -> str:
-    """Sha256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -116,7 +108,7 @@ def _fit_npz(net: nn.Module, path: Path) -> None:
         raise BadInput(f"{path} does not fit this ViT ({_line(error)}): truncated or another model") from error
 
 
-def _from_hub(net: nn.Module, model: str) -> dict[str, str | None]:
+def _from_hub(net: nn.Module, model: str, sha256: str | None) -> dict[str, str | None]:
     try:
         trained = timm.create_model(model, pretrained=True, num_classes=1)
     except Exception as error:
@@ -128,6 +120,8 @@ def _from_hub(net: nn.Module, model: str) -> dict[str, str | None]:
     joined = hashlib.sha256()
     for key, value in sorted(trained.state_dict().items()):
         joined.update(key.encode() + value.numpy().tobytes())
+    if sha256 not in (None, joined.hexdigest()):
+        raise BadInput(f"timm's hub gave weights of '{model}' with sha256 {joined.hexdigest()}, expected {sha256}")
     return {"source": f"timm hub: {model}", "sha256": joined.hexdigest()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
+from glorabench.data.batches import Batches, Shuffle, as_is
 from glorabench.data.cache import Arrays
 from glorabench.errors import BadInput, nearest
 from glorabench.objectives import Classification
@@ -20,41 +21,6 @@ from glorabench.objectives import Classification
 
 class LeakError(RuntimeError):
     """Somebody asked for test labels outside the one final test step."""
-
-
-class Batches(Dataset[tuple[Tensor, Tensor]]):
-    """Arrays that hand out a whole batch for a list of indices; reading changes nothing."""
-
-    def __init__(self, arrays: Arrays) -> None:
-        self.inputs, self.labels = arrays
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        inputs, labels = self.__getitems__([index])
-        return inputs[0], labels[0]
-
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
-        """(inputs, labels) of a batch, copied out of the cache."""
-        return torch.from_numpy(self.inputs[indices]), torch.from_numpy(self.labels[indices])
-
-
-class Shuffle(Sampler[int]):
-    """A permutation that is a function of (seed, epoch), so that a resumed run sees the same batches."""
-
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the Trainer before each epoch."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        yield from np.random.default_rng([self.seed, self.epoch]).permutation(self.size).tolist()
-
-    def __len__(self) -> int:
-        return self.size
 
 
 @dataclass(frozen=True)
@@ -132,18 +98,19 @@ class ImageData(LightningDataModule):
         self.mean, self.std = (torch.tensor(v).view(1, -1, 1, 1) for v in (mean, std))
         self.encode: Callable[[Tensor], Tensor] | None = None
         self._encoded: dict[str, Arrays] = {}
-        self._test_was_read = False
+        self.device = torch.device("cpu")  # where `encode` computes
+        self._test_was_read = self._opening = False
 
     def inputs(self, split: str) -> Arrays:
         """Images of a split, or their features once `encode` is set; LeakError for an unopened test split."""
-        opened = split == "test" and self._test_was_read
-        images, labels = self.task.splits["test"] if opened else self.task.arrays(split)
+        images, labels = self.task.splits["test"] if split == "test" and self._opening else self.task.arrays(split)
         if self.encode is None:
             return images, labels
         if split not in self._encoded:
             chunks = range(0, len(images), self.eval_batch_size)
             batches = [torch.tensor(images[c : c + self.eval_batch_size]) for c in chunks]
-            self._encoded[split] = torch.cat([self.encode(b).cpu() for b in batches]).numpy(), labels
+            encoded = [self.encode(self.normalise(batch.to(self.device))).cpu() for batch in batches]
+            self._encoded[split] = torch.cat(encoded).numpy(), labels
         return self._encoded[split]
 
     def _loader(self, split: str, train: bool) -> DataLoader[tuple[Tensor, Tensor]]:
@@ -154,7 +121,7 @@ class ImageData(LightningDataModule):
             batch_size=size,
             sampler=Shuffle(len(batches), self.seed) if train else None,
             drop_last=train,
-            collate_fn=_as_is,
+            collate_fn=as_is,
         )
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
@@ -175,8 +142,14 @@ class ImageData(LightningDataModule):
             testing = self.trainer is not None and self.trainer.testing
             if not testing or self._test_was_read:
                 raise LeakError("test labels are read once, by the final test step")
-            self._test_was_read = True
-        return self._loader(self.report_on, train=False)
+            self._test_was_read = self._opening = True
+        loader = self._loader(self.report_on, train=False)
+        self._opening = False
+        return loader
+
+    def example(self, count: int, device: torch.device) -> Tensor:
+        """Inputs of the first `count` training examples, ready for the network."""
+        return self.normalise(torch.tensor(self.task.arrays(self.fit_on)[0][:count]).to(device))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalise on the device."""
@@ -190,8 +163,3 @@ class ImageData(LightningDataModule):
         if x.shape[-1] != self.size:
             x = F.interpolate(x, (self.size, self.size), mode=self.interpolation, antialias=True).clamp(0, 255)
         return (x / 255 - self.mean.to(x.device)) / self.std.to(x.device)
-
-
-def _as_is(batch: Any) -> Any:
-    """Batches arrive whole from `__getitems__`."""
-    return batch

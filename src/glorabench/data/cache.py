@@ -32,16 +32,15 @@ def cached(folder: Path, draw: Callable[[], Mapping[str, Arrays]]) -> tuple[dict
         return _load(folder)
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         shutil.rmtree(folder, ignore_errors=True)
-    splits, digest = draw(), hashlib.sha256()
+    splits = draw()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
         draft.chmod(0o755)  # other users of the machine may share the cache
         for name, (images, labels) in splits.items():
-            digest.update(name.encode() + images.tobytes() + labels.tobytes())
             np.save(draft / f"{name}_images.npy", images)
             np.save(draft / f"{name}_labels.npy", labels)
-        meta = {"fingerprint": digest.hexdigest(), "splits": list(splits)}
+        meta = {"fingerprint": fingerprint(splits), "splits": list(splits)}
         (draft / "meta.json").write_text(json.dumps(meta))
         try:
             os.replace(draft, folder)
@@ -58,4 +57,14 @@ def _load(folder: Path) -> tuple[dict[str, Arrays], str]:
         name: (np.load(folder / f"{name}_images.npy", mmap_mode="r"), np.load(folder / f"{name}_labels.npy"))
         for name in meta["splits"]
     }
+    if fingerprint(splits) != meta["fingerprint"]:
+        raise ValueError(f"{folder} does not hold what its fingerprint says")
     return splits, meta["fingerprint"]
+
+
+def fingerprint(splits: Mapping[str, Arrays]) -> str:
+    """Sha256 over the names, images and labels of all splits."""
+    digest = hashlib.sha256()
+    for name, (images, labels) in splits.items():
+        digest.update(name.encode() + images.tobytes() + labels.tobytes())
+    return digest.hexdigest()

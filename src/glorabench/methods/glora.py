@@ -132,7 +132,7 @@ class Supports(Reparam):
         if self.path["B"] == "lora":
             y = y + F.linear(F.linear(x, B.right), B.left)  # type: ignore[arg-type]
         elif (value := self.value("B")) is not None:
-            y = y + x.sum(-1, keepdim=True) * value[:, 0].to(y.dtype)
+            y = y + (x.sum(-1, keepdim=True) * value[:, 0]).to(y.dtype)  # autocast sums in fp32
         return y
 
     def _scaled(self, x: Tensor, weight: Tensor, A: Tensor) -> Tensor:

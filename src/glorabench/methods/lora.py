@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
+from glorabench.errors import BadInput
 from glorabench.methods.base import Method, weight_of
 from glorabench.methods.reparam import Reparam
 
@@ -51,6 +52,13 @@ class LoRA(Method):
     rank: int
     alpha: float
     dropout: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.alpha, int | float):
+            raise BadInput(f"method.alpha must be a number, got {self.alpha!r}")
+        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
+            raise BadInput(f"method.dropout must be a number from 0 to below 1, got {self.dropout!r}")
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """One pair (A, B) for the site."""

@@ -1,0 +1,31 @@
+"""sha256 of files: what a checkpoint is, wherever it lies. Light: no torch."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parent / "assets"
+
+
+def sha256_of(path: Path) -> str:
+    """Sha256 of a file in hexadecimal; read once for as long as the file is not touched."""
+    stat = path.stat()
+    return _digest(path, stat.st_mtime_ns, stat.st_size)
+
+
+@cache
+def _digest(path: Path, modified: int, size: int) -> str:  # noqa: ARG001
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def expected(source: str | None, name: str) -> str | None:
+    """What the weights of backbone `name` should hash to: the recorded value of embedded ones, else the file's own.
+
+    None where there is no file to hash: random initialisation, a hub, a missing file.
+    """
+    if source == "embedded":
+        return json.loads((ASSETS / f"{name}.json").read_text())["sha256"]
+    path = Path(source).expanduser() if source not in (None, "hub") else None
+    return sha256_of(path) if path is not None and path.is_file() else None
