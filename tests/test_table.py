@@ -258,6 +258,13 @@ def test_mean_over_tasks_uses_the_seeds_that_all_tasks_have() -> None:
     assert table.rows(records)[-1][:5] == ("mean of 2 tasks", "lora", "37.50", "", "1")
 
 
+def test_the_order_of_the_records_moves_no_number() -> None:
+    records = [made(m, seed=s, right=r) for m, r in (("lora", 150), ("full", 145)) for s in (0, 1, 2)]
+    shuffled = [records[i] for i in (2, 0, 1, 4, 5, 3)]
+    assert table.findings(records) == table.findings(shuffled)
+    assert table.rows(records) == table.rows(shuffled)
+
+
 def test_records_are_not_changed_by_looking_at_them() -> None:
     records = [made(rank=2), made(rank=4)]
     before = copy.deepcopy(records)

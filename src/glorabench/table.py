@@ -51,7 +51,8 @@ def cells(records: Iterable[Record]) -> list[Cell]:
     groups: dict[str, list[Record]] = {}
     for r in records:
         groups.setdefault(json.dumps(_identity(r.config), sort_keys=True), []).append(r)
-    members = list(groups.values())
+    # by seed: the same records give the same bootstrap in whatever order they were read
+    members = [sorted(group, key=lambda r: r.config["seed"]) for group in groups.values()]
     labels = _labels([group[0].config for group in members])
     made = [Cell(g[0].names["task"], label, tuple(g)) for g, label in zip(members, labels, strict=True)]
     tasks = list(dict.fromkeys(cell.task for cell in made))
