@@ -272,8 +272,11 @@ def test_a_larger_backbone_takes_the_small_images(results):
     assert made.status == "done"
 
 
-def test_record_is_plain_json(results):
+def test_record_is_plain_json_and_names_no_place_of_this_machine(results, cache):
     cfg = config(results, "method=linear")
     run(cfg)
-    data = json.loads(Path(record.path_of(results, cfg)).read_text())
+    text = record.path_of(results, cfg).read_text()
+    assert str(results) not in text
+    assert str(cache) not in text
+    data = json.loads(text)
     assert data["selection"] == {"fit_on": "trainval", "report_on": "test", "rule": "last_epoch", "contaminated": False}

@@ -32,7 +32,7 @@ class Record:
     Args:
         run_id: hash of the resolved config and the protocol.
         status: `done` or `failed`.
-        config: the resolved config, with `names` (what method, backbone, data and task are called).
+        config: the resolved config as `identity` keeps it, with `names` (what method, backbone, data, task are called).
         selection: {fit_on, report_on, rule, contaminated}.
         metrics: of the report split, read once; top1 in [0, 1] and n.
         outcomes: right or wrong for each example of the report split, packed (see `pack`).

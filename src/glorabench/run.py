@@ -72,7 +72,7 @@ def failure(config: dict[str, Any], error: Exception) -> Record:
     return Record(
         run_id=record.run_id(config),
         status="failed",
-        config=config,
+        config=record.identity(config),  # nothing of this machine: where it puts things is not the run
         error={"kind": type(error).__name__, "message": message},
         provenance=provenance(),
     )
@@ -130,7 +130,7 @@ def _measured(config: dict[str, Any], parts: Parts, tracker: Tracker) -> Record:
     return Record(
         run_id=run_id,
         status="done",
-        config=config,
+        config=record.identity(config),
         selection={**config["selection"], "contaminated": False},
         metrics={objective.metric_name: fmean(outcomes), "n": len(outcomes)},
         outcomes=record.pack(outcomes),
