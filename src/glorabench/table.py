@@ -102,6 +102,9 @@ def _labels(configs: Sequence[dict[str, Any]]) -> list[str]:
     for config, flat in zip(configs, flats, strict=True):
         same = [f for c, f in zip(configs, flats, strict=True) if c["names"] == config["names"]]
         keys = sorted({k for f in same for k in f if any(f.get(k) != other.get(k) for other in same)})
+        weights = {(f.get("backbone.weights_from"), f.get("backbone.sha256")) for f in same}
+        if "backbone.sha256" in keys and len({name for name, _ in weights}) == len(weights):
+            keys.remove("backbone.sha256")  # the name of the file tells them apart already
         told = ", ".join(f"{key.removeprefix('method.')}={flat.get(key)}" for key in keys)
         labels.append(config["names"]["method"] + (f" ({told})" if told else ""))
     return labels
