@@ -69,20 +69,20 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def compose(overrides: Sequence[str], config: str = "run") -> dict[str, Any]:
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
     """The resolved config of one run.
 
     Raises:
         BadInput: an unknown group, name or key, with the nearest right one.
     """
-    cfg = _compose(overrides, config)
+    cfg = _compose(overrides)
     return resolve(cfg, dict(cfg.hydra.runtime.choices))
 
 
-def _compose(overrides: Sequence[str], config: str = "run") -> DictConfig:
+def _compose(overrides: Sequence[str]) -> DictConfig:
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return hydra_compose(config, overrides=list(overrides), return_hydra_config=True)
+            return hydra_compose("run", overrides=list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: a group named by a number
         raise BadInput(_explain(error, overrides)) from error
 
@@ -111,7 +111,7 @@ def _keys(cfg: DictConfig, prefix: str = "") -> list[str]:
     return [key for key in keys if not key.endswith("_target_")]
 
 
-def expand(overrides: Sequence[str], multirun: bool, config: str = "run") -> tuple[list[list[str]], bool]:
+def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], bool]:
     """The overrides of every run that a command stands for, and whether it is a sweep.
 
     An experiment may be a sweep by itself (`hydra.mode: MULTIRUN` with `hydra.sweeper.params`).
@@ -130,7 +130,7 @@ def expand(overrides: Sequence[str], multirun: bool, config: str = "run") -> tup
             raise BadInput(f"'{o.input_line}' cannot be swept: list the values (a,b,c) or use range(start,stop)")
     first = [f"{o.get_key_element()}={next(iter(o.sweep_string_iterator()))}" for o in swept]
     fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
-    probe = _compose([*fixed, *first], config)
+    probe = _compose([*fixed, *first])
     multirun = multirun or str(probe.hydra.mode) == "RunMode.MULTIRUN"
     if not multirun:
         if swept:

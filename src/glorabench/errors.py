@@ -14,3 +14,8 @@ def nearest(word: object, known: Iterable[str]) -> str:
     close = get_close_matches(str(word), known, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else "."
     return f"{hint} Known: {', '.join(known)}." if 0 < len(known) <= 12 else hint
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line of at most 160 characters; its kind when it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -131,7 +131,7 @@ def read(path: Path) -> Record:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a corrupt record so that its run is repeated and nothing is lost; returns the new name."""
+    """Rename a damaged file so that its work is repeated and nothing is lost; returns the new name."""
     names = (path.with_suffix(f".corrupt{number}") for number in count(1))
     aside = next(name for name in names if not name.exists())
     return path.replace(aside)

@@ -124,8 +124,9 @@ def _measured(config: dict[str, Any], parts: Parts, tracker: Tracker) -> Record:
         tuner.paths.set(tuner.paths.draw(config["seed"], tuner.total_steps))
     with interruptible():
         trainer.test(tuner, data, verbose=False)
-    outcomes = objective.outcomes(torch.cat(tuner.predictions), torch.cat(tuner.labels))
-    _keep(config, parts, tuner)
+    predicted, labels = torch.cat(tuner.predictions), torch.cat(tuner.labels)
+    outcomes = objective.outcomes(predicted, labels)
+    _keep(config, parts, {"predicted": predicted.cpu(), "label": labels.cpu()})
     timings, proof = _deployment(config, parts, device)
     return Record(
         run_id=run_id,
@@ -146,7 +147,7 @@ def _measured(config: dict[str, Any], parts: Parts, tracker: Tracker) -> Record:
             "ways": ways,
         },
         merge=proof,
-        paths=[dict(path) for path in tuner.paths.current()] or None,
+        paths=tuner.paths.current() or None,
         provenance={
             **provenance(),
             "weights": backbone.weights,
@@ -157,13 +158,13 @@ def _measured(config: dict[str, Any], parts: Parts, tracker: Tracker) -> Record:
     )
 
 
-def _keep(config: dict[str, Any], parts: Parts, tuner: FineTuner) -> None:
+def _keep(config: dict[str, Any], parts: Parts, predictions: dict[str, torch.Tensor]) -> None:
     """Adapter (named as in the backbone's network) and predictions beside the record; not in git."""
     trained = {name: p for name, p in parts.backbone.net.named_parameters() if p.requires_grad}
     root, run_id = Path(config["results_dir"]), record.run_id(config)
     for name, tensors in (
         ("adapters", {name: p.detach().cpu().contiguous() for name, p in trained.items()}),
-        ("predictions", {"predicted": torch.cat(tuner.predictions).cpu(), "label": torch.cat(tuner.labels).cpu()}),
+        ("predictions", predictions),
     ):
         (root / name).mkdir(parents=True, exist_ok=True)
         save_file(tensors, root / name / f"{run_id}.safetensors")

@@ -49,7 +49,7 @@ class PathSpace:
         for layer, path in zip(self.layers, paths, strict=True):
             layer.path = dict(path)
 
-    def current(self) -> list[Path]:
+    def current(self) -> list[dict[str, str]]:
         """The path that each layer computes now."""
         return [dict(layer.path) for layer in self.layers]
 

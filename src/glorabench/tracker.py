@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
-from glorabench.errors import BadInput, nearest
+from glorabench.errors import BadInput, first_line, nearest
 
 MODES = ("offline", "online", "disabled")
 
@@ -63,7 +63,7 @@ class Tracker(Logger):
             if mode == "offline":
                 raise
             _say(
-                f"W&B is asked online but has no key or no network ({_line(error)}): logging offline. "
+                f"W&B is asked online but has no key or no network ({first_line(error)}): logging offline. "
                 "Log in with `wandb login`; `wandb sync` sends offline runs later."
             )
             self._logger = start("offline")
@@ -72,7 +72,7 @@ class Tracker(Logger):
         try:
             action()
         except Exception as error:
-            _say(f"W&B failed ({_line(error)}); the run goes on without it")
+            _say(f"W&B failed ({first_line(error)}); the run goes on without it")
             self._logger = None
 
     @property
@@ -107,10 +107,6 @@ class Tracker(Logger):
             wandb.finish(exit_code=int(failed))
 
         self._guard(end)
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def _say(text: str) -> None:

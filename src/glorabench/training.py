@@ -93,12 +93,13 @@ def progress(config: dict[str, Any]) -> str:
     return "bar" if sys.stdout.isatty() else "lines"
 
 
-def fit(trainer: Trainer, tuner: FineTuner, data: ImageData, checkpoints: Path) -> None:
+def fit(trainer: Trainer, tuner: FineTuner, data: ImageData, folder: Path) -> None:
     """Train, from the last checkpoint if there is a whole one; Ctrl-C stays Ctrl-C."""
-    last = checkpoints / "last.ckpt"
+    last = folder / "last.ckpt"
     if last.exists() and not zipfile.is_zipfile(last):
-        aside = last.replace(last.with_suffix(".corrupt"))
-        print(f"warning: {last} is damaged; kept as {aside.name}, training starts again", file=sys.stderr)
+        print(
+            f"warning: {last} is damaged; kept as {record.set_aside(last).name}, training starts again", file=sys.stderr
+        )
     with interruptible():
         trainer.fit(tuner, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
 

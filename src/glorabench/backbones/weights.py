@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from glorabench.checksum import ASSETS, expected, sha256_of
-from glorabench.errors import BadInput
+from glorabench.errors import BadInput, first_line
 
 _FIX = "choose the backbone that made the file"
 
@@ -70,9 +70,9 @@ def read(path: Path) -> dict[str, Tensor]:
             state = state.get("model", state.get("state_dict", state))
             return {key: value for key, value in state.items() if isinstance(value, Tensor)}
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-        raise BadInput(f"{path} cannot be read ({_line(error)}): truncated or not such a file") from error
+        raise BadInput(f"{path} cannot be read ({first_line(error)}): truncated or not such a file") from error
     except Exception as error:  # torch wraps unpickling errors in a private class
-        raise BadInput(f"{path} is not a plain tensor file ({_line(error)})") from error
+        raise BadInput(f"{path} is not a plain tensor file ({first_line(error)})") from error
     raise BadInput(f"{path}: unknown suffix '{path.suffix}'; use .safetensors, .npz or .pth")
 
 
@@ -83,7 +83,7 @@ def _fit(net: nn.Module, head: str, path: Path) -> None:
         try:
             state = convert(state, net)  # the authors' own key names, known to timm
         except Exception as error:  # whatever timm's code meets in a file that is none of its models
-            raise BadInput(f"{path} holds another architecture ({_line(error)}); {_FIX}") from error
+            raise BadInput(f"{path} holds another architecture ({first_line(error)}); {_FIX}") from error
     own = {k: v.shape for k, v in net.state_dict().items() if not k.startswith(f"{head}.")}
     state = {k: v for k, v in state.items() if not k.startswith((f"{head}.", "pre_logits.", "head_dist."))}
     wrong = sorted(k for k, v in state.items() if k in own and v.shape != own[k])
@@ -105,7 +105,7 @@ def _fit_npz(net: nn.Module, path: Path) -> None:
             raise ValueError(f"the file has {len(names)} blocks, the model {len(net.blocks)}")  # type: ignore[arg-type]
         net.load_pretrained(str(path))  # type: ignore[operator]
     except Exception as error:
-        raise BadInput(f"{path} does not fit this ViT ({_line(error)}): truncated or another model") from error
+        raise BadInput(f"{path} does not fit this ViT ({first_line(error)}): truncated or another model") from error
 
 
 def _from_hub(net: nn.Module, model: str, sha256: str | None) -> dict[str, str | None]:
@@ -113,7 +113,7 @@ def _from_hub(net: nn.Module, model: str, sha256: str | None) -> dict[str, str |
         trained = timm.create_model(model, pretrained=True, num_classes=1)
     except Exception as error:
         raise BadInput(
-            f"timm's hub gave no weights for '{model}' ({_line(error)}). Without network, give a local "
+            f"timm's hub gave no weights for '{model}' ({first_line(error)}). Without network, give a local "
             "file: backbone.weights_from=PATH"
         ) from error
     net.load_state_dict(trained.state_dict())
@@ -123,8 +123,3 @@ def _from_hub(net: nn.Module, model: str, sha256: str | None) -> dict[str, str |
     if sha256 not in (None, joined.hexdigest()):
         raise BadInput(f"timm's hub gave weights of '{model}' with sha256 {joined.hexdigest()}, expected {sha256}")
     return {"source": f"timm hub: {model}", "sha256": joined.hexdigest()}
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error, short."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
