@@ -1,4 +1,4 @@
-"""Shared fixtures: two tiny backbones, fast to run, a results folder, one data cache."""
+"""Shared fixtures: three tiny backbones, fast to run, a results folder, one data cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from timm.models.convnext import ConvNeXt
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from glorabench.backbones.attention import attend
 from glorabench.backbones.base import Backbone, Preprocess
+from glorabench.backbones.llama import llama_backbone
 from glorabench.backbones.vision import CONVNEXT, VIT
 
 CLASSES = 5
@@ -42,7 +44,7 @@ def tiny_vit(seed: int = 0, dtype: torch.dtype = torch.float32, depth: int = 2) 
         num_classes=CLASSES,
     )
     _randomised(net, seed, dtype)
-    return Backbone("tiny_vit", net, VIT, "head", net.num_prefix_tokens, PREPROCESS)
+    return Backbone("tiny_vit", net, VIT, "head", net.num_prefix_tokens, PREPROCESS, attend=attend)
 
 
 def tiny_convnext(seed: int = 0, dtype: torch.dtype = torch.float32) -> Backbone:
@@ -50,6 +52,15 @@ def tiny_convnext(seed: int = 0, dtype: torch.dtype = torch.float32) -> Backbone
     net = ConvNeXt(depths=(1, 1, 1, 1), dims=(8, 16, 24, 32), num_classes=CLASSES)
     _randomised(net, seed, dtype)
     return Backbone("tiny_convnext", net, CONVNEXT, "head.fc", None, PREPROCESS)
+
+
+def tiny_llama(seed: int = 0, dtype: torch.dtype = torch.float32, kv_heads: int = 4) -> Backbone:
+    """A Llama of width 32 with four heads and two layers, for tokens below 60."""
+    sizes = {"vocab_size": 60, "hidden_size": DIM, "intermediate_size": 88, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": kv_heads}
+    made = llama_backbone("tiny_llama", "llama", None, None, "float32", {**sizes, **heads})
+    _randomised(made.net, seed, dtype)
+    return made
 
 
 def images(count: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -34,6 +34,8 @@ def build(config: dict[str, Any]) -> Parts:
     check(config)
     torch.manual_seed(config["seed"])
     task, backbone, method = make(config["data"]), make(config["backbone"]), make(config["method"])
+    if backbone.preprocess is None:
+        raise BadInput(f"task {task.name} has images, backbone {backbone.name} reads tokens: choose vit_mini or vit_b16")
     backbone.set_head(task.classes)
     method.inject(backbone)
     selection, train = config["selection"], config["train"]

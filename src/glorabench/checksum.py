@@ -9,7 +9,12 @@ ASSETS = Path(__file__).resolve().parent / "assets"
 
 
 def sha256_of(path: Path) -> str:
-    """Sha256 of a file in hexadecimal; read once for as long as the file is not touched."""
+    """Sha256 of a file in hexadecimal; read once for as long as the file is not touched.
+
+    Of a folder: the hash of the hashes of its `*.safetensors`, in the order of their names.
+    """
+    if path.is_dir():
+        return hashlib.sha256("".join(sha256_of(file) for file in sorted(path.glob("*.safetensors"))).encode()).hexdigest()
     stat = path.stat()
     return _digest(path, stat.st_mtime_ns, stat.st_size)
 
@@ -28,4 +33,4 @@ def expected(source: str | None, name: str) -> str | None:
     if source == "embedded":
         return json.loads((ASSETS / f"{name}.json").read_text())["sha256"]
     path = Path(source).expanduser() if source not in (None, "hub") else None
-    return sha256_of(path) if path is not None and path.is_file() else None
+    return sha256_of(path) if path is not None and path.exists() else None

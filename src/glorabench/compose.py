@@ -63,10 +63,22 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     config = {str(key): value for key, value in plain.items()}
     for key in ("results_dir", "cache_dir"):
         config[key] = str(Path(str(config[key])).expanduser())
-    backbone = config["backbone"]
+    backbone, method = config["backbone"], config["method"]
+    if isinstance(method.get("targets"), dict):
+        method["targets"] = _targets_for(backbone, names["method"], method["targets"])
     if backbone.get("sha256") is None:  # the run is of these weights, wherever the file lies
         backbone["sha256"] = checksum.expected(backbone.get("weights_from"), backbone.get("name"))
     return config
+
+
+def _targets_for(backbone: dict[str, Any], method: str | None, targets: dict[str, list[str]]) -> list[str]:
+    family = backbone.get("family")
+    if family not in targets:
+        raise BadInput(
+            f"conf/method/{method}.yaml has no targets for the family of backbone {backbone.get('name')}, only for "
+            f"{', '.join(targets)}: name roles with method.targets=[...]"
+        )
+    return targets[family]
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:

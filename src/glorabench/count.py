@@ -27,7 +27,8 @@ def counts(overrides: Sequence[str]) -> dict[str, int | None]:
     method = make(config["method"])
     with torch.device("meta"):
         backbone = make(config["backbone"])
-        backbone.set_head(1)
+        if backbone.head is not None:
+            backbone.set_head(1)
         try:
             method.inject(backbone)
         except BadInput as error:

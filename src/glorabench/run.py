@@ -21,7 +21,7 @@ from glorabench.compose import make
 from glorabench.errors import BadInput
 from glorabench.finetuner import FineTuner
 from glorabench.ledger import Ledger
-from glorabench.methods.reparam import merge, mergeable
+from glorabench.methods.reparam import foldable, merge, obstacle
 from glorabench.provenance import device_name, provenance
 from glorabench.record import Record
 from glorabench.tracker import Tracker
@@ -144,7 +144,7 @@ def _measured(config: dict[str, Any], parts: Parts, tracker: Tracker) -> Record:
             "peak_kind": peak.kind,
             "search_s": 0.0,
             "latency_ms": timings,
-            "ways": ways,
+            "ways": {**ways, **backbone.ways},
         },
         merge=proof,
         paths=tuner.paths.current() or None,
@@ -172,15 +172,20 @@ def _keep(config: dict[str, Any], parts: Parts, predictions: dict[str, torch.Ten
 
 def _deployment(
     config: dict[str, Any], parts: Parts, device: torch.device
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Inference latency of the plain, the trained and the merged network, and the merge certificate."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Inference latency of the plain, the trained and the merged network, and the merge certificate or the reason why
+    there is none; where a method has nothing to fold, merging is the network itself and its time is not taken twice."""
     net = parts.backbone.net.to(device).eval()
     inputs = parts.data.example(256, device)
     plain = make(config["backbone"], weights_from=None)  # its time does not depend on its weights
     plain.set_head(parts.task.classes)
-    nets, proof = {"plain": plain.net.to(device), "unmerged": net}, None
-    if mergeable(net):
-        nets["merged"] = merge(copy.deepcopy(net))
-        proof = cost.certificate(net, nets["merged"], inputs)
+    nets = {"plain": plain.net.to(device), "unmerged": net}
+    if reason := obstacle(net):
+        proof = {"mergeable": False, "reason": reason}
+    else:
+        merged = merge(copy.deepcopy(net))
+        proof = {"mergeable": True, **cost.certificate(net, merged, inputs)}
+        if foldable(net):
+            nets["merged"] = merged
     measure = partial(cost.latency, nets, rounds=config["latency_rounds"])
     return {f"batch_{n}": measure(inputs[:n]) for n in (1, 64)}, proof

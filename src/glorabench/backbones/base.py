@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -18,12 +18,14 @@ class Site:
 
     `rows` selects output rows when the role is part of a fused layer (timm's qkv); None is the whole layer.
     `depth` is the index of the block that the layer is in or, between blocks, feeds: -1 for the stem, the number
-    of blocks for what follows the last one.
+    of blocks for what follows the last one. `width` features leave it, along `axis` of its output.
     """
 
     path: str
     role: str
     depth: int
+    width: int
+    axis: int = -1
     rows: slice | None = None
 
 
@@ -35,12 +37,14 @@ class Role:
         pattern: module path with `*` for indices.
         part: which part of a fused layer it is, of how many `parts`; None is the whole layer.
         stem: it comes before the first block.
+        axis: where the features are in its output: -1, or 1 for images.
     """
 
     pattern: str
     part: int | None = None
     parts: int = 1
     stem: bool = False
+    axis: int = -1
 
     def find(self, paths: Iterable[str]) -> list[str]:
         """Every path that this role names."""
@@ -66,19 +70,23 @@ class Backbone:
         name: what tables call it.
         net: maps a batch of inputs to logits.
         roles: role -> where it lives.
-        head: path of the task classifier, an `nn.Linear`.
-        prefix_tokens: tokens before the first patch token; None when the network has no token axis.
-        preprocess: derived from the checkpoint, overridable, recorded.
+        head: path of the task classifier, an `nn.Linear`; None for a model that is trained as it is.
+        prefix_tokens: tokens before the first patch token; None when the network has no class token.
+        preprocess: derived from the checkpoint, overridable, recorded; None for a model that reads tokens.
         weights: provenance of the weights: {"source", "sha256"}.
+        ways: exact shortcuts that the network takes, for the record.
+        attend: attention of the network's own modules for fewer queries or more keys, where it has such a form.
     """
 
     name: str
     net: nn.Module
     roles: Mapping[str, Role]
-    head: str
+    head: str | None
     prefix_tokens: int | None
-    preprocess: Preprocess
+    preprocess: Preprocess | None
     weights: dict[str, str | None] = field(default_factory=dict)
+    ways: dict[str, str] = field(default_factory=dict)
+    attend: Callable[..., Tensor] | None = None
 
     def sites(self, targets: Iterable[str]) -> list[Site]:
         """Every site of the given roles, in the order of the network.
@@ -97,7 +105,10 @@ class Backbone:
             matches = role.find(paths)
             if not matches:
                 raise BadInput(f"targets: role '{target}' matches no layer of {self.name}")
-            found += [Site(p, target, -1 if role.stem else depths[p], self._rows(p, role)) for p in matches]
+            for path in matches:
+                rows, depth = self._rows(path, role), -1 if role.stem else depths[path]
+                width = self._width(path, rows, depth, depths)
+                found.append(Site(path, target, depth, width, role.axis, rows))
         order = {path: i for i, path in enumerate(paths)}
         found.sort(key=lambda site: (order[site.path], site.rows.start if site.rows else 0))
         for one, two in pairwise(found):
@@ -122,10 +133,15 @@ class Backbone:
         step = self.net.get_submodule(path).get_parameter("weight").shape[0] // role.parts
         return slice(role.part * step, (role.part + 1) * step)
 
-    def width(self, site: Site) -> int:
-        """Output features of the layer at `site` (of its rows, when it is part of a fused layer)."""
-        rows = self.net.get_submodule(site.path).get_parameter("weight").shape[0]
-        return rows if site.rows is None else site.rows.stop - site.rows.start
+    def _width(self, path: str, rows: slice | None, depth: int, depths: Mapping[str, int]) -> int:
+        """Of a layer its output features; of a block or a part of one, those of the stream it adds to."""
+        if rows is not None:
+            return rows.stop - rows.start
+        weight = getattr(self.net.get_submodule(path), "weight", None)
+        if isinstance(weight, Tensor):
+            return len(weight)
+        norm = next(p for p in self.roles["norm2"].find(depths) if depths[p] == depth)
+        return len(self.net.get_submodule(norm).get_parameter("weight"))
 
     def replace(self, path: str, module: nn.Module) -> None:
         """Put `module` at `path`."""
@@ -133,27 +149,36 @@ class Backbone:
         setattr(self.net.get_submodule(parent), name, module)
 
     @property
-    def classifier(self) -> nn.Linear:
+    def classifier(self) -> nn.Linear | None:
         """The task head."""
+        if self.head is None:
+            return None
         head = self.net.get_submodule(self.head)
         assert isinstance(head, nn.Linear)
         return head
 
     def set_head(self, classes: int) -> None:
-        """A fresh linear head for `classes` classes: weight N(0, 0.02²), bias 0 (the ViT convention)."""
+        """A fresh linear head for `classes` classes: weight N(0, 0.02²), bias 0 (the ViT convention).
+
+        Raises:
+            BadInput: the model is trained as it is.
+        """
         old = self.classifier
+        if old is None or self.head is None:
+            raise BadInput(f"backbone {self.name} has no classification head: choose vit_mini, vit_b16 or convnext_b")
         head = nn.Linear(old.in_features, classes, device=old.weight.device, dtype=old.weight.dtype)
         nn.init.trunc_normal_(head.weight, std=0.02)
         nn.init.zeros_(head.bias)
         self.replace(self.head, head)
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the task head."""
-        return list(self.classifier.parameters())
+        """The parameters of the task head; none where there is no such head."""
+        return [] if self.classifier is None else list(self.classifier.parameters())
 
     def features(self, x: Tensor) -> Tensor:
         """What the head reads: batch x head.in_features."""
         captured: list[Tensor] = []
+        assert self.classifier is not None
         hook = self.classifier.register_forward_pre_hook(lambda _, args: captured.append(args[0]))
         try:
             self.net(x)

@@ -9,12 +9,12 @@ import timm
 import torch
 from timm.data.config import resolve_data_config
 
-from glorabench.backbones import vit_mini, weights
+from glorabench.backbones import attention, vit_mini, weights
 from glorabench.backbones.base import Backbone, Preprocess, Role
 from glorabench.errors import BadInput, nearest
 
 VIT = {
-    "stem": Role("patch_embed", stem=True),
+    "stem": Role("patch_embed.proj", stem=True, axis=1),
     "block": Role("blocks.*"),
     "norm1": Role("blocks.*.norm1"),
     "attn": Role("blocks.*.attn"),
@@ -23,27 +23,33 @@ VIT = {
     "k": Role("blocks.*.attn.qkv", 1, 3),
     "v": Role("blocks.*.attn.qkv", 2, 3),
     "o": Role("blocks.*.attn.proj"),
+    "out1": Role("blocks.*.drop_path1"),
     "norm2": Role("blocks.*.norm2"),
     "mlp": Role("blocks.*.mlp"),
     "fc1": Role("blocks.*.mlp.fc1"),
     "fc2": Role("blocks.*.mlp.fc2"),
+    "out2": Role("blocks.*.drop_path2"),
     "norm": Role("norm"),
 }
 CONVNEXT = {
-    "stem": Role("stem.0", stem=True),
-    "block": Role("stages.*.blocks.*"),
-    "dwconv": Role("stages.*.blocks.*.conv_dw"),
+    "stem": Role("stem.0", stem=True, axis=1),
+    "stem_norm": Role("stem.1", stem=True, axis=1),
+    "block": Role("stages.*.blocks.*", axis=1),
+    "dwconv": Role("stages.*.blocks.*.conv_dw", axis=1),
     "norm2": Role("stages.*.blocks.*.norm"),
     "mlp": Role("stages.*.blocks.*.mlp"),
     "fc1": Role("stages.*.blocks.*.mlp.fc1"),
     "fc2": Role("stages.*.blocks.*.mlp.fc2"),
-    "downsample": Role("stages.*.downsample.1"),
+    "out2": Role("stages.*.blocks.*.mlp"),
+    "downsample_norm": Role("stages.*.downsample.0", axis=1),
+    "downsample": Role("stages.*.downsample.1", axis=1),
     "norm": Role("head.norm"),
 }
 FAMILIES: Mapping[str, tuple[Mapping[str, Role], str]] = {
     "vit": (VIT, "head"),
     "convnext": (CONVNEXT, "head.fc"),
 }
+LAST_BLOCK = ("class_token", "all")
 _ = vit_mini.vit_mini  # importing the module registers the model with timm
 
 
@@ -55,6 +61,7 @@ def vision_backbone(
     sha256: str | None,
     drop_path: float,
     preprocess: Mapping[str, Any] | None,
+    last_block: str = "all",
     model_args: Mapping[str, Any] | None = None,
 ) -> Backbone:
     """Build a timm model with a placeholder head of one class and load its trunk.
@@ -67,6 +74,8 @@ def vision_backbone(
         sha256: expected hash of the weights file; None accepts any and records it.
         drop_path: rate of the last block, growing linearly from 0.
         preprocess: overrides of what the checkpoint says; None derives everything.
+        last_block: `class_token` computes the last block of a ViT for the one token that its head reads (exact);
+            `all` for every token.
         model_args: further arguments of the timm model.
 
     Raises:
@@ -80,6 +89,9 @@ def vision_backbone(
     net = timm.create_model(model, num_classes=1, drop_path_rate=drop_path, **dict(model_args or {}))
     table, head = FAMILIES[family]
     provenance = weights.load(net, head, name, model, weights_from, sha256)
+    if last_block not in LAST_BLOCK:
+        raise BadInput(f"backbone.last_block '{last_block}'{nearest(last_block, LAST_BLOCK)}")
+    shortened = last_block == "class_token" and attention.shorten(net)
     return Backbone(
         name=name,
         net=net,
@@ -88,6 +100,8 @@ def vision_backbone(
         prefix_tokens=getattr(net, "num_prefix_tokens", None),
         preprocess=_preprocess(net, dict(preprocess or {})),
         weights=provenance,
+        ways={"last_block": "class_token" if shortened else "all"} if family == "vit" else {},
+        attend=attention.attend if family == "vit" else None,
     )
 
 

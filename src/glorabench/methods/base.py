@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput
-from glorabench.methods.reparam import Reparam, Reparametrized
+from glorabench.methods.reparam import Reparam, Reparametrized, View
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,21 @@ class Method:
         if not self.targets and type(self).adapt is not Method.adapt:
             raise BadInput("method.targets is empty, so the method would train the head alone: name roles")
         object.__setattr__(self, "targets", tuple(self.targets))
-        rank = getattr(self, "rank", 1)
-        if not isinstance(rank, int) or rank < 1:
-            raise BadInput(f"method.rank must be a whole number of at least 1, got {rank!r}")
+        for name in ("rank", "prompts", "groups"):
+            value = getattr(self, name, 1)
+            if not isinstance(value, int) or value < 1:
+                raise BadInput(f"method.{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("scale", "alpha", "std"):
+            if not isinstance(value := getattr(self, name, 1), int | float):
+                raise BadInput(f"method.{name} must be a number, got {value!r}")
+        for name in ("dropout", "drop_path"):
+            value = getattr(self, name, 0)
+            if not isinstance(value, int | float) or not 0 <= value < 1:
+                raise BadInput(f"method.{name} must be a number from 0 to below 1, got {value!r}")
+
+    def replaced(self) -> tuple[str, ...]:
+        """The roles whose layers `adapt` is given: the targets, unless a target is served by other places."""
+        return self.targets
 
     def setup(self, backbone: Backbone) -> Any:
         """What the layers share, passed to every `adapt`; nothing by default."""
@@ -48,8 +60,8 @@ class Method:
 
     @final
     def inject(self, backbone: Backbone) -> None:
-        """Freeze `backbone`, adapt its sites, and mark as trainable exactly: what did not exist before, what
-        `unfreeze` names, and the head.
+        """Freeze `backbone`, adapt its sites, and mark as trainable exactly: what did not exist before (and does
+        not refuse a gradient), what `unfreeze` names, and the head.
 
         Raises:
             BadInput: nothing matched, or nothing became trainable.
@@ -57,12 +69,12 @@ class Method:
         before = {id(p) for p in backbone.net.parameters()}
         backbone.net.requires_grad_(False)
         shared = self.setup(backbone)
-        sites = backbone.sites(self.targets)
+        sites = backbone.sites(self.replaced())
         for path, group in groupby(sites, key=lambda site: site.path):
             layer = backbone.net.get_submodule(path)
             parts = [(site, self.adapt(site, layer, shared)) for site in group]
             backbone.replace(path, _assemble(layer, parts))
-        trained = [p for p in backbone.net.parameters() if id(p) not in before]
+        trained = [p for p in backbone.net.parameters() if id(p) not in before and p.requires_grad]
         trained += [*self.unfreeze(backbone), *backbone.head_parameters()]
         for parameter in trained:
             parameter.requires_grad_(True)
@@ -73,21 +85,35 @@ class Method:
 def _assemble(layer: nn.Module, parts: list[tuple[Site, nn.Module]]) -> nn.Module:
     """One module for all the sites of a layer: Reparams share a wrapper, a module replaces the layer."""
     reparams = [(site.rows, module) for site, module in parts if isinstance(module, Reparam)]
-    if len(reparams) < len(parts):
-        if len(parts) > 1:
-            raise BadInput(f"{parts[0][0].path} is adapted twice: {[site.role for site, _ in parts]}")
-        return parts[0][1]
-    assert isinstance(layer, nn.Linear)  # `weight_of` refused anything else
-    return Reparametrized(layer, reparams)
+    if len(reparams) == len(parts):
+        return Reparametrized(layer, reparams)
+    if len(parts) > 1:
+        raise BadInput(f"{parts[0][0].path} is adapted twice: {[site.role for site, _ in parts]}")
+    return parts[0][1]
 
 
-def weight_of(site: Site, layer: nn.Module) -> Tensor:
-    """The pretrained weight that a Reparam of `site` acts on: o x i, o the rows of the site.
+def weight_of(site: Site, layer: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)) -> Tensor:
+    """The pretrained weight that a Reparam of `site` acts on, as a matrix (see `View`): o the rows of the site.
 
     Raises:
-        BadInput: the layer is not linear.
+        BadInput: the layer is of none of the `kinds`.
     """
-    if not isinstance(layer, nn.Linear):
+    if not isinstance(layer, kinds):
+        known = " or ".join({nn.Linear: "linear layer", nn.Conv2d: "convolution"}.get(k, k.__name__) for k in kinds)
         kind = type(layer).__name__
-        raise BadInput(f"role '{site.role}' ({site.path}) is a {kind}, this method needs a linear layer")
-    return layer.weight.detach()[site.rows or slice(None)]
+        raise BadInput(f"role '{site.role}' ({site.path}) is a {kind}, this method needs a {known}: take it out of targets")
+    return View(layer, site.rows or slice(None)).weight.detach()
+
+
+def check_rank(rank: int, site: Site, weight: Tensor) -> None:
+    """Refuse a rank that no matrix of this shape can have.
+
+    Raises:
+        BadInput: with the largest one that it can.
+    """
+    o, i = weight.shape
+    if rank > min(o, i):
+        raise BadInput(
+            f"method.rank={rank} is larger than role '{site.role}' ({site.path}) allows: its weight is {o} x {i}, "
+            f"so at most {min(o, i)}"
+        )

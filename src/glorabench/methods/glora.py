@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
 from glorabench.errors import BadInput, nearest
-from glorabench.methods.base import Method, weight_of
-from glorabench.methods.reparam import Reparam
+from glorabench.methods.base import Method, check_rank, weight_of
+from glorabench.methods.reparam import Reparam, View
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "A": ("lora", "vector", "scalar", "none"),
@@ -114,14 +114,16 @@ class Supports(Reparam):
             new = shift if new is None else new + shift
         return new
 
-    def through(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def through(self, x: Tensor, layer: View) -> Tensor:
         """W' x + b' without forming W', except for the one case that needs it: Hadamard A = lora.
 
         Its gradient is W0 * (dY^T X): a dense weight gradient that no factored form avoids at a lower cost. All
-        others take one product forward and one backward, plus low-rank or vector work.
+        others take one product forward and one backward, plus low-rank or vector work. Kernels of convolutions
+        are small beside what they slide over: there W' is formed.
         """
-        if self.product == "hadamard" and self.path["A"] == "lora":
-            return F.linear(x, *self(weight, bias))
+        if not layer.is_linear or (self.product == "hadamard" and self.path["A"] == "lora"):
+            return super().through(x, layer)
+        weight, bias = layer.weight, layer.bias
         A, new_bias = self.value("A"), self._bias(weight, bias)
         if A is None:
             y = F.linear(x, weight, new_bias)
@@ -181,6 +183,7 @@ class GLoRA(Method):
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """Five supports for the site; on a layer without bias D has nothing to scale and is none."""
         weight, choices = weight_of(site, layer), dict(CHOICES)
+        check_rank(self.rank, site, weight)
         if layer.bias is None:
             choices["D"] = ("none",)
         return Supports(weight, self.rank, self.product, self._narrowed(site, choices))

@@ -1,7 +1,7 @@
 """LoRA (Hu et al. 2022, arXiv 2106.09685, eq. 3): W' = W0 + s B A, A r x i, B o x r, s = alpha / rank.
 
-A is Kaiming-uniform (a = sqrt 5), B is zero: the network starts as the pretrained one. On the rows of a fused
-layer (q, v) every part has its own pair; on the fused layer itself (qkv) one A is shared by q, k and v.
+On the rows of a fused layer (q, v) every part has its own pair; on the fused layer itself (qkv) one A is shared by
+q, k and v. On a convolution A and B act on the flattened kernel.
 """
 
 from __future__ import annotations
@@ -14,19 +14,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
-from glorabench.errors import BadInput
-from glorabench.methods.base import Method, weight_of
+from glorabench.errors import BadInput, nearest
+from glorabench.methods.base import Method, check_rank, weight_of
 from glorabench.methods.reparam import Reparam
+
+INITS = ("zero_up", "normal")
 
 
 class LowRank(Reparam):
     """W' = W0 + scale * up @ down, with dropout on the input while training."""
 
-    def __init__(self, weight: Tensor, rank: int, scale: float, dropout: float) -> None:
+    def __init__(self, weight: Tensor, rank: int, scale: float, dropout: float, init: str, std: float) -> None:
         super().__init__()
         self.down = nn.Parameter(weight.new_empty(rank, weight.shape[1]))
         self.up = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
-        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+        if init == "zero_up":
+            nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+        else:
+            nn.init.trunc_normal_(self.down, std=std, a=-2 * std, b=2 * std)
+            nn.init.trunc_normal_(self.up, std=std, a=-2 * std, b=2 * std)
         self.scale, self.dropout = scale, dropout
 
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -47,19 +53,35 @@ class LoRA(Method):
         rank: r.
         alpha: numerator of the scale alpha / rank.
         dropout: rate on the input of A while training.
+        init: `zero_up` is the paper's: A Kaiming-uniform (a = sqrt 5), B zero, so that training starts from the
+            pretrained network. `normal` draws both from N(0, std²) cut at two std, as the codes of NOAH (std 0.02)
+            and Adapter+ (0.01) do in effect.
+        std: of `normal`.
     """
 
     rank: int
     alpha: float
     dropout: float
+    init: str
+    std: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.alpha, int | float):
-            raise BadInput(f"method.alpha must be a number, got {self.alpha!r}")
-        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
-            raise BadInput(f"method.dropout must be a number from 0 to below 1, got {self.dropout!r}")
+        if self.init not in INITS:
+            raise BadInput(f"method.init '{self.init}'{nearest(self.init, INITS)}")
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """One pair (A, B) for the site."""
-        return LowRank(weight_of(site, layer), self.rank, self.alpha / self.rank, self.dropout)
+        return self.low_rank(site, layer)
+
+    def low_rank(self, site: Site, layer: nn.Module) -> LowRank:
+        """The pair (A, B).
+
+        Raises:
+            BadInput: the layer has no matrix, the rank is too large for it, or dropout has no place in it.
+        """
+        weight = weight_of(site, layer)
+        check_rank(self.rank, site, weight)
+        if self.dropout and not isinstance(layer, nn.Linear):
+            raise BadInput(f"method.dropout acts on the input of linear layers, {site.path} is none: set it to 0")
+        return LowRank(weight, self.rank, self.alpha / self.rank, self.dropout, self.init, self.std)

@@ -3,88 +3,178 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-Rows = slice | None
+from glorabench.errors import BadInput
+
+
+@dataclass(frozen=True)
+class View:
+    """Output rows of a frozen layer as a matrix: o x i of a linear layer, o x (i/groups kh kw) of a convolution,
+    o x 1 of the scale of a normalisation layer.
+    """
+
+    layer: nn.Module
+    rows: slice
+
+    @property
+    def weight(self) -> Tensor:
+        """W0, as a matrix."""
+        weight = self.layer.get_parameter("weight")[self.rows]
+        return weight.flatten(1) if weight.ndim > 1 else weight[:, None]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias b0."""
+        bias = getattr(self.layer, "bias", None)
+        return None if bias is None else bias[self.rows]
+
+    def run(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """What the layer computes with another weight (a matrix) and bias."""
+        if self.is_linear:
+            return F.linear(x, weight, bias)
+        tensors = {"weight": weight.view_as(self.layer.get_parameter("weight"))}
+        if getattr(self.layer, "bias", None) is not None or bias is None:
+            return functional_call(self.layer, tensors if bias is None else {**tensors, "bias": bias}, (x,))
+        return functional_call(self.layer, tensors, (x,)) + self.along(bias)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """What the frozen layer computes."""
+        return self.run(x, self.weight, self.bias)
+
+    def along(self, vector: Tensor) -> Tensor:
+        """A vector of o numbers, shaped to meet the features of the layer's output."""
+        return vector[:, None, None] if isinstance(self.layer, nn.Conv2d) else vector
+
+    @property
+    def is_linear(self) -> bool:
+        """A matrix product with the last axis of its input."""
+        return isinstance(self.layer, nn.Linear)
 
 
 class Reparam(nn.Module):
-    """A formula on the weight (o x i) and bias (o, or None) of a frozen linear layer, or of some of its rows.
+    """A formula on the weight (a matrix, see `View`) and bias (o, or None) of a frozen layer, or of some of its rows.
 
     Subclasses write `forward(weight, bias) -> (weight, bias)`. They may add one cheaper, equal way that training
     uses and where dropout lives:
 
-    * `through(x, weight, bias) -> y`: the output itself, or
-    * `delta(x) -> Tensor`: the term added to the plain output, when W' - W0 and b' - b0 do not depend on W0, b0;
-      then a fused layer still runs as one product.
+    * `through(x, layer) -> y`: the output itself, or
+    * `delta(x) -> Tensor`: the term added to the output of a linear layer, when W' - W0 and b' - b0 do not depend
+      on W0, b0; then a fused layer still runs as one product.
     """
 
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(W', b') from (W0, b0)."""
         raise NotImplementedError
 
-    def through(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """W' x + b', by default with the folded weight."""
-        return F.linear(x, *self(weight, bias))
+    def through(self, x: Tensor, layer: View) -> Tensor:
+        """The output of the layer, by default with the folded weight."""
+        return layer.run(x, *self(layer.weight, layer.bias))
 
 
-class Reparametrized(nn.Module):
-    """A linear layer whose rows are computed through Reparams; `parts` do not overlap.
+class Foldable(nn.Module):
+    """A wrapper of a layer that can give back a plain layer computing the same."""
 
-    Rows that no part covers stay those of `layer`.
+    layer: nn.Module
+
+    def merged(self) -> nn.Module:
+        """The wrapped layer, changed in place."""
+        raise NotImplementedError
+
+
+class Reparametrized(Foldable):
+    """A layer whose rows are computed through Reparams; `parts` do not overlap.
+
+    Rows that no part covers stay those of `layer`. Only a linear layer can have several parts.
     """
 
-    def __init__(self, layer: nn.Linear, parts: Sequence[tuple[Rows, Reparam]]) -> None:
+    def __init__(self, layer: nn.Module, parts: Sequence[tuple[slice | None, Reparam]]) -> None:
         super().__init__()
         self.layer = layer
-        self.rows = [rows for rows, _ in parts]
+        self.rows = [rows or slice(0, self.out_features) for rows, _ in parts]
         self.reparams = nn.ModuleList(reparam for _, reparam in parts)
 
+    @property
+    def out_features(self) -> int:
+        """The number o of the whole layer."""
+        return len(self.layer.get_parameter("weight"))
+
     def parts(self) -> Iterator[tuple[slice, Reparam]]:
-        """(rows, reparam), the whole layer as slice(0, o)."""
-        for rows, reparam in zip(self.rows, self.reparams, strict=True):
+        """(rows, reparam) in the order of the rows."""
+        pairs = zip(self.rows, self.reparams, strict=True)
+        for rows, reparam in sorted(pairs, key=lambda part: part[0].start):
             assert isinstance(reparam, Reparam)
-            yield rows or slice(0, self.layer.out_features), reparam
+            yield rows, reparam
 
     def forward(self, x: Tensor) -> Tensor:
-        """W' x + b' by the cheap way of each part."""
-        if all(hasattr(reparam, "delta") for _, reparam in self.parts()):
-            y = self.layer(x)
-            for rows, reparam in self.parts():
-                y[..., rows] += reparam.delta(x)  # type: ignore[operator]
+        """The output, by the cheap way of each part."""
+        return self.outputs(x, slice(0, self.out_features))
+
+    def outputs(self, x: Tensor, rows: slice) -> Tensor:
+        """Only these rows of the output; more is computed where a part reaches beyond them."""
+        parts = [(r, part) for r, part in self.parts() if r.start < rows.stop and rows.start < r.stop]
+        if any(r.start < rows.start or rows.stop < r.stop for r, _ in parts):
+            return self(x)[..., rows]
+        if isinstance(self.layer, nn.Linear) and all(hasattr(part, "delta") for _, part in parts):
+            y = View(self.layer, rows)(x)
+            for r, part in parts:
+                y[..., r.start - rows.start : r.stop - rows.start] += part.delta(x)  # type: ignore[operator]
             return y
-        pieces, done = [], 0
-        for rows, reparam in sorted(self.parts(), key=lambda part: part[0].start):
-            if rows.start > done:
-                pieces.append(F.linear(x, *self._original(slice(done, rows.start))))
-            pieces.append(reparam.through(x, *self._original(rows)))
-            done = rows.stop
-        if done < self.layer.out_features:
-            pieces.append(F.linear(x, *self._original(slice(done, self.layer.out_features))))
+        pieces, done = [], rows.start
+        for r, part in parts:
+            if r.start > done:
+                pieces.append(View(self.layer, slice(done, r.start))(x))
+            pieces.append(part.through(x, View(self.layer, r)))
+            done = r.stop
+        if done < rows.stop:
+            pieces.append(View(self.layer, slice(done, rows.stop))(x))
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-1)
 
-    def _original(self, rows: slice) -> tuple[Tensor, Tensor | None]:
-        bias = self.layer.bias
-        return self.layer.weight[rows], None if bias is None else bias[rows]
-
     def folded(self) -> tuple[Tensor, Tensor | None]:
-        """(W', b') of the whole layer by the formula alone, in at least fp32."""
-        dtype = torch.promote_types(self.layer.weight.dtype, torch.float32)
-        weight = self.layer.weight.to(dtype, copy=True)
-        bias = None if self.layer.bias is None else self.layer.bias.to(dtype, copy=True)
+        """(W', b') of the whole layer by the formula alone, W' as a matrix, in at least fp32."""
+        whole = View(self.layer, slice(0, self.out_features))
+        dtype = torch.promote_types(whole.weight.dtype, torch.float32)
+        weight = whole.weight.to(dtype, copy=True)
+        bias = None if whole.bias is None else whole.bias.to(dtype, copy=True)
         for rows, reparam in self.parts():
             tensors = {name: p.to(dtype) for name, p in reparam.named_parameters()}
-            original = tuple(None if t is None else t.to(dtype) for t in self._original(rows))
+            part = View(self.layer, rows)
+            original = part.weight.to(dtype), None if part.bias is None else part.bias.to(dtype)
             new_weight, new_bias = functional_call(reparam, tensors, original)
             weight[rows] = new_weight
             if new_bias is not None:
                 bias = weight.new_zeros(len(weight)) if bias is None else bias
                 bias[rows] = new_bias
         return weight, bias
+
+    def merged(self) -> nn.Module:
+        """The layer with the folded weight and bias, cast to its dtype."""
+        layer, (weight, bias) = self.layer, self.folded()
+        original = layer.get_parameter("weight")
+        original.copy_(weight.view_as(original))
+        if bias is not None:
+            bias = bias.to(original.dtype)
+            if getattr(layer, "bias", None) is None:
+                layer.bias = nn.Parameter(bias, requires_grad=False)
+            else:
+                layer.get_parameter("bias").copy_(bias)
+        return layer
+
+
+def obstacle(net: nn.Module) -> str | None:
+    """Why `net` cannot be merged: what the first module with an `obstacle` says; None where there is none."""
+    reasons = (getattr(module, "obstacle", None) for module in net.modules())
+    return next((reason for reason in reasons if isinstance(reason, str)), None)
+
+
+def foldable(net: nn.Module) -> bool:
+    """True when merging `net` would change a layer of it."""
+    return any(isinstance(module, Foldable) for module in net.modules())
 
 
 @torch.no_grad()
@@ -93,26 +183,14 @@ def merge(net: nn.Module) -> nn.Module:
 
     No wrapper is left; keys and shapes are those of the original network, except that a formula with a bias
     term gives a bias-less layer a bias. Merging a merged network changes nothing.
+
+    Raises:
+        BadInput: a part of the method is no weight, with the reason.
     """
+    if reason := obstacle(net):
+        raise BadInput(f"this network cannot be merged: {reason}")
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, Reparametrized):
-                setattr(parent, name, _merged(child))
+            if isinstance(child, Foldable):
+                setattr(parent, name, child.merged())
     return net
-
-
-def _merged(wrapped: Reparametrized) -> nn.Linear:
-    layer, (weight, bias) = wrapped.layer, wrapped.folded()
-    layer.weight.copy_(weight)
-    if bias is not None:
-        bias = bias.to(layer.weight.dtype)
-        if layer.bias is None:
-            layer.bias = nn.Parameter(bias, requires_grad=False)
-        else:
-            layer.bias.copy_(bias)
-    return layer
-
-
-def mergeable(net: nn.Module) -> bool:
-    """True when `net` holds at least one Reparam."""
-    return any(isinstance(module, Reparametrized) for module in net.modules())

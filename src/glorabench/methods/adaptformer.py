@@ -1,0 +1,53 @@
+"""AdaptFormer (Chen et al. 2022, arXiv 2205.13535, eq. 2-3): a bottleneck beside the feed-forward path,
+x + DropPath(MLP(LN(x))) + s (W_up ReLU(W_down x + b_down) + b_up). It reads x, not LN(x), and no path drops it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from glorabench.backbones.base import Backbone, Site
+from glorabench.errors import BadInput
+from glorabench.methods.base import Method
+from glorabench.methods.bottleneck import Bottleneck, Parallel, Tap
+
+
+@dataclass(frozen=True)
+class AdaptFormer(Method):
+    """A parallel bottleneck in every block; targets is [mlp].
+
+    Args:
+        rank: hidden units.
+        scale: s.
+        dropout: rate after ReLU while training.
+    """
+
+    rank: int
+    scale: float
+    dropout: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.targets != ("mlp",):
+            raise BadInput(f"AdaptFormer stands beside the feed-forward path: method.targets=[mlp], not {self.targets}")
+
+    def replaced(self) -> tuple[str, ...]:
+        """The beginning of the path, whose input is read, and its end, where the branch is added."""
+        return "norm2", "out2"
+
+    def setup(self, backbone: Backbone) -> tuple[Tensor, dict[int, Tap]]:
+        """A tensor that says device and dtype, and the taps by depth."""
+        norms = {site.depth: backbone.net.get_submodule(site.path) for site in backbone.sites(["norm2"])}
+        return next(backbone.net.parameters()), {depth: Tap(norm, of_input=True) for depth, norm in norms.items()}
+
+    def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
+        """A Tap on the norm; the branch at the end of the path."""
+        like, taps = shared
+        if self.rank > site.width:
+            raise BadInput(f"method.rank={self.rank} is no bottleneck in {site.path}, which has {site.width} features")
+        if site.role == "norm2":
+            return taps[site.depth]
+        branch = Bottleneck(site.width, self.rank, "relu", self.dropout, "zero_up", 0.0, like)
+        return Parallel(layer, branch, taps[site.depth], self.scale, dropped=False)

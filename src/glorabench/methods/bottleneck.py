@@ -1,0 +1,132 @@
+"""The bottleneck that adapters share: down, non-linearity, up; in series with a layer or in parallel to a path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """X sigmoid(1.702 x)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "quick_gelu": quick_gelu}
+INITS = ("zero_up", "normal", "zero")
+
+
+class Bottleneck(nn.Module):
+    """W_up dropout(phi(W_down h + b_down)) + b_up.
+
+    Args:
+        width: features in and out.
+        rank: hidden units.
+        activation: phi, a name of `ACTIVATIONS`.
+        dropout: rate while training.
+        init: `zero_up`: W_down Kaiming-uniform (a = sqrt 5), the rest zero. `normal`: both matrices N(0, std²) cut at
+            two std, biases zero. `zero`: everything zero, as in the published VPT code: then only b_up ever learns.
+        std: of `normal`.
+        like: a tensor of the wanted device and dtype.
+    """
+
+    def __init__(
+        self, width: int, rank: int, activation: str, dropout: float, init: str, std: float, like: Tensor
+    ) -> None:
+        super().__init__()
+        self.down = nn.Parameter(like.new_zeros(rank, width))
+        self.down_bias = nn.Parameter(like.new_zeros(rank))
+        self.up = nn.Parameter(like.new_zeros(width, rank))
+        self.up_bias = nn.Parameter(like.new_zeros(width))
+        if init == "zero_up":
+            nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+        elif init == "normal":
+            for matrix in (self.down, self.up):
+                nn.init.trunc_normal_(matrix, std=std, a=-2 * std, b=2 * std)
+        self.activation, self.dropout = ACTIVATIONS[activation], dropout
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Features along the last axis."""
+        hidden = self.activation(F.linear(h, self.down, self.down_bias))
+        return F.linear(F.dropout(hidden, self.dropout, self.training), self.up, self.up_bias)
+
+
+class Series(nn.Module):
+    """h + s c * A(h) for the output h of a layer; c a learned vector or 1.
+
+    Args:
+        layer: what comes before.
+        branch: A.
+        axis: of the features in h.
+        scale: s.
+        channel_scale: learn c, from one.
+        drop_path: rate of dropping the branch for an example while training.
+    """
+
+    obstacle = "an adapter is a non-linear branch, no weight can absorb it"
+
+    def __init__(
+        self, layer: nn.Module, branch: Bottleneck, axis: int, scale: float, channel_scale: bool, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.layer, self.branch, self.axis = layer, branch, axis
+        self.scale, self.drop_path = scale, drop_path
+        self.channel_scale = nn.Parameter(torch.ones_like(branch.up_bias)) if channel_scale else None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The output of the layer, adapted."""
+        h = self.layer(*args, **kwargs)
+        y = self.scale * self.branch(h.movedim(self.axis, -1))
+        if self.channel_scale is not None:
+            y = y * self.channel_scale.to(y.dtype)
+        if self.drop_path and self.training:
+            y = y * F.dropout(y.new_ones(len(y), *[1] * (y.ndim - 1)), self.drop_path)
+        return h + y.movedim(-1, self.axis)
+
+
+class Tap(nn.Module):
+    """A layer whose input or output a parallel branch reads."""
+
+    def __init__(self, layer: nn.Module, of_input: bool) -> None:
+        super().__init__()
+        self.layer, self.of_input, self.seen = layer, of_input, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the layer computes."""
+        y = self.layer(x)
+        self.seen = x if self.of_input else y
+        return y
+
+    def take(self, tokens: int) -> Tensor:
+        """What was read, once, as far as the path beside it goes: the first `tokens`."""
+        seen, self.seen = self.seen, None
+        assert seen is not None, "the tapped layer has not run"
+        return seen[:, :tokens]
+
+
+class Parallel(nn.Module):
+    """The end of a path, with s A(what a Tap has read) added.
+
+    Args:
+        layer: what the path ends with.
+        branch: A.
+        tap: where A reads.
+        scale: s.
+        dropped: let the branch pass through the layer too, by a draw of its own where that is drop-path.
+    """
+
+    obstacle = "a parallel branch is non-linear, no weight can absorb it"
+
+    def __init__(self, layer: nn.Module, branch: nn.Module, tap: Tap, scale: float, dropped: bool) -> None:
+        super().__init__()
+        self.layer, self.branch, self.scale, self.dropped = layer, branch, scale, dropped
+        self._tap = (tap,)  # in a tuple: it is registered where it stands
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The end of the path, plus the branch."""
+        y = self.scale * self.branch(self._tap[0].take(x.shape[1]))
+        return self.layer(x) + (self.layer(y) if self.dropped else y)

@@ -1,0 +1,133 @@
+"""FacT (Jie and Deng 2023, arXiv 2212.03145): all updates share U (r x D) and V (D x r).
+
+Every D x D slice k of the adapted weights (q, k, v and o are one each, fc1 and fc2 four each) gets s V S_k U. In the
+tensor train every S_k is free (eq. 6); in the Tucker form S_k = sum_c P[c, k] C[:, :, c] (eq. 8). Slices are numbered
+in the order of the network. The authors' Tucker code numbers those of fc1 and fc2 differently: the same set of
+updates, other parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glorabench.backbones.base import Backbone, Site
+from glorabench.errors import BadInput
+from glorabench.methods.base import Method, check_rank, weight_of
+from glorabench.methods.reparam import Reparam
+
+
+class Factors(nn.Module):
+    """What all slices share: U, V and, in the Tucker form, the core C and the columns P."""
+
+    def __init__(self, like: Tensor, rank: int, width: int, columns: int) -> None:
+        super().__init__()
+        self.U = nn.Parameter(like.new_empty(rank, width))
+        self.V = nn.Parameter(like.new_zeros(width, rank))
+        nn.init.kaiming_uniform_(self.U, a=math.sqrt(5))
+        if columns:
+            self.C = nn.Parameter(like.new_empty(rank, rank, rank))
+            self.P = nn.Parameter(like.new_empty(rank, columns))
+            nn.init.xavier_uniform_(self.C)
+            nn.init.xavier_uniform_(self.P)
+
+
+class Slices(Reparam):
+    """The slices of one layer, side by side in its rows (o = m D) or in its columns (i = m D)."""
+
+    def __init__(self, weight: Tensor, factors: Factors, first: int | None, scale: float, dropout: float) -> None:
+        super().__init__()
+        width, rank = factors.V.shape
+        (o, i), self.factors = weight.shape, factors
+        self.in_columns, self.count = i > width, max(o, i) // width
+        self.scale, self.dropout, self.first = scale, dropout, first
+        if first is None:
+            self.S = nn.Parameter(weight.new_empty(self.count, rank, rank))
+            bound = 1 / math.sqrt(rank * self.count if self.in_columns else rank)
+            nn.init.uniform_(self.S, -bound, bound)
+
+    def middles(self) -> Tensor:
+        """S of every slice: m x r x r."""
+        if self.first is None:
+            return self.S
+        columns = self.factors.P[:, self.first : self.first + self.count]
+        return torch.einsum("ijc,ck->kij", self.factors.C, columns)
+
+    def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(W0 + s V S_k U slice by slice, b0)."""
+        slices = self.factors.V @ self.middles() @ self.factors.U
+        update = torch.cat(list(slices), dim=1 if self.in_columns else 0)
+        return weight + self.scale * update, bias
+
+    def delta(self, x: Tensor) -> Tensor:
+        """U once for all slices of a layer, so once for q, k and v where they are fused; then S_k, then V."""
+        U, V, S = self.factors.U, self.factors.V, self.middles()
+        if self.in_columns:
+            h = F.linear(x.unflatten(-1, (self.count, -1)), U).flatten(-2)
+            h = F.linear(h, torch.cat(list(S), dim=1))
+            return self.scale * F.linear(F.dropout(h, self.dropout, self.training), V)
+        h = F.linear(F.linear(x, U), S.flatten(0, 1))
+        h = F.dropout(h, self.dropout, self.training).unflatten(-1, (self.count, -1))
+        return self.scale * F.linear(h, V).flatten(-2)
+
+
+@dataclass(frozen=True)
+class FacT(Method):
+    """Shared factors for every target.
+
+    Naming the fused role (qkv) applies U once for q, k and v; naming q, k and v applies it three times, with
+    the same parameters and the same result.
+
+    Args:
+        form: `tt` (tensor train) or `tk` (Tucker).
+        rank: r.
+        scale: s.
+        dropout: rate after S_k while training.
+    """
+
+    form: str
+    rank: int
+    scale: float
+    dropout: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form not in ("tt", "tk"):
+            raise BadInput(f"method.form '{self.form}' is neither tt nor tk")
+
+    def setup(self, backbone: Backbone) -> tuple[Factors, Iterator[int | None]]:
+        """The shared factors, and the number of the first slice of each site in the Tucker form.
+
+        Raises:
+            BadInput: the blocks differ in width, or a layer is no row or column of D x D slices.
+        """
+        widths = {site.width for site in backbone.sites(["norm2"])}
+        if len(widths) > 1:
+            raise BadInput(
+                f"FacT shares its factors across blocks of one width; those of {backbone.name} have widths "
+                f"{sorted(widths)}: choose another method"
+            )
+        (width,), counts = widths, []
+        sites = backbone.sites(self.targets)
+        weights = [weight_of(site, backbone.net.get_submodule(site.path), (nn.Linear,)) for site in sites]
+        for site, weight in zip(sites, weights, strict=True):
+            if min(weight.shape) != width or max(weight.shape) % width:
+                raise BadInput(
+                    f"FacT cuts weights into {width} x {width} slices; role '{site.role}' ({site.path}) is "
+                    f"{weight.shape[0]} x {weight.shape[1]}: take it out of targets"
+                )
+            check_rank(self.rank, site, weight)
+            counts.append(max(weight.shape) // width)
+        firsts = [None if self.form == "tt" else sum(counts[:n]) for n in range(len(counts))]
+        return Factors(weights[0], self.rank, width, sum(counts) if self.form == "tk" else 0), iter(firsts)
+
+    def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
+        """The slices of the site."""
+        factors, firsts = shared
+        return Slices(weight_of(site, layer), factors, next(firsts), self.scale, self.dropout)

@@ -1,0 +1,89 @@
+"""RepAdapter (Luo et al. 2023, arXiv 2302.08106, eq. 5-10): a linear adapter in front of a layer,
+f(x) = x + s (W_B (W_A x + a) + b), W_B in groups: group k of the output sees group k of the hidden units.
+
+Nothing in it is non-linear, so W' = W0 (I + s W_B W_A), b' = b0 + s W0 (W_B a + b). W_A is Xavier-uniform, the rest 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glorabench.backbones.base import Backbone, Site
+from glorabench.errors import BadInput
+from glorabench.methods.base import Method, check_rank, weight_of
+from glorabench.methods.reparam import Reparam, View
+
+READS = {"q": "attn", "k": "attn", "v": "attn", "qkv": "attn", "fc1": "mlp", "gate": "mlp", "up": "mlp"}
+
+
+class LinearAdapter(Reparam):
+    """x -> x + s (W_B (W_A x + a) + b) in front of a linear layer, with dropout between the two while training."""
+
+    def __init__(self, weight: Tensor, rank: int, groups: int, scale: float, dropout: float) -> None:
+        super().__init__()
+        width = weight.shape[1]
+        self.down = nn.Parameter(weight.new_empty(rank, width))
+        self.down_bias = nn.Parameter(weight.new_zeros(rank))
+        self.up = nn.Parameter(weight.new_zeros(groups, width // groups, rank // groups))
+        self.up_bias = nn.Parameter(weight.new_zeros(width))
+        nn.init.xavier_uniform_(self.down)
+        self.scale, self.dropout = scale, dropout
+
+    def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(W0 (I + s W_B W_A), b0 + s W0 (W_B a + b))."""
+        up = torch.block_diag(*self.up)
+        shift = self.scale * (weight @ (up @ self.down_bias + self.up_bias))
+        return weight + self.scale * ((weight @ up) @ self.down), shift if bias is None else bias + shift
+
+    def through(self, x: Tensor, layer: View) -> Tensor:
+        """The layer on the adapted input."""
+        h = F.dropout(F.linear(x, self.down, self.down_bias), self.dropout, self.training)
+        h = torch.einsum("...gr,gwr->...gw", h.unflatten(-1, (len(self.up), -1)), self.up).flatten(-2)
+        return layer(x + self.scale * (h + self.up_bias.to(h.dtype)))
+
+
+@dataclass(frozen=True)
+class RepAdapter(Method):
+    """One adapter for the layers that read the same input: qkv (or q, k and v); fc1 (or gate and up).
+
+    Args:
+        rank: hidden units.
+        groups: of W_B; they divide `rank` and the width.
+        scale: s.
+        dropout: rate between W_A and W_B while training.
+    """
+
+    rank: int
+    groups: int
+    scale: float
+    dropout: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank % self.groups:
+            raise BadInput(f"method.groups={self.groups} does not divide method.rank={self.rank}")
+
+    def setup(self, backbone: Backbone) -> dict[tuple[int, str], LinearAdapter]:
+        """The adapters by depth and by what their layers read."""
+        return {}
+
+    def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
+        """The adapter in front of the site, its own or that of a layer with the same input."""
+        if isinstance(layer, nn.Conv2d):
+            raise BadInput(
+                f"RepAdapter mixes channels in front of a layer; in front of the convolution {site.path} "
+                f"(role '{site.role}') no kernel can absorb that: take it out of targets"
+            )
+        weight = weight_of(site, layer, (nn.Linear,))
+        check_rank(self.rank, site, weight)
+        if weight.shape[1] % self.groups:
+            raise BadInput(f"method.groups={self.groups} does not divide the width {weight.shape[1]} of {site.path}")
+        key = site.depth, READS.get(site.role, site.role)
+        if key not in shared:
+            shared[key] = LinearAdapter(weight, self.rank, self.groups, self.scale, self.dropout)
+        return shared[key]

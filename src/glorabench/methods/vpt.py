@@ -1,0 +1,121 @@
+"""VPT (Jia et al. 2022, arXiv 2203.12119): learned tokens beside the patches. Shallow (eq. 4-6): p prompts enter the
+first block and stay. Deep (eq. 7-8): every block gets p of its own, and what it makes of them is thrown away.
+
+Prompts have no position, so where among the tokens they stand changes nothing. Of a prompt that is thrown away only
+its key and value matter: `keys_only` computes no more than these, once a batch where no dropout tells images apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glorabench.backbones.base import Backbone, Site
+from glorabench.errors import BadInput
+from glorabench.methods.base import Method
+
+_OBSTACLE = "prompts are tokens, no weight can absorb them"
+
+
+class Prompts(nn.Module):
+    """A block with prompts put in before it, behind the prefix tokens, or taken out after it, or both."""
+
+    obstacle = _OBSTACLE
+
+    def __init__(self, block: nn.Module, prompts: nn.Parameter | None, prefix: int, drop: int, dropout: float) -> None:
+        super().__init__()
+        self.layer, self.prompts = block, prompts
+        self.prefix, self.drop, self.dropout = prefix, drop, dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Batch x tokens x dim."""
+        if self.prompts is not None:
+            prompts = F.dropout(self.prompts.expand(len(x), -1, -1), self.dropout, self.training)
+            x = torch.cat([x[:, : self.prefix], prompts.to(x.dtype), x[:, self.prefix :]], dim=1)
+        x = self.layer(x)
+        return torch.cat([x[:, : self.prefix], x[:, self.prefix + self.drop :]], dim=1) if self.drop else x
+
+
+class PromptedAttention(nn.Module):
+    """Attention with prompts as further keys and values."""
+
+    obstacle = _OBSTACLE
+
+    def __init__(
+        self,
+        attn: nn.Module,
+        prompts: nn.Parameter,
+        norm: nn.Module,
+        attend: Callable[..., Tensor],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.layer, self.prompts, self.attend, self.dropout = attn, prompts, attend, dropout
+        self._norm = (norm,)  # in a tuple: it is registered where it stands
+
+    def forward(self, x: Tensor, queries: int | None = None, **_: Any) -> Tensor:
+        """Batch x tokens x dim, normalised, for the first `queries` tokens."""
+        prompts = self.prompts[None]
+        if self.dropout and self.training:
+            prompts = F.dropout(prompts.expand(len(x), -1, -1), self.dropout)
+        return self.attend(self.layer, x, queries, self._norm[0](prompts))
+
+
+@dataclass(frozen=True)
+class VPT(Method):
+    """Prompts for the blocks of a ViT; targets is [block].
+
+    Args:
+        prompts: p.
+        deep: for every block, or for the first.
+        dropout: rate on the prompts while training.
+        keys_only: the cheap form of `deep`; the shallow form needs its prompts as tokens.
+    """
+
+    prompts: int
+    deep: bool
+    dropout: float
+    keys_only: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.targets != ("block",):
+            raise BadInput(f"VPT puts prompts in front of blocks: method.targets=[block], not {list(self.targets)}")
+        if self.keys_only and not self.deep:
+            raise BadInput("method.keys_only: prompts of VPT-Shallow go through all blocks as tokens, set it to false")
+
+    def replaced(self) -> tuple[str, ...]:
+        """The attention of the blocks, or the blocks."""
+        return ("attn",) if self.keys_only else ("block",)
+
+    def setup(self, backbone: Backbone) -> tuple[Backbone, int, float, list[nn.Module]]:
+        """The backbone, its number of blocks, the bound of the initial values, and what normalises for attention.
+
+        Raises:
+            BadInput: the backbone has no token axis.
+        """
+        prefix = backbone.prefix_tokens
+        if prefix is None or backbone.attend is None:
+            raise BadInput(f"VPT puts prompts among the tokens of a ViT; {backbone.name} is none: choose another method")
+        norms = [backbone.net.get_submodule(site.path) for site in backbone.sites(["norm1"])]
+        (stem,) = backbone.sites(["stem"])
+        kernel = backbone.net.get_submodule(stem.path).get_parameter("weight")
+        return backbone, len(norms), math.sqrt(6 / (kernel[0].numel() + stem.width)), norms
+
+    def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
+        """A block, or its attention, with prompts; as many are taken out behind every block, or the last one."""
+        backbone, blocks, bound, norms = shared
+        prompts = None
+        if self.deep or site.depth == 0:
+            prompts = nn.Parameter(norms[0].weight.new_empty(self.prompts, site.width))
+            nn.init.uniform_(prompts, -bound, bound)
+        if self.keys_only:
+            return PromptedAttention(layer, prompts, norms[site.depth], backbone.attend, self.dropout)
+        drop = self.prompts if self.deep or site.depth == blocks - 1 else 0
+        return Prompts(layer, prompts, backbone.prefix_tokens, drop, self.dropout)
