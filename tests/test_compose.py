@@ -141,10 +141,26 @@ def test_words_that_are_no_overrides_are_refused_in_one_line(word: str) -> None:
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("word", ["train.lr=interval(0,1)", "method=glob(*)"])
+@pytest.mark.parametrize("word", ["train.lr=interval(0,1)", "backbone.name=glob(*)"])
 def test_a_sweep_that_cannot_be_listed_is_refused(word: str) -> None:
     with pytest.raises(BadInput, match=r"list the values|range"):
         expand([word], multirun=True)
+
+
+def test_a_glob_is_every_option_of_a_group() -> None:
+    jobs, _ = expand(["method=glob(*)", "seed=0,1"], multirun=True)
+    assert jobs == [[f"method={name}", f"seed={seed}"] for name in options("method") for seed in (0, 1)]
+
+
+def test_the_targets_of_a_method_follow_the_family_of_the_backbone() -> None:
+    assert compose(["method=lora"])["method"]["targets"] == ["q", "v"]
+    assert compose(["method=lora", "backbone=convnext_b"])["method"]["targets"] == ["fc1", "fc2"]
+    assert compose(["method=lora", "backbone=convnext_b", "method.targets=[fc2]"])["method"]["targets"] == ["fc2"]
+
+
+def test_a_family_without_targets_is_told_to_name_roles() -> None:
+    with pytest.raises(BadInput, match=r"config: method\.targets: no value for backbones of family swin, only for vit, convnext"):
+        compose(["method=lora", "backbone.name=other", "backbone.family=swin"])
 
 
 def test_a_value_that_refers_to_nothing_is_refused() -> None:

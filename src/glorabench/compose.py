@@ -11,6 +11,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # its product is Hydra's own
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 from hydra.errors import HydraException, InstantiationException
@@ -58,27 +59,28 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise BadInput(f"config: {error.full_key}: {str(error).splitlines()[0]}") from error
+        message = str(error).splitlines()[0].removeprefix("BadInput raised while resolving interpolation: ")
+        raise BadInput(f"config: {error.full_key}: {message}") from error
     assert isinstance(plain, dict)
     config = {str(key): value for key, value in plain.items()}
     for key in ("results_dir", "cache_dir"):
         config[key] = str(Path(str(config[key])).expanduser())
-    backbone, method = config["backbone"], config["method"]
-    if isinstance(method.get("targets"), dict):
-        method["targets"] = _targets_for(backbone, names["method"], method["targets"])
+    backbone = config["backbone"]
     if backbone.get("sha256") is None:  # the run is of these weights, wherever the file lies
         backbone["sha256"] = checksum.expected(backbone.get("weights_from"), backbone.get("name"))
     return config
 
 
-def _targets_for(backbone: dict[str, Any], method: str | None, targets: dict[str, list[str]]) -> list[str]:
-    family = backbone.get("family")
-    if family not in targets:
-        raise BadInput(
-            f"conf/method/{method}.yaml has no targets for the family of backbone {backbone.get('name')}, only for "
-            f"{', '.join(targets)}: name roles with method.targets=[...]"
-        )
-    return targets[family]
+def _by_family(values: DictConfig, *, _root_: DictConfig) -> Any:
+    """`${by_family:{vit:[q,v],llama:[q,v]}}`: the value for the family of the chosen backbone."""
+    family = OmegaConf.select(_root_, "backbone.family")
+    if family not in values:
+        known = ", ".join(map(str, values))
+        raise BadInput(f"no value for backbones of family {family}, only for {known}: give one on the command line")
+    return values[family]
+
+
+OmegaConf.register_new_resolver("by_family", _by_family, replace=True)
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
@@ -126,19 +128,21 @@ def _keys(cfg: DictConfig, prefix: str = "") -> list[str]:
 def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], bool]:
     """The overrides of every run that a command stands for, and whether it is a sweep.
 
-    An experiment may be a sweep by itself (`hydra.mode: MULTIRUN` with `hydra.sweeper.params`).
+    An experiment may be a sweep by itself (`hydra.mode: MULTIRUN` with `hydra.sweeper.params`); `method=glob(*)`
+    is every method.
 
     Raises:
         BadInput: a list of values without -m, or words that are no overrides.
     """
-    parser = OverridesParser.create()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # the loader knows what glob finds
     try:
         parsed = parser.parse_overrides(list(overrides))
     except HydraException as error:
         raise BadInput(f"{str(error).splitlines()[0]} (an override is key=value)") from error
     swept = [o for o in parsed if o.is_sweep_override()]
     for o in swept:
-        if o.is_interval_sweep() or isinstance(o.value(), Glob):
+        if o.is_interval_sweep() or (isinstance(o.value(), Glob) and o.get_key_element() not in GROUPS):
             raise BadInput(f"'{o.input_line}' cannot be swept: list the values (a,b,c) or use range(start,stop)")
     first = [f"{o.get_key_element()}={next(iter(o.sweep_string_iterator()))}" for o in swept]
     fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
