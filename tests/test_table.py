@@ -51,6 +51,7 @@ def made(
         metrics={"top1": right / N, "n": N},
         outcomes=record.pack([i < right for i in range(N)]),
         params={"method": params, "head": 10, "total": 5000, "supernet": supernet},
+        merge={"mergeable": True, "max_abs_diff": 3e-7, "flipped": 0},
         cost={
             "step_ms": step_ms,
             "latency_ms": {
@@ -82,8 +83,23 @@ def test_seeds_of_one_configuration_share_a_cell() -> None:
         "n": "3",
         "params": "1,000",
         "step ms": "11.0",
-        "merged / plain latency": "1.00",
+        "latency": "1.00",
+        "merge": "3e-07",
     }
+
+
+@pytest.mark.parametrize(
+    ("certificates", "said"),
+    [
+        ([{"mergeable": False, "reason": "non-linear"}] * 2, "no"),
+        ([{"mergeable": True, "max_abs_diff": x, "flipped": 0} for x in (2e-6, 4e-6)], "4e-06"),
+        ([{"mergeable": True, "max_abs_diff": 0.5, "flipped": x} for x in (0, 3)], "5e-01, 3 flipped"),
+    ],
+)
+def test_the_merge_column_says_the_worst_of_the_seeds(certificates: list[dict[str, Any]], said: str) -> None:
+    records = [replace(made(seed=s), merge=merge) for s, merge in enumerate(certificates)]
+    (row,) = table.rows(records)
+    assert dict(zip(table.COLUMNS, row, strict=True))["merge"] == said
 
 
 def test_where_runs_put_things_does_not_split_a_cell() -> None:

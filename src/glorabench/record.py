@@ -39,7 +39,7 @@ class Record:
         history: one entry per epoch; training and val only.
         params: {method, head, total, stored_bytes, supernet}, exact integers.
         cost: {train_s, step_ms, peak_bytes, peak_kind, flops_per_step, search_s, latency_ms, ways}.
-        merge: certificate {max_abs_diff, flipped, n, dtype}, or None when nothing can be merged.
+        merge: {mergeable: true} and the certificate {max_abs_diff, flipped, n, dtype}, or {mergeable: false, reason}.
         paths: the GLoRA path of each layer, or None.
         provenance: {git, versions, device, weights, data}.
         error: {kind, message} of a failed run.

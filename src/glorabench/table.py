@@ -13,10 +13,11 @@ from glorabench import stats
 from glorabench.errors import BadInput
 from glorabench.record import Record, identity, unpack
 
-COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "params", "step ms", "merged / plain latency")
+COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "params", "step ms", "latency", "merge")
 NOTES = (
     "params: trained parameters without the head, mean over seeds where a random path differs (supernet in brackets); "
     "latency: median of batch 64, after merging where there is something to merge, as a ratio to the plain backbone; "
+    "merge: largest change of a logit by merging, and predictions that flipped if any, or no where it is impossible; "
     "interval: Student's t over seeds; differences: bootstrap over paired seeds and examples, optimistic for few seeds."
 )
 
@@ -124,7 +125,7 @@ def _averages(made: Sequence[Cell]) -> Iterator[tuple[str, ...]]:
         seeds = set.intersection(*(set(found) for found in by_task.values()))
         if len(tasks) > 1 and set(by_task) == tasks and seeds:
             top1 = stats.mean([fmean(found[seed] for found in by_task.values()) for seed in sorted(seeds)])
-            yield (f"mean of {len(tasks)} tasks", method, *_estimate(top1), str(top1.n), "", "", "")
+            yield (f"mean of {len(tasks)} tasks", method, *_estimate(top1), str(top1.n), "", "", "", "")
 
 
 def _estimate(top1: stats.Estimate) -> tuple[str, str]:
@@ -137,7 +138,7 @@ def _row(cell: Cell) -> tuple[str, ...]:
     failed = [r for r in cell.records if r.status != "done"]
     if not cell.done:
         reason = (failed[0].error or {}).get("kind", "unknown")
-        return (cell.task, cell.method, f"failed: {reason}", "", "0", "", "", "")
+        return (cell.task, cell.method, f"failed: {reason}", "", "0", "", "", "", "")
     return (
         cell.task,
         cell.method,
@@ -146,6 +147,7 @@ def _row(cell: Cell) -> tuple[str, ...]:
         _params(cell.done),
         f"{median(r.cost['step_ms'] for r in cell.done):.1f}",
         f"{median(latency_ratio(r) for r in cell.done):.2f}",
+        _merge([r.merge for r in cell.done if r.merge]),
     )
 
 
@@ -153,6 +155,14 @@ def _params(done: Sequence[Record]) -> str:
     mean_size = fmean(r.params["method"] or 0 for r in done)
     supernet = done[0].params["supernet"]
     return f"{mean_size:,.0f}" + (f" [{supernet:,}]" if supernet else "")
+
+
+def _merge(certificates: Sequence[dict[str, Any]]) -> str:
+    if not all(c["mergeable"] for c in certificates):
+        return "no"
+    flipped = sum(c["flipped"] for c in certificates)
+    largest = max((c["max_abs_diff"] for c in certificates), default=0.0)
+    return f"{largest:.0e}" + (f", {flipped} flipped" if flipped else "")
 
 
 def latency_ratio(r: Record) -> float:

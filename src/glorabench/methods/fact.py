@@ -124,6 +124,8 @@ class FacT(Method):
                 )
             check_rank(self.rank, site, weight)
             counts.append(max(weight.shape) // width)
+        fused = any(site.role == "qkv" for site in sites)
+        backbone.ways["shared_factors"] = "once for q, k, v" if fused else "for each role"
         firsts = [None if self.form == "tt" else sum(counts[:n]) for n in range(len(counts))]
         return Factors(weights[0], self.rank, width, sum(counts) if self.form == "tk" else 0), iter(firsts)
 

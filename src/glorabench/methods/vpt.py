@@ -103,6 +103,7 @@ class VPT(Method):
         prefix = backbone.prefix_tokens
         if prefix is None or backbone.attend is None:
             raise BadInput(f"VPT puts prompts among the tokens of a ViT; {backbone.name} is none: choose another method")
+        backbone.ways["prompts"] = "keys_and_values" if self.keys_only else "tokens"
         norms = [backbone.net.get_submodule(site.path) for site in backbone.sites(["norm1"])]
         (stem,) = backbone.sites(["stem"])
         kernel = backbone.net.get_submodule(stem.path).get_parameter("weight")

@@ -1,0 +1,53 @@
+"""Adding a method is one file and one YAML: the example of CONTRIBUTING.md, done in a copy of the project."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = dict(re.findall(r"```\w+\n# (\S+)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project with the two files of the example in it."""
+    for name in ("src", "conf", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name, text in EXAMPLE.items():
+        assert not (tmp_path / name).exists()
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def call(project: Path, *words: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(project / "src")}
+    done = subprocess.run([sys.executable, "-m", *words], cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_example_is_one_module_and_one_configuration() -> None:
+    assert list(EXAMPLE) == ["src/glorabench/methods/scaling.py", "conf/method/scaling.yaml"]
+
+
+def test_the_conformance_matrix_takes_in_the_new_method(project: Path) -> None:
+    said = call(project, "pytest", "-p", "no:cacheprovider", "-k", "scaling", "tests/test_methods.py")
+    (passed,) = re.findall(r"(\d+) passed", said)
+    assert int(passed) >= 3 * 8  # three families, the checks of the matrix
+    assert "skipped" not in said
+
+
+def test_the_rules_of_the_tree_hold_for_it(project: Path) -> None:
+    assert "passed" in call(project, "pytest", "-p", "no:cacheprovider", "-k", "scaling", "tests/test_rules.py")
+
+
+def test_the_new_method_is_counted(project: Path) -> None:
+    assert "1,536" in call(project, "glorabench.cli", "count", "method=scaling", "backbone=vit_mini")
