@@ -14,7 +14,7 @@ from glorabench.errors import BadInput
 BOTH = pytest.mark.parametrize("build", [tiny_vit, tiny_convnext])
 
 VIT_SITES = {
-    "stem": [("patch_embed", -1)],
+    "stem": [("patch_embed.proj", -1)],
     "block": [("blocks.0", 0), ("blocks.1", 1)],
     "norm1": [("blocks.0.norm1", 0), ("blocks.1.norm1", 1)],
     "attn": [("blocks.0.attn", 0), ("blocks.1.attn", 1)],
@@ -23,24 +23,32 @@ VIT_SITES = {
     "k": [("blocks.0.attn.qkv", 0), ("blocks.1.attn.qkv", 1)],
     "v": [("blocks.0.attn.qkv", 0), ("blocks.1.attn.qkv", 1)],
     "o": [("blocks.0.attn.proj", 0), ("blocks.1.attn.proj", 1)],
+    "out1": [("blocks.0.drop_path1", 0), ("blocks.1.drop_path1", 1)],
     "norm2": [("blocks.0.norm2", 0), ("blocks.1.norm2", 1)],
     "mlp": [("blocks.0.mlp", 0), ("blocks.1.mlp", 1)],
     "fc1": [("blocks.0.mlp.fc1", 0), ("blocks.1.mlp.fc1", 1)],
     "fc2": [("blocks.0.mlp.fc2", 0), ("blocks.1.mlp.fc2", 1)],
+    "out2": [("blocks.0.drop_path2", 0), ("blocks.1.drop_path2", 1)],
     "norm": [("norm", 2)],
 }
 CONVNEXT_SITES = {
     "stem": [("stem.0", -1)],
+    "stem_norm": [("stem.1", -1)],
     "block": [(f"stages.{i}.blocks.0", i) for i in range(4)],
     "dwconv": [(f"stages.{i}.blocks.0.conv_dw", i) for i in range(4)],
     "norm2": [(f"stages.{i}.blocks.0.norm", i) for i in range(4)],
     "mlp": [(f"stages.{i}.blocks.0.mlp", i) for i in range(4)],
     "fc1": [(f"stages.{i}.blocks.0.mlp.fc1", i) for i in range(4)],
     "fc2": [(f"stages.{i}.blocks.0.mlp.fc2", i) for i in range(4)],
+    "out2": [(f"stages.{i}.blocks.0.mlp", i) for i in range(4)],
+    "downsample_norm": [(f"stages.{i}.downsample.0", i) for i in (1, 2, 3)],
     "downsample": [(f"stages.{i}.downsample.1", i) for i in (1, 2, 3)],
     "norm": [("head.norm", 4)],
 }
 KINDS = {
+    "stem": nn.Conv2d,
+    "stem_norm": nn.LayerNorm,
+    "downsample_norm": nn.LayerNorm,
     "qkv": nn.Linear,
     "o": nn.Linear,
     "fc1": nn.Linear,
@@ -56,7 +64,7 @@ KINDS = {
 def convnext(*depths: int) -> Backbone:
     """A narrow ConvNeXt of the package's own builder."""
     shape = {"depths": depths, "dims": (8, 12, 16, 20)}
-    return vision_backbone("n", "convnext_atto", "convnext", None, None, 0.0, None, shape)
+    return vision_backbone("n", "convnext_atto", "convnext", None, None, 0.0, None, model_args=shape)
 
 
 @pytest.mark.parametrize("role", VIT)
@@ -95,8 +103,8 @@ def test_the_rows_of_q_k_and_v_split_the_fused_weight_exactly() -> None:
     assert [s.role for s in sites] == ["q", "k", "v"]
     weight = backbone.net.get_submodule(sites[0].path).get_parameter("weight")
     assert torch.equal(torch.cat([weight[s.rows] for s in sites]), weight)
-    assert [backbone.width(s) for s in sites] == [DIM] * 3
-    assert backbone.width(backbone.sites(["qkv"])[0]) == 3 * DIM
+    assert [s.width for s in sites] == [DIM] * 3
+    assert backbone.sites(["qkv"])[0].width == 3 * DIM
 
 
 def test_the_rows_of_q_are_what_attention_uses_as_queries() -> None:
@@ -130,7 +138,7 @@ def test_blocks_are_counted_in_order_beyond_nine() -> None:
 
 
 def test_a_site_is_a_plain_value() -> None:
-    assert tiny_vit().sites(["k"])[0] == Site("blocks.0.attn.qkv", "k", 0, slice(DIM, 2 * DIM))
+    assert tiny_vit().sites(["k"])[0] == Site("blocks.0.attn.qkv", "k", 0, DIM, -1, slice(DIM, 2 * DIM))
 
 
 def test_no_roles_are_no_sites() -> None:
@@ -153,6 +161,29 @@ def test_a_role_that_matches_nothing_is_named() -> None:
 def test_roles_that_overlap_are_refused(targets: list[str]) -> None:
     with pytest.raises(BadInput, match=f"(?s)(?=.*{targets[0]})(?=.*{targets[1]}).*overlap"):
         tiny_vit().sites(targets)
+
+
+@BOTH
+def test_width_and_axis_are_those_of_the_output(build: type) -> None:
+    """Of every role that is a module of the network, watched while it runs."""
+    backbone = build()
+    sites = [site for role in backbone.roles for site in backbone.sites([role]) if site.rows is None]
+    shapes: dict[str, torch.Size] = {}
+
+    def watch(path: str) -> None:
+        def note(module: nn.Module, args: object, output: torch.Tensor) -> None:
+            shapes[path] = output.shape
+
+        backbone.net.get_submodule(path).register_forward_hook(note)
+
+    for path in {site.path for site in sites}:
+        watch(path)
+    backbone.net(images(3))
+    assert len(sites) > 20
+    assert {site.axis for site in sites} == {-1, 1}
+    for site in sites:
+        assert shapes[site.path][site.axis] == site.width, site
+        assert len(shapes[site.path]) == 4 or site.axis == -1, site
 
 
 @BOTH

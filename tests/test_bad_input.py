@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from glorabench.cli import main
 FEW = ["train.epochs=1", "logger=none", "progress=none"]
 
 
+_SMALL = "backbone.model_args.hidden_size=32 backbone.model_args.num_hidden_layers=1"
 Refused = Callable[..., str]
 
 
@@ -63,8 +65,8 @@ def refused(results: Path, cache: Path, capsys: pytest.CaptureFixture[str], monk
         ("method.targets=[dwconv]", "no role 'dwconv'"),
         ("method.targets=[q,qkv]", "overlap"),
         (
-            "method.targets=[stem]",
-            "role 'stem' (patch_embed) is a ConvStem, this method needs a linear layer",
+            "method.targets=[norm1]",
+            "role 'norm1' (blocks.0.norm1) is a LayerNorm, this method needs a linear layer or convolution: take it out",
         ),
         ("method.targets=[norm1]", "is a LayerNorm, this method needs a linear layer"),
         ("method.targets=qkv", "targets"),
@@ -85,13 +87,21 @@ def refused(results: Path, cache: Path, capsys: pytest.CaptureFixture[str], monk
         ("checkpoint_every=0", "checkpoint_every"),
         ("train.lr=${nowhere}", "train.lr: Interpolation key 'nowhere' not found"),
         ("method=lora,glora", "'method=lora,glora' is a sweep: add -m"),
+        ("method.rank=500", "method.rank=500 is larger than role 'q' (blocks.0.attn.qkv) allows"),
+        ("method=repadapter method.groups=3", "method.groups=3 does not divide method.rank=8"),
+        ("method=vpt_deep method.prompts=0", "method.prompts must be a whole number of at least 1, got 0"),
+        ("method=vpt_deep backbone=convnext_b backbone.weights_from=null", "VPT puts prompts among the tokens of a ViT"),
+        ("method=fact_tt backbone=convnext_b backbone.weights_from=null", "blocks of one width"),
+        ("method=peft method.config=Loraconfig", "did you mean 'LoraConfig'"),
+        ("method=peft 'method.args={rank: 8}'", "peft's LoraConfig has no argument 'rank'"),
+        (f"backbone=llama_7b backbone.weights_from=null {_SMALL}", "digits has images, backbone llama_7b reads tokens"),
         ("backbone.family=vitt", "did you mean 'vit'"),
         ("backbone.model=vit_minni", "timm has no model 'vit_minni'; did you mean 'vit_mini'"),
         ("backbone.model=vit_tiny_patch16_224", "another architecture"),
     ],
 )
 def test_a_wrong_word_is_one_line(refused: Refused, word: str, said: str) -> None:
-    assert said in refused(word)
+    assert said in refused(*shlex.split(word))
 
 
 def test_a_wrong_word_in_a_sweep_starts_none_of_its_runs(refused: Refused) -> None:

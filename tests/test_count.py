@@ -1,52 +1,121 @@
-"""Exact parameter counts of the real ViT-B/16 on the meta device, and the cost of a step relative to the floor."""
+"""Exact parameter counts of the real networks on the meta device, and the published figures beside them."""
 
-import sys
+from __future__ import annotations
+
+from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
 from conftest import tiny_vit
-from glorabench import cost
+from glorabench import cost, published
 from glorabench.cli import main
-from glorabench.compose import compose, make
-from glorabench.count import counts
+from glorabench.compose import compose, make, options
+from glorabench.count import Table, Unhosted, counted, counts, markdown, tables, trained
+from glorabench.errors import BadInput
+from glorabench.published import Figure
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import efficiency
-
+BOOK = published.book()
+D, BLOCKS, MLP = 768, 12, 3072
 VIT_B16 = {  # the integers of the papers' definitions, head apart
     "method=full": 85_798_656,
     "method=linear": 0,
     "method=bitfit": 102_912,
     "method=bitfit method.norms=false": 83_712,
+    "method=vpt_deep method.prompts=7": 9_216 * 7,
+    "method=vpt_shallow method.prompts=7": D * 7,
+    "method=pfeiffer method.rank=8": 156_768,
+    "method=houlsby method.rank=8 method.norms=false": 313_536,
+    "method=houlsby method.rank=8": 313_536 + 38_400,
+    "method=adapter_plus method.rank=8": 165_984,
+    "method=adaptformer method.rank=64": 1_189_632,
+    "method=adaptformer method.rank=8": 156_768,
+    "method=ssf": 205_824,
+    "method=fact_tt method.rank=16": 2 * D * 16 + 144 * 16**2,
+    "method=fact_tk method.rank=16": 2 * D * 16 + 16**3 + 144 * 16,
+    "method=repadapter": 239_808,
+    "method=repadapter_attn": 119_904,
+    "method=convpass": 327_552,
+    "method=convpass method.targets=[attn]": 163_776,
+    "method=ia3": BLOCKS * (2 * D + MLP),
     "method=lora": 294_912,
     "method=lora method.targets=[qkv]": 294_912,
     "method=lora method.targets=[q,k,v,o,fc1,fc2] method.rank=4": 4 * (12 * (8 * 768 + 2 * 3840)),
+    "method=dora": 294_912 + BLOCKS * 2 * D,
     "method=glora method.path=supernet method.rank=2": 884_832,
     "method=glora method.path=supernet method.rank=4": 1_603_776,
     "method=glora method.path=supernet method.rank=8": 3_041_664,
 }
+LLAMA_7B = {
+    "method=lora method.rank=8": 4_194_304,
+    "method=lora method.rank=1 method.targets=[q,k,v,o,gate,up,down]": 2_498_560,
+    "method=lora method.rank=3 method.targets=[q,k,v,o,gate,up,down]": 3 * 2_498_560,
+    "method=ia3": 614_400,
+    "method=dora method.targets=[q,v]": 4_194_304 + 262_144,
+}
+CONVNEXT_B = {  # widths C of 128, 256, 512, 1024 in 3, 3, 27, 3 blocks; fc1 and fc2 are C x 4C
+    "method=lora": 8 * 2 * 5 * (3 * 128 + 3 * 256 + 27 * 512 + 3 * 1024),
+    "method=ssf": 255_232 - 2_048,  # the released code has a pair behind the last stage
+    "method=ssf method.targets=[stem,stem_norm,dwconv,norm2,fc1,fc2,downsample_norm,downsample]": 260_608 - 2_048,
+}
+EVERY = [
+    (backbone, words, size)
+    for backbone, known in (("vit_b16", VIT_B16), ("convnext_b", CONVNEXT_B), ("llama_7b", LLAMA_7B))
+    for words, size in known.items()
+]
+LLAMA_3B = [  # the shape of Llama-3.2-3B
+    "backbone=llama_7b",
+    "backbone.model_args.vocab_size=128256",
+    "backbone.model_args.hidden_size=3072",
+    "backbone.model_args.intermediate_size=8192",
+    "backbone.model_args.num_hidden_layers=28",
+    "backbone.model_args.num_attention_heads=24",
+    "backbone.model_args.num_key_value_heads=8",
+    "+backbone.model_args.tie_word_embeddings=true",
+]
+HUGGING_FACE = {  # huggingface/peft, method_comparison/MetaMathQA/results: trainable_params of Llama-3.2-3B
+    "method=full": 3_212_749_824,
+    "method=lora method.rank=32": 9_175_040,
+    "method=lora method.rank=64": 18_350_080,
+    "method=lora method.rank=10 method.targets=[gate,up,down]": 9_461_760,
+    "method=dora method.rank=32 method.targets=[q,v]": 9_289_728,
+    "method=ia3": 286_720,
+    "method=glora method.rank=8 method.path={A: lora, B: lora, C: none, D: none, E: none}": 4_587_520,
+    "method=glora method.path={A: vector, B: vector, C: none, D: none, E: none}": 229_376,
+}
 
 
-@pytest.mark.parametrize("words", VIT_B16)
-def test_counts_on_vit_b16(words):
-    found = counts(["backbone=vit_b16", *words.split(" ")])
-    size = found["method"] if found["supernet"] is None else found["supernet"]
-    assert size == VIT_B16[words]
-    assert found["head"] == 769
+def split(words: str) -> list[str]:
+    """Overrides of a line; a path holds blanks."""
+    return [f"method{word}" for word in words.replace(" method", "\n").removeprefix("method").split("\n")]
+
+
+@pytest.mark.parametrize(("backbone", "words", "size"), EVERY, ids=[f"{b} {w}" for b, w, _ in EVERY])
+def test_counts(backbone, words, size):
+    assert trained([f"backbone={backbone}", *split(words)]) == size
+
+
+@pytest.mark.parametrize("words", HUGGING_FACE)
+def test_counts_are_those_that_hugging_face_prints_for_another_llama(words):
+    assert trained([*LLAMA_3B, *split(words)]) == HUGGING_FACE[words]
+
+
+def test_the_head_is_counted_apart():
+    assert counts(["backbone=vit_b16"])["head"] == 769
+    assert counts(["backbone=convnext_b"])["head"] == 1025
+    assert counts(["backbone=llama_7b"])["head"] == 0
+
+
+def test_counting_leaves_the_backbone_as_it_was():
+    words = ["backbone=vit_b16", "method=ssf"]
+    assert counts(words) == counts(words)
 
 
 def test_a_random_path_is_as_large_as_the_mean_of_the_supernet():
     """Expected size of a uniform subnet, rank 4: 499,320 (closed form); one draw of 48 layers lies near it."""
     found = counts(["backbone=vit_b16", "method=glora", "method.path=random"])["method"]
     assert 0.6 * 499_320 < found < 1.4 * 499_320
-
-
-def test_counts_on_convnext_b():
-    """All 36 blocks: fc1 and fc2 are C x 4C, C in 128, 256, 512, 1024 for 3, 3, 27, 3 blocks."""
-    words = ["backbone=convnext_b", "method=lora", "method.targets=[fc1,fc2]"]
-    widths = 3 * 128 + 3 * 256 + 27 * 512 + 3 * 1024
-    assert counts(words)["method"] == 8 * 2 * 5 * widths
 
 
 def test_stored_bytes_and_total_of_a_small_case():
@@ -59,21 +128,132 @@ def test_stored_bytes_and_total_of_a_small_case():
     assert found["total"] == sum(p.numel() for p in made.net.parameters())
 
 
-def test_the_count_command_prints_every_row(capsys):
-    assert main(["count", "backbone=vit_b16"]) == 0
+def test_every_method_has_a_row():
+    named = {word for row in BOOK.rows for word in row.run}
+    assert {f"method={name}" for name in options("method")} <= named
+
+
+def test_a_method_that_no_row_names_gets_one(monkeypatch):
+    monkeypatch.setattr(published, "options", lambda group: [*options(group), "scaling"])
+    last = published.book().rows[-1]
+    assert (last.label, last.run) == ("scaling", ["method=scaling"])
+
+
+def test_labels_tell_rows_apart():
+    for family in ("vit", "convnext", "llama"):
+        labels = [row.label for row in BOOK.rows if not row.families or family in row.families]
+        assert len(labels) == len(set(labels))
+
+
+def test_facts_of_the_tasks():
+    tasks = {task: facts for group in BOOK.tasks.values() for task, facts in group.items()}
+    assert [len(group) for group in BOOK.tasks.values()] == [7, 4, 8]
+    assert sum(facts["classes"] for facts in tasks.values()) == 940
+    assert published.mean_head(BOOK.tasks, 769) == round(769 * 940 / 19) == 38_045
+
+
+PUBLISHED = [(row, name, figure) for row in BOOK.rows for name, found in row.published.items() for figure in found]
+UNEXPLAINED = {("VPT-Shallow, prompts per task", "V-PETL Bench"), ("VPT-Deep, prompts per task", "NOAH")}
+
+
+@cache
+def counted_once(index: int, name: str) -> int | dict[str, int]:
+    return counted(BOOK.rows[index], [f"backbone={name}"], BOOK.tasks)
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "figure"), PUBLISHED, ids=[f"{r.label}, {f.printed}, {f.source}" for r, _, f in PUBLISHED]
+)
+def test_published_figures_follow_from_our_counts(row, name, figure):
+    assert figure.source in BOOK.sources
+    per_class = {"vit_b16": 769, "convnext_b": 1025, "llama_7b": 0}[name]
+    found = counted_once(BOOK.rows.index(row), name)
+    value, said = published.reconcile(figure, found, per_class, BOOK.tasks)
+    explained = (row.label, figure.source) not in UNEXPLAINED
+    assert figure.agrees(value) == explained, said
+    assert said.startswith("not explained") != explained
+
+
+def test_the_arithmetic_in_words():
+    def said(figure: Figure, found: object) -> str:
+        return published.reconcile(figure, found, 769, BOOK.tasks)[1]
+
+    assert said(Figure("0.24 M", "x", head=True), 205_824) == "205,824 + 38,045 (mean head) = 243,869"
+    assert said(Figure("0.22 M", "x", less={"biases": 18_624}), 239_808) == "239,808 - 18,624 (biases) = 221,184"
+    assert said(Figure("0.21 M", "x"), 205_824) == "the same, rounded"
+    assert said(Figure("4,194,304", "x"), 4_194_304) == "the same"
+    assert said(Figure("4,194,305", "x"), 4_194_304) == "not explained: 4,194,304"
+    assert said(Figure("0.3 M", "x"), 205_824) == "not explained: 205,824"
+    ranks = {task: facts["tt"] for group in BOOK.tasks.values() for task, facts in group.items()}
+    sizes = {task: 2 * D * r + 144 * r**2 for task, r in ranks.items()}
+    assert said(Figure("0.037 M", "x", mean="groups"), sizes) == "36,649 (mean of the 3 group means)"
+    assert published.mean(BOOK.tasks, sizes, "tasks") == 39_734
+
+
+def test_repadapters_biases_are_what_its_paper_leaves_out():
+    with torch.device("meta"):
+        backbone = make(compose(["backbone=vit_b16"])["backbone"])
+        make(compose(["backbone=vit_b16", "method=repadapter"])["method"]).inject(backbone)
+    named = {n: p for n, p in backbone.net.named_parameters() if p.requires_grad and "reparams" in n}
+    assert sum(p.numel() for n, p in named.items() if n.endswith("bias")) == 18_624
+
+
+@pytest.fixture(scope="module")
+def convnext() -> Table:
+    (made,) = tables(BOOK, ["backbone=convnext_b"])
+    return made
+
+
+def test_a_backbone_that_cannot_host_a_method_says_why(convnext):
+    reasons = {line[0]: line[3] for line in convnext.lines if not line[1] and line[0]}
+    assert "VPT puts prompts among the tokens of a ViT" in reasons["VPT-Deep, 1 prompt"]
+    assert "blocks of one width" in reasons["FacT-TT, rank 16"]
+    assert all(reason.startswith("not defined: ") for reason in reasons.values())
+    with pytest.raises(Unhosted, match="trains nothing on llama_7b"):
+        counts(["backbone=llama_7b", "method=bitfit"])
+
+
+def test_markdown_is_a_table_with_its_notes(convnext):
+    text = markdown(convnext)
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows} == {5}
+    assert "| SSF | 253,184 |" in text
+    assert "1,025 for each class" in text
+    assert text.startswith("### convnext_b\n")
+
+
+def test_the_committed_table_is_that_of_the_code(convnext):
+    page = (Path(__file__).parents[1] / "docs" / "counts.md").read_text()
+    assert markdown(convnext) in page
+
+
+def test_the_count_command(capsys, tmp_path):
+    assert main(["count", "backbone=vit_b16", "method=lora", "method.rank=2,4"]) == 0
     printed = capsys.readouterr().out
-    for integer in ("85,798,656", "102,912", "294,912", "884,832", "1,603,776", "3,041,664"):
-        assert integer in printed
-    assert main(["count", "backbone=convnext_b", "method=lora"]) == 0
+    assert "73,728" in printed
+    assert "147,456" in printed
+    assert main(["count", "backbone=convnext_b", "method=lora", "method.targets=[q]"]) == 0
     assert "not defined: backbone convnext_b has no role 'q'" in " ".join(capsys.readouterr().out.split())
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table:counts -->\n<!-- /table:counts -->\nafter\n")
+    assert main(["count", "backbone=vit_mini", "method=lora", "--into", str(page)]) == 0
+    assert "### vit_mini" in page.read_text()
+    assert page.read_text().endswith("after\n")
+    assert main(["count", "backbone=vit_mini", "method=lora", "--format", "md"]) == 0
+    assert capsys.readouterr().out in page.read_text()
 
 
-def test_step_costs_relative_to_the_frozen_floor(monkeypatch):
-    monkeypatch.setattr(efficiency, "DRAWS", 6)
-    counted = efficiency.counters("vit_b16")
-    ratio = {label: value / counted["frozen floor"] for label, value in counted.items()}
-    assert ratio["lora (rank 8, q and v)"] <= 1.02
-    assert ratio["glora, A none, the rest lora"] <= 1.02
-    assert ratio["glora, all vectors"] <= 1.02
-    assert next(value for label, value in ratio.items() if "supernet" in label) <= 1.15
-    assert 1.40 <= ratio["glora, all lora"] <= 1.50
+def test_words_may_change_the_backbone():
+    sizes = ["backbone=llama_7b", "backbone.model_args.num_hidden_layers=2"]
+    (made,) = tables(BOOK, [*sizes, "method=lora", "method.rank=1,2"])
+    assert [line[:2] for line in made.lines] == [
+        ("method=lora method.rank=1", f"{4_194_304 // 8 // 16:,}"),
+        ("method=lora method.rank=2", f"{4_194_304 // 4 // 16:,}"),
+    ]
+
+
+def test_wrong_words_are_refused(capsys):
+    assert main(["count", "backbone=vit_mini", "method=lora", "method.rank=0"]) == 2
+    assert "method.rank must be a whole number" in capsys.readouterr().err
+    with pytest.raises(BadInput, match=r"no key 'method\.rnak'"):
+        list(tables(BOOK, ["backbone=vit_mini", "method.rnak=2"]))

@@ -5,21 +5,26 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from peft import GloraConfig, LoraConfig, get_peft_model
+from peft import GloraConfig, get_peft_model
 from torch import nn
 
 from glorabench.methods.glora import CHOICES, Supports
-from glorabench.methods.lora import LowRank
-from glorabench.methods.reparam import Reparametrized, merge
+from glorabench.methods.reparam import Reparametrized, View, merge
 from glorabench.search import PathSpace
 
 PATHS = [dict(zip(CHOICES, picks, strict=True)) for picks in itertools.product(*CHOICES.values())]
 SHAPES = {"square": (6, 6), "wide": (4, 9), "tall": (9, 4)}
+CONVOLUTIONS = {
+    "stem": {"in_channels": 2, "out_channels": 5, "kernel_size": 3, "stride": 3},
+    "depth-wise": {"in_channels": 4, "out_channels": 4, "kernel_size": 3, "padding": 1, "groups": 4},
+    "down-sample": {"in_channels": 4, "out_channels": 6, "kernel_size": 2, "stride": 2, "groups": 2},
+}
+WHOLE = slice(None)
 
 
-def literal(x, layer, reparam):
-    """W' x + b' with every support spelled out, sharing only the stored tensors with the code under test."""
-    W, b, path = layer.weight, layer.bias, reparam.path
+def literal(layer, reparam):
+    """(W', b') with every support spelled out, sharing only the stored tensors with the code under test."""
+    W, b, path = layer.weight.flatten(1), layer.bias, reparam.path
     o, i = W.shape
     L = {n: s.left for n, s in reparam.supports.items()}
     R = {n: s.right for n, s in reparam.supports.items()}
@@ -50,18 +55,23 @@ def literal(x, layer, reparam):
         return L[name][:, 0] if choice == "vector" else L[name][0, 0].repeat(o)
 
     bias = torch.zeros(o, dtype=W.dtype) if b is None else b + b * row("D")
-    return torch.einsum("ti,oi->to", x, W + scaled + grid("B", o)) + bias + row("E") + shift
+    return W + scaled + grid("B", o), bias + row("E") + shift
+
+
+def randomised(layer, rank, product, choices):
+    """Supports of a frozen layer, none of them zero."""
+    reparam = Supports(layer.requires_grad_(False).weight.flatten(1), rank, product, choices)
+    with torch.no_grad():
+        for parameter in reparam.parameters():
+            parameter.normal_()
+    return reparam
 
 
 def layer_with(shape, bias, product, choices=CHOICES, rank=2):
     torch.manual_seed(0)
     o, i = shape
-    layer = nn.Linear(i, o, bias=bias, dtype=torch.float64).requires_grad_(False)
-    reparam = Supports(layer.weight, rank, product, choices)
-    with torch.no_grad():
-        for parameter in reparam.parameters():
-            parameter.normal_()
-    return layer, reparam, torch.randn(7, i, dtype=torch.float64, requires_grad=True)
+    layer = nn.Linear(i, o, bias=bias, dtype=torch.float64)
+    return layer, randomised(layer, rank, product, choices), torch.randn(7, i, dtype=torch.float64, requires_grad=True)
 
 
 def gradients(y, x, reparam):
@@ -78,7 +88,8 @@ def test_every_path_computes_the_formula_and_its_gradients(shape, bias, product)
     layer, reparam, x = layer_with(SHAPES[shape], bias, product)
     for path in PATHS:
         reparam.path = path
-        expected, through = literal(x, layer, reparam), reparam.through(x, layer.weight, layer.bias)
+        W, b = literal(layer, reparam)
+        expected, through = torch.einsum("ti,oi->to", x, W) + b, reparam.through(x, View(layer, WHOLE))
         folded = F.linear(x, *reparam(layer.weight, layer.bias))
         assert torch.allclose(through, expected, rtol=0, atol=1e-10), path
         assert torch.allclose(folded, expected, rtol=0, atol=1e-10), path
@@ -86,6 +97,30 @@ def test_every_path_computes_the_formula_and_its_gradients(shape, bias, product)
         for way in (through, folded):
             for got, want in zip(gradients(way, x, reparam), reference, strict=True):
                 assert torch.allclose(got, want, rtol=0, atol=1e-10), path
+
+
+@pytest.mark.parametrize("product", ["hadamard", "matmul"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_every_path_computes_and_merges_the_formula_on_a_convolution(kind, bias, product):
+    """The kernel is the matrix out x (in/groups kh kw)."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(**CONVOLUTIONS[kind], bias=bias, dtype=torch.float64)
+    reparam, before = randomised(layer, 2, product, CHOICES), layer.state_dict()
+    x = torch.randn(2, layer.in_channels, 6, 6, dtype=torch.float64, requires_grad=True)
+    for path in PATHS[::5]:  # 5 divides no number of options: every two of them meet
+        reparam.path = path
+        W, b = literal(layer, reparam)
+        expected = F.conv2d(x, W.view_as(layer.weight), b, layer.stride, layer.padding, groups=layer.groups)
+        fresh = nn.Conv2d(**CONVOLUTIONS[kind], bias=bias, dtype=torch.float64)
+        fresh.load_state_dict(before)
+        net = nn.Sequential(Reparametrized(fresh, [(None, reparam)]))
+        y = net(x)
+        assert torch.allclose(y, expected, rtol=0, atol=1e-10), path
+        for got, want in zip(gradients(y, x, reparam), gradients(expected, x, reparam), strict=True):
+            assert torch.allclose(got, want, rtol=0, atol=1e-10), path
+        assert type(merge(net)[0]) is nn.Conv2d
+        assert torch.allclose(net(x), expected, rtol=0, atol=1e-10), path
 
 
 @pytest.mark.parametrize("product", ["hadamard", "matmul"])
@@ -124,7 +159,7 @@ def test_only_lora_in_a_pays_for_a_dense_weight_gradient():
     for path in PATHS:
         reparam.path = path
         with FlopCounterMode(display=False) as counter:
-            reparam.through(x, layer.weight, layer.bias).sum().backward()
+            reparam.through(x, View(layer, WHOLE)).sum().backward()
         ratio = counter.get_total_flops() / floor
         if path["A"] == "lora":
             assert 1.5 <= ratio < 1.51, path
@@ -155,7 +190,7 @@ def test_starts_as_the_pretrained_layer_in_every_path():
     x = torch.randn(3, 6, dtype=torch.float64)
     for path in PATHS:
         reparam.path = path
-        assert torch.equal(reparam.through(x, layer.weight, layer.bias), layer(x)), path
+        assert torch.equal(reparam.through(x, View(layer, WHOLE)), layer(x)), path
 
 
 def test_xavier_bounds_of_the_right_factors():
@@ -178,27 +213,6 @@ class OneLayer(nn.Module):
         return self.proj(x)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-def test_lora_agrees_with_hugging_face(bias):
-    torch.manual_seed(0)
-    theirs = get_peft_model(
-        OneLayer(bias), LoraConfig(r=3, lora_alpha=7, target_modules=["proj"], init_lora_weights=False)
-    )
-    wrapped = theirs.base_model.model.proj.to(torch.float64)
-    ours = LowRank(wrapped.base_layer.weight.detach(), rank=3, scale=7 / 3, dropout=0.0)
-    with torch.no_grad():
-        ours.down.copy_(wrapped.lora_A["default"].weight)
-        ours.up.copy_(wrapped.lora_B["default"].weight)
-    x = torch.randn(4, 6, dtype=torch.float64)
-    y, expected = Reparametrized(wrapped.base_layer, [(None, ours)])(x), theirs(x)
-    assert torch.allclose(y, expected, rtol=0, atol=1e-12)
-    got = torch.autograd.grad(y.square().sum(), [ours.down, ours.up])
-    want = torch.autograd.grad(
-        expected.square().sum(), [wrapped.lora_A["default"].weight, wrapped.lora_B["default"].weight]
-    )
-    assert all(torch.allclose(g, w, rtol=0, atol=1e-12) for g, w in zip(got, want, strict=True))
-
-
 @pytest.mark.parametrize("c", ["lora", "vector", "none"])
 @pytest.mark.parametrize("de", ["vector", "scalar", "none"])
 @pytest.mark.parametrize("ab", ["lora", "vector", "scalar", "none"])
@@ -218,21 +232,24 @@ def test_glora_agrees_with_hugging_face_on_every_path_that_both_express(ab, c, d
     path = {"A": ab, "B": ab, "C": c, "D": de, "E": de}
     base = wrapped.base_layer
     ours = Supports(base.weight.detach(), 2, "hadamard", {n: (choice,) for n, choice in path.items()})
+    pairs = []
+    for name, choice in path.items():
+        source, support = getattr(wrapped, f"glora_{name}")["default"], ours.supports[name]
+        if choice == "lora":
+            pairs += [(support.left, source.Xd), (support.right, source.Xu)]
+        elif choice != "none":
+            pairs.append((support.left, source.X))
     with torch.no_grad():
-        for name, choice in path.items():
-            source = getattr(wrapped, f"glora_{name}")["default"]
-            support = ours.supports[name]
-            if choice == "lora":
-                support.left.copy_(source.Xd)
-                support.right.copy_(source.Xu)
-            elif choice != "none":
-                source.X.normal_()
-                support.left.copy_(source.X.reshape(support.left.shape))
-    x = torch.randn(4, 6, dtype=torch.float64)
-    y = Reparametrized(base, [(None, ours)])(x)
-    assert torch.allclose(y, theirs(x), rtol=0, atol=1e-10)
-    if set(path.values()) != {"none"}:
-        assert not torch.allclose(y, base(x))
+        for mine, other in pairs:
+            mine.copy_(other.normal_().reshape(mine.shape))
+    x = torch.randn(4, 6, dtype=torch.float64, requires_grad=True)
+    y, expected = Reparametrized(base, [(None, ours)])(x), theirs(x)
+    assert torch.allclose(y, expected, rtol=0, atol=1e-10)
+    assert torch.allclose(y, base(x)) == (set(path.values()) == {"none"})
+    got = torch.autograd.grad(y.square().sum(), [x, *(mine for mine, _ in pairs)])
+    want = torch.autograd.grad(expected.square().sum(), [x, *(other for _, other in pairs)])
+    for mine, other in zip(got, want, strict=True):
+        assert torch.allclose(mine, other.reshape(mine.shape), rtol=0, atol=1e-10)
 
 
 def test_paths_are_a_function_of_seed_and_step_and_uniform():

@@ -69,7 +69,7 @@ def test_the_wheel_reads_its_own_configuration(site: Path, tmp_path: Path) -> No
     mine = (site / "glorabench/conf/method/lora.yaml").read_text().replace("rank: 8", "rank: 1")
     (site / "glorabench/conf/method/mine.yaml").write_text(mine)  # known to this copy alone
     cli = (sys.executable, "-m", "glorabench.cli")
-    counted = call(*cli, "count", "method=mine", cwd=tmp_path, PYTHONPATH=str(site))
+    counted = call(*cli, "count", "backbone=vit_mini", "method=mine", cwd=tmp_path, PYTHONPATH=str(site))
     assert counted.returncode == 0, counted.stderr
     assert "3,072" in counted.stdout  # q and v of 6 blocks, rank 1, width 128
     table = call(*cli, "table", cwd=tmp_path, PYTHONPATH=str(site))

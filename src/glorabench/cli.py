@@ -19,6 +19,11 @@ _EXAMPLES = """examples:
   glorabench count backbone=vit_b16                    exact parameter counts, no weights needed
   glorabench doctor                                    what is missing on this machine
 """
+_COUNTS = """examples:
+  glorabench count                                            three tables, all methods
+  glorabench count backbone=vit_b16                           one table
+  glorabench count method=lora method.rank=2,4,8 'method.targets=[q,v]' backbone=vit_b16,llama_7b
+"""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,8 +46,17 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--format", choices=("text", "md", "csv"), default="text")
     table.add_argument("--into", type=Path, help="replace the block between the suite's table markers of this file")
 
-    count = commands.add_parser("count", help="parameter counts of every method on a backbone (meta device)")
+    count = commands.add_parser(
+        "count",
+        help="exact parameter counts beside the published ones (meta device, no weights)",
+        description="Exact parameter counts of every method, head apart, beside the published ones and what explains "
+        "the difference: on ViT-B/16, ConvNeXt-B and LLaMA-7B, or on what the overrides say. No weights are needed.",
+        epilog=_COUNTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     count.add_argument("overrides", nargs="*", help="backbone=NAME, method=NAME, method.rank=2,4,8, ...")
+    count.add_argument("--format", choices=("text", "md"), default="text")
+    count.add_argument("--into", type=Path, help="replace the block between the markers table:counts of this file")
 
     commands.add_parser("doctor", help="name what is missing on this machine")
 
@@ -64,7 +78,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     if args.command == "count":
         from glorabench import count
 
-        return count.main(args.overrides)
+        return count.main(args.overrides, args.format, args.into)
     if args.command == "doctor":
         from glorabench import doctor
 

@@ -75,8 +75,7 @@ def _by_family(values: DictConfig, *, _root_: DictConfig) -> Any:
     """`${by_family:{vit:[q,v],llama:[q,v]}}`: the value for the family of the chosen backbone."""
     family = OmegaConf.select(_root_, "backbone.family")
     if family not in values:
-        known = ", ".join(map(str, values))
-        raise BadInput(f"no value for backbones of family {family}, only for {known}: give one on the command line")
+        raise BadInput(f"none is given for backbones of family '{family}'{nearest(family, map(str, values))}")
     return values[family]
 
 

@@ -6,8 +6,6 @@ and a prompt whose output is discarded is a key and a value, nothing else.
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from timm.layers.attention import Attention
@@ -59,6 +57,15 @@ def _project(attn: Attention, x: Tensor, start: int, stop: int) -> Tensor:
 
 class ClassTokenBlock(nn.Module):
     """A timm block that returns the first `queries` tokens only; its parts keep their names."""
+
+    norm1: nn.Module
+    attn: nn.Module
+    ls1: nn.Module
+    drop_path1: nn.Module
+    norm2: nn.Module
+    mlp: nn.Module
+    ls2: nn.Module
+    drop_path2: nn.Module
 
     def __init__(self, block: Block, queries: int) -> None:
         super().__init__()

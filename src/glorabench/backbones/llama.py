@@ -31,6 +31,7 @@ LLAMA = {
     "out2": Role("model.layers.*.mlp.down_proj"),
     "norm": Role("model.norm"),
 }
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 class Llama(LlamaForCausalLM):
@@ -42,7 +43,12 @@ class Llama(LlamaForCausalLM):
 
 
 def llama_backbone(
-    name: str, family: str, weights_from: str | None, sha256: str | None, dtype: str, model_args: Mapping[str, Any]
+    name: str,
+    family: str,  # noqa: ARG001 (read by configs: `by_family`)
+    weights_from: str | None,
+    sha256: str | None,
+    dtype: str,
+    model_args: Mapping[str, Any],
 ) -> Backbone:
     """Build a Llama; it has no task head, its language-model head stays frozen.
 
@@ -58,9 +64,9 @@ def llama_backbone(
     Raises:
         BadInput: the folder is missing, incomplete, altered or of another architecture.
     """
-    kind = getattr(torch, dtype, None)
-    if not isinstance(kind, torch.dtype):
-        raise BadInput(f"backbone.dtype '{dtype}' is none of float32, bfloat16, float16")
+    if dtype not in DTYPES:
+        raise BadInput(f"backbone.dtype '{dtype}' is none of {', '.join(DTYPES)}")
+    kind = getattr(torch, dtype)
     if weights_from is None or torch.get_default_device().type == "meta":
         config = LlamaConfig(**dict(model_args))
         net, provenance = Llama(config).to(kind), {"source": "random initialisation", "sha256": None}
@@ -81,11 +87,12 @@ def _load(folder: Path, sha256: str | None, dtype: torch.dtype) -> tuple[Llama, 
     if sha256 not in (None, found):
         raise BadInput(f"the weights in {folder} have sha256 {found}, expected {sha256}: fetch them again")
     try:
-        net, info = Llama.from_pretrained(
+        loaded: Any = Llama.from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except Exception as error:  # whatever transformers meets in a file that is none of its models
         raise BadInput(f"{folder} holds no Llama that can be read ({first_line(error)})") from error
+    net, info = loaded
     if wrong := [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]:
         raise BadInput(f"{folder} holds another architecture (first: {wrong[0]})")
     return net, {"source": folder.name, "sha256": found}

@@ -43,7 +43,7 @@ CONVNEXT = {
     "out2": Role("stages.*.blocks.*.mlp"),
     "downsample_norm": Role("stages.*.downsample.0", axis=1),
     "downsample": Role("stages.*.downsample.1", axis=1),
-    "norm": Role("head.norm"),
+    "norm": Role("head.norm", axis=1),
 }
 FAMILIES: Mapping[str, tuple[Mapping[str, Role], str]] = {
     "vit": (VIT, "head"),

@@ -101,7 +101,9 @@ def weight_of(site: Site, layer: nn.Module, kinds: tuple[type[nn.Module], ...] =
     if not isinstance(layer, kinds):
         known = " or ".join({nn.Linear: "linear layer", nn.Conv2d: "convolution"}.get(k, k.__name__) for k in kinds)
         kind = type(layer).__name__
-        raise BadInput(f"role '{site.role}' ({site.path}) is a {kind}, this method needs a {known}: take it out of targets")
+        raise BadInput(
+            f"role '{site.role}' ({site.path}) is a {kind}, this method needs a {known}: take it out of targets"
+        )
     return View(layer, site.rows or slice(None)).weight.detach()
 
 

@@ -102,7 +102,9 @@ class VPT(Method):
         """
         prefix = backbone.prefix_tokens
         if prefix is None or backbone.attend is None:
-            raise BadInput(f"VPT puts prompts among the tokens of a ViT; {backbone.name} is none: choose another method")
+            raise BadInput(
+                f"VPT puts prompts among the tokens of a ViT; {backbone.name} is none: choose another method"
+            )
         backbone.ways["prompts"] = "keys_and_values" if self.keys_only else "tokens"
         norms = [backbone.net.get_submodule(site.path) for site in backbone.sites(["norm1"])]
         (stem,) = backbone.sites(["stem"])
@@ -117,6 +119,7 @@ class VPT(Method):
             prompts = nn.Parameter(norms[0].weight.new_empty(self.prompts, site.width))
             nn.init.uniform_(prompts, -bound, bound)
         if self.keys_only:
+            assert prompts is not None  # it is deep
             return PromptedAttention(layer, prompts, norms[site.depth], backbone.attend, self.dropout)
         drop = self.prompts if self.deep or site.depth == blocks - 1 else 0
         return Prompts(layer, prompts, backbone.prefix_tokens, drop, self.dropout)

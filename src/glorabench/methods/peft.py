@@ -1,0 +1,175 @@
+"""Hugging Face peft (github.com/huggingface/peft): any of its tuners that adapt layers, chosen by its config class.
+
+Roles become module names, peft puts its layers in, and each of them is wrapped so that it is counted, merged and
+certified like every other method. Adapters have the dtype of the layer that they adapt.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+import torch
+from peft.config import PeftConfig
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from torch import Tensor, nn
+
+from glorabench.backbones.base import Backbone, Site
+from glorabench.errors import BadInput, nearest
+from glorabench.methods.base import Method
+from glorabench.methods.reparam import Foldable
+
+CONFIGS = {config.__name__: config for config in PEFT_TYPE_TO_CONFIG_MAPPING.values()}
+TUNERS = {config.__name__: PEFT_TYPE_TO_TUNER_MAPPING.get(kind) for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+OURS = {"target_modules", "modules_to_save", *(field.name for field in fields(PeftConfig))}  # said by roles and runs
+STEPS = {"init_lora_weights": ("corda", "eva", "lora_ga"), "use_asa": (True,)}  # else peft falls back in silence
+
+
+class Tuned(Foldable):
+    """A layer with peft's adapter. `layer` is the layer that was there, frozen; `tuned` is peft's, around it."""
+
+    def __init__(self, tuned: nn.Module) -> None:
+        super().__init__()
+        assert isinstance(tuned, BaseTunerLayer)
+        self.layer = tuned.get_base_layer()
+        self.tuned = tuned
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What peft's layer computes."""
+        return self.tuned(x)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Module:
+        """The layer after peft's own merge, computed in at least fp32, then cast back."""
+        dtype = self.layer.get_parameter("weight").dtype
+        tuned: Any = self.tuned.to(torch.promote_types(dtype, torch.float32))
+        tuned.merge()
+        return tuned.get_base_layer().requires_grad_(False).to(dtype)
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why peft cannot merge the layer: what it says when it tries to, on a copy."""
+        try:
+            copy.deepcopy(self).merged()
+        except Exception as error:  # peft says it in many ways
+            return f"peft does not merge such a layer: {_words(error)}"
+        return None
+
+
+@dataclass(frozen=True)
+class Peft(Method):
+    """A tuner of peft on whole layers.
+
+    Args:
+        config: name of peft's config class, such as LoraConfig.
+        args: its arguments; those that end in `_modules` hold roles.
+    """
+
+    config: str
+    args: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.args, Mapping):
+            raise BadInput(f"method.args holds names and values: 'method.args={{r: 8}}', got {self.args!r}")
+        object.__setattr__(self, "args", dict(self.args))
+        if self.config not in CONFIGS:
+            raise BadInput(f"peft has no config class '{self.config}'{nearest(self.config, CONFIGS)}")
+        tuner, known = TUNERS[self.config], {field.name for field in fields(CONFIGS[self.config])}
+        if not (inspect.isclass(tuner) and issubclass(tuner, BaseTuner)) or "token_indices" in known:
+            raise BadInput(
+                f"method.config={self.config} works on the tokens or caches of a whole transformers model, on no layer "
+                "that a role could name: choose the config class of an adapter"
+            )
+        if tuner.forward is not BaseTuner.forward:
+            raise BadInput(
+                f"method.config={self.config} takes part in every forward pass of the whole model, which its layers "
+                "alone cannot do: choose another config class"
+            )
+        for name, value in self.args.items():
+            if name in OURS:
+                raise BadInput(
+                    f"method.args.{name} is not yours to set, targets and head are those of the run: drop it"
+                )
+            if name not in known:
+                raise BadInput(f"peft's {self.config} has no argument '{name}'{nearest(name, known - OURS)}")
+            if value in STEPS.get(name, ()):
+                raise BadInput(f"method.args.{name}={value} needs steps outside of training that no run takes: drop it")
+        for name, roles in self._roles().items():
+            if strangers := [role for role in roles if role not in self.targets]:
+                raise BadInput(f"method.args.{name} names '{strangers[0]}', which is not in method.targets")
+        self._filled({name: list(roles) for name, roles in self._roles().items()})
+
+    def _roles(self) -> dict[str, tuple[str, ...]]:
+        """The arguments that hold roles."""
+        modules = {name: value for name, value in self.args.items() if name.endswith("_modules")}
+        return {"target_modules": self.targets} | {
+            name: (value,) if isinstance(value, str) else tuple(value or ()) for name, value in modules.items()
+        }
+
+    def _filled(self, modules: Mapping[str, list[str] | str]) -> PeftConfig:
+        """The config object, with names of modules where roles were."""
+        try:
+            return CONFIGS[self.config](**{**copy.deepcopy(dict(self.args)), **modules})
+        except Exception as error:  # whatever peft meets in values that are not for it
+            raise BadInput(f"peft's {self.config} refuses method.args: {_words(error)}") from error
+
+    def setup(self, backbone: Backbone) -> None:
+        """Peft's layers, put in for the whole network at once: some tuners share tensors between layers.
+
+        Raises:
+            BadInput: a role is a part of a layer, or peft cannot adapt it, or adapts something else.
+        """
+        sites = backbone.sites(self.targets)
+        for site in sites:
+            if site.rows is not None:
+                raise BadInput(
+                    f"peft adapts whole layers, role '{site.role}' is a part of {site.path}: name the whole (qkv)"
+                )
+        modules = {
+            name: _names(backbone, roles, [site.path for site in sites if site.role in roles])
+            for name, roles in self._roles().items()
+        }
+        config, tuner = self._filled(modules), cast(Any, TUNERS[self.config])
+        try:
+            tuner(backbone.net, config, "default")
+        except Exception as error:  # whatever peft meets in layers and values that are not for it
+            left = [s for s in sites if not isinstance(backbone.net.get_submodule(s.path), BaseTunerLayer)]
+            where = f"role '{left[0].role}' ({left[0].path})" if left else backbone.name
+            raise BadInput(f"peft's {self.config} cannot adapt {where}: {_words(error)}") from error
+        del backbone.net.peft_config
+        adapted = {path for path, module in backbone.net.named_modules() if isinstance(module, BaseTunerLayer)}
+        if wrong := adapted ^ {site.path for site in sites}:
+            raise BadInput(
+                f"peft's {self.config} does not adapt what method.targets says, see {min(wrong)}: it takes no such "
+                "layer, or method.args chooses layers too"
+            )
+
+    def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
+        """Peft's layer in a wrapper that can be merged."""
+        return Tuned(layer)
+
+    def unfreeze(self, backbone: Backbone) -> Iterable[nn.Parameter]:
+        """What peft itself trains of the backbone (`bias` of some config classes)."""
+        return [parameter for parameter in backbone.net.parameters() if parameter.requires_grad]
+
+
+def _names(backbone: Backbone, roles: Iterable[str], paths: list[str]) -> list[str] | str:
+    """What to call layers of these roles. Peft takes ends of names, by which some tuners group layers that share
+    tensors; where they would match more than these paths, it gets an expression for the whole names.
+    """
+    ends = sorted({backbone.roles[role].pattern.rpartition("*.")[2] for role in roles})
+    matched = [
+        path for path, _ in backbone.net.named_modules() if any(path == e or path.endswith(f".{e}") for e in ends)
+    ]
+    return ends if sorted(matched) == sorted(paths) else "|".join(map(re.escape, paths))
+
+
+def _words(error: BaseException) -> str:
+    """What an error says, in one line; its kind when it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
