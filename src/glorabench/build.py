@@ -35,7 +35,7 @@ def build(config: dict[str, Any]) -> Parts:
     torch.manual_seed(config["seed"])
     task, backbone, method = make(config["data"]), make(config["backbone"]), make(config["method"])
     if backbone.preprocess is None:
-        raise BadInput(f"task {task.name} has images, backbone {backbone.name} reads tokens: choose vit_mini or vit_b16")
+        raise BadInput(f"task {task.name} has images, backbone {backbone.name} reads tokens: choose vit_mini")
     backbone.set_head(task.classes)
     method.inject(backbone)
     selection, train = config["selection"], config["train"]

@@ -14,7 +14,8 @@ def sha256_of(path: Path) -> str:
     Of a folder: the hash of the hashes of its `*.safetensors`, in the order of their names.
     """
     if path.is_dir():
-        return hashlib.sha256("".join(sha256_of(file) for file in sorted(path.glob("*.safetensors"))).encode()).hexdigest()
+        parts = [sha256_of(file) for file in sorted(path.glob("*.safetensors"))]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
     stat = path.stat()
     return _digest(path, stat.st_mtime_ns, stat.st_size)
 

@@ -170,9 +170,7 @@ def _keep(config: dict[str, Any], parts: Parts, predictions: dict[str, torch.Ten
         save_file(tensors, root / name / f"{run_id}.safetensors")
 
 
-def _deployment(
-    config: dict[str, Any], parts: Parts, device: torch.device
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _deployment(config: dict[str, Any], parts: Parts, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
     """Inference latency of the plain, the trained and the merged network, and the merge certificate or the reason why
     there is none; where a method has nothing to fold, merging is the network itself and its time is not taken twice."""
     net = parts.backbone.net.to(device).eval()

@@ -44,7 +44,7 @@ def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.M
     frozen = backbone.trunk_is_frozen()
     backbone.net.train(not frozen)  # nothing to learn in the trunk: no drop-path in it either
     cached = frozen and train["cache_features"]
-    if not cached:
+    if not cached or backbone.classifier is None:
         return backbone.net, {"cached_features": False}
 
     @torch.inference_mode()

@@ -65,15 +65,19 @@ class Slices(Reparam):
         update = torch.cat(list(slices), dim=1 if self.in_columns else 0)
         return weight + self.scale * update, bias
 
-    def delta(self, x: Tensor) -> Tensor:
-        """U once for all slices of a layer, so once for q, k and v where they are fused; then S_k, then V."""
+    def delta(self, x: Tensor, rows: slice) -> Tensor:
+        """U once for all slices of a layer, so once for q, k and v where they are fused; then S_k, then V.
+
+        `rows` are those of whole slices.
+        """
         U, V, S = self.factors.U, self.factors.V, self.middles()
         if self.in_columns:
             h = F.linear(x.unflatten(-1, (self.count, -1)), U).flatten(-2)
             h = F.linear(h, torch.cat(list(S), dim=1))
             return self.scale * F.linear(F.dropout(h, self.dropout, self.training), V)
+        S = S[rows.start // len(V) : rows.stop // len(V)]
         h = F.linear(F.linear(x, U), S.flatten(0, 1))
-        h = F.dropout(h, self.dropout, self.training).unflatten(-1, (self.count, -1))
+        h = F.dropout(h, self.dropout, self.training).unflatten(-1, (len(S), -1))
         return self.scale * F.linear(h, V).flatten(-2)
 
 

@@ -39,10 +39,10 @@ class LowRank(Reparam):
         """(W0 + s B A, b0)."""
         return weight + self.scale * (self.up @ self.down), bias
 
-    def delta(self, x: Tensor) -> Tensor:
-        """S B (A x)."""
+    def delta(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
+        """S B (A x), for some rows of B."""
         x = F.dropout(x, self.dropout, self.training)
-        return F.linear(F.linear(x, self.down), self.scale * self.up)
+        return F.linear(F.linear(x, self.down), self.scale * self.up[rows])
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ class Reparam(nn.Module):
     uses and where dropout lives:
 
     * `through(x, layer) -> y`: the output itself, or
-    * `delta(x) -> Tensor`: the term added to the output of a linear layer, when W' - W0 and b' - b0 do not depend
-      on W0, b0; then a fused layer still runs as one product.
+    * `delta(x, rows) -> Tensor`: the term added to these outputs of a linear layer, when W' - W0 and b' - b0 do not
+      depend on W0, b0; then a fused layer still runs as one product.
     """
 
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -116,15 +116,17 @@ class Reparametrized(Foldable):
         return self.outputs(x, slice(0, self.out_features))
 
     def outputs(self, x: Tensor, rows: slice) -> Tensor:
-        """Only these rows of the output; more is computed where a part reaches beyond them."""
+        """Only these rows of the output; a part without `delta` that reaches beyond them is computed whole."""
         parts = [(r, part) for r, part in self.parts() if r.start < rows.stop and rows.start < r.stop]
-        if any(r.start < rows.start or rows.stop < r.stop for r, _ in parts):
-            return self(x)[..., rows]
         if isinstance(self.layer, nn.Linear) and all(hasattr(part, "delta") for _, part in parts):
             y = View(self.layer, rows)(x)
             for r, part in parts:
-                y[..., r.start - rows.start : r.stop - rows.start] += part.delta(x)  # type: ignore[operator]
+                start, stop = max(r.start, rows.start), min(r.stop, rows.stop)
+                more = part.delta(x, slice(start - r.start, stop - r.start))  # type: ignore[operator]
+                y[..., start - rows.start : stop - rows.start] += more
             return y
+        if any(r.start < rows.start or rows.stop < r.stop for r, _ in parts):
+            return self(x)[..., rows]
         pieces, done = [], rows.start
         for r, part in parts:
             if r.start > done:
