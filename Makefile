@@ -25,9 +25,11 @@ check: $(VENV)/.dev ## lint, formatting and types
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-table: $(VENV)/.run ## rewrite the tables of README.md and results/ from the committed records
+table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from the committed records and the code
 	$(BIN)/glorabench table mini --results results --into README.md
 	$(BIN)/glorabench table mini --results results/pretraining --into results/pretraining/README.md
+	$(BIN)/glorabench table mini --results results/methods --into results/methods/README.md
+	$(BIN)/glorabench count --into docs/counts.md
 
 $(VENV)/.run: $(PINS) | $(BIN)/uv
 	$(INSTALL)

@@ -66,19 +66,18 @@ class Slices(Reparam):
         return weight + self.scale * update, bias
 
     def delta(self, x: Tensor, rows: slice) -> Tensor:
-        """U once for all slices of a layer, so once for q, k and v where they are fused; then S_k, then V.
-
-        `rows` are those of whole slices.
-        """
+        """U once for all slices of a layer, so once for q, k and v where they are fused; then S_k, then V."""
         U, V, S = self.factors.U, self.factors.V, self.middles()
         if self.in_columns:
             h = F.linear(x.unflatten(-1, (self.count, -1)), U).flatten(-2)
             h = F.linear(h, torch.cat(list(S), dim=1))
-            return self.scale * F.linear(F.dropout(h, self.dropout, self.training), V)
-        S = S[rows.start // len(V) : rows.stop // len(V)]
+            return self.scale * F.linear(F.dropout(h, self.dropout, self.training), V[rows])
+        first, last = rows.start // len(V), -(-rows.stop // len(V))
+        S = S[first:last]
         h = F.linear(F.linear(x, U), S.flatten(0, 1))
         h = F.dropout(h, self.dropout, self.training).unflatten(-1, (len(S), -1))
-        return self.scale * F.linear(h, V).flatten(-2)
+        y = self.scale * F.linear(h, V).flatten(-2)
+        return y[..., rows.start - first * len(V) : rows.stop - first * len(V)]
 
 
 @dataclass(frozen=True)
