@@ -18,7 +18,7 @@ quickstart: $(VENV)/.run ## set up, then compare GLoRA with LoRA on embedded ima
 	$(BIN)/glorabench run experiment=quickstart
 
 test: $(VENV)/.dev ## set up, then run the tests in two processes; ARGS="-k glora" chooses
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(VENV)/.dev ## lint, formatting and types
 	$(BIN)/ruff check

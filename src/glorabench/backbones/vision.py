@@ -83,14 +83,14 @@ def vision_backbone(
     """
     if family not in FAMILIES:
         raise BadInput(f"backbone.family '{family}' is unknown{nearest(family, FAMILIES)}")
+    if last_block not in LAST_BLOCK:
+        raise BadInput(f"backbone.last_block '{last_block}'{nearest(last_block, LAST_BLOCK)}")
     if not timm.is_model(model):
         hint = nearest(model, timm.list_models(f"*{model.split('_')[0]}*") or timm.list_models())
         raise BadInput(f"timm has no model '{model}'{hint[:300]}")
     net = timm.create_model(model, num_classes=1, drop_path_rate=drop_path, **dict(model_args or {}))
     table, head = FAMILIES[family]
     provenance = weights.load(net, head, name, model, weights_from, sha256)
-    if last_block not in LAST_BLOCK:
-        raise BadInput(f"backbone.last_block '{last_block}'{nearest(last_block, LAST_BLOCK)}")
     shortened = last_block == "class_token" and attention.shorten(net)
     return Backbone(
         name=name,
