@@ -11,10 +11,10 @@ ASSETS = Path(__file__).resolve().parent / "assets"
 def sha256_of(path: Path) -> str:
     """Sha256 of a file in hexadecimal; read once for as long as the file is not touched.
 
-    Of a folder: the hash of the hashes of its `*.safetensors`, in the order of their names.
+    Of a folder: the hash of the hashes of its `config.json` and `*.safetensors`, in the order of their names.
     """
     if path.is_dir():
-        parts = [sha256_of(file) for file in sorted(path.glob("*.safetensors"))]
+        parts = [sha256_of(file) for file in sorted([*path.glob("config.json"), *path.glob("*.safetensors")])]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
     stat = path.stat()
     return _digest(path, stat.st_mtime_ns, stat.st_size)

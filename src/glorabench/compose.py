@@ -75,7 +75,8 @@ def _by_family(values: DictConfig, *, _root_: DictConfig) -> Any:
     """`${by_family:{vit:[q,v],llama:[q,v]}}`: the value for the family of the chosen backbone."""
     family = OmegaConf.select(_root_, "backbone.family")
     if family not in values:
-        raise BadInput(f"none is given for backbones of family '{family}'{nearest(family, map(str, values))}")
+        hint = nearest(family, map(str, values))
+        raise BadInput(f"none is given for backbones of family '{family}': give it on the command line{hint}")
     return values[family]
 
 

@@ -79,8 +79,10 @@ class ClassTokenBlock(nn.Module):
         z = self.norm1(x)
         if isinstance(self.attn, Attention):
             attended = attend(self.attn, z, self.queries)
-        else:  # what a method put in its place knows about queries
+        elif hasattr(self.attn, "attend"):  # a method put it there, in terms of `attend`
             attended = self.attn(z, queries=self.queries)
+        else:
+            attended = self.attn(z)[:, : self.queries]
         x = x[:, : self.queries] + self.drop_path1(self.ls1(attended))
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
 

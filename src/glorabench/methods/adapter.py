@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput, nearest
 from glorabench.methods.base import Method
-from glorabench.methods.bottleneck import ACTIVATIONS, INITS, Bottleneck, Series
+from glorabench.methods.bottleneck import ACTIVATIONS, INITS, Bottleneck, Series, check_width
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,10 @@ class Adapter(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, known in (("activation", ACTIVATIONS), ("init", INITS)):
-            if (value := getattr(self, name)) not in known:
+            if (value := getattr(self, name)) not in list(known):
                 raise BadInput(f"method.{name} '{value}'{nearest(value, known)}")
+        if "attn" in self.targets:
+            raise BadInput("an adapter follows a layer or a block: in method.targets name o or out1 instead of attn")
 
     def setup(self, backbone: Backbone) -> Tensor:
         """A tensor that says device and dtype: some targets have no weight of their own."""
@@ -56,8 +58,7 @@ class Adapter(Method):
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
         """The layer with an adapter behind it."""
-        if self.rank > site.width:
-            raise BadInput(f"method.rank={self.rank} is no bottleneck in {site.path}, which has {site.width} features")
+        check_width(self.rank, site)
         branch = Bottleneck(site.width, self.rank, self.activation, self.dropout, self.init, self.std, shared)
         return Series(layer, branch, site.axis, self.scale, self.channel_scale, self.drop_path)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput
 from glorabench.methods.base import Method
-from glorabench.methods.bottleneck import Bottleneck, Parallel, Tap
+from glorabench.methods.bottleneck import Bottleneck, Parallel, Tap, check_width
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class AdaptFormer(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.targets != ("mlp",):
-            raise BadInput(f"AdaptFormer stands beside the feed-forward path: method.targets=[mlp], not {self.targets}")
+            raise BadInput(
+                f"AdaptFormer stands beside the feed-forward path: method.targets=[mlp], not {list(self.targets)}"
+            )
 
     def replaced(self) -> tuple[str, ...]:
         """The beginning of the path, whose input is read, and its end, where the branch is added."""
@@ -45,8 +47,7 @@ class AdaptFormer(Method):
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
         """A Tap on the norm; the branch at the end of the path."""
         like, taps = shared
-        if self.rank > site.width:
-            raise BadInput(f"method.rank={self.rank} is no bottleneck in {site.path}, which has {site.width} features")
+        check_width(self.rank, site)
         if site.role == "norm2":
             return taps[site.depth]
         branch = Bottleneck(site.width, self.rank, "relu", self.dropout, "zero_up", 0.0, like)

@@ -32,7 +32,7 @@ class Method:
         object.__setattr__(self, "targets", tuple(self.targets))
         for name in ("rank", "prompts", "groups"):
             value = getattr(self, name, 1)
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or value < 1:
                 raise BadInput(f"method.{name} must be a whole number of at least 1, got {value!r}")
         for name in ("scale", "alpha", "std"):
             if not isinstance(value := getattr(self, name, 1), int | float):
@@ -87,9 +87,13 @@ def _assemble(layer: nn.Module, parts: list[tuple[Site, nn.Module]]) -> nn.Modul
     reparams = [(site.rows, module) for site, module in parts if isinstance(module, Reparam)]
     if len(reparams) == len(parts):
         return Reparametrized(layer, reparams)
-    if len(parts) > 1:
-        raise BadInput(f"{parts[0][0].path} is adapted twice: {[site.role for site, _ in parts]}")
-    return parts[0][1]
+    (site, module), *_ = parts
+    if site.rows is not None:
+        raise BadInput(
+            f"{type(module).__name__} takes the place of a whole layer, role '{site.role}' is a part of {site.path}: "
+            "name the whole (qkv)"
+        )
+    return module
 
 
 def weight_of(site: Site, layer: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)) -> Tensor:

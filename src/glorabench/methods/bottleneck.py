@@ -10,14 +10,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glorabench.backbones.base import Site
+from glorabench.errors import BadInput
+
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """X sigmoid(1.702 x)."""
+    """QuickGELU: x sigmoid(1.702 x)."""
     return x * torch.sigmoid(1.702 * x)
 
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "quick_gelu": quick_gelu}
 INITS = ("zero_up", "normal", "zero")
+
+
+def check_width(rank: int, site: Site) -> None:
+    """Refuse a bottleneck wider than what goes through it.
+
+    Raises:
+        BadInput: with the largest rank.
+    """
+    if rank > site.width:
+        raise BadInput(f"method.rank={rank} is no bottleneck in {site.path}: at most its {site.width} features")
 
 
 class Bottleneck(nn.Module):

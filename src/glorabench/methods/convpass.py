@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
-from glorabench.errors import BadInput
+from glorabench.errors import BadInput, nearest
 from glorabench.methods.base import Method
-from glorabench.methods.bottleneck import Parallel, Tap, quick_gelu
+from glorabench.methods.bottleneck import Parallel, Tap, check_width, quick_gelu
 
+INITS = ("xavier", "identity")
 PLACES = {"attn": ("norm1", "out1"), "mlp": ("norm2", "out2")}
 
 
@@ -73,8 +74,8 @@ class Convpass(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.init not in ("xavier", "identity"):
-            raise BadInput(f"method.init '{self.init}' is neither xavier nor identity")
+        if self.init not in INITS:
+            raise BadInput(f"method.init '{self.init}'{nearest(self.init, INITS)}")
         if unknown := set(self.targets) - PLACES.keys():
             raise BadInput(f"Convpass stands beside attn and mlp, not {sorted(unknown)}: method.targets=[attn,mlp]")
 
@@ -101,7 +102,6 @@ class Convpass(Method):
         key = site.depth, site.role[-1]
         if site.role.startswith("norm"):
             return taps[key]
-        if self.rank > site.width:
-            raise BadInput(f"method.rank={self.rank} is no bottleneck in {site.path}, which has {site.width} features")
+        check_width(self.rank, site)
         branch = ConvBranch(site.width, self.rank, prefix, self.init == "identity", self.dropout, like)
         return Parallel(layer, branch, taps[key], self.scale, dropped=True)

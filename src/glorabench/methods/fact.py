@@ -18,9 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
-from glorabench.errors import BadInput
+from glorabench.errors import BadInput, nearest
 from glorabench.methods.base import Method, check_rank, weight_of
 from glorabench.methods.reparam import Reparam
+
+FORMS = ("tt", "tk")
 
 
 class Factors(nn.Module):
@@ -101,8 +103,8 @@ class FacT(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.form not in ("tt", "tk"):
-            raise BadInput(f"method.form '{self.form}' is neither tt nor tk")
+        if self.form not in FORMS:
+            raise BadInput(f"method.form '{self.form}'{nearest(self.form, FORMS)}")
 
     def setup(self, backbone: Backbone) -> tuple[Factors, Iterator[int | None]]:
         """The shared factors, and the number of the first slice of each site in the Tucker form.

@@ -31,8 +31,8 @@ class LowRank(Reparam):
         if init == "zero_up":
             nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
         else:
-            nn.init.trunc_normal_(self.down, std=std, a=-2 * std, b=2 * std)
-            nn.init.trunc_normal_(self.up, std=std, a=-2 * std, b=2 * std)
+            for matrix in (self.down, self.up):
+                nn.init.trunc_normal_(matrix, std=std, a=-2 * std, b=2 * std)
         self.scale, self.dropout = scale, dropout
 
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -40,7 +40,7 @@ class LowRank(Reparam):
         return weight + self.scale * (self.up @ self.down), bias
 
     def delta(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
-        """S B (A x), for some rows of B."""
+        """The update s B (A x), for some rows of B."""
         x = F.dropout(x, self.dropout, self.training)
         return F.linear(F.linear(x, self.down), self.scale * self.up[rows])
 
