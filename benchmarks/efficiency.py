@@ -9,8 +9,7 @@ in the first layers of the first block (pfeiffer, lora) or in any (linear). Ther
 floor: the last block computed for the class token that the head reads, which is the default, and for all tokens, which
 is how Hugging Face peft is compared: its layers cannot compute a part of a fused projection.
 
-Writes results/efficiency/counters-BACKBONE.json and README.md, and prints the tables; --format md prints what
-README.md says.
+Writes results/efficiency/counters-BACKBONE.json and README.md, and prints the page.
 """
 
 from __future__ import annotations
@@ -20,31 +19,27 @@ import copy
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.progress import track
-from rich.table import Table
 
 from glorabench.backbones.base import Backbone
 from glorabench.compose import compose, make, options
 from glorabench.cost import flops
+from glorabench.count import pristine
 from glorabench.provenance import provenance
 from glorabench.search import PathSpace
 
-T = TypeVar("T")
 BATCH, CLASSES, DRAWS = 8, 100, 24
 FLOOR = "frozen floor"
 SETTINGS = ("class_token", "all")  # of backbone.last_block
-_VECTOR = "method.path={A: vector, B: vector, C: vector, D: vector, E: vector}"
-_NO_A = "method.path={A: none, B: lora, C: lora, D: vector, E: vector}"
-_LORA = "method.path={A: lora, B: lora, C: lora, D: vector, E: vector}"
 _EVERY = "method.targets=[qkv,o,fc1,fc2]"
 _PROMPTS = ["method=vpt_deep", "method.prompts=50"]
 VARIANTS: dict[str, list[str]] = {  # beside every method of conf/method/ as it is there
@@ -53,22 +48,18 @@ VARIANTS: dict[str, list[str]] = {  # beside every method of conf/method/ as it 
     "dora, fused qkv": ["method=dora", "method.targets=[qkv]"],
     "ia3, fused qkv and fc2": ["method=ia3", "method.targets=[qkv,fc2]"],
     "vpt_deep, 50 prompts": _PROMPTS,
-    "glora, all vectors": ["method=glora", _VECTOR],
-    "glora, A none, the rest lora": ["method=glora", _NO_A],
-    "glora, all lora": ["method=glora", _LORA],
-    "glora supernet, mean of 24 draws": ["method=glora", "method.path=supernet"],
+    "glora, all vectors": ["method=glora", "method.path={A: vector, B: vector, C: vector, D: vector, E: vector}"],
+    "glora, A none, the rest lora": ["method=glora", "method.path={A: none, B: lora, C: lora, D: vector, E: vector}"],
+    "glora, all lora": ["method=glora", "method.path={A: lora, B: lora, C: lora, D: vector, E: vector}"],
+    f"glora supernet, mean of {DRAWS} draws": ["method=glora", "method.path=supernet"],
 }
 _GLORA = ["method=peft", "method.config=GloraConfig", _EVERY]
+_IA3 = ["method=peft", "method.config=IA3Config", "method.args={feedforward_modules: [fc2]}"]
 PEFT: dict[str, list[str]] = {  # the same in Hugging Face peft
     "lora, fused qkv": ["method=peft", "method.args={r: 8, lora_alpha: 8}", "method.targets=[qkv]"],
     "lora, all linear layers": ["method=peft", "method.args={r: 8, lora_alpha: 8}", _EVERY],
     "dora, fused qkv": ["method=peft", "method.args={r: 8, lora_alpha: 8, use_dora: true}", "method.targets=[qkv]"],
-    "ia3, fused qkv and fc2": [
-        "method=peft",
-        "method.config=IA3Config",
-        "method.args={feedforward_modules: [fc2]}",
-        "method.targets=[qkv,fc2]",
-    ],
+    "ia3, fused qkv and fc2": [*_IA3, "method.targets=[qkv,fc2]"],
     "glora, all vectors": [*_GLORA, "method.args={config_A_B: vector, config_C: vector, config_D_E: vector}"],
     "glora, all lora": [*_GLORA, "method.args={r: 4, config_A_B: lora, config_C: lora, config_D_E: vector}"],
 }
@@ -99,14 +90,6 @@ def floor(backbone: Backbone) -> None:
         parameter.requires_grad_(True)
 
 
-@lru_cache(maxsize=2)
-def _pristine(config: str) -> Backbone:
-    with torch.device("meta"):
-        backbone = make(json.loads(config))
-        backbone.set_head(CLASSES)
-    return backbone
-
-
 def step_flops(words: Sequence[str], overrides: Sequence[str] | None) -> float:
     """FLOPs of a training step, per image (mean over drawn paths for a supernet).
 
@@ -115,7 +98,7 @@ def step_flops(words: Sequence[str], overrides: Sequence[str] | None) -> float:
         overrides: those that choose the method; None is the floor.
     """
     config = compose([*words, *(overrides or [])])
-    backbone = copy.deepcopy(_pristine(json.dumps(config["backbone"])))
+    backbone = copy.deepcopy(pristine(json.dumps(config["backbone"]), CLASSES))
     torch.manual_seed(0)  # a random path is the same one every time
     with torch.device("meta"):
         if overrides is None:
@@ -125,54 +108,39 @@ def step_flops(words: Sequence[str], overrides: Sequence[str] | None) -> float:
         assert backbone.preprocess is not None
         side = backbone.preprocess.size
         images, labels = torch.randn(BATCH, 3, side, side), torch.zeros(BATCH, dtype=torch.long)
-
-        def step() -> torch.Tensor:
-            return F.cross_entropy(backbone.net(images), labels)
-
         space = PathSpace(backbone.net)
-        if not space.is_supernet:
-            return flops(step) / BATCH
         counted = []
-        for index in range(DRAWS):
-            space.set(space.draw(0, index))
-            counted.append(flops(step))
-        return fmean(counted) / BATCH
+        for index in range(DRAWS if space.is_supernet else 1):
+            if space.is_supernet:
+                space.set(space.draw(0, index))
+            counted.append(flops(lambda: F.cross_entropy(backbone.net(images), labels)))
+    return fmean(counted) / BATCH
 
 
-def _progress(runs: Mapping[str, T], said: str) -> Iterable[tuple[str, T]]:
+def _progress(runs: Mapping[str, Any], said: str) -> Iterable[tuple[str, Any]]:
     console = Console(stderr=True)
     return track(runs.items(), said, console=console, transient=True, disable=not console.is_terminal)
 
 
-def counters(name: str, setting: str = SETTINGS[0]) -> dict[str, float]:
-    """FLOPs per image of the floor and of every variant, with one way to compute the last block."""
+def counters(name: str, setting: str, runs: Mapping[str, Sequence[str] | None]) -> dict[str, float]:
+    """FLOPs per image of every run, with one way to compute the last block."""
     words = [f"backbone={name}", f"backbone.last_block={setting}"]
-    said = f"{name}, last block for {setting}"
-    return {label: step_flops(words, run) for label, run in _progress(variants(), said)}
-
-
-def peft_counters(name: str) -> dict[str, float]:
-    """FLOPs per image of what Hugging Face peft has, the last block for all tokens."""
-    words = [f"backbone={name}", f"backbone.last_block={SETTINGS[1]}"]
-    return {label: step_flops(words, run) for label, run in _progress(PEFT, "peft")}
+    return {label: step_flops(words, run) for label, run in _progress(runs, f"{name}, last block for {setting}")}
 
 
 def shortcuts(name: str) -> dict[str, list[float]]:
     """FLOPs per image without and with each exact shortcut."""
-    made = {}
-    for label, (run, undo) in _progress(SHORTCUTS, "shortcuts"):
-        words = [f"backbone={name}"]
-        plain = step_flops([*words, *undo], None) if run is None else step_flops(words, [*run, *undo])
-        made[label] = [plain, step_flops(words, run)]
-    return made
+    words = [f"backbone={name}"]
+    runs = _progress(SHORTCUTS, "shortcuts")
+    return {label: [step_flops([*words, *undo], run), step_flops(words, run)] for label, (run, undo) in runs}
 
 
 def measure(name: str) -> dict[str, Any]:
     """All that goes into the file."""
     return {
         "backbone": name,
-        "flops_per_image": {setting: counters(name, setting) for setting in SETTINGS},
-        "peft_flops_per_image": peft_counters(name),
+        "flops_per_image": {setting: counters(name, setting, variants()) for setting in SETTINGS},
+        "peft_flops_per_image": counters(name, SETTINGS[1], PEFT),
         "shortcuts": shortcuts(name),
         "peft": version("peft"),
         "provenance": provenance(),
@@ -201,13 +169,14 @@ def tables(result: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...], list[
 def markdown(result: dict[str, Any]) -> str:
     """Both tables, with what they mean."""
     said = " ".join((__doc__ or "").split("\n\n")[2].split())
-    git = result["provenance"]["git"] or {"sha": "an installed package"}
+    git = result["provenance"]["git"]
+    code = git["sha"][:10] + " (with local changes)" * git["dirty"] if git else "an installed package"
     parts = ["# What a training step costs", f"`benchmarks/efficiency.py --counters` {said}"]
     for title, columns, rows in tables(result):
         rule = ["---", *["---:"] * (len(columns) - 1)]
         lines = [f"| {' | '.join(line)} |" for line in (columns, rule, *rows)]
         parts += [f"## {title[0].upper()}{title[1:]}", "\n".join(lines)]
-    parts.append(f"Counted at {git['sha'][:10]}, with peft {result['peft']}.")
+    parts.append(f"Counted at {code}, with peft {result['peft']}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -217,25 +186,13 @@ def main() -> None:
     parser.add_argument("--counters", action="store_true", help="FLOPs on the meta device", required=True)
     parser.add_argument("--backbone", default="vit_b16")
     parser.add_argument("--out", type=Path, default=Path("results/efficiency"))
-    parser.add_argument("--format", choices=("text", "md"), default="text")
     args = parser.parse_args()
     result = measure(args.backbone)
+    page = markdown(result)
     args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / f"counters-{args.backbone}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    (args.out / "README.md").write_text(markdown(result))
-    if args.format == "md":
-        print(markdown(result), end="")
-        return
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    for title, columns, rows in tables(result):
-        grid = Table(title=title)
-        for column in columns:
-            grid.add_column(column, justify="left" if column == columns[0] else "right")
-        for row in rows:
-            grid.add_row(*row)
-        console.print(grid)
-    print(f"written to {path} and {args.out / 'README.md'}")
+    (args.out / f"counters-{args.backbone}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (args.out / "README.md").write_text(page)
+    Console(width=None if sys.stdout.isatty() else 120).print(Markdown(page))
 
 
 if __name__ == "__main__":

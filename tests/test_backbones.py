@@ -85,6 +85,12 @@ def test_a_role_is_a_layer_of_the_kind_its_name_says(build: type) -> None:
             assert isinstance(backbone.net.get_submodule(site.path), KINDS[role])
 
 
+def test_a_convnext_that_stays_channels_first_has_its_features_there() -> None:
+    backbone = convnext(1, 1, 1, 1)  # timm's atto has a convolutional MLP
+    assert all(site.axis == 1 for role in ("fc1", "norm2", "mlp") for site in backbone.sites([role]))
+    assert all(site.axis == -1 for role in ("fc1", "norm2", "mlp") for site in tiny_convnext().sites([role]))
+
+
 def test_a_layer_between_stages_has_the_depth_of_the_block_it_feeds() -> None:
     backbone = convnext(2, 3, 1, 2)
     assert [s.depth for s in backbone.sites(["block"])] == list(range(8))

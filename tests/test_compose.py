@@ -152,6 +152,11 @@ def test_a_glob_is_every_option_of_a_group() -> None:
     assert jobs == [[f"method={name}", f"seed={seed}"] for name in options("method") for seed in (0, 1)]
 
 
+def test_a_glob_without_a_match_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"method=glob\(zzz\*\)' matches nothing. Known: adapter_plus"):
+        expand(["method=glob(zzz*)"], multirun=True)
+
+
 def test_the_targets_of_a_method_follow_the_family_of_the_backbone() -> None:
     assert compose(["method=lora"])["method"]["targets"] == ["q", "v"]
     assert compose(["method=lora", "backbone=convnext_b"])["method"]["targets"] == ["fc1", "fc2"]

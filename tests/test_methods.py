@@ -440,6 +440,12 @@ WRONG = {  # words, backbone: what is said
         "method=repadapter method.rank=9 method.groups=3",
         "vit",
     ): "groups=3 does not divide the width 32 of blocks.0.attn.qkv",
+    ("method=adapter_plus method.channel_scale=no", "vit"): "method.channel_scale must be true or false, got 'no'",
+    ("method=pfeiffer method.targets=[block,fc2]", "vit"): r"'fc2' \(blocks.0.mlp.fc2\) is inside 'block'",
+    ("method=ia3 method.inputs=[fc_2]", "vit"): "has no role 'fc_2'",
+    ("method=lora method.alpha=0", "vit"): "method.alpha=0 leaves the method without effect",
+    ("method=lora method.alpha=nan", "vit"): "method.alpha must be a number, got nan",
+    ("method=lora method.dropout_on=output", "vit"): "method.dropout_on 'output'",
     ("method=pfeiffer method.targets=[attn]", "vit"): "name o or out1 instead of attn",
     ("method=pfeiffer method.targets=[q]", "vit"): r"role 'q' is a part of blocks.0.attn.qkv: name the whole",
     ("method=pfeiffer method.activation=[1]", "vit"): r"method.activation '\[1\]'",
@@ -513,3 +519,18 @@ def test_d_on_a_layer_without_bias_is_named():
     method = method_of("method=glora method.targets=[fc1] method.path={A:none,B:lora,C:none,D:vector,E:none}", "vit")
     with pytest.raises(BadInput, match=r"method.path.D=vector has no effect on blocks.0.mlp.fc1"):
         method.inject(made)
+
+
+@pytest.mark.parametrize(
+    ("words", "build"),
+    [
+        (["method=adapter_plus", "method.norms=true"], tiny_vit),
+        (["method=houlsby", "backbone=convnext_b", "method.targets=[norm2,fc2]"], tiny_convnext),
+    ],
+)
+def test_norms_are_trained_wherever_the_adapters_are(words, build):
+    made = build()
+    make({**compose(words)["method"], "rank": 4}).inject(made)
+    norms = [module for module in made.net.modules() if isinstance(module, nn.LayerNorm)]
+    assert norms
+    assert all(p.requires_grad for norm in norms for p in norm.parameters())

@@ -144,6 +144,9 @@ def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], b
     for o in swept:
         if o.is_interval_sweep() or (isinstance(o.value(), Glob) and o.get_key_element() not in GROUPS):
             raise BadInput(f"'{o.input_line}' cannot be swept: list the values (a,b,c) or use range(start,stop)")
+        if not list(o.sweep_string_iterator()):
+            known = ", ".join(options(str(o.get_key_element())))
+            raise BadInput(f"'{o.input_line}' matches nothing. Known: {known}.")
     first = [f"{o.get_key_element()}={next(iter(o.sweep_string_iterator()))}" for o in swept]
     fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
     probe = _compose([*fixed, *first])

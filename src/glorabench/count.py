@@ -19,6 +19,7 @@ from glorabench.errors import BadInput
 from glorabench.published import Book, Row
 
 COLUMNS = ("method", "parameters", "published", "why they differ")
+UNDEFINED = "not defined: "  # and the reason, where a row has no number
 
 
 class Unhosted(BadInput):
@@ -34,12 +35,13 @@ class Table:
     notes: str
 
 
-@lru_cache(maxsize=1)  # a table asks for the same backbone in every row
-def _pristine(config: str) -> Backbone:
+@lru_cache(maxsize=2)  # a table asks for the same backbone, or the same two, in every row
+def pristine(config: str, classes: int = 1) -> Backbone:
+    """The backbone of a config, in JSON, on the meta device, with a head where it has one: copy it."""
     with torch.device("meta"):
         backbone = make(json.loads(config))
         if backbone.head is not None:
-            backbone.set_head(1)
+            backbone.set_head(classes)
     return backbone
 
 
@@ -56,7 +58,7 @@ def counts(overrides: Sequence[str]) -> dict[str, int | None]:
         raise Unhosted(str(error)) from error
     method = make(config["method"])
     with torch.device("meta"):
-        backbone = copy.deepcopy(_pristine(json.dumps(config["backbone"])))
+        backbone = copy.deepcopy(pristine(json.dumps(config["backbone"])))
         try:
             method.inject(backbone)
         except BadInput as error:
@@ -116,7 +118,7 @@ def _table(book: Book, rows: Iterable[Row], words: Sequence[str], shown: type[Ba
 
     config = compose(words)
     name, family = config["names"]["backbone"], config["backbone"].get("family")
-    per_class = sum(p.numel() for p in _pristine(json.dumps(config["backbone"])).head_parameters())
+    per_class = sum(p.numel() for p in pristine(json.dumps(config["backbone"])).head_parameters())
     rows = [row for row in rows if not row.families or family in row.families]
     lines: list[tuple[str, ...]] = []
     cited: dict[str, str] = {}
@@ -126,7 +128,7 @@ def _table(book: Book, rows: Iterable[Row], words: Sequence[str], shown: type[Ba
         try:
             found = counted(row, words, book.tasks)
         except shown as error:
-            lines.append((row.label, "", "", f"not defined: {error}"))
+            lines.append((row.label, "", "", f"{UNDEFINED}{error}"))
             continue
         size = f"{found:,}" if isinstance(found, int) else f"mean {published.mean(book.tasks, found, 'tasks'):,}"
         figures = row.published.get(name, [])
@@ -139,9 +141,9 @@ def _table(book: Book, rows: Iterable[Row], words: Sequence[str], shown: type[Ba
     if per_class:
         mean = published.mean_head(book.tasks, per_class)
         head = (
-            f"Trained parameters without head, which has {per_class:,} for each class, {mean:,} on average over the 19"
+            f"Trained parameters without head, which has {per_class:,} for each class, "
+            f"{mean:,} on average over the 19 tasks of VTAB-1k"
         )
-        head += " tasks of VTAB-1k"
     return Table(name, lines, "; ".join([head, *(f"{source}: {text}" for source, text in cited.items())]) + ".")
 
 
@@ -171,9 +173,14 @@ def main(words: Sequence[str], form: str = "text", into: Path | None = None) -> 
     """Print the tables as `form`, or write them `into` a file between its markers.
 
     Raises:
-        BadInput: the words are wrong, or the file has no markers.
+        BadInput: the words are wrong, no backbone can host their method, or the file has no markers.
     """
-    made = tables(published.book(), words)
+    made: Iterable[Table] = tables(published.book(), words)
+    if any(word.partition("=")[0] == "method" for word in words):
+        made = list(made)
+        lines = [line for each in made for line in each.lines]
+        if not any(size for _, size, *_ in lines):
+            raise BadInput(lines[0][3].removeprefix(UNDEFINED))
     if into is not None:
         from glorabench.render import embed
 

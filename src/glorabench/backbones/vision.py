@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import timm
@@ -90,6 +91,8 @@ def vision_backbone(
         raise BadInput(f"timm has no model '{model}'{hint[:300]}")
     net = timm.create_model(model, num_classes=1, drop_path_rate=drop_path, **dict(model_args or {}))
     table, head = FAMILIES[family]
+    if any(getattr(module, "use_conv_mlp", False) for module in net.modules()):
+        table = {name: replace(role, axis=1) for name, role in table.items()}  # a ConvNeXt that stays channels-first
     provenance = weights.load(net, head, name, model, weights_from, sha256)
     shortened = last_block == "class_token" and attention.shorten(net)
     return Backbone(

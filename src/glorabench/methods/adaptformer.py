@@ -1,5 +1,6 @@
 """AdaptFormer (Chen et al. 2022, arXiv 2205.13535, eq. 2-3): a bottleneck beside the feed-forward path,
-x + DropPath(MLP(LN(x))) + s (W_up ReLU(W_down x + b_down) + b_up). It reads x, not LN(x), and no path drops it."""
+x + DropPath(MLP(LN(x))) + s (W_up ReLU(W_down x + b_down) + b_up). It reads x, not LN(x),
+and on a ViT no drop-path acts on it. On a ConvNeXt it ends where the MLP does, before layer scale and drop-path."""
 
 from __future__ import annotations
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, fields
+from itertools import groupby, pairwise
 from typing import Any, final
 
 from torch import Tensor, nn
@@ -30,17 +31,17 @@ class Method:
         if not self.targets and type(self).adapt is not Method.adapt:
             raise BadInput("method.targets is empty, so the method would train the head alone: name roles")
         object.__setattr__(self, "targets", tuple(self.targets))
-        for name in ("rank", "prompts", "groups"):
-            value = getattr(self, name, 1)
-            if type(value) is not int or value < 1:
+        for name, kind, value in ((f.name, f.type, getattr(self, f.name)) for f in fields(self)):
+            if kind in (int, "int") and (type(value) is not int or value < 1):
                 raise BadInput(f"method.{name} must be a whole number of at least 1, got {value!r}")
-        for name in ("scale", "alpha", "std"):
-            if not isinstance(value := getattr(self, name, 1), int | float):
+            if kind in (bool, "bool") and type(value) is not bool:
+                raise BadInput(f"method.{name} must be true or false, got {value!r}")
+            if kind in (float, "float") and not (type(value) in (int, float) and math.isfinite(value)):
                 raise BadInput(f"method.{name} must be a number, got {value!r}")
-        for name in ("dropout", "drop_path"):
-            value = getattr(self, name, 0)
-            if not isinstance(value, int | float) or not 0 <= value < 1:
+            if name in ("dropout", "drop_path") and not 0 <= value < 1:
                 raise BadInput(f"method.{name} must be a number from 0 to below 1, got {value!r}")
+            if name in ("scale", "alpha") and value == 0:
+                raise BadInput(f"method.{name}=0 leaves the method without effect: give another number")
 
     def replaced(self) -> tuple[str, ...]:
         """The roles whose layers `adapt` is given: the targets, unless a target is served by other places."""
@@ -69,13 +70,19 @@ class Method:
         before = {id(p) for p in backbone.net.parameters()}
         backbone.net.requires_grad_(False)
         shared = self.setup(backbone)
+        named = list(self.unfreeze(backbone))
         sites = backbone.sites(self.replaced())
+        for one, two in pairwise(sites):
+            if two.path.startswith(f"{one.path}."):
+                raise BadInput(
+                    f"targets: '{two.role}' ({two.path}) is inside '{one.role}' ({one.path}); name one of them"
+                )
         for path, group in groupby(sites, key=lambda site: site.path):
             layer = backbone.net.get_submodule(path)
             parts = [(site, self.adapt(site, layer, shared)) for site in group]
             backbone.replace(path, _assemble(layer, parts))
         trained = [p for p in backbone.net.parameters() if id(p) not in before and p.requires_grad]
-        trained += [*self.unfreeze(backbone), *backbone.head_parameters()]
+        trained += [*named, *backbone.head_parameters()]
         for parameter in trained:
             parameter.requires_grad_(True)
         if not trained:

@@ -50,7 +50,9 @@ class ConvBranch(nn.Module):
         mixed = [F.linear(first, self.kernel[:, :, 1, 1], self.kernel_bias)]
         if count := patches.shape[1]:
             side = math.isqrt(count)
-            image = patches.mT.unflatten(-1, (side, count // side))
+            if side * side != count:
+                raise BadInput(f"Convpass needs a square grid of patches, {count} are none: give square images")
+            image = patches.mT.unflatten(-1, (side, side))
             mixed.append(F.conv2d(image, self.kernel, self.kernel_bias, padding=1).flatten(2).mT)
         h = F.dropout(quick_gelu(torch.cat(mixed, dim=1)), self.dropout, self.training)
         return F.linear(h, self.up, self.up_bias)

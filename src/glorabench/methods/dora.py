@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
@@ -23,7 +24,7 @@ class Decomposed(Reparam):
     def __init__(self, weight: Tensor, low_rank: LowRank) -> None:
         super().__init__()
         self.low_rank = low_rank
-        self.magnitude = nn.Parameter(weight.norm(dim=1))
+        self.magnitude = nn.Parameter(self.row_norms(weight).detach())
 
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(m V / |V|, b0)."""
@@ -31,17 +32,29 @@ class Decomposed(Reparam):
         return (self.magnitude / V.norm(dim=1).detach())[:, None] * V, bias
 
     def row_norms(self, weight: Tensor) -> Tensor:
-        """|V| without forming V: |w|² + 2 s b (A w) + s² b (A A^T) b^T for each row w of W0 and b of B."""
-        A, B, s = self.low_rank.down, self.low_rank.up, self.low_rank.scale
-        cross = (B * (weight @ A.T)).sum(1)
-        return (weight.square().sum(1) + 2 * s * cross + s**2 * ((B @ (A @ A.T)) * B).sum(1)).clamp_min(0).sqrt()
+        """|V| without forming V: |w|² + 2 s b (A w) + s² b (A A^T) b^T for each row w of W0 and b of B.
+
+        In at least fp32, whatever autocast says: a sum of squares in bf16 is a few per cent off.
+        """
+        precise = torch.promote_types(weight.dtype, torch.float32)
+        A, B, W, s = (
+            self.low_rank.down.to(precise),
+            self.low_rank.up.to(precise),
+            weight.to(precise),
+            self.low_rank.scale,
+        )
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            cross = (B * (W @ A.T)).sum(1)
+            squares = W.square().sum(1) + 2 * s * cross + s**2 * ((B @ (A @ A.T)) * B).sum(1)
+        return squares.clamp_min(0).sqrt().to(weight.dtype)
 
     def through(self, x: Tensor, layer: View) -> Tensor:
         """One product with W0 and the low-rank one, then a factor for each output."""
         if not layer.is_linear:
             return super().through(x, layer)
         factor = self.magnitude / self.row_norms(layer.weight).detach()
-        y = (layer.run(x, layer.weight, None) + self.low_rank.delta(x)) * factor.to(x.dtype)
+        y = layer.run(x, layer.weight, None) + self.low_rank.delta(x)
+        y = y * factor.to(y.dtype)
         return y if layer.bias is None else y + layer.bias.to(y.dtype)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glorabench.backbones.base import Site
-from glorabench.errors import BadInput
+from glorabench.backbones.base import Backbone, Site
+from glorabench.errors import BadInput, nearest
 from glorabench.methods.base import Method, weight_of
 from glorabench.methods.reparam import Reparam, View
 
@@ -51,6 +51,16 @@ class IA3(Method):
         super().__post_init__()
         if isinstance(self.inputs, str):
             raise BadInput(f"method.inputs is a list of roles: method.inputs=[{self.inputs}]")
+
+    def setup(self, backbone: Backbone) -> None:
+        """Nothing is shared.
+
+        Raises:
+            BadInput: `inputs` names no role of the backbone.
+        """
+        for role in self.inputs:
+            if role not in backbone.roles:
+                raise BadInput(f"method.inputs: {backbone.name} has no role '{role}'{nearest(role, backbone.roles)}")
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """One vector; a convolution has no input of its own width to scale."""

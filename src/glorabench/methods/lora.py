@@ -19,12 +19,15 @@ from glorabench.methods.base import Method, check_rank, weight_of
 from glorabench.methods.reparam import Reparam
 
 INITS = ("zero_up", "normal")
+PLACES = ("input", "hidden")
 
 
 class LowRank(Reparam):
-    """W' = W0 + scale * up @ down, with dropout on the input while training."""
+    """W' = W0 + scale * up @ down, with dropout before or after `down` while training."""
 
-    def __init__(self, weight: Tensor, rank: int, scale: float, dropout: float, init: str, std: float) -> None:
+    def __init__(
+        self, weight: Tensor, rank: int, scale: float, dropout: float, dropout_on: str, init: str, std: float
+    ) -> None:
         super().__init__()
         self.down = nn.Parameter(weight.new_empty(rank, weight.shape[1]))
         self.up = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
@@ -33,7 +36,7 @@ class LowRank(Reparam):
         else:
             for matrix in (self.down, self.up):
                 nn.init.trunc_normal_(matrix, std=std, a=-2 * std, b=2 * std)
-        self.scale, self.dropout = scale, dropout
+        self.scale, self.dropout, self.dropout_on = scale, dropout, dropout_on
 
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(W0 + s B A, b0)."""
@@ -41,8 +44,12 @@ class LowRank(Reparam):
 
     def delta(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
         """The update s B (A x), for some rows of B."""
-        x = F.dropout(x, self.dropout, self.training)
-        return F.linear(F.linear(x, self.down), self.scale * self.up[rows])
+        if self.dropout_on == "input":
+            x = F.dropout(x, self.dropout, self.training)
+        h = F.linear(x, self.down)
+        if self.dropout_on == "hidden":
+            h = F.dropout(h, self.dropout, self.training)
+        return F.linear(h, self.scale * self.up[rows])
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,8 @@ class LoRA(Method):
     Args:
         rank: r.
         alpha: numerator of the scale alpha / rank.
-        dropout: rate on the input of A while training.
+        dropout: rate while training.
+        dropout_on: `input`, x (the paper), or `hidden`, A x (the code of the binary adapters).
         init: `zero_up` is the paper's: A Kaiming-uniform (a = sqrt 5), B zero, so that training starts from the
             pretrained network. `normal` draws both from N(0, std²) cut at two std, as the codes of NOAH (std 0.02)
             and Adapter+ (0.01) do in effect.
@@ -62,13 +70,15 @@ class LoRA(Method):
     rank: int
     alpha: float
     dropout: float
+    dropout_on: str
     init: str
     std: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.init not in INITS:
-            raise BadInput(f"method.init '{self.init}'{nearest(self.init, INITS)}")
+        for name, known in (("init", INITS), ("dropout_on", PLACES)):
+            if (value := getattr(self, name)) not in known:
+                raise BadInput(f"method.{name} '{value}'{nearest(value, known)}")
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """One pair (A, B) for the site."""
@@ -84,4 +94,4 @@ class LoRA(Method):
         check_rank(self.rank, site, weight)
         if self.dropout and not isinstance(layer, nn.Linear):
             raise BadInput(f"method.dropout acts on the input of linear layers, {site.path} is none: set it to 0")
-        return LowRank(weight, self.rank, self.alpha / self.rank, self.dropout, self.init, self.std)
+        return LowRank(weight, self.rank, self.alpha / self.rank, self.dropout, self.dropout_on, self.init, self.std)

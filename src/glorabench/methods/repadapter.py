@@ -51,6 +51,8 @@ class LinearAdapter(Reparam):
 class RepAdapter(Method):
     """One adapter for the layers that read the same input: qkv (or q, k and v); fc1 (or gate and up).
 
+    Layers that are not fused apply it each for itself, so that each draws its own dropout while training.
+
     Args:
         rank: hidden units.
         groups: of W_B; they divide `rank` and the width.
