@@ -1,4 +1,4 @@
-"""AdaptFormer (Chen et al. 2022, arXiv 2205.13535, eq. 2-3): a bottleneck beside the feed-forward path,
+"""AdaptFormer (Chen et al. 2022, arXiv 2205.13535, and the authors' code): a bottleneck beside the feed-forward path,
 x + DropPath(MLP(LN(x))) + s (W_up ReLU(W_down x + b_down) + b_up). It reads x, not LN(x),
 and on a ViT no drop-path acts on it. On a ConvNeXt it ends where the MLP does, before layer scale and drop-path."""
 

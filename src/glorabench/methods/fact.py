@@ -1,7 +1,7 @@
 """FacT (Jie and Deng 2023, arXiv 2212.03145): all updates share U (r x D) and V (D x r).
 
 Every D x D slice k of the adapted weights (q, k, v and o are one each, fc1 and fc2 four each) gets s V S_k U. In the
-tensor train every S_k is free (eq. 6); in the Tucker form S_k = sum_c P[c, k] C[:, :, c] (eq. 8). Slices are numbered
+tensor train every S_k is free; in the Tucker form S_k = sum_c P[c, k] C[:, :, c]. Slices are numbered
 in the order of the network. The authors' Tucker code numbers those of fc1 and fc2 differently: the same set of
 updates, other parameters.
 """

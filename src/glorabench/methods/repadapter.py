@@ -1,4 +1,4 @@
-"""RepAdapter (Luo et al. 2023, arXiv 2302.08106, eq. 5-10): a linear adapter in front of a layer,
+"""RepAdapter (Luo et al. 2023, arXiv 2302.08106): a linear adapter in front of a layer,
 f(x) = x + s (W_B (W_A x + a) + b), W_B in groups: group k of the output sees group k of the hidden units.
 
 Nothing in it is non-linear, so W' = W0 (I + s W_B W_A), b' = b0 + s W0 (W_B a + b). W_A is Xavier-uniform, the rest 0.
