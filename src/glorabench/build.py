@@ -10,7 +10,7 @@ import torch
 from glorabench.backbones.base import Backbone
 from glorabench.compose import make
 from glorabench.data.base import ImageData, ImageTask
-from glorabench.errors import BadInput, nearest
+from glorabench.errors import BadInput, one_of
 from glorabench.methods.base import Method
 
 RULES = ("last_epoch",)
@@ -63,8 +63,7 @@ def check(config: dict[str, Any]) -> None:
         ("train.precision", train["precision"], PRECISIONS),
         ("progress", config["progress"], PROGRESS),
     ):
-        if value not in known:
-            raise BadInput(f"{key} '{value}'{nearest(str(value), known)}")
+        one_of(key, value, known)
     whole = {f"train.{key}": train[key] for key in ("epochs", "batch_size", "eval_batch_size")}
     whole |= {key: config[key] for key in ("checkpoint_every", "latency_rounds")}
     for key, value in whole.items():

@@ -141,13 +141,15 @@ def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], b
     except HydraException as error:
         raise BadInput(f"{str(error).splitlines()[0]} (an override is key=value)") from error
     swept = [o for o in parsed if o.is_sweep_override()]
+    first = []
     for o in swept:
         if o.is_interval_sweep() or (isinstance(o.value(), Glob) and o.get_key_element() not in GROUPS):
             raise BadInput(f"'{o.input_line}' cannot be swept: list the values (a,b,c) or use range(start,stop)")
-        if not list(o.sweep_string_iterator()):
+        value = next(iter(o.sweep_string_iterator()), None)
+        if value is None:
             known = ", ".join(options(str(o.get_key_element())))
             raise BadInput(f"'{o.input_line}' matches nothing. Known: {known}.")
-    first = [f"{o.get_key_element()}={next(iter(o.sweep_string_iterator()))}" for o in swept]
+        first.append(f"{o.get_key_element()}={value}")
     fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
     probe = _compose([*fixed, *first])
     multirun = multirun or str(probe.hydra.mode) == "RunMode.MULTIRUN"

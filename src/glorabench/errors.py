@@ -16,6 +16,17 @@ def nearest(word: object, known: Iterable[str]) -> str:
     return f"{hint} Known: {', '.join(known)}." if 0 < len(known) <= 12 else hint
 
 
+def one_of(key: str, value: object, known: Iterable[str]) -> None:
+    """Refuse a value that is none of those `known`.
+
+    Raises:
+        BadInput: naming the key and the nearest right value.
+    """
+    known = list(known)
+    if value not in known:
+        raise BadInput(f"{key} '{value}'{nearest(value, known)}")
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line of at most 160 characters; its kind when it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
-from glorabench.errors import BadInput, first_line, nearest
+from glorabench.errors import first_line, one_of
 
 MODES = ("offline", "online", "disabled")
 
@@ -28,8 +28,7 @@ class Tracker(Logger):
 
     def __init__(self, run_id: str, name: str, folder: Path, mode: str, project: str | None, group: str | None) -> None:
         super().__init__()
-        if mode not in MODES:
-            raise BadInput(f"logger.mode '{mode}'{nearest(mode, MODES)}")
+        one_of("logger.mode", mode, MODES)
         self.id, self.title, self.folder, self.project, self.group = run_id, name, folder, project, group
         self._logger: Any = None
         if mode != "disabled":

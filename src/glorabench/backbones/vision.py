@@ -12,7 +12,7 @@ from timm.data.config import resolve_data_config
 
 from glorabench.backbones import attention, vit_mini, weights
 from glorabench.backbones.base import Backbone, Preprocess, Role
-from glorabench.errors import BadInput, nearest
+from glorabench.errors import BadInput, nearest, one_of
 
 VIT = {
     "stem": Role("patch_embed.proj", stem=True, axis=1),
@@ -84,8 +84,7 @@ def vision_backbone(
     """
     if family not in FAMILIES:
         raise BadInput(f"backbone.family '{family}' is unknown{nearest(family, FAMILIES)}")
-    if last_block not in LAST_BLOCK:
-        raise BadInput(f"backbone.last_block '{last_block}'{nearest(last_block, LAST_BLOCK)}")
+    one_of("backbone.last_block", last_block, LAST_BLOCK)
     if not timm.is_model(model):
         hint = nearest(model, timm.list_models(f"*{model.split('_')[0]}*") or timm.list_models())
         raise BadInput(f"timm has no model '{model}'{hint[:300]}")

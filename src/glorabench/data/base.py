@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from glorabench.data.batches import Batches, Shuffle, as_is
 from glorabench.data.cache import Arrays
-from glorabench.errors import BadInput, nearest
+from glorabench.errors import BadInput, one_of
 from glorabench.objectives import Classification
 
 
@@ -88,8 +88,7 @@ class ImageData(LightningDataModule):
             ("fit_on", fit_on, ("train", "trainval")),
             ("report_on", report_on, ("val", "test")),
         ):
-            if value not in known:
-                raise BadInput(f"selection.{key} '{value}'{nearest(value, known)}")
+            one_of(f"selection.{key}", value, known)
         if fit_on == "trainval" and report_on == "val":
             raise BadInput("selection.report_on=val needs selection.fit_on=train: trainval contains val")
         self.task, self.fit_on, self.report_on = task, fit_on, report_on

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
-from glorabench.errors import BadInput, nearest
+from glorabench.errors import BadInput, one_of
 from glorabench.methods.base import Method
 from glorabench.methods.bottleneck import ACTIVATIONS, INITS, Bottleneck, Series, check_width
 
@@ -47,8 +47,7 @@ class Adapter(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, known in (("activation", ACTIVATIONS), ("init", INITS)):
-            if (value := getattr(self, name)) not in list(known):
-                raise BadInput(f"method.{name} '{value}'{nearest(value, known)}")
+            one_of(f"method.{name}", getattr(self, name), known)
         if "attn" in self.targets:
             raise BadInput("an adapter follows a layer or a block: in method.targets name o or out1 instead of attn")
 

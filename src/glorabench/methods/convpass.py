@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
-from glorabench.errors import BadInput, nearest
+from glorabench.errors import BadInput, one_of
 from glorabench.methods.base import Method
 from glorabench.methods.bottleneck import Parallel, Tap, check_width, quick_gelu
 
@@ -76,8 +76,7 @@ class Convpass(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.init not in INITS:
-            raise BadInput(f"method.init '{self.init}'{nearest(self.init, INITS)}")
+        one_of("method.init", self.init, INITS)
         if unknown := set(self.targets) - PLACES.keys():
             raise BadInput(f"Convpass stands beside attn and mlp, not {sorted(unknown)}: method.targets=[attn,mlp]")
 

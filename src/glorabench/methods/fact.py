@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
-from glorabench.errors import BadInput, nearest
+from glorabench.errors import BadInput, one_of
 from glorabench.methods.base import Method, check_rank, weight_of
 from glorabench.methods.reparam import Reparam
 
@@ -103,8 +103,7 @@ class FacT(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.form not in FORMS:
-            raise BadInput(f"method.form '{self.form}'{nearest(self.form, FORMS)}")
+        one_of("method.form", self.form, FORMS)
 
     def setup(self, backbone: Backbone) -> tuple[Factors, Iterator[int | None]]:
         """The shared factors, and the number of the first slice of each site in the Tucker form.

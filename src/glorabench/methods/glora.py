@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
-from glorabench.errors import BadInput, nearest
+from glorabench.errors import BadInput, nearest, one_of
 from glorabench.methods.base import Method, check_rank, weight_of
 from glorabench.methods.reparam import Reparam, View
 
@@ -166,8 +166,7 @@ class GLoRA(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.product not in PRODUCTS:
-            raise BadInput(f"method.product '{self.product}'{nearest(self.product, PRODUCTS)}")
+        one_of("method.product", self.product, PRODUCTS)
         if isinstance(self.path, str):
             if self.path not in MODES:
                 raise BadInput(f"method.path '{self.path}'{nearest(self.path, MODES)} Or one choice per support.")
@@ -175,8 +174,7 @@ class GLoRA(Method):
         if set(self.path) != set(CHOICES):
             raise BadInput(f"method.path needs exactly the supports {', '.join(CHOICES)}, got {list(self.path)}")
         for name, choice in self.path.items():
-            if choice not in CHOICES[name]:
-                raise BadInput(f"method.path.{name} '{choice}'{nearest(choice, CHOICES[name])}")
+            one_of(f"method.path.{name}", choice, CHOICES[name])
         if set(self.path.values()) == {"none"}:
             raise BadInput("method.path: every support is none, so the path has no effect")
 

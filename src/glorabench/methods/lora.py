@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
-from glorabench.errors import BadInput, nearest
+from glorabench.errors import BadInput, one_of
 from glorabench.methods.base import Method, check_rank, weight_of
 from glorabench.methods.reparam import Reparam
 
@@ -77,8 +77,7 @@ class LoRA(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, known in (("init", INITS), ("dropout_on", PLACES)):
-            if (value := getattr(self, name)) not in known:
-                raise BadInput(f"method.{name} '{value}'{nearest(value, known)}")
+            one_of(f"method.{name}", getattr(self, name), known)
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """One pair (A, B) for the site."""

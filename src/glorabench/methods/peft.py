@@ -11,6 +11,7 @@ import inspect
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -51,9 +52,9 @@ class Tuned(Foldable):
         tuned.merge()
         return tuned.get_base_layer().requires_grad_(False).to(dtype)
 
-    @property
+    @cached_property
     def obstacle(self) -> str | None:
-        """Why peft cannot merge the layer: what it says when it tries to, on a copy."""
+        """Why peft cannot merge the layer: what it says when it tries to, on a copy; tried once."""
         try:
             copy.deepcopy(self).merged()
         except Exception as error:  # peft says it in many ways
