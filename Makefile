@@ -29,6 +29,7 @@ table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from 
 	$(BIN)/glorabench table mini --results results --into README.md
 	$(BIN)/glorabench table mini --results results/pretraining --into results/pretraining/README.md
 	$(BIN)/glorabench table mini --results results/methods --into results/methods/README.md
+	$(BIN)/glorabench page glora --results results/glora
 	$(BIN)/glorabench count --into docs/counts.md
 
 $(VENV)/.run: $(PINS) | $(BIN)/uv

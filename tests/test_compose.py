@@ -53,7 +53,7 @@ def test_every_option_of_every_group_composes_and_resolves(group: str, name: str
 
 
 def test_every_option_is_a_file_and_every_file_an_option() -> None:
-    files = {(path.parent.name, path.stem) for path in CONF.glob("*/*.yaml")}
+    files = {(path.parent.name, path.stem) for path in CONF.glob("*/[!_]*.yaml")}
     assert {option for option in files if option[0] in GROUPS} == set(OPTIONS)
 
 

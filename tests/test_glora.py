@@ -10,7 +10,7 @@ from torch import nn
 
 from glorabench.methods.glora import CHOICES, Supports
 from glorabench.methods.reparam import Reparametrized, View, merge
-from glorabench.search import PathSpace
+from glorabench.search.space import PathSpace
 
 PATHS = [dict(zip(CHOICES, picks, strict=True)) for picks in itertools.product(*CHOICES.values())]
 SHAPES = {"square": (6, 6), "wide": (4, 9), "tall": (9, 4)}
@@ -258,7 +258,7 @@ def test_paths_are_a_function_of_seed_and_step_and_uniform():
     assert space.is_supernet
     assert space.draw(3, 5) == space.draw(3, 5)
     assert space.draw(3, 5) != space.draw(3, 6) != space.draw(4, 6)
-    drawn = [path for step in range(60) for path in space.draw(0, step)]
+    drawn = [path for step in range(60) for path in space.paths(space.draw(0, step))]
     for name, options in CHOICES.items():
         for option in options:
             share = sum(path[name] == option for path in drawn) / len(drawn)

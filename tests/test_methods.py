@@ -19,7 +19,7 @@ from conftest import images, tiny_convnext, tiny_llama, tiny_vit
 from glorabench.compose import compose, make, options
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import Foldable, Reparam, Reparametrized, foldable, merge, obstacle
-from glorabench.search import PathSpace
+from glorabench.search.space import PathSpace
 
 BACKBONES = {"vit": tiny_vit, "convnext": tiny_convnext, "llama": tiny_llama}
 FAMILY = {"vit": "vit_mini", "convnext": "convnext_b", "llama": "llama_7b"}  # whose targets a method's file names
@@ -352,14 +352,15 @@ from pathlib import Path
 from safetensors.torch import load_file
 from test_methods import BACKBONES, logits
 from glorabench.compose import make
-from glorabench.search import PathSpace
+from glorabench.search.space import PathSpace
 for folder in map(Path, sys.argv[1:]):
     case, backbone, config, paths = json.loads((folder / "case.json").read_text())
     made = BACKBONES[backbone]()
     torch.manual_seed(0)
     make(config).inject(made)
     made.net.load_state_dict(load_file(folder / "adapter.safetensors"), strict=False)
-    PathSpace(made.net).set(paths)
+    space = PathSpace(made.net)
+    space.set(space.genome(paths))
     assert torch.equal(logits(made.net, backbone), load_file(folder / "logits.safetensors")["logits"]), (case, backbone)
 print("equal", len(sys.argv) - 1)
 """

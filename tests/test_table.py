@@ -31,9 +31,15 @@ def made(
     step_ms: float = 10.0,
     params: int = 1000,
     supernet: int | None = None,
+    search: str | None = None,
+    on: str = "val",
+    winner: str = "inherit",
+    found: dict[str, Any] | None = None,
+    stages: dict[str, Any] | None = None,
     **values: Any,
 ) -> Record:
-    """A record whose first `right` of N examples are right; `values` are hyper-parameters."""
+    """A record whose first `right` of N examples are right; `values` are hyper-parameters; a run with a `search`
+    chose on the split `on` and `found` something; `stages` are its costs."""
     config = {
         "seed": seed,
         "names": {"method": method, "backbone": backbone, "data": "mini", "task": task},
@@ -43,17 +49,23 @@ def made(
         "train": {"lr": 1e-3},
         "results_dir": "r",
     }
+    if search:
+        config["names"]["search"] = search
+        config["search"] = {"on": on, "winner": winner, "algorithm": {"_target_": f"glorabench.{search}"}}
     kept = Record(record.run_id(config, protocol), status, config, protocol=protocol)
     if status != "done":
         return replace(kept, error={"kind": "NonFiniteLoss", "message": "step 3"})
     return replace(
         kept,
+        selection={**config["selection"], "contaminated": bool(search) and on == "test"},
+        search=found,
         metrics={"top1": right / N, "n": N},
         outcomes=record.pack([i < right for i in range(N)]),
         params={"method": params, "head": 10, "total": 5000, "supernet": supernet},
         merge={"mergeable": True, "max_abs_diff": 3e-7, "flipped": 0},
         cost={
             "step_ms": step_ms,
+            **({"stages": stages} if stages else {}),
             "latency_ms": {
                 "batch_64": {
                     "plain": {"median": 2.0},
@@ -287,6 +299,56 @@ def test_records_are_not_changed_by_looking_at_them() -> None:
     table.rows(records)
     table.findings(records)
     assert records == before
+
+
+def test_a_search_is_part_of_the_name_and_one_winner_is_told_from_another() -> None:
+    records = [made("glora"), made("glora", search="evolution"), made("glora", search="random")]
+    assert [cell.method for cell in table.cells(records)] == ["glora", "glora + evolution", "glora + random"]
+    both = [made("glora", search="evolution", winner=winner) for winner in ("inherit", "retrain")]
+    assert [cell.method for cell in table.cells([*both, made()])] == [
+        "glora + evolution (search.winner=inherit)",
+        "glora + evolution (search.winner=retrain)",
+        "lora",
+    ]
+
+
+CHEATED = "glora + evolution [chosen on test]"
+
+
+def cheated(task: str = "digits", seed: int = 0, right: int = 190) -> Record:
+    return made("glora", task, seed, right, search="evolution", on="test")
+
+
+def test_what_was_chosen_on_test_is_marked_in_every_row_and_the_mark_is_explained() -> None:
+    records = [r for task in ("digits", "dsprites_loc") for r in (cheated(task), made(task=task))]
+    assert [row[1] for row in table.rows(records)] == [CHEATED, "lora"] * 3  # two tasks and their mean
+    assert table.notes(records).startswith(table.NOTES)
+    assert "[chosen on test]:" in table.notes(records)
+    assert table.notes(records) in render.markdown(records)
+    honest = [made("glora", search="evolution"), made()]
+    assert table.notes(honest) == table.NOTES
+    assert "chosen on test" not in render.markdown(honest) + render.csv(honest)
+
+
+def test_a_mark_tells_two_searches_apart_only_beside_what_they_differ_in() -> None:
+    labels = [cell.method for cell in table.cells([cheated(), made("glora", search="evolution")])]
+    assert labels == ["glora + evolution (search.on=test) [chosen on test]", "glora + evolution (search.on=val)"]
+
+
+def test_what_was_chosen_on_test_is_never_best_and_is_not_compared() -> None:
+    seen = f"{CHEATED} saw the test split: not compared"
+    assert table.findings([cheated(), made(right=100)]) == [f"digits: best is lora; {seen}"]
+    assert table.findings([cheated()]) == [f"digits: none is called best; {seen}"]
+    honest = [made(right=180), made("full", right=100)]
+    assert table.findings([*honest, cheated()]) == [f"{table.findings(honest)[0]}; {seen}"]
+
+
+def test_the_terminal_shows_the_mark_and_other_words_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    render.show([cheated(), made(right=100)])
+    out = capsys.readouterr().out
+    assert out.count("[chosen on test]") >= 3  # the row, what is found, the notes
+    render.show([made(targets="[red]"), made(targets="[bold]")])
+    assert "targets=[red]" in capsys.readouterr().out
 
 
 def test_markdown_has_one_line_a_cell_then_notes_and_findings() -> None:

@@ -12,11 +12,15 @@ from glorabench.compose import make
 from glorabench.data.base import ImageData, ImageTask
 from glorabench.errors import BadInput, one_of
 from glorabench.methods.base import Method
+from glorabench.search.samplers import SAMPLERS
 
 RULES = ("last_epoch",)
 DECAYS = ("matrices", "all")
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 PROGRESS = ("auto", "bar", "lines", "none")
+SEARCHED = ("val", "test")
+WINNERS = ("inherit", "retrain")
+COMPILERS = (None, "inductor", "aot_eager")
 
 
 @dataclass
@@ -62,6 +66,7 @@ def check(config: dict[str, Any]) -> None:
         ("train.decay", train["decay"], DECAYS),
         ("train.precision", train["precision"], PRECISIONS),
         ("progress", config["progress"], PROGRESS),
+        ("compile", config["compile"], COMPILERS),
     ):
         one_of(key, value, known)
     whole = {f"train.{key}": train[key] for key in ("epochs", "batch_size", "eval_batch_size")}
@@ -79,6 +84,30 @@ def check(config: dict[str, Any]) -> None:
     if not isinstance(train["cache_features"], bool):
         raise BadInput(f"train.cache_features must be true or false, got {train['cache_features']!r}")
     make(config["method"])
+    if config.get("search"):
+        check_search(config["search"], config["selection"])
     seed = config["seed"]
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise BadInput(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}")
+
+
+def check_search(search: dict[str, Any], selection: dict[str, Any]) -> None:
+    """Refuse what no search can do.
+
+    Raises:
+        BadInput: naming the key.
+    """
+    for key, known in (("on", SEARCHED), ("winner", WINNERS), ("sampler", SAMPLERS)):
+        one_of(f"search.{key}", search[key], known)
+    if (selection["fit_on"], selection["report_on"]) != ("trainval", "test"):
+        raise BadInput(
+            "a search divides trainval itself (supernet on train, candidates on val) and reports test: "
+            "selection.fit_on=trainval selection.report_on=test"
+        )
+    if not isinstance(search["held_out"], int | float) or not 0 <= search["held_out"] <= 0.5:
+        raise BadInput(f"search.held_out must be a number from 0 to 0.5, got {search['held_out']!r}")
+    for key, least in (("min_params", 0), ("max_params", 0), ("epochs", 1)):
+        optional = key != "min_params" and search[key] is None
+        if not optional and not (type(search[key]) is int and search[key] >= least):
+            raise BadInput(f"search.{key} must be a whole number of at least {least}, got {search[key]!r}")
+    make(search["algorithm"])

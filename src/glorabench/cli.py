@@ -24,6 +24,16 @@ _COUNTS = """examples:
   glorabench count backbone=vit_b16                           one table
   glorabench count method=lora method.rank=2,4,8 'method.targets=[q,v]' backbone=vit_b16,llama_7b
 """
+_EXPORTS = """examples:
+  glorabench export run=3fa9 to=merged                                beginning of a run's id; below results/
+  glorabench export run=3fa9 to=peft out=/models/digits results_dir=/data/results
+  glorabench export run=3fa9 to=adapter backbone.weights_from=/data/ViT-B_16.npz
+"""
+_SEARCHES = """examples:
+  glorabench search run=3fa9                                          the official evolution, weights inherited
+  glorabench search run=3fa9 search=random search.winner=retrain      as many random paths; the best trained again
+  glorabench search run=3fa9 search=nsga2 search.max_params=20000
+"""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,6 +68,31 @@ def _parser() -> argparse.ArgumentParser:
     count.add_argument("--format", choices=("text", "md"), default="text")
     count.add_argument("--into", type=Path, help="replace the block between the markers table:counts of this file")
 
+    export = commands.add_parser(
+        "export",
+        help="a finished run as a plain checkpoint, an adapter, or an adapter of Hugging Face peft",
+        description="Write a finished run into a folder. to=merged: a plain timm or Hugging Face checkpoint. "
+        "to=adapter: for glorabench.export.load. to=peft: for peft.PeftModel. docs/export.md says what each holds.",
+        epilog=_EXPORTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.add_argument("overrides", nargs="*", help="run=ID to=FORMAT, and out=, results_dir=, backbone.weights_from=")
+
+    search = commands.add_parser(
+        "search",
+        help="search the supernet of a finished run, without training it again",
+        description="Search a path on val with the supernet that a run has trained (method.path=supernet), then test "
+        "the winner once. Without further words it is the official evolution.",
+        epilog=_SEARCHES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    search.add_argument("overrides", nargs="*", help="run=ID, search=NAME, search.winner=retrain, results_dir=, ...")
+
+    page = commands.add_parser("page", help="write the results page conf/page/NAME.yaml from records")
+    page.add_argument("name", metavar="NAME", help="a file of conf/page/")
+    page.add_argument("--results", type=Path, help="folder of the records (default: results/NAME)")
+    page.add_argument("--out", type=Path, help="folder for README.md and its figures (default: that of the records)")
+
     commands.add_parser("doctor", help="name what is missing on this machine")
 
     pretrain = commands.add_parser("pretrain", help="remake the weights of the embedded backbone")
@@ -79,6 +114,18 @@ def _dispatch(args: argparse.Namespace) -> int:
         from glorabench import count
 
         return count.main(args.overrides, args.format, args.into)
+    if args.command == "export":
+        from glorabench import export
+
+        return export.main(args.overrides)
+    if args.command == "search":
+        from glorabench.search import command
+
+        return command.main(args.overrides)
+    if args.command == "page":
+        from glorabench import page
+
+        return page.main(args.name, args.results, args.out)
     if args.command == "doctor":
         from glorabench import doctor
 

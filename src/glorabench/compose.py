@@ -23,7 +23,7 @@ from glorabench import checksum
 from glorabench.errors import BadInput, nearest
 
 _PACKAGE = Path(__file__).resolve().parent
-GROUPS = ("method", "backbone", "data", "train", "logger", "experiment")
+GROUPS = ("method", "backbone", "data", "train", "search", "logger", "experiment")
 
 
 def conf_dir() -> Path:
@@ -43,7 +43,7 @@ def conf_dir() -> Path:
 
 def options(group: str) -> list[str]:
     """The names that a config group offers."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    return sorted(path.stem for path in (conf_dir() / group).glob("[!_]*.yaml"))  # _base is what others start from
 
 
 def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +55,8 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     cfg = OmegaConf.create({k: v for k, v in cfg.items_ex(resolve=False) if k != "hydra"})
     task = OmegaConf.select(cfg, "data.task")
     names = {group: choices.get(group) for group in ("method", "backbone", "data")}
-    cfg.names = {**names, "task": task}
+    searched = {"search": choices["search"]} if choices.get("search") else {}
+    cfg.names = {**names, "task": task, **searched}
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:

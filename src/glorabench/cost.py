@@ -14,7 +14,7 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from glorabench.backbones.base import Backbone
-from glorabench.search import PathSpace
+from glorabench.search.space import PathSpace
 
 
 def parameters(backbone: Backbone) -> dict[str, int | None]:
@@ -30,7 +30,7 @@ def parameters(backbone: Backbone) -> dict[str, int | None]:
     head = sum(p.numel() for p in trained if id(p) in head_ids)
     allocated = sum(p.numel() for p in trained if id(p) not in head_ids)
     space = PathSpace(backbone.net)
-    method = space.size(space.current()) if space.is_supernet else allocated
+    method = space.size(space.genome(space.current())) if space.is_supernet else allocated
     frozen = sum(p.numel() for p in backbone.net.parameters() if not p.requires_grad)
     width = trained[0].element_size()
     return {

@@ -12,7 +12,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from glorabench.objectives import Classification
-from glorabench.search import PathSpace
+from glorabench.search.samplers import Sampler, uniform
+from glorabench.search.space import PathSpace
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -44,6 +45,7 @@ class FineTuner(LightningModule):
         min_lr: the schedule's floor, as a fraction of `lr`.
         clip: largest norm of the gradient; None is off.
         seed: of the run.
+        sampler: chooses the path of each step, where there is a choice.
     """
 
     def __init__(
@@ -59,13 +61,14 @@ class FineTuner(LightningModule):
         min_lr: float,
         clip: float | None,
         seed: int,
+        sampler: Sampler = uniform,
     ) -> None:
         super().__init__()
         self.strict_loading = False
         self.net, self.objective = net, objective
         self.lr, self.weight_decay, self.decay = lr, weight_decay, decay
         self.warmup_steps, self.total_steps, self.min_lr = warmup_steps, total_steps, min_lr
-        self.clip, self.seed = clip, seed
+        self.clip, self.seed, self.sampler = clip, seed, sampler
         self.paths = PathSpace(net)
         self.metric = objective.metric()
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
@@ -77,7 +80,7 @@ class FineTuner(LightningModule):
         mixed = np.random.SeedSequence([self.seed, self.global_step]).generate_state(1)
         torch.manual_seed(int(mixed[0]))  # torch's CPU generator looks at 32 bits of a seed only
         if self.paths.is_supernet:
-            self.paths.set(self.paths.draw(self.seed, self.global_step))
+            self.paths.set(self.sampler(self.paths, self.seed, self.global_step))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of a batch; a bad loss is noted on the device and read once an epoch."""

@@ -23,10 +23,11 @@ class Ledger(Callback):
 
     Args:
         lines: print progress as lines (about ten over the whole training).
+        title: what stands before each of them.
     """
 
-    def __init__(self, lines: bool) -> None:
-        self.lines = lines
+    def __init__(self, lines: bool, title: str = "") -> None:
+        self.lines, self.title = lines, title
         self.history: list[dict[str, float]] = []
         self.step_flops: list[int] = []
         self._started = 0.0
@@ -90,7 +91,7 @@ class Ledger(Callback):
         epochs = trainer.max_epochs or 0
         if self.lines and (trainer.current_epoch + 1) % max(1, epochs // 5) == 0:
             val = f"  val {entry[f'val_{metric}']:.1%}" if f"val_{metric}" in entry else ""
-            print(f"    epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.4f}{val}", flush=True)
+            print(f"    {self.title}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.4f}{val}", flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Travels in the checkpoint."""

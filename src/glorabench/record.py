@@ -19,6 +19,7 @@ SCHEMA = 2
 PROTOCOL = 1  # bumped when numbers may move; tables refuse to mix protocols
 # what does not move numbers
 VOLATILE = ("results_dir", "cache_dir", "logger", "progress", "checkpoint_every", "latency_rounds", "lr_of")
+OFF = ("compile",)  # options that came later: where they are off (null) a run is what it was without them
 
 
 class CorruptRecord(ValueError):
@@ -36,11 +37,14 @@ class Record:
         selection: {fit_on, report_on, rule, contaminated}.
         metrics: of the report split, read once; top1 in [0, 1] and n.
         outcomes: right or wrong for each example of the report split, packed (see `pack`).
-        history: one entry per epoch; training and val only.
+        history: one entry per epoch (and stage, of a searched run); training and val only.
         params: {method, head, total, stored_bytes, supernet}, exact integers.
-        cost: {train_s, step_ms, peak_bytes, peak_kind, flops_per_step, search_s, latency_ms, ways}.
+        cost: {train_s, step_ms, peak_bytes, peak_kind, flops_per_step, search_s, latency_ms, ways, stages}; a stage
+            is {seconds, steps, images, flops}, its name train, or supernet, search and retrain.
         merge: {mergeable: true} and the certificate {max_abs_diff, flipped, n, dtype}, or {mergeable: false, reason}.
         paths: the GLoRA path of each layer, or None.
+        search: what a search found, or None: {evaluated, score, n, held_out, n_held_out, params, first, best, front}
+            (see `pipeline.report`).
         provenance: {git, versions, device, weights, data}.
         error: {kind, message} of a failed run.
     """
@@ -56,6 +60,7 @@ class Record:
     cost: dict[str, Any] = field(default_factory=dict)
     merge: dict[str, Any] | None = None
     paths: list[dict[str, str]] | None = None
+    search: dict[str, Any] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
     schema: int = SCHEMA
@@ -68,8 +73,9 @@ class Record:
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a config can move the numbers: everything but VOLATILE, at any depth (data.cache_dir is one)."""
-    kept = {key: value for key, value in config.items() if key not in VOLATILE}
+    """What of a config can move the numbers: everything but VOLATILE, at any depth (data.cache_dir is one), and OFF."""
+    off = {key for key in OFF if config.get(key) is None}
+    kept = {key: value for key, value in config.items() if key not in VOLATILE and key not in off}
     if isinstance(kept.get("weights_from"), str):
         kept["weights_from"] = Path(kept["weights_from"]).name  # sha256 says which, wherever the file lies
     return {key: identity(value) if isinstance(value, Mapping) else value for key, value in kept.items()}

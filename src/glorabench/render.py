@@ -6,13 +6,14 @@ import csv as library
 import io
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from glorabench import record
+from glorabench.cells import comparable
 from glorabench.errors import BadInput
 from glorabench.record import Record
-from glorabench.table import COLUMNS, NOTES, comparable, findings, rows
+from glorabench.table import COLUMNS, findings, notes, rows
 
 _LEFT = ("task", "method")
 
@@ -62,9 +63,24 @@ def embed(text: str, suite: str, path: Path) -> None:
 
 def markdown(records: Sequence[Record]) -> str:
     """The table, its notes and findings as Markdown."""
-    rule = ["---" if name in _LEFT else "---:" for name in COLUMNS]
-    lines = [f"| {' | '.join(line)} |" for line in (COLUMNS, rule, *rows(records))]
-    return "\n".join([*lines, "", NOTES, "", *(f"- {finding}" for finding in findings(records))]) + "\n"
+    return (
+        "\n".join(
+            [
+                *grid(COLUMNS, rows(records), _LEFT),
+                "",
+                notes(records),
+                "",
+                *(f"- {finding}" for finding in findings(records)),
+            ]
+        )
+        + "\n"
+    )
+
+
+def grid(columns: Sequence[str], body: Iterable[Sequence[str]], left: Sequence[str]) -> list[str]:
+    """The lines of a Markdown table; the columns `left` hold words, the others numbers."""
+    rule = ["---" if name in left else "---:" for name in columns]
+    return [f"| {' | '.join(line)} |" for line in (columns, rule, *body)]
 
 
 def csv(records: Sequence[Record]) -> str:
@@ -84,15 +100,16 @@ def _show(records: Sequence[Record]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    # no markup: names hold words in brackets
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
     names = records[0].names
     report_on = records[0].config["selection"]["report_on"]
-    grid = Table(title=f"{len(records)} runs of {names['backbone']} on suite {names['data']}, scored on {report_on}")
+    shown = Table(title=f"{len(records)} runs of {names['backbone']} on suite {names['data']}, scored on {report_on}")
     for name in COLUMNS:
-        grid.add_column(name, justify="left" if name in _LEFT else "right")
+        shown.add_column(name, justify="left" if name in _LEFT else "right")
     for row in rows(records):
-        grid.add_row(*row)
-    console.print(grid)
+        shown.add_row(*row)
+    console.print(shown)
     for line in findings(records):
         console.print(line, soft_wrap=True)
-    console.print(NOTES, style="dim", soft_wrap=True)
+    console.print(notes(records), style="dim", soft_wrap=True)

@@ -6,26 +6,23 @@ import copy
 import gc
 import shutil
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
-from glorabench import cost, record
-from glorabench.build import Parts, build
+from glorabench import adapters, cost, pipeline, record
+from glorabench.build import Parts, build, check
 from glorabench.compose import make
 from glorabench.errors import BadInput
-from glorabench.finetuner import FineTuner
-from glorabench.ledger import Ledger
 from glorabench.methods.reparam import foldable, merge, obstacle
 from glorabench.provenance import device_name, provenance
 from glorabench.record import Record
+from glorabench.stage import Stage
 from glorabench.tracker import Tracker
-from glorabench.training import checkpoints, fit, interruptible, network, progress, trainer_of
+from glorabench.training import checkpoints, interruptible
 
 
 def run(config: dict[str, Any]) -> Record:
@@ -81,12 +78,12 @@ def failure(config: dict[str, Any], error: Exception) -> Record:
 def _execute(config: dict[str, Any]) -> Record:
     gc.collect()  # the run before this one, whose Trainer and module hold each other
     names = config["names"]
-    title = f"{names['method']}-{names['task']}-s{config['seed']}"
-    parts = build(config)
+    title = "-".join([names["method"], *filter(None, [names.get("search")]), names["task"], f"s{config['seed']}"])
+    check(config)
     tracker = Tracker(record.run_id(config), title, Path(config["results_dir"]) / "wandb", **config["logger"])
     tracker.log_hyperparams(config)
     try:
-        made = _measured(config, parts, tracker)
+        made = _measured(config, tracker)
     except BaseException:
         tracker.close({}, failed=True)
         raise
@@ -95,79 +92,57 @@ def _execute(config: dict[str, Any]) -> Record:
     return made
 
 
-def _measured(config: dict[str, Any], parts: Parts, tracker: Tracker) -> Record:
-    train, run_id, backbone, data = config["train"], record.run_id(config), parts.backbone, parts.data
-    ledger = Ledger(lines=progress(config) == "lines")
-    trainer = trainer_of(config, ledger, tracker)
-    device = trainer.strategy.root_device
-    backbone.net.to(device)
-    objective = parts.task.objective(train["label_smoothing"])
-    with cost.PeakMemory() as peak:
-        net, ways = network(parts, train, trainer)
-        started = time.perf_counter()
-        steps = len(data.train_dataloader())  # where features are cached, they are computed here
-        features_s = time.perf_counter() - started
-        tuner = FineTuner(
-            net,
-            objective,
-            lr=train["lr"],
-            weight_decay=train["weight_decay"],
-            decay=train["decay"],
-            warmup_steps=round(train["warmup_epochs"] * steps),
-            total_steps=train["epochs"] * steps,
-            min_lr=train["min_lr"],
-            clip=train["clip"],
-            seed=config["seed"],
-        )
-        fit(trainer, tuner, data, checkpoints(config))
-    if tuner.paths.is_supernet:  # without a search one drawn path stands for the supernet, as in the official code
-        tuner.paths.set(tuner.paths.draw(config["seed"], tuner.total_steps))
+def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
+    if config.get("search"):
+        searched = pipeline.run(config, tracker)
+        last, stages, history = searched.last, searched.stages, searched.history
+    else:
+        searched, last = None, Stage(config, build(config), tracker, "train", checkpoints(config))
+        last.fit()
+        stages, history = {"train": last.summary()}, last.history()
+        if last.tuner.paths.is_supernet:  # without a search one drawn path stands for it, as in the official code
+            last.tuner.paths.set(last.tuner.paths.draw(config["seed"], last.tuner.total_steps))
+    parts, tuner = last.parts, last.tuner
     with interruptible():
-        trainer.test(tuner, data, verbose=False)
+        last.trainer.test(tuner, parts.data, verbose=False)
     predicted, labels = torch.cat(tuner.predictions), torch.cat(tuner.labels)
-    outcomes = objective.outcomes(predicted, labels)
+    outcomes = last.objective.outcomes(predicted, labels)
     _keep(config, parts, {"predicted": predicted.cpu(), "label": labels.cpu()})
-    timings, proof = _deployment(config, parts, device)
+    timings, proof = _deployment(config, parts, last.device)
+    params = cost.parameters(parts.backbone)
     return Record(
-        run_id=run_id,
+        run_id=record.run_id(config),
         status="done",
         config=record.identity(config),
-        selection={**config["selection"], "contaminated": False},
-        metrics={objective.metric_name: fmean(outcomes), "n": len(outcomes)},
+        selection={**config["selection"], "contaminated": bool(searched) and config["search"]["on"] == "test"},
+        metrics={last.objective.metric_name: fmean(outcomes), "n": len(outcomes)},
         outcomes=record.pack(outcomes),
-        history=ledger.history,
-        params=cost.parameters(backbone),
+        history=history,
+        params={**params, "supernet": searched.supernet} if searched else params,
         cost={
-            **ledger.cost(steps),
-            "features_s": round(features_s, 3),
-            "peak_bytes": peak.bytes,
-            "peak_kind": peak.kind,
-            "search_s": 0.0,
+            **last.cost(),
+            "stages": stages,
+            "search_s": stages["search"]["seconds"] if searched else 0.0,
             "latency_ms": timings,
-            "ways": {**ways, **backbone.ways},
+            "ways": {**last.ways, **parts.backbone.ways},
         },
         merge=proof,
         paths=tuner.paths.current() or None,
+        search=searched.report if searched else None,
         provenance={
             **provenance(),
-            "weights": backbone.weights,
+            "weights": parts.backbone.weights,
             "data": {"suite": parts.task.suite, "task": parts.task.name, "fingerprint": parts.task.fingerprint},
-            "precision": str(trainer.precision),
-            "device": device_name(device),
+            "precision": str(last.trainer.precision),
+            "device": device_name(last.device),
         },
     )
 
 
 def _keep(config: dict[str, Any], parts: Parts, predictions: dict[str, torch.Tensor]) -> None:
     """Adapter (named as in the backbone's network) and predictions beside the record; not in git."""
-    trained = {name: p for name, p in parts.backbone.net.named_parameters() if p.requires_grad}
-    root, run_id = Path(config["results_dir"]), record.run_id(config)
-    for name, tensors in (
-        ("adapters", {name: p.detach().cpu().contiguous() for name, p in trained.items()}),
-        ("predictions", predictions),
-    ):
-        (root / name).mkdir(parents=True, exist_ok=True)
-        save_file(tensors, root / name / f"{run_id}.safetensors")
+    for name, tensors in (("adapters", adapters.trained(parts.backbone)), ("predictions", predictions)):
+        adapters.save(tensors, Path(config["results_dir"]) / name / f"{record.run_id(config)}.safetensors")
 
 
 def _deployment(config: dict[str, Any], parts: Parts, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
 from glorabench import stats
-from glorabench.errors import BadInput
-from glorabench.record import Record, identity, unpack
+from glorabench.cells import MARK, Cell, cells, contaminated
+from glorabench.record import Record, unpack
 
 COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "params", "step ms", "latency", "merge")
 NOTES = (
@@ -20,95 +18,15 @@ NOTES = (
     "merge: largest change of a logit by merging, and predictions that flipped if any, or no where it is impossible; "
     "interval: Student's t over seeds; differences: bootstrap over paired seeds and examples, optimistic for few seeds."
 )
+_NOTE_OF_MARK = (
+    f" {MARK}: something was chosen by its accuracy on the test split itself, so this top-1 is too high by an unknown "
+    "amount; no such row is called best or compared."
+)
 
 
-@dataclass(frozen=True)
-class Cell:
-    """All seeds of one configuration on one task."""
-
-    task: str
-    method: str
-    records: tuple[Record, ...]
-
-    @property
-    def done(self) -> list[Record]:
-        """The runs that have a result."""
-        return [r for r in self.records if r.status == "done"]
-
-    @property
-    def top1(self) -> stats.Estimate:
-        """Mean over seeds."""
-        return stats.mean([r.metrics["top1"] for r in self.done])
-
-
-def cells(records: Iterable[Record]) -> list[Cell]:
-    """Records grouped by everything but the seed, in the order of tasks and methods as they came.
-
-    Raises:
-        BadInput: records of different protocols, selections, backbones or data would share a table.
-    """
-    records = list(records)
-    _refuse_mixtures(records)
-    groups: dict[str, list[Record]] = {}
-    for r in records:
-        groups.setdefault(json.dumps(_identity(r.config), sort_keys=True), []).append(r)
-    # by seed: the same records give the same bootstrap in whatever order they were read
-    members = [sorted(group, key=lambda r: r.config["seed"]) for group in groups.values()]
-    labels = _labels([group[0].config for group in members])
-    made = [Cell(g[0].names["task"], label, tuple(g)) for g, label in zip(members, labels, strict=True)]
-    tasks = list(dict.fromkeys(cell.task for cell in made))
-    return sorted(made, key=lambda cell: tasks.index(cell.task))
-
-
-def comparable(records: Iterable[Record]) -> list[list[Record]]:
-    """The records in groups of one protocol, selection and backbone each: what a table can hold."""
-    groups: dict[str, list[Record]] = {}
-    for r in records:
-        groups.setdefault(_kind(r), []).append(r)
-    return list(groups.values())
-
-
-def _kind(r: Record) -> str:
-    return json.dumps([r.protocol, r.config["selection"], r.names["backbone"]], sort_keys=True)
-
-
-def _refuse_mixtures(records: Sequence[Record]) -> None:
-    kinds = {_kind(r): r.run_id for r in reversed(records)}
-    if len(kinds) > 1:
-        clash = "; ".join(f"{run_id}: {kind}" for kind, run_id in kinds.items())
-        raise BadInput(f"these records do not compare (protocol, selection, backbone differ): {clash}")
-    first: dict[tuple[str, str], Record] = {}
-    for r in records:
-        for what in {"data", "precision"} & set(r.provenance):
-            one = first.setdefault((what, r.names["task"]), r)
-            if r.provenance[what] != one.provenance[what]:
-                clash = "; ".join(f"{x.run_id}: {x.provenance[what]}" for x in (one, r))
-                raise BadInput(f"these records of {r.names['task']} differ in {what}: {clash}")
-
-
-def _identity(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in identity(config).items() if key != "seed"}
-
-
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(node, dict):
-        return {prefix: node}
-    return {k: v for key, value in node.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else key).items()}
-
-
-def _labels(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """The method's name, with the values that tell apart several configurations of it on one task."""
-    flats = [_flat(_identity(config)) for config in configs]
-    labels = []
-    for config, flat in zip(configs, flats, strict=True):
-        same = [f for c, f in zip(configs, flats, strict=True) if c["names"] == config["names"]]
-        keys = sorted({k for f in same for k in f if any(f.get(k) != other.get(k) for other in same)})
-        weights = {(f.get("backbone.weights_from"), f.get("backbone.sha256")) for f in same}
-        if "backbone.sha256" in keys and len({name for name, _ in weights}) == len(weights):
-            keys.remove("backbone.sha256")  # the name of the file tells them apart already
-        told = ", ".join(f"{key.removeprefix('method.')}={flat.get(key)}" for key in keys)
-        labels.append(config["names"]["method"] + (f" ({told})" if told else ""))
-    return labels
+def notes(records: Iterable[Record]) -> str:
+    """What the columns say, and the mark where a row has it."""
+    return NOTES + (_NOTE_OF_MARK if contaminated(records) else "")
 
 
 def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
@@ -172,16 +90,22 @@ def latency_ratio(r: Record) -> float:
 
 
 def findings(records: Iterable[Record]) -> list[str]:
-    """For each task, how every other method compares with the best one, from paired outcomes."""
+    """For each task, how every other method compares with the best one, from paired outcomes.
+
+    What was chosen on the test split is never the best, and is not compared.
+    """
     grouped: dict[str, list[Cell]] = {}
     for cell in cells(records):
         if cell.done:
             grouped.setdefault(cell.task, []).append(cell)
     said = []
     for task, group in grouped.items():
-        best = max(group, key=lambda cell: cell.top1.value)
-        told = [_against(best, cell) for cell in group if cell is not best]
-        said.append(f"{task}: best is {best.method}" + (f"; {'; '.join(told)}" if told else ""))
+        clean = [cell for cell in group if not cell.contaminated]
+        best = max(clean, key=lambda cell: cell.top1.value, default=None)
+        told = [f"best is {best.method}"] if best else ["none is called best"]
+        told += [_against(best, cell) for cell in clean if best and cell is not best]
+        told += [f"{cell.method} saw the test split: not compared" for cell in group if cell.contaminated]
+        said.append(f"{task}: {'; '.join(told)}")
     return said
 
 

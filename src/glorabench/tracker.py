@@ -30,6 +30,7 @@ class Tracker(Logger):
         super().__init__()
         one_of("logger.mode", mode, MODES)
         self.id, self.title, self.folder, self.project, self.group = run_id, name, folder, project, group
+        self.prefix = ""  # of the metrics' names: which stage of the run is logging
         self._logger: Any = None
         if mode != "disabled":
             self._guard(lambda: self._open(mode))
@@ -85,9 +86,10 @@ class Tracker(Logger):
         return self.id
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Mirror a row of metrics."""
+        """Mirror a row of metrics, their names behind the stage's."""
         if self._logger is not None:
-            self._guard(lambda: self._logger.log_metrics(dict(metrics), step))
+            named = {f"{self.prefix}{name}": value for name, value in metrics.items()}
+            self._guard(lambda: self._logger.log_metrics(named, step))
 
     def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
         """Mirror the config."""

@@ -56,14 +56,14 @@ def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.M
     return backbone.classifier, {"cached_features": True}
 
 
-def trainer_of(config: dict[str, Any], ledger: Ledger, tracker: Tracker) -> Trainer:
-    """Lightning's Trainer for a config: one device, last epoch, a checkpoint every few epochs."""
+def trainer_of(config: dict[str, Any], ledger: Ledger, tracker: Tracker, validate: bool, folder: Path) -> Trainer:
+    """Lightning's Trainer for a config: one device, last epoch, a checkpoint in `folder` every few epochs."""
     train, bar = config["train"], progress(config) == "bar"
     precision = train["precision"]
     if precision == "auto":
         precision = "bf16-mixed" if torch.cuda.is_available() else "32-true"
     saver = ModelCheckpoint(
-        checkpoints(config),
+        folder,
         filename="last",
         every_n_epochs=config["checkpoint_every"],
         save_on_train_epoch_end=True,
@@ -80,7 +80,7 @@ def trainer_of(config: dict[str, Any], ledger: Ledger, tracker: Tracker) -> Trai
         enable_progress_bar=bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        limit_val_batches=1.0 if config["selection"]["fit_on"] == "train" else 0,
+        limit_val_batches=1.0 if validate else 0,
         log_every_n_steps=1,  # only epoch means are logged
         default_root_dir=config["results_dir"],
     )

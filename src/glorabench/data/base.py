@@ -150,6 +150,16 @@ class ImageData(LightningDataModule):
         """Inputs of the first `count` training examples, ready for the network."""
         return self.normalise(torch.tensor(self.task.arrays(self.fit_on)[0][:count]).to(device))
 
+    def searched(self, on: str, device: torch.device) -> tuple[Tensor, Tensor]:
+        """(inputs, labels) that score the candidates of a search, ready for the network and kept on `device`.
+
+        Only a search that the config declares contaminated asks for test; its record says so.
+        """
+        images, labels = self.task.splits["test"] if on == "test" else self.task.arrays(on)
+        starts = range(0, len(images), self.eval_batch_size)
+        batches = [torch.tensor(images[s : s + self.eval_batch_size]).to(device) for s in starts]
+        return torch.cat([self.normalise(batch) for batch in batches]), torch.tensor(labels).to(device)
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalise on the device."""
         return self.normalise(batch[0]), batch[1]

@@ -14,138 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from glorabench.backbones.base import Site
+from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput, nearest, one_of
 from glorabench.methods.base import Method, check_rank, weight_of
-from glorabench.methods.reparam import Reparam, View
+from glorabench.methods.reparam import Reparam
+from glorabench.methods.supports import CHOICES, Supports
+from glorabench.methods.supports import Support as Support
 
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "A": ("lora", "vector", "scalar", "none"),
-    "B": ("lora", "vector", "scalar", "none"),
-    "C": ("lora", "vector", "none"),
-    "D": ("vector", "scalar", "none"),
-    "E": ("vector", "scalar", "none"),
-}
 PRODUCTS = ("hadamard", "matmul")
 MODES = ("random", "supernet")
-
-
-class Support(nn.Module):
-    """One support tensor of rows x cols that can take any of `choices`, all kept in one L (and R).
-
-    Only what the choices need is stored: a support that can only be a vector is one column.
-    """
-
-    def __init__(self, rows: int, cols: int, rank: int, choices: Sequence[str], like: Tensor) -> None:
-        super().__init__()
-        self.rows, self.cols, self.rank = rows, cols, rank
-        self.left = self.right = None
-        if set(choices) - {"none"}:
-            height = rows if {"lora", "vector"} & set(choices) else 1
-            self.left = nn.Parameter(like.new_zeros(height, rank if "lora" in choices else 1))
-        if "lora" in choices:
-            self.right = nn.Parameter(like.new_empty(rank, cols))
-            nn.init.xavier_uniform_(self.right)
-
-    def value(self, choice: str) -> Tensor | None:
-        """rows x cols (lora), rows x 1 (vector), 1 x 1 (scalar) or None."""
-        if choice == "none":
-            return None
-        assert self.left is not None
-        if choice == "lora":
-            return self.left @ cast(Tensor, self.right)
-        return self.left[:, :1] if choice == "vector" else self.left[:1, :1]
-
-    def size(self, choice: str) -> int:
-        """Parameters that the choice uses."""
-        return {"lora": self.rank * (self.rows + self.cols), "vector": self.rows, "scalar": 1, "none": 0}[choice]
-
-
-class Supports(Reparam):
-    """The five supports of one layer; `path` says which choice each takes now."""
-
-    def __init__(self, weight: Tensor, rank: int, product: str, choices: Mapping[str, Sequence[str]]) -> None:
-        super().__init__()
-        o, i = weight.shape
-        rows = {"A": i if product == "matmul" else o, "B": o, "C": i, "D": o, "E": o}
-        cols = {"A": i, "B": i, "C": 1, "D": 1, "E": 1}
-        self.choices = {name: tuple(choices[name]) for name in CHOICES}
-        self.supports = nn.ModuleDict({n: Support(rows[n], cols[n], rank, self.choices[n], weight) for n in CHOICES})
-        self.product = product
-        self.path = {name: options[0] for name, options in self.choices.items()}
-
-    def size(self, path: Mapping[str, str]) -> int:
-        """Parameters that `path` uses (the subnet)."""
-        return sum(self._support(name).size(choice) for name, choice in path.items())
-
-    def _support(self, name: str) -> Support:
-        return cast(Support, self.supports[name])
-
-    def value(self, name: str) -> Tensor | None:
-        """The support `name` in its current choice."""
-        return self._support(name).value(self.path[name])
-
-    def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """(W0 + W0 * A + B, b0 + b0 * D + E + W0 C)."""
-        A, B = self.value("A"), self.value("B")
-        new = weight if A is None else weight + self._product(weight, A)
-        return new if B is None else new + B, self._bias(weight, bias)
-
-    def _product(self, weight: Tensor, A: Tensor) -> Tensor:
-        if self.product == "hadamard":
-            return weight * A
-        return weight @ A if self.path["A"] == "lora" else weight * A.T
-
-    def _bias(self, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-        C, D, E = (self.value(name) for name in "CDE")
-        new = bias
-        if D is not None and bias is not None:
-            new = bias + bias * D[:, 0]
-        if E is not None:
-            new = E[:, 0].expand(len(weight)) if new is None else new + E[:, 0]
-        if C is not None:
-            shift = (weight @ C)[:, 0]
-            new = shift if new is None else new + shift
-        return new
-
-    def through(self, x: Tensor, layer: View) -> Tensor:
-        """W' x + b' without forming W', except for the one case that needs it: Hadamard A = lora.
-
-        Its gradient is W0 * (dY^T X): a dense weight gradient that no factored form avoids at a lower cost. All
-        others take one product forward and one backward, plus low-rank or vector work. Kernels of convolutions
-        are small beside what they slide over: there W' is formed.
-        """
-        if not layer.is_linear or (self.product == "hadamard" and self.path["A"] == "lora"):
-            return super().through(x, layer)
-        weight, bias = layer.weight, layer.bias
-        A, new_bias = self.value("A"), self._bias(weight, bias)
-        if A is None:
-            y = F.linear(x, weight, new_bias)
-        else:
-            y = self._scaled(x, weight, A)
-            y = y if new_bias is None else y + new_bias.to(y.dtype)
-        B = self._support("B")
-        if self.path["B"] == "lora":
-            y = y + F.linear(F.linear(x, B.right), B.left)  # type: ignore[arg-type]
-        elif (value := self.value("B")) is not None:
-            y = y + (x.sum(-1, keepdim=True) * value[:, 0]).to(y.dtype)  # autocast sums in fp32
-        return y
-
-    def _scaled(self, x: Tensor, weight: Tensor, A: Tensor) -> Tensor:
-        """(W0 + W0 * A) x, on the side where A acts."""
-        if self.product == "hadamard":
-            y = F.linear(x, weight)
-            return y * (1 + A[:, 0]).to(y.dtype)
-        if self.path["A"] == "lora":
-            support = self._support("A")
-            return F.linear(x + F.linear(F.linear(x, support.right), support.left), weight)  # type: ignore[arg-type]
-        return F.linear(x * (1 + A[:, 0]).to(x.dtype), weight)
 
 
 @dataclass(frozen=True)
@@ -155,14 +37,14 @@ class GLoRA(Method):
     Args:
         rank: r of the `lora` choices.
         product: `hadamard` (official code) or `matmul`.
-        path: one choice per support for all layers ({A: lora, B: none, ...}); `random`: one path per layer,
-            drawn once, when the method is injected; `supernet`: all choices, and training draws a path per layer
-            at every step.
+        path: one choice per support for all layers ({A: lora, B: none, ...}), or a list of such, one per layer in
+            the order of the network; `random`: one path per layer, drawn once, when the method is injected;
+            `supernet`: all choices, and training draws a path per layer at every step.
     """
 
     rank: int
     product: str
-    path: str | Mapping[str, str]
+    path: str | Mapping[str, str] | Sequence[Mapping[str, str]]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -171,12 +53,24 @@ class GLoRA(Method):
             if self.path not in MODES:
                 raise BadInput(f"method.path '{self.path}'{nearest(self.path, MODES)} Or one choice per support.")
             return
-        if set(self.path) != set(CHOICES):
-            raise BadInput(f"method.path needs exactly the supports {', '.join(CHOICES)}, got {list(self.path)}")
-        for name, choice in self.path.items():
-            one_of(f"method.path.{name}", choice, CHOICES[name])
-        if set(self.path.values()) == {"none"}:
+        paths = [self.path] if isinstance(self.path, Mapping) else self.path
+        for path in paths:
+            if set(path) != set(CHOICES):
+                raise BadInput(f"method.path needs exactly the supports {', '.join(CHOICES)}, got {list(path)}")
+            for name, choice in path.items():
+                one_of(f"method.path.{name}", choice, CHOICES[name])
+        if isinstance(self.path, Mapping) and set(self.path.values()) == {"none"}:
             raise BadInput("method.path: every support is none, so the path has no effect")
+
+    def setup(self, backbone: Backbone) -> Mapping[tuple[str, str], Mapping[str, str]]:
+        """The given path of each site."""
+        if isinstance(self.path, str):
+            return {}
+        sites = backbone.sites(self.targets)
+        paths = [self.path] * len(sites) if isinstance(self.path, Mapping) else self.path
+        if len(paths) != len(sites):
+            raise BadInput(f"method.path has {len(paths)} paths, {backbone.name} has {len(sites)} layers for them")
+        return {(site.path, site.role): path for site, path in zip(sites, paths, strict=True)}
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """Five supports for the site; on a layer without bias D has nothing to scale and is none."""
@@ -184,15 +78,17 @@ class GLoRA(Method):
         check_rank(self.rank, site, weight)
         if layer.bias is None:
             choices["D"] = ("none",)
-        return Supports(weight, self.rank, self.product, self._narrowed(site, choices))
+        given = shared.get((site.path, site.role))
+        return Supports(weight, self.rank, self.product, self._narrowed(site, choices, given))
 
-    def _narrowed(self, site: Site, choices: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+    def _narrowed(
+        self, site: Site, choices: Mapping[str, Sequence[str]], given: Mapping[str, str] | None
+    ) -> Mapping[str, Sequence[str]]:
         if self.path == "supernet":
             return choices
-        if self.path == "random":
+        if given is None:
             picks = {name: int(torch.randint(len(options), (), device="cpu")) for name, options in choices.items()}
             return {name: (options[picks[name]],) for name, options in choices.items()}
-        fixed = cast(Mapping[str, str], self.path)
-        if fixed["D"] not in choices["D"]:
-            raise BadInput(f"method.path.D={fixed['D']} has no effect on {site.path}: the layer has no bias")
-        return {name: (choice,) for name, choice in fixed.items()}
+        if given["D"] not in choices["D"]:
+            raise BadInput(f"method.path.D={given['D']} has no effect on {site.path}: the layer has no bias")
+        return {name: (given[name],) for name in choices}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from glorabench.backbones.base import Site
 from glorabench.errors import BadInput, one_of
 from glorabench.methods.base import Method, check_rank, weight_of
+from glorabench.methods.products import widen
 from glorabench.methods.reparam import Reparam
 
 INITS = ("zero_up", "normal")
@@ -49,7 +50,7 @@ class LowRank(Reparam):
         h = F.linear(x, self.down)
         if self.dropout_on == "hidden":
             h = F.dropout(h, self.dropout, self.training)
-        return F.linear(h, self.scale * self.up[rows])
+        return widen(h, self.scale * self.up[rows])
 
 
 @dataclass(frozen=True)

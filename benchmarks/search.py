@@ -1,0 +1,107 @@
+"""What scoring a candidate of a search costs, in plain forward passes of the same images.
+
+    python benchmarks/search.py
+    python benchmarks/search.py --candidates 20 --images 32 backbone=vit_b16 backbone.model=vit_small_patch16_224 \
+        backbone.weights_from=null
+
+A supernet of random factors is scored on random images, in turns with a forward pass of the plain network, so that a
+machine that slows down slows down both; on a CPU processor time is taken. Candidates are random ones, which share next
+to nothing, and those of the last generations of the official evolution on an additive landscape, which share first
+blocks; each generation is scored in the order of the driver. Prints one line for each; uses one thread and the CPU
+unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+
+from glorabench.compose import compose, make
+from glorabench.search.algorithms import Algorithm
+from glorabench.search.candidates import Candidates
+from glorabench.search.evaluate import Evaluator
+from glorabench.search.space import Genome, PathSpace
+
+CLASSES = 10
+
+
+def generations(space: PathSpace, algorithm: Algorithm) -> list[list[Genome]]:
+    """What an algorithm asks for where every choice of a gene is worth a random number, and worths add up."""
+    rng = np.random.default_rng(0)
+    worth = rng.normal(size=space.sizes.shape)
+    genes = np.arange(len(space.options))
+    asking = algorithm.asking(Candidates(space, *space.limits, rng))
+    batches = [next(asking)]
+    while True:
+        try:
+            batches.append(asking.send([float(worth[genes, list(genome)].sum()) for genome in batches[-1]]))
+        except StopIteration:
+            return batches
+
+
+def seconds(step: Callable[[], object], device: torch.device) -> float:
+    """Time of one call: of the processor on a CPU, where other processes may run; else of the clock."""
+    if device.type == "cpu":
+        started = time.process_time()
+        step()
+        return time.process_time() - started
+    torch.accelerator.synchronize()
+    started = time.perf_counter()
+    step()
+    torch.accelerator.synchronize()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("overrides", nargs="*", help="backbone=... method...=...")
+    parser.add_argument("--candidates", type=int, default=200)
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
+    torch.manual_seed(0)
+    config = compose(["method=glora", "method.path=supernet", "search=evolution", *args.overrides])
+    backbone, plain = make(config["backbone"]), make(config["backbone"])
+    for made in (backbone, plain):
+        made.set_head(CLASSES)
+        made.net.to(device).eval()
+    make(config["method"]).inject(backbone)
+    with torch.no_grad():
+        for parameter in backbone.net.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.02)
+    side = backbone.preprocess.size
+    images = torch.randn(args.images, 3, side, side, device=device)
+    labels = torch.randint(CLASSES, (args.images,), device=device)
+    evaluator = Evaluator(backbone, [(images, labels)], lambda logits: logits.argmax(-1), nullcontext)
+
+    @torch.no_grad()
+    def forward() -> None:
+        plain.net(images).argmax(-1).eq(labels).sum().item()
+
+    def ratio(genomes: Iterable[Genome]) -> str:
+        taken = [(seconds(lambda g=g: evaluator(g), device), seconds(forward, device)) for g in genomes]
+        ours, floor = map(sum, zip(*taken, strict=True))
+        return f"{ours / floor:.3f} x a plain forward ({ours / len(taken) * 1e3:.1f} ms, {len(taken)} candidates)"
+
+    batches = generations(evaluator.space, make(config["search"]["algorithm"]))
+    draws = [evaluator.space.draw(0, step) for step in range(args.candidates + 1)]
+    evaluator(draws[-1])  # counts FLOPs, and warms up
+    forward()
+    late = [genome for batch in batches[-max(1, args.candidates // len(batches[0])) :] for genome in sorted(batch)]
+    print(f"{backbone.name}, {args.images} images, {len(evaluator.space.options)} genes, {evaluator.flops:,} FLOPs")
+    print(f"random candidates       {ratio(draws[:-1])}")
+    print(f"late generations        {ratio(late[: args.candidates])}")
+
+
+if __name__ == "__main__":
+    main()

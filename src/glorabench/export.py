@@ -1,0 +1,196 @@
+"""`glorabench export`: a finished run as a plain checkpoint, as an adapter of this package, or as one of peft.
+
+What is written is loaded back and compared with the trained network on random inputs before the folder appears.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from glorabench import record as records
+from glorabench import snippets, to_plain
+from glorabench.backbones.base import Backbone
+from glorabench.compose import make
+from glorabench.errors import BadInput, first_line, nearest, one_of
+from glorabench.rebuild import WEIGHTS, backbone_node, example, method_node, plain, rebuilt, values
+from glorabench.record import CorruptRecord, Record
+
+ROOTS = (Path("results/local"), Path("results"))
+LIMIT = 1e-3  # largest logit difference, relative to the largest logit: what is off by more is not written
+ADAPTER = "adapter.safetensors"
+
+
+class Exported(NamedTuple):
+    """What an export made.
+
+    Args:
+        folder: of the files.
+        lines: Python that loads it.
+        difference: largest difference of a logit to the trained network, on random inputs, after loading.
+    """
+
+    folder: Path
+    lines: list[str]
+    difference: float
+
+
+def main(words: Sequence[str]) -> int:
+    """The `export` command: run=ID to=FORMAT and, as needed, out=, results_dir= and backbone.weights_from=.
+
+    Raises:
+        BadInput: a word that it does not know, or whatever `located` and `export` refuse.
+    """
+    given = values(words, ["run", "to", "out", "results_dir", WEIGHTS])
+    for key, value in (("run", "ID"), ("to", "|".join(FORMATS))):
+        if key not in given:
+            raise BadInput(f"export needs {key}={value}")
+    one_of("to", given["to"], FORMATS)
+    roots = [Path(given["results_dir"]).expanduser()] if "results_dir" in given else ROOTS
+    root, record = located(given["run"], roots)
+    names = record.names
+    stem = f"{names['method']}-{names['task']}-s{record.config['seed']}-{record.run_id}-{given['to']}"
+    out = Path(given["out"]).expanduser() if "out" in given else root / "exports" / stem
+    overrides = [f"{WEIGHTS}={given[WEIGHTS]}"] if WEIGHTS in given else []
+    show(export(record, root / "adapters" / f"{record.run_id}.safetensors", given["to"], out, overrides), given["to"])
+    return 0
+
+
+def located(run_id: str, roots: Iterable[Path] = ROOTS) -> tuple[Path, Record]:
+    """The finished run whose id begins with `run_id`, and which of the results folders `roots` holds it.
+
+    Raises:
+        BadInput: no such run, several, a failed one, or a damaged record.
+    """
+    roots = list(roots)
+    known = {path.stem.rpartition("-")[2]: (root, path) for root in roots[::-1] for path in root.glob("runs/*/*.json")}
+    found = [name for name in known if name.startswith(run_id)]
+    places = " or ".join(map(str, roots))
+    if not found:
+        raise BadInput(f"no run '{run_id}' below {places}{nearest(run_id, known)} Elsewhere: results_dir=FOLDER.")
+    if len(found) > 1:
+        raise BadInput(f"run={run_id} is the beginning of {len(found)} ids below {places}: {', '.join(found[:4])}")
+    root, path = known[found[0]]
+    record = _read(path)
+    if record.status != "done":
+        why = "{kind}: {message}".format(**(record.error or {"kind": "", "message": ""}))
+        raise BadInput(f"run {record.run_id} failed ({why}), it left nothing to use: choose or make a run that is done")
+    return root, record
+
+
+def _read(path: Path) -> Record:
+    try:
+        return records.read(path)
+    except CorruptRecord as error:
+        raise BadInput(f"{error}: repeat its run") from error
+
+
+def load(folder: str | Path, weights_from: str | Path | None = None) -> nn.Module:
+    """The trained network of a folder that `glorabench export to=adapter` made, in evaluation mode.
+
+    Args:
+        folder: holds `adapter.safetensors` and `record-ID.json`.
+        weights_from: the checkpoint of the backbone, where it lies elsewhere than the config of the backbone says.
+
+    Raises:
+        BadInput: the folder or the checkpoint is not what the run used.
+    """
+    folder = Path(folder)
+    found = list(folder.glob("record-*.json"))
+    if len(found) != 1 or not (folder / ADAPTER).is_file():
+        raise BadInput(f"{folder} is no exported adapter: it needs one record-ID.json and {ADAPTER}")
+    overrides = [] if weights_from is None else [f"{WEIGHTS}={weights_from}"]
+    return rebuilt(_read(found[0]), folder / ADAPTER, overrides).net
+
+
+class _Job(NamedTuple):
+    """What a format is written from; `fresh` makes the network as it was before the method."""
+
+    trained: Backbone
+    record: Record
+    adapters: Path
+    node: Mapping[str, Any]
+    fresh: to_plain.Plain
+
+
+def _merged(job: _Job, folder: Path) -> nn.Module:
+    to_plain.write(job.trained, job.fresh, folder)
+    return to_plain.read(folder)
+
+
+def _adapter(job: _Job, folder: Path) -> nn.Module:
+    shutil.copyfile(job.adapters, folder / ADAPTER)
+    return load(folder, job.node["weights_from"])
+
+
+def _peft(job: _Job, folder: Path) -> nn.Module:
+    from glorabench import to_peft  # peft itself takes seconds to import
+
+    to_peft.write(job.trained, make(method_node(job.record)), job.fresh, folder)
+    return to_peft.read(job.fresh, folder)
+
+
+FORMATS = {"merged": _merged, "adapter": _adapter, "peft": _peft}  # each writes a folder and gives back what it loads
+
+
+def export(record: Record, adapters: Path, to: str, out: Path, overrides: Sequence[str] = ()) -> Exported:
+    """Write a run in the format `to` into the folder `out`, which appears whole or not at all.
+
+    Raises:
+        BadInput: the folder exists or cannot be written, the run cannot be built again, the format cannot express it,
+            or what was written computes something else.
+    """
+    if out.exists():
+        raise BadInput(f"{out} exists and is not overwritten: remove it or give another folder with out=FOLDER")
+    trained, node = rebuilt(record, adapters, overrides), backbone_node(record, overrides)
+    classes = None if trained.classifier is None else trained.classifier.out_features
+    inputs, job = example(trained), _Job(trained, record, adapters, node, partial(plain, node, classes))
+    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        draft.mkdir(parents=True)
+        records.write(record, draft / f"record-{record.run_id}.json")
+        with torch.no_grad():
+            wanted = trained.net(inputs)
+            found = FORMATS[to](job, draft)(inputs)
+        difference, size = float((found - wanted).abs().max()), float(wanted.abs().max())
+        if not difference <= LIMIT * size:
+            raise BadInput(
+                f"to={to}: loaded back, a logit is off by {difference:.1e} where the largest is {size:.1e}, so nothing "
+                "was kept: use to=adapter"
+            )
+        draft.rename(out)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(f"{out} cannot be written ({first_line(error)}): give another folder, out=FOLDER") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Exported(out, snippets.lines(to, node, classes, out), difference)
+
+
+def show(made: Exported, to: str) -> None:
+    """Print what was written and how to load it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    grid = Table("file", "bytes", "format", "parameters", "logits off by", title=str(made.folder))
+    for path in sorted(made.folder.rglob("*.*")):
+        numbers, off = "", ""
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118 (it is no mapping)
+            numbers = f"{sum(map(math.prod, shapes)):,}"
+            off = f"{made.difference:.0e}"
+        grid.add_row(path.name, f"{path.stat().st_size:,}", to, numbers, off)
+    console.print(grid)
+    print("to load it:\n")
+    print("\n".join(f"    {line}" for line in made.lines))

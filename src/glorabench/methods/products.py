@@ -1,0 +1,105 @@
+"""Products with low-rank factors that cost less than plain autograd makes of them: in time, and in what is kept."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Pair = tuple[Tensor, Tensor]  # left (rows x r) and right (r x cols) of a matrix left @ right
+
+
+def full_precision(like: Tensor) -> AbstractContextManager[Any]:
+    """No autocast on the device of `like`."""
+    kind = like.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+
+
+def tokens_of(x: Tensor) -> Tensor:
+    """`x`, of any leading axes, as tokens x i in the dtype of products: cast once for all that read it."""
+    kind = x.device.type
+    autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return x.reshape(-1, x.shape[-1]).to(torch.get_autocast_dtype(kind) if autocast else x.dtype)
+
+
+def widen(hidden: Tensor, left: Tensor, onto: Tensor | None = None) -> Tensor:
+    """hidden left^T, or that added to `onto` in place: from tokens x r to tokens x o.
+
+    `left` (o x r) is laid out as r x o first. It is small, and autograd then takes both gradients from products whose
+    long side is contiguous: on a CPU 4 to 8 times faster for r = 4 to 8, on CUDA aligned.
+
+    Args:
+        hidden: tokens x r, with any leading axes when there is no `onto`.
+        left: o x r.
+        onto: tokens x o, a product that nothing else reads.
+    """
+    wide = left.t().contiguous()
+    return hidden @ wide if onto is None else onto.addmm_(hidden.to(onto.dtype), wide.to(onto.dtype))
+
+
+def rescaled(x: Tensor, weight: Tensor, bias: Tensor | None, scale: Pair, added: Pair | None) -> Tensor:
+    """x W'^T + bias with W' = W0 + W0 * (scale product) + (added product), and nothing of o x i kept for backward.
+
+    W' is formed in the dtype of W0 and then cast to that of x, as under autocast, and formed again in backward where x
+    needs a gradient.
+
+    Args:
+        x: tokens x i, in the dtype of the product.
+        weight: W0, frozen, o x i.
+        bias: o, or None.
+        scale: factors of A.
+        added: factors of B, or None.
+    """
+    left, right = (None, None) if added is None else added
+    with full_precision(x):
+        return _Rescaled.apply(x, weight, bias, *scale, left, right)
+
+
+def _formed(weight: Tensor, scale: Pair, left: Tensor | None, right: Tensor | None) -> Tensor:
+    formed = torch.addcmul(weight, weight, scale[0] @ scale[1])
+    return formed if left is None or right is None else formed.addmm_(left, right)
+
+
+class _Rescaled(torch.autograd.Function):
+    """Keeps x and the factors; W0 is the network's own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *factors: Tensor | None) -> Tensor:
+        """x W'^T + bias."""
+        ctx.save_for_backward(x, weight, *factors)
+        ctx.bias_dtype = None if bias is None else bias.dtype
+        scale_left, scale_right, left, right = factors
+        assert scale_left is not None
+        assert scale_right is not None
+        formed = _formed(weight, (scale_left, scale_right), left, right)
+        return F.linear(x, formed.to(x.dtype), None if bias is None else bias.to(x.dtype))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """All gradients of the factors come from G = dy^T x, o x i, which A needs in any case."""
+        x, weight, scale_left, scale_right, left, right = ctx.saved_tensors
+        of_x, _, of_bias, *of_factors = ctx.needs_input_grad
+        dx = dbias = None
+        grads: list[Tensor | None] = [None] * 4
+        with full_precision(dy):
+            if of_x:
+                dx = dy @ _formed(weight, (scale_left, scale_right), left, right).to(dy.dtype)
+            if of_bias:
+                dbias = dy.sum(0, dtype=ctx.bias_dtype)
+            if any(of_factors):
+                dense = (dy.t() @ x).to(weight.dtype)
+                if of_factors[2]:
+                    grads[2] = F.linear(dense, right)
+                if of_factors[3]:
+                    grads[3] = left.t() @ dense
+                dense.mul_(weight)
+                if of_factors[0]:
+                    grads[0] = F.linear(dense, scale_right)
+                if of_factors[1]:
+                    grads[1] = scale_left.t() @ dense
+        return dx, None, dbias, *grads

@@ -1,0 +1,137 @@
+"""A finished run's network, built again from its record and its trained tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from glorabench import adapters
+from glorabench.backbones.base import Backbone
+from glorabench.compose import compose, make
+from glorabench.errors import BadInput, one_of
+from glorabench.record import Record
+from glorabench.search.space import PathSpace
+
+WEIGHTS = "backbone.weights_from"
+
+
+def rebuilt(record: Record, file: Path, overrides: Sequence[str] = ()) -> Backbone:
+    """The trained backbone of a finished run, in evaluation mode; a supernet computes the run's path.
+
+    Args:
+        record: of the run.
+        file: its trained tensors, named as in the network.
+        overrides: `backbone.weights_from=PATH` where the checkpoint lies elsewhere than conf/ says.
+
+    Raises:
+        BadInput: checkpoint or tensors are missing, damaged, or not those of the run.
+    """
+    torch.manual_seed(record.config["seed"])  # some tuners of peft freeze random tensors
+    backbone: Backbone = make(backbone_node(record, overrides))
+    if backbone.head is not None:
+        backbone.set_head(_classes(file, backbone.head))
+    make(method_node(record)).inject(backbone)
+    adapters.load(backbone, file)
+    _check_weights(record, backbone)
+    if record.paths is not None:
+        space = PathSpace(backbone.net)
+        space.set(space.genome(record.paths))
+    backbone.net.eval()
+    return backbone
+
+
+def method_node(record: Record) -> dict[str, Any]:
+    """The config of the method as of the tensors that were kept.
+
+    Of a supernet all paths are kept; where one path was trained (drawn, or found and trained again), it is named.
+    """
+    node = dict(record.config["method"])
+    retrained = (record.config.get("search") or {}).get("winner") == "retrain"
+    if record.paths is not None and (retrained or node.get("path") == "random"):
+        node["path"] = record.paths
+    return node
+
+
+def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The config of the backbone. Of its weights a record keeps the name of the file; the folder is that of conf/.
+
+    Raises:
+        BadInput: an override of something else than the place of the weights.
+    """
+    node = dict(record.config["backbone"])
+    given = values(overrides, [WEIGHTS])
+    if WEIGHTS in given:
+        node["weights_from"] = given[WEIGHTS]
+    elif node.get("weights_from") not in (None, "embedded", "hub"):
+        usual = compose([f"backbone={record.names['backbone']}"])["backbone"]["weights_from"]
+        node["weights_from"] = str(Path(str(usual)).parent / node["weights_from"])
+    return node
+
+
+def plain(node: Mapping[str, Any], classes: int | None) -> nn.Module:
+    """The network of a backbone's config as its library builds it, in evaluation mode.
+
+    Args:
+        node: of the backbone; shortcuts and drop-path are left out.
+        classes: of the head, which is fresh; None for a network without one.
+    """
+    usual = {"drop_path": 0.0, "last_block": "all"}
+    net: Any = make({**node, **{key: value for key, value in usual.items() if key in node}}).net
+    if classes is not None:
+        net.reset_classifier(classes)  # timm's own, by which the network knows how many
+    return net.eval()
+
+
+def example(backbone: Backbone, count: int = 8) -> Tensor:
+    """Random normalised images, or token ids where the backbone reads tokens."""
+    generator = torch.Generator().manual_seed(0)
+    if backbone.preprocess is None:
+        embedding = cast(Any, backbone.net).get_input_embeddings()
+        return torch.randint(embedding.num_embeddings, (count, 16), generator=generator)
+    side = backbone.preprocess.size
+    return torch.randn(count, 3, side, side, generator=generator)
+
+
+def values(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """The words key=value by key.
+
+    Raises:
+        BadInput: a key that is not known, or without a value.
+    """
+    given = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        one_of("key", key, known)
+        if not value:
+            raise BadInput(f"'{key}' needs a value: {key}=VALUE")
+        given[key] = value
+    return given
+
+
+def _classes(file: Path, head: str) -> int:
+    """Of the head that was trained."""
+    try:
+        with safe_open(file, "pt") as tensors:
+            return tensors.get_slice(f"{head}.weight").get_shape()[0]
+    except (OSError, SafetensorError):
+        return 1  # whatever is wrong with the file, `adapters.load` says it
+
+
+def _check_weights(record: Record, backbone: Backbone) -> None:
+    """Refuse a checkpoint that is not the run's."""
+    used, found = record.provenance["weights"]["sha256"], backbone.weights.get("sha256")
+    if used != found:
+        raise BadInput(
+            f"run {record.run_id} used weights with sha256 {used}, these have {found}: give the file of the run with "
+            f"{WEIGHTS}=PATH"
+        )
+    if used is None and not all(p.requires_grad for p in backbone.net.parameters()):
+        raise BadInput(
+            f"run {record.run_id} started from random weights, which no file holds, so its network cannot be built "
+            f"again: repeat the run with {WEIGHTS}=PATH"
+        )

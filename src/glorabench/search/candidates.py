@@ -1,0 +1,91 @@
+"""Candidates: where a search takes genomes from: within the parameter limits, never the same twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glorabench.search.space import Genome, PathSpace
+
+TRIES = 250  # at most, for one child (as in the official code)
+
+
+class Candidates:
+    """New genomes of a space.
+
+    Args:
+        space: the paths there are.
+        low, high: parameters of a subnet, both included.
+        rng: of all draws; an algorithm may use it for its own.
+    """
+
+    def __init__(self, space: PathSpace, low: int, high: int, rng: np.random.Generator) -> None:
+        self.options, self.sizes, self.extremes = space.options, space.sizes, space.extremes
+        self.low, self.high, self.rng = low, high, rng
+        self._genes = np.arange(len(self.options))
+        self._seen: set[Genome] = set()
+
+    def admit(self, genome: NDArray[np.int64] | Genome) -> Genome | None:
+        """The genome, moved inside the limits; None if it was there before or cannot be moved. From now on it was."""
+        inside = self._inside(np.array(genome, np.int64))
+        if inside is None:
+            return None
+        key = tuple(inside.tolist())
+        if key in self._seen:
+            return None
+        self._seen.add(key)
+        return key
+
+    def size(self, genome: NDArray[np.int64] | Genome) -> int:
+        """Parameters of the subnet."""
+        return int(self.sizes[self._genes, np.asarray(genome)].sum())
+
+    def _inside(self, genome: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """One random gene after the other gets a smaller (larger) choice until the subnet is small (large) enough.
+
+        The official code throws such a genome away and tries again, which a tight limit turns into endless tries.
+        Every other time through, no choice may jump over both limits: so narrow ones are met.
+        """
+        total = self.size(genome)
+        for turn in range(8):
+            if self.low <= total <= self.high:
+                return genome
+            for gene in self.rng.permutation(self._genes):
+                row = self.sizes[gene, : self.options[gene]]
+                now = row[genome[gene]]
+                after = total - now + row
+                if total > self.high:
+                    fitting = np.flatnonzero((row < now) & (after >= (self.low, 0)[turn % 2]))
+                else:
+                    fitting = np.flatnonzero((row > now) & (after <= (self.high, np.inf)[turn % 2]))
+                if len(fitting):
+                    genome[gene] = self.rng.choice(fitting)
+                    total += int(row[genome[gene]] - now)
+                if self.low <= total <= self.high:
+                    return genome
+        return None
+
+    def random(self, count: int) -> list[Genome]:
+        """As many uniform ones as asked for; fewer where the space is used up."""
+        found: list[Genome] = []
+        for _ in range(count):
+            draws = (self.admit(self.rng.integers(self.options)) for _ in range(TRIES))
+            if (genome := next(filter(None, draws), None)) is None:
+                break
+            found.append(genome)
+        return found
+
+    def child(self, one: Genome, two: Genome, rate: float) -> Genome | None:
+        """Each gene of one parent or of the other, and at `rate` drawn again; None if no new one is found."""
+
+        def draw() -> NDArray[np.int64]:
+            genome = np.where(self.rng.random(len(one)) < 0.5, one, two)
+            return np.where(self.rng.random(len(one)) < rate, self.rng.integers(self.options), genome)
+
+        return next(filter(None, (self.admit(draw()) for _ in range(TRIES))), None)
+
+    def release(self, genomes: Iterable[Genome]) -> None:
+        """Genomes that were not evaluated after all: they may come again."""
+        self._seen.difference_update(genomes)

@@ -1,0 +1,158 @@
+"""Sides of a comparison: the records of one configuration, chosen by what their configs say, and what it cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from glorabench import stats
+from glorabench.cells import MARK, contaminated, settings
+from glorabench.errors import BadInput, nearest
+from glorabench.record import Record
+
+_TASK = ("data.task", "names.task")
+_STAGES = ("train", "supernet", "search", "retrain")  # in the order in which they run; JSON does not keep it
+_SHOWN = 4  # keys that a message about several configurations names
+
+
+def select(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record]:
+    """The records of the one configuration that `where` describes: all its tasks and seeds, failed runs too.
+
+    Args:
+        records: to choose from.
+        where: dotted keys of the config and their values; a list is any of its values, null is a key that is not
+            there, and a group is compared by its name ({method: lora, method.rank: [4, 8], search: null}).
+
+    Raises:
+        BadInput: nothing matches, or several configurations do (more than task and seed differ), with the key.
+    """
+    found = list(records)
+    if not found:
+        raise BadInput("there are no records to choose from")
+    for key, wanted in where.items():
+        kept = [r for r in found if _matches(_setting(r.config, key), wanted)]
+        if not kept:
+            raise BadInput(f"no record has {told({key: wanted})}{_instead(found, key, where)}")
+        found = kept
+    flats = [{k: v for k, v in settings(r.config).items() if k not in _TASK} for r in found]
+    if keys := _differing(flats):
+        clash = "; ".join(f"{key.removeprefix('names.')} is {_values(f.get(key) for f in flats)}" for key in keys)
+        raise BadInput(f"{told(where) or 'no condition'} is more than one configuration: {clash}: add one to `where`")
+    return found
+
+
+def told(where: Mapping[str, Any]) -> str:
+    """Conditions as text: `method=lora, method.rank=4 or 8`."""
+    return ", ".join(f"{k}={_values(v) if isinstance(v, list) else _text(v)}" for k, v in where.items())
+
+
+def _matches(value: Any, wanted: Any) -> bool:
+    return value == wanted or (isinstance(wanted, list) and value in wanted)
+
+
+def _setting(config: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key, the name of a group, or None."""
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return config["names"].get(key, node) if isinstance(node, Mapping) else node
+
+
+def _instead(found: Sequence[Record], key: str, where: Mapping[str, Any]) -> str:
+    """End of a message: what the records have there, or the nearest key."""
+    values = [_setting(r.config, key) for r in found]
+    known = {k for r in found for k in settings(r.config)} | {"method", "backbone", "data"}
+    if all(value is None for value in values):
+        return f": none has the key{nearest(key, known)}"
+    before = {k: where[k] for k in list(where)[: list(where).index(key)]}
+    return f": {'those with ' + told(before) if before else 'they'} have {_values(values)}"
+
+
+def _differing(flats: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys that do not agree, the shortest first."""
+    known = {key for flat in flats for key in flat}
+    keys = [key for key in known if any(flat.get(key) != flats[0].get(key) for flat in flats)]
+    return sorted(keys, key=lambda key: (key.count("."), key))[:_SHOWN]
+
+
+def _values(values: Iterable[Any]) -> str:
+    return " or ".join(dict.fromkeys(map(_text, values)))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One configuration on its tasks and seeds.
+
+    Args:
+        label: what it is called.
+        records: of this configuration alone (see `select`), failed runs too.
+    """
+
+    label: str
+    records: Sequence[Record]
+
+    @cached_property
+    def runs(self) -> dict[tuple[str, int], Record]:
+        """What has a result, by task and seed, in this order."""
+        done = {(r.names["task"], r.config["seed"]): r for r in self.records if r.status == "done"}
+        return {key: done[key] for key in sorted(done)}
+
+    @property
+    def name(self) -> str:
+        """The label, with the mark of what was chosen on the test split."""
+        return f"{self.label} {MARK}" if self.contaminated else self.label
+
+    @property
+    def tasks(self) -> list[str]:
+        """In the order of their names."""
+        return list(dict.fromkeys(task for task, _ in self.runs))
+
+    def seeds(self, task: str) -> list[int]:
+        """Those that have a result on `task`."""
+        return [seed for on, seed in self.runs if on == task]
+
+    def top1(self, task: str, seed: int) -> float:
+        """Accuracy on the test split of one run."""
+        return self.runs[task, seed].metrics["top1"]
+
+    def mean(self, value: Callable[[str, int], float]) -> stats.Estimate:
+        """Mean over tasks of a value of (task, seed), then over the seeds that every task has, with Student's t.
+
+        Raises:
+            BadInput: there is no such seed.
+        """
+        common = sorted(set.intersection(*(set(self.seeds(task)) for task in self.tasks))) if self.runs else []
+        if not common:
+            raise BadInput(f"{self.label}: no seed has a result on every task ({', '.join(self.tasks) or 'none'})")
+        # rounded: equal seeds must not differ by what floating point leaves
+        return stats.mean([round(fmean(value(task, seed) for task in self.tasks), 12) for seed in common])
+
+    @property
+    def contaminated(self) -> bool:
+        """True when something was chosen on the test split."""
+        return contaminated(self.records)
+
+    @property
+    def params(self) -> float:
+        """Trained parameters without the head (those of the subnet), mean over runs."""
+        return fmean(r.params["method"] or 0 for r in self.runs.values())
+
+    @property
+    def stages(self) -> dict[str, dict[str, float]]:
+        """Seconds and FLOPs of each stage of training, mean over runs; empty where a record does not say them."""
+        found = [r.cost.get("stages") or {} for r in self.runs.values()]
+        names = sorted({name for stages in found for name in stages}, key=_STAGES.index) if all(found) else []
+        return {n: {k: fmean(s.get(n, {}).get(k, 0) for s in found) for k in ("seconds", "flops")} for n in names}
+
+    @property
+    def flops(self) -> float | None:
+        """FLOPs of all stages, the search included, mean over runs; None where a record does not say them."""
+        return sum(stage["flops"] for stage in self.stages.values()) if self.stages else None

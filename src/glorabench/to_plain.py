@@ -1,0 +1,86 @@
+"""Merged export: a checkpoint of the original architecture, without a trace of the method.
+
+timm networks become a folder that `timm.create_model("local-dir:...")` reads, transformers' one for `from_pretrained`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models import save_for_hf
+from torch import nn
+
+from glorabench.backbones.base import Backbone
+from glorabench.errors import BadInput
+from glorabench.methods.reparam import merge
+
+Plain = Callable[[], nn.Module]  # makes the network as it was before the method, with a head of the right size
+
+
+def write(trained: Backbone, plain: Plain, folder: Path) -> None:
+    """Merge `trained` in place and save its weights into `folder`.
+
+    Raises:
+        BadInput: the method cannot be merged, or merging made tensors that the original network does not have.
+    """
+    try:
+        merge(trained.net)
+    except BadInput as error:
+        raise BadInput(f"to=merged: {error}; to=adapter keeps the method as it is") from error
+    net: Any = plain()
+    tensors, shapes = trained.net.state_dict(), {name: t.shape for name, t in net.state_dict().items()}
+    if extra := sorted(tensors.keys() - shapes.keys()):
+        raise BadInput(
+            f"to=merged: merging makes {len(extra)} tensors that the original network does not have (first: "
+            f"{extra[0]}), so no plain checkpoint can hold them: use to=adapter"
+        )
+    net.load_state_dict(tensors)
+    if hasattr(net, "save_pretrained"):
+        _write_transformers(net, folder)
+        return
+    data = trained.preprocess
+    assert data is not None
+    config = {
+        "input_size": (3, data.size, data.size),
+        "mean": data.mean,
+        "std": data.std,
+        "interpolation": data.interpolation,
+        "crop_pct": 1.0,  # images are resized, nothing is cut off
+        "crop_mode": "squash",
+    }
+    save_for_hf(net, str(folder), safe_serialization=True, data_config=config)
+
+
+def _write_transformers(net: Any, folder: Path) -> None:
+    net.save_pretrained(folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["architectures"] = [next(c for c in type(net).__mro__ if c.__module__.startswith("transformers")).__name__]
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def read(folder: Path) -> nn.Module:
+    """The network of an exported folder, by the library's own loader, in evaluation mode.
+
+    A transformers model gives logits from token ids, as the backbone does.
+    """
+    config = json.loads((folder / "config.json").read_text())
+    if "architecture" in config:
+        return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    from transformers import AutoModelForCausalLM
+
+    return _Logits(AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto")).eval()
+
+
+class _Logits(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.net(input_ids=tokens, use_cache=False).logits

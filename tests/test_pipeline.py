@@ -1,0 +1,317 @@
+"""Searched runs: supernet, search, winner; shared stages, kills in each of them, and the test split that stays shut."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from glorabench import build as building
+from glorabench import pipeline, record
+from glorabench.cli import main
+from glorabench.compose import compose
+from glorabench.errors import BadInput
+from glorabench.run import run
+from glorabench.search.evaluate import Evaluator
+from glorabench.stage import Stage
+
+_EVOLUTION = {"population": 6, "parents": 2, "generations": 2, "mutants": 3, "crossed": 3}
+SMALL = [
+    *("logger=none", "progress=none", "latency_rounds=1", "train.epochs=2", "search.epochs=2", "data.task=digits"),
+    *("method=glora", "method.path=supernet", "search=evolution", "checkpoint_every=1"),
+    *(f"search.algorithm.{key}={value}" for key, value in _EVOLUTION.items()),
+]
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def config(results, *words):
+    return compose([*SMALL, *words, f"results_dir={results}"])
+
+
+@pytest.fixture(scope="module")
+def whole(cache, tmp_path_factory):
+    """The record of a searched run whose winner is trained again, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return run(config(folder, "search.winner=retrain")), folder
+
+
+def test_one_record_tells_the_stages_the_winner_and_its_curse(whole):
+    made, folder = whole
+    assert made.status == "done"
+    assert set(made.cost["stages"]) == {"supernet", "search", "retrain"}
+    supernet, search, retrain = (made.cost["stages"][name] for name in ("supernet", "search", "retrain"))
+    assert (supernet["steps"], supernet["images"]) == (2 * 12, 2 * 12 * 64)  # 800 images
+    assert (retrain["steps"], retrain["images"]) == (2 * 15, 2 * 15 * 64)  # 1,000 images
+    assert search["images"] == 18 * 150  # three generations of six; 50 of the 200 images are held out
+    assert all(stage["flops"] > 0 and stage["seconds"] > 0 for stage in made.cost["stages"].values())
+    assert made.cost["search_s"] == search["seconds"]
+    assert [(entry["stage"], entry["epoch"]) for entry in made.history] == [
+        *(("supernet", 1), ("supernet", 2), ("retrain", 1), ("retrain", 2))
+    ]
+    found = made.search
+    assert (found["evaluated"], found["n"], found["n_held_out"]) == (18, 150, 50)
+    assert found["params"] == made.params["method"] < made.params["supernet"]
+    assert 0 <= found["first"] <= found["score"] == found["best"][-1][1] == found["front"][-1]["score"] <= 1
+    assert 0 <= found["held_out"] <= 1
+    assert not made.selection["contaminated"]
+    assert len(made.paths) == 24
+    assert not any((folder / "checkpoints").iterdir())
+
+
+def test_the_winner_is_trained_alone(whole):
+    made, folder = whole
+    tensors = load_file(folder / "adapters" / f"{made.run_id}.safetensors")
+    assert sum(t.numel() for name, t in tensors.items() if not name.startswith("head.")) == made.params["method"]
+
+
+def test_runs_that_differ_later_share_the_supernet_and_the_search(whole, tmp_path, monkeypatch):
+    made, folder = whole
+    monkeypatch.setattr(Stage, "fit", lambda stage: pytest.fail(f"the {stage.name} was trained again"))
+    cfg = config(folder, "search.winner=inherit")
+    inherited = run(cfg)
+    assert inherited.status == "done", inherited.error
+    assert inherited.paths == made.paths
+    same = ("score", "evaluated", "held_out", "best", "front")
+    assert [inherited.search[key] for key in same] == [made.search[key] for key in same]
+    assert {n: inherited.cost["stages"][n] for n in ("supernet", "search")} == {
+        n: made.cost["stages"][n] for n in ("supernet", "search")
+    }
+    assert len(list((folder / "searches").iterdir())) == 1
+    assert inherited.params == {**made.params, "head": inherited.params["head"], "total": inherited.params["total"]}
+    kept = load_file(folder / "adapters" / f"{inherited.run_id}.safetensors")
+    supernet = load_file(pipeline.supernet_path(cfg))
+    assert all(torch.equal(kept[name], supernet[name]) for name in supernet)
+
+
+def _supernet_has_a_checkpoint(folder):
+    return list(folder.glob("checkpoints/*/last.ckpt")) and not (folder / "supernets").exists()
+
+
+def _search_has_candidates(folder):
+    states = list(folder.glob("searches/*.jsonl"))
+    return states and len(states[0].read_text().splitlines()) > 4
+
+
+def _winner_has_a_checkpoint(folder):
+    return list(folder.glob("checkpoints/*/last.ckpt")) and list(folder.glob("searches/*.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "reached", [_supernet_has_a_checkpoint, _search_has_candidates, _winner_has_a_checkpoint], ids=lambda f: f.__name__
+)
+def test_killed_in_any_stage_and_typed_again_ends_the_same(whole, tmp_path, reached):
+    words = [*SMALL, "search.winner=retrain", f"results_dir={tmp_path}"]
+    command = [sys.executable, "-m", "glorabench.cli", "run", *words]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not reached(tmp_path):
+        assert time.monotonic() < deadline, "the stage did not begin"
+        assert first.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.005)
+    first.send_signal(signal.SIGKILL)
+    assert first.wait(60) == -signal.SIGKILL
+    assert not list(tmp_path.glob("runs/**/*.json"))
+    second = subprocess.run(command, capture_output=True, text=True)
+    assert second.returncode == 0, second.stderr
+    made, expected = record.read(record.path_of(tmp_path, compose(words))), whole[0]
+    assert (made.paths, made.metrics, made.outcomes) == (expected.paths, expected.metrics, expected.outcomes)
+    assert made.search == expected.search
+    (state,) = tmp_path.glob("searches/*.jsonl")
+    genomes = [json.loads(line).get("genome") for line in state.read_text().splitlines()]
+    assert len(set(genomes)) == len(genomes) == 19, "a candidate was scored twice"
+
+
+class Guarded(dict):
+    """Splits that say when test is opened."""
+
+    opened = False
+
+    def __getitem__(self, split):
+        if split == "test":
+            assert self.allowed(), "test was read before the final step"
+            self.opened = True
+        return super().__getitem__(split)
+
+
+@pytest.mark.parametrize("winner", ["inherit", "retrain"])
+def test_nothing_reads_test_before_the_final_step(tmp_path, monkeypatch, winner):
+    stages, guards = [], []
+
+    def guarded(cfg, original=building.build):
+        parts = original(cfg)
+        guard = Guarded(parts.task.splits)
+        guard.allowed = lambda: any(s.trainer.testing for s in stages)
+        guards.append(guard)
+        task = replace(parts.task, splits=guard)
+        parts.task = parts.data.task = task
+        return parts
+
+    start = Stage.__init__
+
+    def noted(self, *args):
+        start(self, *args)
+        stages.append(self)
+
+    monkeypatch.setattr(Stage, "__init__", noted)
+    monkeypatch.setattr(pipeline, "build", guarded)
+    made = run(config(tmp_path, f"search.winner={winner}"))
+    assert made.status == "done", made.error
+    assert [guard.opened for guard in guards] == ([True] if winner == "inherit" else [False, True])
+
+
+def test_a_search_on_test_works_and_is_marked_contaminated(whole, capsys):
+    folder = whole[1]
+    made = run(config(folder, "search.on=test"))
+    assert made.selection["contaminated"]
+    assert made.search["n"] + made.search["n_held_out"] == 797
+    capsys.readouterr()
+    assert main(["table", "mini", "--results", str(folder)]) == 0
+    assert "test" in next(line for line in capsys.readouterr().out.splitlines() if "search.on" in line)
+
+
+def test_a_state_of_another_search_is_refused(whole):
+    folder = whole[1]
+    made = config(folder, "search.winner=retrain", "seed=3")
+    run(made)
+    old, new = sorted(folder.glob("searches/*.jsonl"), key=lambda path: path.stat().st_mtime)[
+        :: len(list(folder.glob("searches/*.jsonl"))) - 1
+    ]
+    text = new.read_text()
+    new.write_text(old.read_text())
+    record.path_of(folder, made).unlink()
+    with pytest.raises(BadInput, match=r"state of another search \(seed, supernet differ\)"):
+        run(made)
+    assert new.read_text() == old.read_text(), "the state was touched"
+    new.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["search.min_params=200000"], "the smallest has 0, the largest 133,728"),
+        (["search.min_params=10", "search.max_params=9"], "no path has 10 to 9 parameters"),
+        (["search.winner=ask"], "search.winner 'ask'"),
+        (["search.sampler=fiar"], "did you mean 'fair'"),
+        (["search.held_out=0.9"], "search.held_out must be"),
+        (["search.algorithm.population=0"], "search.algorithm.population must be"),
+        (["selection.fit_on=train"], "selection.fit_on=trainval"),
+        (["method.path=random"], "a search needs a supernet"),
+        (["search.epochs=0"], "search.epochs must be"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_training(tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.setattr(Stage, "fit", lambda _: pytest.fail("training began"))
+    assert main(["run", *SMALL, *words, f"results_dir={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_search_command_on_a_supernet_that_a_plain_run_trained(tmp_path, monkeypatch, capsys):
+    words = [word for word in SMALL if not word.startswith("search")]
+    trained = run(compose([*words, "selection.fit_on=train", "selection.report_on=val", f"results_dir={tmp_path}"]))
+    monkeypatch.setattr(Stage, "fit", lambda stage: pytest.fail(f"the {stage.name} was trained again"))
+    search = [f"run={trained.run_id[:7]}", f"results_dir={tmp_path}", "search=random", "search.algorithm.total=8"]
+    assert main(["search", *search, "logger=none", "progress=none", "latency_rounds=1"]) == 0
+    (made,) = (r for r in record.read_all([tmp_path / "runs"]) if r.search)
+    assert made.search["evaluated"] == 8
+    assert made.names["search"] == "random"
+    assert made.cost["stages"]["supernet"]["steps"] == 24
+    assert made.params["supernet"] == trained.params["supernet"]
+    assert "glora + random" in capsys.readouterr().out
+
+
+def test_a_supernet_of_a_plain_run_is_that_of_the_pipeline(whole, tmp_path):
+    """`glorabench search` on it continues what `search=...` would have done in one go."""
+    words = [word for word in SMALL if not word.startswith("search")]
+    trained = run(compose([*words, "selection.fit_on=train", "selection.report_on=val", f"results_dir={tmp_path}"]))
+    plain = load_file(tmp_path / "adapters" / f"{trained.run_id}.safetensors")
+    pipelined = load_file(pipeline.supernet_path(config(whole[1])))
+    assert set(plain) == set(pipelined)
+    assert all(torch.equal(plain[name], pipelined[name]) for name in plain)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["method=lora"], "trained no supernet"),
+        (["method=glora", "method.path=supernet"], "was trained on val, too"),
+        (["method=glora", "method.path=supernet", "selection.fit_on=train"], "is gone"),
+    ],
+)
+def test_search_command_refuses_what_it_cannot_search(tmp_path, capsys, words, said):
+    base = ["logger=none", "progress=none", "latency_rounds=1", "train.epochs=1", f"results_dir={tmp_path}"]
+    made = run(compose([*base, *words]))
+    (tmp_path / "adapters" / f"{made.run_id}.safetensors").unlink()
+    assert main(["search", f"run={made.run_id}", f"results_dir={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_damaged_supernet_is_set_aside_and_trained_again(whole, tmp_path, capsys):
+    cfg = config(tmp_path)
+    path = pipeline.supernet_path(cfg)
+    path.parent.mkdir()
+    save_file({"head.weight": torch.zeros(1)}, path)
+    path.with_suffix(".json").write_text("{}")
+    made = run(cfg)
+    assert "kept as" in capsys.readouterr().err
+    assert made.paths == whole[0].paths
+
+
+def test_samplers_train_different_supernets(whole, tmp_path):
+    uniform = load_file(pipeline.supernet_path(config(whole[1])))
+    for sampler in ("fair", "sandwich"):
+        cfg = config(tmp_path, f"search.sampler={sampler}", "search.epochs=1", "search.algorithm.generations=1")
+        made = run(cfg)
+        assert made.status == "done", made.error
+        other = load_file(pipeline.supernet_path(cfg))
+        assert not all(torch.equal(uniform[name], other[name]) for name in uniform)
+
+
+@pytest.mark.parametrize("method", ["lora", "glora", "ssf"])
+def test_compiled_training_equals_eager_training(tmp_path, method):
+    words = ["logger=none", "progress=none", "latency_rounds=1", "train.epochs=1", f"method={method}"]
+    eager = run(compose([*words, f"results_dir={tmp_path}"]))
+    compiled = run(compose([*words, f"results_dir={tmp_path}", "compile=aot_eager"]))
+    assert compiled.status == "done", compiled.error
+    assert compiled.run_id != eager.run_id
+    one, two = (load_file(tmp_path / "adapters" / f"{r.run_id}.safetensors") for r in (eager, compiled))
+    assert set(one) == set(two)
+    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+    assert compiled.history[0]["train_loss"] == pytest.approx(eager.history[0]["train_loss"], abs=1e-4)
+
+
+def test_a_supernet_is_not_compiled(tmp_path):
+    with pytest.raises(BadInput, match="compile is for a fixed path"):
+        run(config(tmp_path, "compile=aot_eager"))
+
+
+def test_compile_off_is_no_part_of_the_identity():
+    cfg = compose(["method=lora"])
+    old = {key: value for key, value in cfg.items() if key != "compile"}
+    assert record.run_id(cfg) == record.run_id(old)
+    assert record.run_id({**cfg, "compile": "inductor"}) != record.run_id(cfg)
+
+
+def test_a_score_is_the_accuracy_of_the_path_in_the_supernet(whole, tmp_path):
+    """The search's figure for its winner, and that of the unmerged supernet on the same images."""
+    made, folder = whole
+    cfg = pipeline.supernet_config(config(folder))
+    parts = building.build(cfg)
+    from glorabench import adapters
+
+    adapters.load(parts.backbone, pipeline.supernet_path(config(folder)))
+    inputs, labels = parts.data.searched("val", torch.device("cpu"))
+    evaluator = Evaluator(parts.backbone, [(inputs[:150], labels[:150])], lambda y: y.argmax(-1), torch.no_grad)
+    genome = evaluator.space.genome(made.paths)
+    evaluator.space.set(genome)
+    with torch.no_grad():
+        right = (parts.backbone.net.eval()(inputs[:150]).argmax(-1) == labels[:150]).double().mean()
+    assert evaluator(genome).accuracy == float(right) == made.search["score"]
