@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from statistics import fmean
 from typing import Any
 
@@ -29,6 +30,8 @@ from glorabench.backbones.base import Backbone
 from glorabench.compose import compose, make, options
 from glorabench.cost import flops
 from glorabench.count import pristine
+from glorabench.methods.reparam import Reparam
+from glorabench.methods.supports import Supports
 from glorabench.search.space import PathSpace
 
 BATCH, CLASSES, DRAWS = 8, 100, 24
@@ -111,6 +114,16 @@ def _per_image(backbone: Backbone, batch: int, count: Callable[[Callable[[], Ten
     return fmean(counted) / batch
 
 
+@contextmanager
+def literal() -> Iterator[None]:
+    """GLoRA forms W' as its formula says, with plain autograd, while this is entered."""
+    ours, Supports.through = Supports.through, Reparam.through
+    try:
+        yield
+    finally:
+        Supports.through = ours
+
+
 def step_flops(words: Sequence[str], overrides: Sequence[str] | None) -> float:
     """FLOPs of a training step, per image; arguments as in `injected`."""
     with torch.device("meta"):
@@ -163,6 +176,15 @@ def shortcuts(name: str) -> dict[str, list[float]]:
     return {label: [step_flops([*words, *undo], run), step_flops(words, run)] for label, (run, undo) in runs}
 
 
+def _literally(name: str) -> dict[str, dict[str, float]]:
+    runs = {label: run for label, run in VARIANTS.items() if label.startswith("glora")}
+    with literal():
+        return {
+            "literal_flops_per_image": counters(name, SETTINGS[1], runs),
+            "literal_saved_bytes_per_image": counters(name, SETTINGS[1], runs, saved_bytes),
+        }
+
+
 def measure(name: str) -> dict[str, Any]:
     """All that goes into the file."""
     return {
@@ -171,5 +193,6 @@ def measure(name: str) -> dict[str, Any]:
         "peft_flops_per_image": counters(name, SETTINGS[1], PEFT),
         "saved_bytes_per_image": counters(name, SETTINGS[1], variants(), saved_bytes),
         "peft_saved_bytes_per_image": counters(name, SETTINGS[1], PEFT, saved_bytes),
+        **_literally(name),
         "shortcuts": shortcuts(name),
     }

@@ -13,30 +13,42 @@ import steps
 from counters import FLOOR, SETTINGS
 from steps import ALL, LITERAL, LORA, SUPERNET, THEIRS
 
+_SCORED = (
+    "a candidate of a search against a forward pass of the plain network on the same images, in turns; processor time "
+    "on a CPU. Late generations of an evolution share their first blocks, random candidates only what comes before all."
+)
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 
 
 def counter_tables(result: dict[str, Any]) -> Iterator[Table]:
     """Title, columns and rows of what is counted."""
-    short, plain, peft = *(result["flops_per_image"][s] for s in SETTINGS), result["peft_flops_per_image"]
+    short, plain = (result["flops_per_image"][s] for s in SETTINGS)
+    literal, peft = (result[f"{whose}_flops_per_image"] for whose in ("literal", "peft"))
     rows = []
     for label in short:
         row = [label]
-        for counted, base in ((short, short[FLOOR]), (plain, plain[FLOOR]), (peft, plain[FLOOR])):
+        for counted, base in (
+            (short, short[FLOOR]),
+            (plain, plain[FLOOR]),
+            (literal, plain[FLOOR]),
+            (peft, plain[FLOOR]),
+        ):
             value = counted.get(label)
             row += ["", ""] if value is None else [f"{value / 1e9:.2f}", f"{value / base:.3f}"]
         rows.append(tuple(row))
-    columns = ("method", "GFLOP", "/ floor", "all tokens", "/ floor", "peft, all tokens", "/ floor")
+    heads = ("GFLOP", "all tokens", "formula taken literally", "peft")
+    columns = ("method", *(name for head in heads for name in (head, "/ floor")))
     yield f"a training step on {result['backbone']}, GFLOP per image", columns, rows
-    ours, theirs = result["saved_bytes_per_image"], result["peft_saved_bytes_per_image"]
+    ours, literal, theirs = (result[f"{whose}saved_bytes_per_image"] for whose in ("", "literal_", "peft_"))
     rows = []
     for label in ours:
         row = [label]
-        for counted in (ours, theirs):
+        for counted in (ours, literal, theirs):
             value = counted.get(label)
             row += ["", ""] if value is None else [f"{value / 1e6:.1f}", f"{value / ours[LORA]:.3f}"]
         rows.append(tuple(row))
-    columns = ("method", "MB", "/ lora, all layers", "peft", "/ lora, all layers")
+    heads = ("MB", "formula taken literally", "peft")
+    columns = ("method", *(name for head in heads for name in (head, "/ lora, all layers")))
     yield f"kept for backward on {result['backbone']}, MB per image", columns, rows
     saved = [
         (label, f"{without / 1e9:.2f}", f"{found / 1e9:.2f}", f"{100 * (1 - found / without):.1f} %")
@@ -59,6 +71,17 @@ def step_tables(result: dict[str, Any]) -> Iterator[Table]:
     yield f"{result['backbone']}, batches of {result['batch']}, {where}", columns, rows
 
 
+def search_tables(result: dict[str, Any]) -> Iterator[Table]:
+    """Title, columns and rows of what scoring a candidate takes."""
+    rows = [
+        (label, f"{t['candidate_ms']:.1f}", f"{t['forward_ms']:.1f}", f"{t['ratio']:.3f}", str(t["candidates"]))
+        for label, t in result["scoring"].items()
+    ]
+    columns = ("candidates", "one of them, ms", "plain forward, ms", "ratio", "n")
+    where = f"{result['model']}, {result['images']} images, {result['device']}, {result['threads']} threads"
+    yield f"scoring a candidate of a search: {where}", columns, rows
+
+
 def faster(result: dict[str, Any]) -> Iterator[str]:
     """How many times faster a step of GLoRA is than the same computed otherwise: medians over rounds."""
     ms, pairs = result["ms"], ((SUPERNET, LITERAL), (SUPERNET, THEIRS), (ALL, THEIRS))
@@ -71,7 +94,8 @@ def _said(module: Any) -> str:
     return " ".join((module.__doc__ or "").split("\n\n", 1)[1].split())
 
 
-def _tables(found: Iterator[Table]) -> Iterator[str]:
+def sections(found: Iterator[Table]) -> Iterator[str]:
+    """Each table below its title, as Markdown."""
     for title, columns, rows in found:
         rule = ["---", *["---:"] * (len(columns) - 1)]
         yield f"## {title[0].upper()}{title[1:]}"
@@ -81,26 +105,34 @@ def _tables(found: Iterator[Table]) -> Iterator[str]:
 def _code(result: dict[str, Any]) -> str:
     git = result["provenance"]["git"]
     code = git["sha"][:10] + " (with local changes)" * git["dirty"] if git else "an installed package"
-    return f"{code}, with torch {result['provenance']['versions']['torch']} and peft {result['peft']}."
+    peft = f" and peft {result['peft']}" if "peft" in result else ""
+    return f"{code}, with torch {result['provenance']['versions']['torch']}{peft}."
 
 
-def markdown(counted: Sequence[dict[str, Any]], measured: Sequence[dict[str, Any]]) -> str:
+def markdown(
+    counted: Sequence[dict[str, Any]], measured: Sequence[dict[str, Any]], scored: Sequence[dict[str, Any]]
+) -> str:
     """All tables, with what they mean."""
     parts = ["# What a training step costs"]
     if measured:
         parts.append(f"`benchmarks/efficiency.py`: {_said(steps)}")
     for result in measured:
-        parts += [*_tables(step_tables(result)), " ".join(faster(result)), f"Measured at {_code(result)}"]
+        parts += [*sections(step_tables(result)), " ".join(faster(result)), f"Measured at {_code(result)}"]
+    if scored:
+        parts.append(f"`benchmarks/search.py`: {_SCORED}")
+    for result in scored:
+        parts += [*sections(search_tables(result)), f"Measured at {_code(result)}"]
     if counted:
         parts.append(f"`benchmarks/efficiency.py --counters`: {_said(counters)}")
     for result in counted:
-        parts += [*_tables(counter_tables(result)), f"Counted at {_code(result)}"]
+        parts += [*sections(counter_tables(result)), f"Counted at {_code(result)}"]
     return "\n\n".join(parts) + "\n"
 
 
 def page(folder: Path) -> str:
     """The page of a folder of results."""
     read = [
-        [json.loads(p.read_text()) for p in sorted(folder.glob(f"{kind}-*.json"))] for kind in ("counters", "steps")
+        [json.loads(p.read_text()) for p in sorted(folder.glob(f"{kind}-*.json"))]
+        for kind in ("counters", "steps", "search")
     ]
     return markdown(*read)

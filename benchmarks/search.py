@@ -7,21 +7,26 @@
 A supernet of random factors is scored on random images, in turns with a forward pass of the plain network, so that a
 machine that slows down slows down both; on a CPU processor time is taken. Candidates are random ones, which share next
 to nothing, and those of the last generations of the official evolution on an additive landscape, which share first
-blocks; each generation is scored in the order of the driver. Prints one line for each; uses one thread and the CPU
-unless told otherwise.
+blocks; each generation is scored in the order of the driver. Uses one thread and the CPU unless told otherwise.
+
+Writes results/efficiency/search-BACKBONE.json and README.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import torch
 
+import pages
 from glorabench.compose import compose, make
+from glorabench.provenance import provenance
 from glorabench.search.algorithms import Algorithm
 from glorabench.search.candidates import Candidates
 from glorabench.search.evaluate import Evaluator
@@ -65,6 +70,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("results/efficiency"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
@@ -88,19 +94,35 @@ def main() -> None:
     def forward() -> None:
         plain.net(images).argmax(-1).eq(labels).sum().item()
 
-    def ratio(genomes: Iterable[Genome]) -> str:
-        taken = [(seconds(lambda g=g: evaluator(g), device), seconds(forward, device)) for g in genomes]
-        ours, floor = map(sum, zip(*taken, strict=True))
-        return f"{ours / floor:.3f} x a plain forward ({ours / len(taken) * 1e3:.1f} ms, {len(taken)} candidates)"
+    def taken(genomes: Sequence[Genome]) -> dict[str, float]:
+        """Milliseconds of a candidate and of a forward pass, means; their ratio."""
+        pairs = [(seconds(lambda g=g: evaluator(g), device), seconds(forward, device)) for g in genomes]
+        ours, floor = (1e3 * sum(times) / len(pairs) for times in zip(*pairs, strict=True))
+        return {
+            "candidates": len(pairs),
+            "candidate_ms": round(ours, 2),
+            "forward_ms": round(floor, 2),
+            "ratio": round(ours / floor, 3),
+        }
 
     batches = generations(evaluator.space, make(config["search"]["algorithm"]))
     draws = [evaluator.space.draw(0, step) for step in range(args.candidates + 1)]
     evaluator(draws[-1])  # counts FLOPs, and warms up
     forward()
     late = [genome for batch in batches[-max(1, args.candidates // len(batches[0])) :] for genome in sorted(batch)]
-    print(f"{backbone.name}, {args.images} images, {len(evaluator.space.options)} genes, {evaluator.flops:,} FLOPs")
-    print(f"random candidates       {ratio(draws[:-1])}")
-    print(f"late generations        {ratio(late[: args.candidates])}")
+    model = config["backbone"].get("model", backbone.name)
+    result = {
+        "model": model,
+        "images": args.images,
+        "threads": args.threads,
+        "device": str(device),
+        "scoring": {"random candidates": taken(draws[:-1]), "late generations": taken(late[: args.candidates])},
+        "provenance": provenance(),
+    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / f"search-{model}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (args.out / "README.md").write_text(pages.page(args.out))
+    print("\n\n".join(pages.sections(pages.search_tables(result))))
 
 
 if __name__ == "__main__":

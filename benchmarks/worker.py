@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counters import CLASSES, floor
+from counters import CLASSES, floor, literal
 from glorabench.backbones.base import Backbone
 from glorabench.compose import compose, make
-from glorabench.methods.glora import Supports
-from glorabench.methods.reparam import Reparam
 from glorabench.search.space import PathSpace
 
 PLAIN = "backbone.last_block=all"  # Hugging Face's layers cannot compute a part of a fused projection
@@ -40,7 +39,8 @@ class Worker:
         self.backbone: Backbone = make(config["backbone"], weights_from=None)  # time does not depend on weights
         self.backbone.set_head(CLASSES)
         if variant.literal:
-            Supports.through = Reparam.through  # in this process only
+            self.whole = ExitStack()  # to the end of this process
+            self.whole.enter_context(literal())
         if variant.words is None:
             floor(self.backbone)
         else:

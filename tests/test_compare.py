@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from glorabench import record, stats
-from glorabench.compare import compare, points
+from glorabench.comparison.compare import compare, points
+from glorabench.comparison.side import Side, select, told
 from glorabench.errors import BadInput
 from glorabench.record import Record
-from glorabench.side import Side, select, told
 from test_table import N, made
 
 TASKS = ("digits", "dsprites_loc")

@@ -21,18 +21,19 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from conftest import tiny_convnext, tiny_llama, tiny_vit
-from glorabench import export as exports
-from glorabench import record, snippets, to_peft, to_plain
+from glorabench import record
 from glorabench.backbones.base import Backbone
 from glorabench.backbones.vision import vision_backbone
 from glorabench.build import build
 from glorabench.cli import main
 from glorabench.compose import compose, make
 from glorabench.errors import BadInput
-from glorabench.export import export, load, located
+from glorabench.export import command as exports
+from glorabench.export import load, snippets, to_peft, to_plain
+from glorabench.export.command import export
+from glorabench.export.rebuild import example, method_node, rebuilt
 from glorabench.methods.base import Method
-from glorabench.rebuild import example, method_node, rebuilt
-from glorabench.record import Record
+from glorabench.record import Record, located
 from glorabench.run import run
 from test_methods import BACKBONES, FAMILY, logits, train
 from test_weights import jax_layout

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_1samp
 
-from glorabench import cli, curves, page, record
-from glorabench.compare import compare, points
+from glorabench import cli, record
+from glorabench.comparison import curves, page
+from glorabench.comparison.compare import compare, points
+from glorabench.comparison.side import Side, select
 from glorabench.compose import compose, options
 from glorabench.errors import BadInput
 from glorabench.record import Record
-from glorabench.side import Side, select
 from test_table import made
 
 TASKS = ("digits", "dsprites_loc")

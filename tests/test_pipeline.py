@@ -1,6 +1,7 @@
 """Searched runs: supernet, search, winner; shared stages, kills in each of them, and the test split that stays shut."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,15 +10,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch._dynamo
 from safetensors.torch import load_file, save_file
+from torch._dynamo.utils import counters as frames
 
+from conftest import images, tiny_vit
 from glorabench import build as building
-from glorabench import pipeline, record
+from glorabench import pipeline, record, trained
 from glorabench.cli import main
-from glorabench.compose import compose
+from glorabench.compose import compose, make
+from glorabench.data.base import LeakError
 from glorabench.errors import BadInput
+from glorabench.export.rebuild import rebuilt
 from glorabench.run import run
 from glorabench.search.evaluate import Evaluator
+from glorabench.search.space import PathSpace
 from glorabench.stage import Stage
 
 _EVOLUTION = {"population": 6, "parents": 2, "generations": 2, "mutants": 3, "crossed": 3}
@@ -254,15 +261,21 @@ def test_search_command_refuses_what_it_cannot_search(tmp_path, capsys, words, s
     assert len(error.splitlines()) == 1
 
 
-def test_a_damaged_supernet_is_set_aside_and_trained_again(whole, tmp_path, capsys):
+@pytest.mark.parametrize("what", ["other tensors", "no notes", "half a file"])
+def test_a_damaged_supernet_is_set_aside_and_trained_again(whole, tmp_path, capsys, what):
     cfg = config(tmp_path)
     path = pipeline.supernet_path(cfg)
     path.parent.mkdir()
-    save_file({"head.weight": torch.zeros(1)}, path)
-    path.with_suffix(".json").write_text("{}")
+    if what == "other tensors":
+        save_file({"head.weight": torch.zeros(1)}, path)
+    elif what == "no notes":
+        save_file(load_file(pipeline.supernet_path(config(whole[1]))), path)
+    else:
+        path.write_bytes(pipeline.supernet_path(config(whole[1])).read_bytes()[:-1000])
     made = run(cfg)
     assert "kept as" in capsys.readouterr().err
     assert made.paths == whole[0].paths
+    assert [e["train_loss"] for e in made.history] == [e["train_loss"] for e in whole[0].history[:2]]
 
 
 def test_samplers_train_different_supernets(whole, tmp_path):
@@ -279,13 +292,59 @@ def test_samplers_train_different_supernets(whole, tmp_path):
 def test_compiled_training_equals_eager_training(tmp_path, method):
     words = ["logger=none", "progress=none", "latency_rounds=1", "train.epochs=1", f"method={method}"]
     eager = run(compose([*words, f"results_dir={tmp_path}"]))
+    torch._dynamo.reset()
+    frames.clear()
     compiled = run(compose([*words, f"results_dir={tmp_path}", "compile=aot_eager"]))
     assert compiled.status == "done", compiled.error
+    assert frames["frames"]["ok"] > 0, "nothing was compiled"
     assert compiled.run_id != eager.run_id
     one, two = (load_file(tmp_path / "adapters" / f"{r.run_id}.safetensors") for r in (eager, compiled))
     assert set(one) == set(two)
     assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
     assert compiled.history[0]["train_loss"] == pytest.approx(eager.history[0]["train_loss"], abs=1e-4)
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="inductor needs a C++ compiler on a CPU")
+@pytest.mark.parametrize(
+    "words", ["method=lora", "method=glora method.path={A: lora, B: lora, C: lora, D: vector, E: vector}"]
+)
+def test_inductor_computes_the_same_outputs_and_gradients(words):
+    """The whole network, forward and backward, from random factors."""
+    name, *path = words.split(" ", 1)
+    config = compose([name, *path])
+    nets = []
+    for _ in range(2):
+        made = tiny_vit(depth=1)
+        torch.manual_seed(0)
+        make(config["method"]).inject(made)
+        with torch.no_grad():
+            for parameter in made.net.parameters():
+                if parameter.requires_grad:
+                    parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(parameter.numel()))
+        nets.append(made.net)
+    nets[1].compile(backend="inductor")
+    outputs = [net(images(4)) for net in nets]
+    for output in outputs:
+        output.square().sum().backward()
+    assert torch.allclose(outputs[0], outputs[1], rtol=1e-4, atol=1e-4)
+    for one, two in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert one.grad is two.grad is None or torch.allclose(one.grad, two.grad, rtol=1e-3, atol=1e-3)
+
+
+def test_a_winner_without_any_support_is_recorded_and_built_again(tmp_path):
+    """Its trunk is frozen, so that the head alone is trained, on cached features."""
+    made = run(config(tmp_path, "search.max_params=0", "search.winner=retrain", "search.algorithm.generations=1"))
+    assert made.status == "done", made.error
+    assert made.params["method"] == 0
+    assert {choice for path in made.paths for choice in path.values()} == {"none"}
+    net = rebuilt(made, tmp_path / "adapters" / f"{made.run_id}.safetensors")
+    assert PathSpace(net.net).current() == made.paths
+
+
+def test_test_is_not_given_to_a_search_that_does_not_say_so():
+    data = building.build(compose(SMALL)).data
+    with pytest.raises(LeakError, match="search.on=test"):
+        data.searched("test", torch.device("cpu"))
 
 
 def test_a_supernet_is_not_compiled(tmp_path):
@@ -305,9 +364,7 @@ def test_a_score_is_the_accuracy_of_the_path_in_the_supernet(whole, tmp_path):
     made, folder = whole
     cfg = pipeline.supernet_config(config(folder))
     parts = building.build(cfg)
-    from glorabench import adapters
-
-    adapters.load(parts.backbone, pipeline.supernet_path(config(folder)))
+    trained.load(parts.backbone, pipeline.supernet_path(config(folder)))
     inputs, labels = parts.data.searched("val", torch.device("cpu"))
     evaluator = Evaluator(parts.backbone, [(inputs[:150], labels[:150])], lambda y: y.argmax(-1), torch.no_grad)
     genome = evaluator.space.genome(made.paths)

@@ -75,7 +75,7 @@ def test_hydra_is_known_to_two_files(name: str) -> None:
 
 @each_file
 def test_peft_is_known_to_two_files(name: str) -> None:
-    if name not in ("methods/peft.py", "to_peft.py"):
+    if name not in ("methods/peft.py", "export/to_peft.py"):
         assert not [module for module in imports(name) if below(module, "peft")]
 
 
@@ -131,7 +131,8 @@ def test_the_training_loop_knows_no_method() -> None:
         assert set(own) <= {"glorabench.methods.base", "glorabench.methods.reparam"}, name
 
 
-READERS = ("errors", "record", "stats", "cells", "table", "render", "side", "compare", "sections", "curves", "page")
+PAGE = ("side", "compare", "sections", "curves", "page")
+READERS = ("errors", "record", "stats", "cells", "table", "render", *(f"comparison/{name}" for name in PAGE))
 
 
 @pytest.mark.parametrize("name", ["cli.py", *(f"{reader}.py" for reader in READERS)])

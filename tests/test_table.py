@@ -306,8 +306,8 @@ def test_a_search_is_part_of_the_name_and_one_winner_is_told_from_another() -> N
     assert [cell.method for cell in table.cells(records)] == ["glora", "glora + evolution", "glora + random"]
     both = [made("glora", search="evolution", winner=winner) for winner in ("inherit", "retrain")]
     assert [cell.method for cell in table.cells([*both, made()])] == [
-        "glora + evolution (search.winner=inherit)",
-        "glora + evolution (search.winner=retrain)",
+        "glora + evolution",
+        "glora + evolution, inherited",
         "lora",
     ]
 

@@ -20,7 +20,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed")
 PROGRESS = ("auto", "bar", "lines", "none")
 SEARCHED = ("val", "test")
 WINNERS = ("inherit", "retrain")
-COMPILERS = (None, "inductor", "aot_eager")
+COMPILERS = ("inductor", "aot_eager")
 
 
 @dataclass
@@ -66,9 +66,10 @@ def check(config: dict[str, Any]) -> None:
         ("train.decay", train["decay"], DECAYS),
         ("train.precision", train["precision"], PRECISIONS),
         ("progress", config["progress"], PROGRESS),
-        ("compile", config["compile"], COMPILERS),
     ):
         one_of(key, value, known)
+    if config["compile"] is not None:
+        one_of("compile", config["compile"], COMPILERS)
     whole = {f"train.{key}": train[key] for key in ("epochs", "batch_size", "eval_batch_size")}
     whole |= {key: config[key] for key in ("checkpoint_every", "latency_rounds")}
     for key, value in whole.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from glorabench import stats
 from glorabench.errors import BadInput
 from glorabench.record import Record, identity
 
+INHERITED = "inherited"  # said of a winner with the weights of its supernet
 MARK = "[chosen on test]"  # behind the name of what saw the test split before it was scored there
 
 
@@ -36,6 +37,11 @@ class Cell:
     def contaminated(self) -> bool:
         """True when something was chosen on the test split: its top-1 is no estimate."""
         return contaminated(self.records)
+
+
+def inherits(config: Mapping[str, Any]) -> bool:
+    """True for a searched run whose weights are those of its supernet."""
+    return (config.get("search") or {}).get("winner") == "inherit"
 
 
 def contaminated(records: Iterable[Record]) -> bool:
@@ -120,7 +126,8 @@ def _labels(configs: Sequence[dict[str, Any]]) -> list[str]:
         weights = {(f.get("backbone.weights_from"), f.get("backbone.sha256")) for f in same}
         if "backbone.sha256" in keys and len({name for name, _ in weights}) == len(weights):
             keys.remove("backbone.sha256")  # the name of the file tells them apart already
-        told = ", ".join(f"{key.removeprefix('method.')}={flat.get(key)}" for key in keys)
+        told = ", ".join(f"{k.removeprefix('method.')}={flat.get(k)}" for k in keys if k != "search.winner")
         names = [config["names"].get(group) for group in ("method", "search")]
-        labels.append(" + ".join(filter(None, names)) + (f" ({told})" if told else ""))
+        label = " + ".join(filter(None, names)) + (f", {INHERITED}" if inherits(config) else "")
+        labels.append(label + (f" ({told})" if told else ""))
     return labels

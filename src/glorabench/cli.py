@@ -115,15 +115,15 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         return count.main(args.overrides, args.format, args.into)
     if args.command == "export":
-        from glorabench import export
+        from glorabench.export import command
 
-        return export.main(args.overrides)
+        return command.main(args.overrides)
     if args.command == "search":
         from glorabench.search import command
 
         return command.main(args.overrides)
     if args.command == "page":
-        from glorabench import page
+        from glorabench.comparison import page
 
         return page.main(args.name, args.results, args.out)
     if args.command == "doctor":

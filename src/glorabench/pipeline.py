@@ -6,9 +6,9 @@ only in what comes after share them, and a killed run finds them again. Each is 
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,12 +17,13 @@ from typing import Any
 
 from torch import Tensor
 
-from glorabench import adapters, record
+from glorabench import record, trained
 from glorabench.build import build
 from glorabench.compose import make
 from glorabench.errors import BadInput
 from glorabench.search.driver import Found, search
 from glorabench.search.evaluate import Evaluator
+from glorabench.search.space import PathSpace
 from glorabench.search.state import State
 from glorabench.stage import Stage
 from glorabench.tracker import Tracker
@@ -95,85 +96,75 @@ def supernet(config: Config, tracker: Tracker) -> Stage:
     Raises:
         BadInput: the method is no supernet, or no path lies within the limits.
     """
-    made, settings = supernet_config(config), config["search"]
-    path, folder = supernet_path(config), checkpoints(made)
-    stage = Stage(made, build(made), tracker, "supernet", folder)
-    stage.tuner.paths.check_limits(settings["min_params"], settings["max_params"])
-    backbone, notes = stage.parts.backbone, path.with_suffix(".json")
-    if path.exists() and notes.exists():
+    made, settings, path = supernet_config(config), config["search"], supernet_path(config)
+
+    def stage() -> Stage:
+        return Stage(made, build(made), tracker, "supernet", checkpoints(made))
+
+    fresh = stage()
+    fresh.tuner.paths.check_limits(settings["min_params"], settings["max_params"])
+    if path.exists():
         try:
-            adapters.load(backbone, path)
-            stage.restore(json.loads(notes.read_text()))
-            return stage
-        except (BadInput, ValueError, LookupError) as error:
+            fresh.restore(trained.load(fresh.parts.backbone, path))
+            return fresh
+        except (BadInput, LookupError) as error:
             print(f"warning: {error}; kept as {record.set_aside(path).name}, trained again", file=sys.stderr)
-    stage.fit()
-    keep(adapters.trained(backbone), stage.notes(), path)
-    shutil.rmtree(folder, ignore_errors=True)
-    return stage
-
-
-def keep(tensors: dict[str, Tensor], notes: dict[str, Any], path: Path) -> None:
-    """Keep a trained supernet and what its training took; a supernet without such notes is none.
-
-    Raises:
-        BadInput: they cannot be written.
-    """
-    adapters.save(tensors, path)
-    draft = path.with_suffix(".tmp")
-    try:
-        draft.write_text(json.dumps(notes))
-        draft.replace(path.with_suffix(".json"))
-    except OSError as error:
-        raise BadInput(f"{path.with_suffix('.json')} cannot be written ({error.strerror}): free space") from error
+            fresh = stage()
+    fresh.fit()
+    trained.save(trained.tensors(fresh.parts.backbone), path, fresh.notes())
+    shutil.rmtree(fresh.folder, ignore_errors=True)
+    return fresh
 
 
 def searched(config: Config, stage: Stage) -> tuple[Found, dict[str, Any], dict[str, Any]]:
     """What the search finds on the supernet of `stage`, its report and its cost; goes on from the kept state."""
-    settings, space = config["search"], stage.tuner.paths
+    settings, space, data = config["search"], stage.tuner.paths, stage.parts.data
     limits = space.check_limits(settings["min_params"], settings["max_params"])
-    data, backbone = stage.parts.data, stage.parts.backbone
+    data.contaminated = settings["on"] == "test"
     inputs, labels = data.searched(settings["on"], stage.device)
     held = round(settings["held_out"] * len(labels))
-    chosen = _batches(inputs[: len(labels) - held], labels[: len(labels) - held], data.eval_batch_size)
-    context = stage.trainer.precision_plugin.forward_context
-    evaluator = partial(Evaluator, backbone, predict=stage.objective.predict, context=context)
-    evaluate = evaluator(chosen)
-    kept = {key: value for key, value in settings.items() if key != "winner"}
-    header = {
-        "space": space.fingerprint,
-        "seed": config["seed"],
-        "supernet": supernet_path(config).stem,
-        "search": kept,
-    }
-    identity = {**config, "names": stage.config["names"], "search": kept}
-    state = State(
-        Path(config["results_dir"]) / "searches" / f"{record.run_id(identity)}.jsonl", {**header, "search": kept}
-    )
-    try:
-        found = search(space, make(settings["algorithm"]), limits, config["seed"], evaluate, state, progress(config))
-    finally:
-        state.close()
     n = len(labels) - held
-    report = {
+    context = stage.trainer.precision_plugin.forward_context
+    evaluator = partial(Evaluator, stage.parts.backbone, predict=stage.objective.predict, context=context)
+    evaluate = evaluator(_batches(inputs[:n], labels[:n], data.eval_batch_size))
+    with closing(_state(config, stage, space)) as state:
+        found = search(space, make(settings["algorithm"]), limits, config["seed"], evaluate, state, progress(config))
+    apart = evaluator(_batches(inputs[n:], labels[n:], data.eval_batch_size))(found.winner) if held else None
+    report = report_of(found, space, n, held, None if apart is None else apart.accuracy)
+    if not evaluate.flops:  # everything was in the state already
+        evaluate(found.winner)
+    images, flops = n * len(found.lines), round(evaluate.flops * found.computed)
+    return found, report, {"seconds": round(found.seconds, 3), "steps": 0, "images": images, "flops": flops}
+
+
+def report_of(found: Found, space: PathSpace, n: int, held: int, held_out: float | None) -> dict[str, Any]:
+    """What a record says of a search.
+
+    Returns:
+        evaluated: candidates; score: accuracy of the winner on the `n` images that chose it; held_out: on `n_held_out`
+        others, None without such; params: of the winner; first: mean score of the first batch asked for; best:
+        [[candidates, best score so far], ...]; front: {params, score, genome} of each path that no other beats in both.
+    """
+    return {
         "evaluated": len(found.lines),
         "score": max(found.scores),
         "n": n,
-        "held_out": None,
+        "held_out": held_out,
         "n_held_out": held,
         "params": space.size(found.winner),
         "first": fmean(found.scores[: found.first]),
         "best": found.best_so_far(),
         "front": found.front(),
     }
-    if held:
-        apart = _batches(inputs[n:], labels[n:], data.eval_batch_size)
-        report["held_out"] = evaluator(apart)(found.winner).accuracy
-    if not evaluate.flops:  # everything was in the state already
-        evaluate(found.winner)
-    images = n * len(found.lines)
-    cost = {"seconds": round(found.seconds, 3), "steps": 0, "images": images}
-    return found, report, {**cost, "flops": round(evaluate.flops * found.computed)}
+
+
+def _state(config: Config, stage: Stage, space: PathSpace) -> State:
+    """The kept state of this search: one file for all winners of the same candidates."""
+    kept = {key: value for key, value in config["search"].items() if key != "winner"}
+    identity = {**config, "names": stage.config["names"], "search": kept}
+    path = Path(config["results_dir"]) / "searches" / f"{record.run_id(identity)}.jsonl"
+    supernet = supernet_path(config).stem
+    return State(path, {"space": space.fingerprint, "seed": config["seed"], "supernet": supernet, "search": kept})
 
 
 def _batches(inputs: Tensor, labels: Tensor, size: int) -> Batches:
@@ -182,4 +173,4 @@ def _batches(inputs: Tensor, labels: Tensor, size: int) -> Batches:
 
 def _size(stage: Stage) -> int:
     head = {id(p) for p in stage.parts.backbone.head_parameters()}
-    return sum(p.numel() for p in adapters.trained(stage.parts.backbone).values() if id(p) not in head)
+    return sum(p.numel() for p in trained.tensors(stage.parts.backbone).values() if id(p) not in head)

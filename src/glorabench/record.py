@@ -13,8 +13,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from glorabench.errors import BadInput
+from glorabench.errors import BadInput, nearest
 
+ROOTS = (Path("results/local"), Path("results"))  # where records are looked for
 SCHEMA = 2
 PROTOCOL = 1  # bumped when numbers may move; tables refuse to mix protocols
 # what does not move numbers
@@ -22,7 +23,7 @@ VOLATILE = ("results_dir", "cache_dir", "logger", "progress", "checkpoint_every"
 OFF = ("compile",)  # options that came later: where they are off (null) a run is what it was without them
 
 
-class CorruptRecord(ValueError):
+class CorruptRecord(BadInput):
     """A record file that is half-written, altered or of another schema."""
 
 
@@ -44,7 +45,7 @@ class Record:
         merge: {mergeable: true} and the certificate {max_abs_diff, flipped, n, dtype}, or {mergeable: false, reason}.
         paths: the GLoRA path of each layer, or None.
         search: what a search found, or None: {evaluated, score, n, held_out, n_held_out, params, first, best, front}
-            (see `pipeline.report`).
+            (see `pipeline.report_of`).
         provenance: {git, versions, device, weights, data}.
         error: {kind, message} of a failed run.
     """
@@ -132,7 +133,7 @@ def read(path: Path) -> Record:
         if record.outcomes and abs(fmean(unpack(record.outcomes)) - record.metrics["top1"]) > 1e-9:
             raise ValueError("its top1 is not the mean of its outcomes")
     except (ValueError, TypeError, AttributeError, LookupError, OSError) as error:
-        raise CorruptRecord(f"{path} is not a whole record ({error})") from error
+        raise CorruptRecord(f"{path} is not a whole record ({error}): remove it or repeat its run") from error
     return record
 
 
@@ -150,6 +151,28 @@ def read_all(roots: Iterable[Path]) -> list[Record]:
         CorruptRecord: naming the first bad file.
     """
     return [read(path) for root in roots for path in sorted(Path(root).rglob("*.json"))]
+
+
+def located(run_id: str, roots: Iterable[Path] = ROOTS) -> tuple[Path, Record]:
+    """The finished run whose id begins with `run_id`, and which of the results folders `roots` holds it.
+
+    Raises:
+        BadInput: no such run, several, a failed one, or a damaged record.
+    """
+    roots = list(roots)
+    known = {path.stem.rpartition("-")[2]: (root, path) for root in roots[::-1] for path in root.glob("runs/*/*.json")}
+    found = [name for name in known if name.startswith(run_id)]
+    places = " or ".join(map(str, roots))
+    if not found:
+        raise BadInput(f"no run '{run_id}' below {places}{nearest(run_id, known)} Elsewhere: results_dir=FOLDER.")
+    if len(found) > 1:
+        raise BadInput(f"run={run_id} is the beginning of {len(found)} ids below {places}: {', '.join(found[:4])}")
+    root, path = known[found[0]]
+    record = read(path)
+    if record.status != "done":
+        why = "{kind}: {message}".format(**(record.error or {"kind": "", "message": ""}))
+        raise BadInput(f"run {record.run_id} failed ({why}), it left nothing to use: choose or make a run that is done")
+    return root, record
 
 
 def pack(outcomes: Iterable[bool]) -> str:

@@ -30,10 +30,7 @@ def main(suite: str, results: Path | None, form: str, into: Path | None) -> int:
         raise BadInput(
             f"no records of suite '{suite}' below {' or '.join(map(str, folders))}: make some with `glorabench run`"
         )
-    try:
-        records = record.read_all([folder / "runs" / suite])
-    except record.CorruptRecord as error:
-        raise BadInput(f"{error}; remove it or repeat its run") from error
+    records = record.read_all([folder / "runs" / suite])
     records.sort(key=lambda r: (r.names["task"], r.names["method"], r.run_id))
     if into is not None:
         embed(markdown(records), suite, into)

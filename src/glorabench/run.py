@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 
-from glorabench import adapters, cost, pipeline, record
+from glorabench import cost, pipeline, record, trained
 from glorabench.build import Parts, build, check
 from glorabench.compose import make
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import foldable, merge, obstacle
 from glorabench.provenance import device_name, provenance
 from glorabench.record import Record
+from glorabench.search.space import PathSpace
 from glorabench.stage import Stage
 from glorabench.tracker import Tracker
 from glorabench.training import checkpoints, interruptible
@@ -127,7 +128,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
             "ways": {**last.ways, **parts.backbone.ways},
         },
         merge=proof,
-        paths=tuner.paths.current() or None,
+        paths=PathSpace(parts.backbone.net).current() or None,
         search=searched.report if searched else None,
         provenance={
             **provenance(),
@@ -141,14 +142,16 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
 
 def _keep(config: dict[str, Any], parts: Parts, predictions: dict[str, torch.Tensor]) -> None:
     """Adapter (named as in the backbone's network) and predictions beside the record; not in git."""
-    for name, tensors in (("adapters", adapters.trained(parts.backbone)), ("predictions", predictions)):
-        adapters.save(tensors, Path(config["results_dir"]) / name / f"{record.run_id(config)}.safetensors")
+    for name, tensors in (("adapters", trained.tensors(parts.backbone)), ("predictions", predictions)):
+        trained.save(tensors, Path(config["results_dir"]) / name / f"{record.run_id(config)}.safetensors")
 
 
 def _deployment(config: dict[str, Any], parts: Parts, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
     """Inference latency of the plain, the trained and the merged network, and the merge certificate or the reason why
     there is none; where a method has nothing to fold, merging is the network itself and its time is not taken twice."""
     net = parts.backbone.net.to(device).eval()
+    if config["compile"] is not None:
+        net = copy.deepcopy(net)  # a copy is not compiled, as the others are not
     inputs = parts.data.example(256, device)
     plain = make(config["backbone"], weights_from=None)  # its time does not depend on its weights
     plain.set_head(parts.task.classes)

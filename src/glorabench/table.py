@@ -8,7 +8,7 @@ from statistics import fmean, median
 from typing import Any
 
 from glorabench import stats
-from glorabench.cells import MARK, Cell, cells, contaminated
+from glorabench.cells import INHERITED, MARK, Cell, cells, contaminated, inherits
 from glorabench.record import Record, unpack
 
 COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "params", "step ms", "latency", "merge")
@@ -18,6 +18,9 @@ NOTES = (
     "merge: largest change of a logit by merging, and predictions that flipped if any, or no where it is impossible; "
     "interval: Student's t over seeds; differences: bootstrap over paired seeds and examples, optimistic for few seeds."
 )
+_NOTE_OF_INHERITED = (
+    f" {INHERITED}: the weights are those of the supernet, trained on train alone; other rows train on train and val."
+)
 _NOTE_OF_MARK = (
     f" {MARK}: something was chosen by its accuracy on the test split itself, so this top-1 is too high by an unknown "
     "amount; no such row is called best or compared."
@@ -26,7 +29,9 @@ _NOTE_OF_MARK = (
 
 def notes(records: Iterable[Record]) -> str:
     """What the columns say, and the mark where a row has it."""
-    return NOTES + (_NOTE_OF_MARK if contaminated(records) else "")
+    records = list(records)
+    inherited = any(inherits(r.config) for r in records)
+    return NOTES + _NOTE_OF_INHERITED * inherited + _NOTE_OF_MARK * contaminated(records)
 
 
 def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:

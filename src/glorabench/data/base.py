@@ -62,7 +62,7 @@ class ImageData(LightningDataModule):
     Args:
         task: the task.
         fit_on: `trainval`, or `train` (then val is evaluated every epoch).
-        report_on: `test`, or `val` for tuning and search.
+        report_on: `test`, or `val` for tuning.
         batch_size: of training; the last incomplete batch is dropped, unless it is the only one.
         eval_batch_size: of evaluation.
         seed: of the order of batches.
@@ -99,6 +99,7 @@ class ImageData(LightningDataModule):
         self._encoded: dict[str, Arrays] = {}
         self.device = torch.device("cpu")  # where `encode` computes
         self._test_was_read = self._opening = False
+        self.contaminated = False  # by a search on test
 
     def inputs(self, split: str) -> Arrays:
         """Images of a split, or their features once `encode` is set; LeakError for an unopened test split."""
@@ -153,8 +154,11 @@ class ImageData(LightningDataModule):
     def searched(self, on: str, device: torch.device) -> tuple[Tensor, Tensor]:
         """(inputs, labels) that score the candidates of a search, ready for the network and kept on `device`.
 
-        Only a search that the config declares contaminated asks for test; its record says so.
+        Raises:
+            LeakError: asked for test by a search that is not declared `contaminated`, as its record would have to say.
         """
+        if on == "test" and not self.contaminated:
+            raise LeakError("a search on test has to be declared: search.on=test")
         images, labels = self.task.splits["test"] if on == "test" else self.task.arrays(on)
         starts = range(0, len(images), self.eval_batch_size)
         batches = [torch.tensor(images[s : s + self.eval_batch_size]).to(device) for s in starts]

@@ -24,7 +24,6 @@ from glorabench.errors import BadInput, nearest, one_of
 from glorabench.methods.base import Method, check_rank, weight_of
 from glorabench.methods.reparam import Reparam
 from glorabench.methods.supports import CHOICES, Supports
-from glorabench.methods.supports import Support as Support
 
 PRODUCTS = ("hadamard", "matmul")
 MODES = ("random", "supernet")

@@ -49,11 +49,12 @@ def rescaled(x: Tensor, weight: Tensor, bias: Tensor | None, scale: Pair, added:
 
     Args:
         x: tokens x i, in the dtype of the product.
-        weight: W0, frozen, o x i.
+        weight: W0, frozen (it gets no gradient), o x i.
         bias: o, or None.
         scale: factors of A.
         added: factors of B, or None.
     """
+    assert not weight.requires_grad
     left, right = (None, None) if added is None else added
     with full_precision(x):
         return _Rescaled.apply(x, weight, bias, *scale, left, right)

@@ -68,7 +68,7 @@ class Candidates:
         return None
 
     def random(self, count: int) -> list[Genome]:
-        """As many uniform ones as asked for; fewer where the space is used up."""
+        """As many as asked for, uniform and then moved inside the limits; fewer where the space is used up."""
         found: list[Genome] = []
         for _ in range(count):
             draws = (self.admit(self.rng.integers(self.options)) for _ in range(TRIES))

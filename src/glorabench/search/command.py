@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from glorabench import adapters, pipeline, render
+from glorabench import pipeline, render, trained
 from glorabench.build import check
 from glorabench.compose import compose
 from glorabench.errors import BadInput
-from glorabench.export import ROOTS, located
-from glorabench.rebuild import WEIGHTS, backbone_node
-from glorabench.record import Record
+from glorabench.export.rebuild import WEIGHTS, backbone_node, values
+from glorabench.record import ROOTS, Record, located
 from glorabench.run import run
 
 _OWN = ("search", "logger", "progress", "cache_dir", "checkpoint_every", "latency_rounds")
@@ -25,14 +24,15 @@ def main(words: Sequence[str]) -> int:
     Raises:
         BadInput: no such run, no supernet in it, or a word that would change the supernet.
     """
-    given = dict(
-        word.partition("=")[::2] for word in words if word.partition("=")[0] in ("run", "results_dir", WEIGHTS)
-    )
-    rest = [word for word in words if word.partition("=")[0] not in given]
-    if not given.get("run"):
+    own = [word for word in words if word.partition("=")[0] in ("run", "results_dir", WEIGHTS)]
+    given, rest = values(own, ("run", "results_dir", WEIGHTS)), [word for word in words if word not in own]
+    if "run" not in given:
         raise BadInput("search needs run=ID, a run with method.path=supernet")
     for word in rest:
-        key = word.partition("=")[0].lstrip("+")
+        key, _, value = word.partition("=")
+        key = key.lstrip("+~")
+        if not value or (key, value) == ("search", "null"):
+            raise BadInput(f"'{word}' says no search: key=value, such as search=random or search.max_params=20000")
         if key.split(".")[0] not in _OWN or key in {f"search.{name}" for name in _SUPERNET}:
             raise BadInput(f"'{key}' belongs to the training of the supernet, which is done: give what follows it")
     roots = [Path(given["results_dir"]).expanduser()] if "results_dir" in given else ROOTS
@@ -96,4 +96,4 @@ def adopt(record: Record, root: Path, config: dict[str, Any]) -> None:
         "peak": {"bytes": cost["peak_bytes"], "kind": cost["peak_kind"]},
         "features_s": cost["features_s"],
     }
-    pipeline.keep(adapters.read(file), notes, path)
+    trained.save(trained.read(file)[0], path, notes)

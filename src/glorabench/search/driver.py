@@ -30,7 +30,7 @@ class Found:
         winner: the best path; of equally accurate ones the smallest, then the first.
         lines: {genome, score, seconds, computed} of each candidate in the order of asking.
         sizes: parameters of each candidate.
-        first: how many of them were asked for first, at random.
+        first: how many of them were asked for first, before any score was known.
     """
 
     winner: Genome

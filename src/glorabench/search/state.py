@@ -46,7 +46,9 @@ class State:
                 f"{path} is the state of another search ({', '.join(differing)} differ): remove it to search anew, or "
                 "set results_dir=FOLDER"
             )
-        self.told: dict[Genome, dict[str, Any]] = {parse(line["genome"]): line for line in lines[1:]}
+        self.told: dict[Genome, dict[str, Any]] = {
+            parse(line["genome"]): line for line in lines[1:] if "genome" in line
+        }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_suffix(f".{os.getpid()}.tmp")  # without the half line that a kill may have left
@@ -82,7 +84,7 @@ class State:
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines up to the first that is not whole.
+    """The lines that are whole.
 
     Raises:
         BadInput: the file cannot be read, or not even its first line is whole, so that it is something else.
@@ -100,6 +102,5 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
             found = None
         if not isinstance(found, dict) and number == 0:
             raise BadInput(f"{path} is no state of a search: move it away or set results_dir=FOLDER")
-        if not isinstance(found, dict):
-            return
-        yield found
+        if isinstance(found, dict):
+            yield found

@@ -8,11 +8,9 @@ from statistics import fmean
 
 from glorabench import stats
 from glorabench.cells import refuse_mixtures
+from glorabench.comparison.side import Side
 from glorabench.errors import BadInput
 from glorabench.record import unpack
-from glorabench.side import Side, select
-
-__all__ = ["Comparison", "OnTask", "Side", "check_pairs", "compare", "points", "select"]
 
 
 @dataclass(frozen=True)

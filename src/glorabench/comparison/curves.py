@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
-from glorabench.side import Side
+from glorabench.comparison.side import Side
 
 Point = tuple[str, str, int, float]
 _WIDE = 3  # panels, or names, in a row

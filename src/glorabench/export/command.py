@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,14 +19,13 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from glorabench import record as records
-from glorabench import snippets, to_plain
 from glorabench.backbones.base import Backbone
 from glorabench.compose import make
-from glorabench.errors import BadInput, first_line, nearest, one_of
-from glorabench.rebuild import WEIGHTS, backbone_node, example, method_node, plain, rebuilt, values
-from glorabench.record import CorruptRecord, Record
+from glorabench.errors import BadInput, first_line, one_of
+from glorabench.export import snippets, to_plain
+from glorabench.export.rebuild import WEIGHTS, backbone_node, example, method_node, plain, rebuilt, values
+from glorabench.record import ROOTS, Record, located
 
-ROOTS = (Path("results/local"), Path("results"))
 LIMIT = 1e-3  # largest logit difference, relative to the largest logit: what is off by more is not written
 ADAPTER = "adapter.safetensors"
 
@@ -66,35 +65,6 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def located(run_id: str, roots: Iterable[Path] = ROOTS) -> tuple[Path, Record]:
-    """The finished run whose id begins with `run_id`, and which of the results folders `roots` holds it.
-
-    Raises:
-        BadInput: no such run, several, a failed one, or a damaged record.
-    """
-    roots = list(roots)
-    known = {path.stem.rpartition("-")[2]: (root, path) for root in roots[::-1] for path in root.glob("runs/*/*.json")}
-    found = [name for name in known if name.startswith(run_id)]
-    places = " or ".join(map(str, roots))
-    if not found:
-        raise BadInput(f"no run '{run_id}' below {places}{nearest(run_id, known)} Elsewhere: results_dir=FOLDER.")
-    if len(found) > 1:
-        raise BadInput(f"run={run_id} is the beginning of {len(found)} ids below {places}: {', '.join(found[:4])}")
-    root, path = known[found[0]]
-    record = _read(path)
-    if record.status != "done":
-        why = "{kind}: {message}".format(**(record.error or {"kind": "", "message": ""}))
-        raise BadInput(f"run {record.run_id} failed ({why}), it left nothing to use: choose or make a run that is done")
-    return root, record
-
-
-def _read(path: Path) -> Record:
-    try:
-        return records.read(path)
-    except CorruptRecord as error:
-        raise BadInput(f"{error}: repeat its run") from error
-
-
 def load(folder: str | Path, weights_from: str | Path | None = None) -> nn.Module:
     """The trained network of a folder that `glorabench export to=adapter` made, in evaluation mode.
 
@@ -110,7 +80,7 @@ def load(folder: str | Path, weights_from: str | Path | None = None) -> nn.Modul
     if len(found) != 1 or not (folder / ADAPTER).is_file():
         raise BadInput(f"{folder} is no exported adapter: it needs one record-ID.json and {ADAPTER}")
     overrides = [] if weights_from is None else [f"{WEIGHTS}={weights_from}"]
-    return rebuilt(_read(found[0]), folder / ADAPTER, overrides).net
+    return rebuilt(records.read(found[0]), folder / ADAPTER, overrides).net
 
 
 class _Job(NamedTuple):
@@ -134,7 +104,7 @@ def _adapter(job: _Job, folder: Path) -> nn.Module:
 
 
 def _peft(job: _Job, folder: Path) -> nn.Module:
-    from glorabench import to_peft  # peft itself takes seconds to import
+    from glorabench.export import to_peft  # peft itself takes seconds to import
 
     to_peft.write(job.trained, make(method_node(job.record)), job.fresh, folder)
     return to_peft.read(job.fresh, folder)

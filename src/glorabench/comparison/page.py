@@ -11,13 +11,14 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from glorabench import curves, record, sections
-from glorabench.compare import check_pairs, compare
+from glorabench import record
+from glorabench.comparison import curves, sections
+from glorabench.comparison.compare import check_pairs, compare
+from glorabench.comparison.sections import Claim
+from glorabench.comparison.side import Side, select, told
 from glorabench.compose import conf_dir, options
 from glorabench.errors import BadInput, first_line, nearest, one_of
 from glorabench.record import Record
-from glorabench.sections import Claim
-from glorabench.side import Side, select, told
 
 _T = TypeVar("_T")
 _FIELDS = {"title": str, "text": str, "comparisons": list, "curves": list, "curse": list}
@@ -158,7 +159,4 @@ def _all(make: Callable[[Any], _T], items: Sequence[Any]) -> list[_T]:
 def _records(folder: Path) -> list[Record]:
     if not (folder / "runs").is_dir():
         raise BadInput(f"no records below {folder / 'runs'}: make them with `glorabench run`, or give --results FOLDER")
-    try:
-        return record.read_all([folder / "runs"])
-    except record.CorruptRecord as error:
-        raise BadInput(f"{error}; remove it or repeat its run") from error
+    return record.read_all([folder / "runs"])

@@ -13,11 +13,11 @@ from torch import nn
 
 from glorabench.backbones.base import Backbone
 from glorabench.errors import BadInput
+from glorabench.export.peft_forms import Adapter, Inexpressible, expressed
+from glorabench.export.to_plain import Plain
 from glorabench.methods.base import Method
 from glorabench.methods.peft import CONFIGS, Peft
 from glorabench.methods.reparam import Foldable, obstacle
-from glorabench.peft_forms import Adapter, Inexpressible, expressed
-from glorabench.to_plain import Plain
 
 
 def write(trained: Backbone, method: Method, plain: Plain, folder: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from glorabench import adapters
+from glorabench import trained
 from glorabench.backbones.base import Backbone
 from glorabench.compose import compose, make
 from glorabench.errors import BadInput, one_of
@@ -36,7 +36,7 @@ def rebuilt(record: Record, file: Path, overrides: Sequence[str] = ()) -> Backbo
     if backbone.head is not None:
         backbone.set_head(_classes(file, backbone.head))
     make(method_node(record)).inject(backbone)
-    adapters.load(backbone, file)
+    trained.load(backbone, file)
     _check_weights(record, backbone)
     if record.paths is not None:
         space = PathSpace(backbone.net)
@@ -119,7 +119,7 @@ def _classes(file: Path, head: str) -> int:
         with safe_open(file, "pt") as tensors:
             return tensors.get_slice(f"{head}.weight").get_shape()[0]
     except (OSError, SafetensorError):
-        return 1  # whatever is wrong with the file, `adapters.load` says it
+        return 1  # whatever is wrong with the file, `trained.load` says it
 
 
 def _check_weights(record: Record, backbone: Backbone) -> None:

@@ -9,9 +9,9 @@ from statistics import fmean
 from typing import Any
 
 from glorabench import stats
-from glorabench.compare import Comparison, points
+from glorabench.comparison.compare import Comparison, points
+from glorabench.comparison.side import Side
 from glorabench.render import grid
-from glorabench.side import Side
 
 _VERDICT = {1: "holds", -1: "does not hold", 0: "not decided"}
 _OUTCOME = {1: "win", -1: "loss", 0: "tie"}
@@ -27,7 +27,7 @@ _READ = (
 _COST = ("configuration", "records", "runs", "parameters", "stage", "seconds", "TFLOP")
 _CURSE = ("configuration", "images", "candidates", "first batch", "winner", "held out", "test", "too high by")
 _CURSE_READ = (
-    "Top-1 in %, mean over tasks and seeds. first batch: mean over the first random candidates; winner: the best "
+    "Top-1 in %, mean over tasks and seeds. first batch: mean over the candidates asked for first; winner: the best "
     "candidate on the images that chose it; held out: the same network on images of the search split that chose "
     "nothing; too high by: winner minus held out, in points, with Student's t over seeds; test: what is reported, of a "
     "winner that was trained again where the configuration says so. images: choosing / held out, of a task."
