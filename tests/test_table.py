@@ -303,16 +303,22 @@ def test_records_are_not_changed_by_looking_at_them() -> None:
 
 def test_a_search_is_part_of_the_name_and_one_winner_is_told_from_another() -> None:
     records = [made("glora"), made("glora", search="evolution"), made("glora", search="random")]
-    assert [cell.method for cell in table.cells(records)] == ["glora", "glora + evolution", "glora + random"]
+    assert [cell.method for cell in table.cells(records)] == [
+        "glora",
+        "glora + evolution, inherited",
+        "glora + random, inherited",
+    ]
     both = [made("glora", search="evolution", winner=winner) for winner in ("inherit", "retrain")]
     assert [cell.method for cell in table.cells([*both, made()])] == [
-        "glora + evolution",
         "glora + evolution, inherited",
+        "glora + evolution",
         "lora",
     ]
+    assert "trained on train alone" in table.notes(both)
+    assert "trained on train alone" not in table.notes(both[1:])
 
 
-CHEATED = "glora + evolution [chosen on test]"
+CHEATED = "glora + evolution, inherited [chosen on test]"
 
 
 def cheated(task: str = "digits", seed: int = 0, right: int = 190) -> Record:
@@ -325,14 +331,15 @@ def test_what_was_chosen_on_test_is_marked_in_every_row_and_the_mark_is_explaine
     assert table.notes(records).startswith(table.NOTES)
     assert "[chosen on test]:" in table.notes(records)
     assert table.notes(records) in render.markdown(records)
-    honest = [made("glora", search="evolution"), made()]
+    honest = [made("glora", search="evolution", winner="retrain"), made()]
     assert table.notes(honest) == table.NOTES
     assert "chosen on test" not in render.markdown(honest) + render.csv(honest)
 
 
 def test_a_mark_tells_two_searches_apart_only_beside_what_they_differ_in() -> None:
     labels = [cell.method for cell in table.cells([cheated(), made("glora", search="evolution")])]
-    assert labels == ["glora + evolution (search.on=test) [chosen on test]", "glora + evolution (search.on=val)"]
+    name = "glora + evolution, inherited"
+    assert labels == [f"{name} (search.on=test) [chosen on test]", f"{name} (search.on=val)"]
 
 
 def test_what_was_chosen_on_test_is_never_best_and_is_not_compared() -> None:
@@ -437,3 +444,18 @@ def test_the_command_names_what_is_missing_or_corrupt(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(BadInput, match=path.name):
         render.main("mini", tmp_path, "md", None)
+
+
+def test_a_search_tells_what_its_winner_got_where_it_was_chosen_and_elsewhere() -> None:
+    found = [{"score": 0.9, "held_out": 0.7}, {"score": 0.8, "held_out": 0.6}]
+    searched = [
+        made("glora", seed=i, right=100 + i, search="random", winner="retrain", found=f) for i, f in enumerate(found)
+    ]
+    top1 = 100 * sum(r.metrics["top1"] for r in searched) / 2
+    line = table.findings([*searched, made(seed=0)])[1]
+    assert line == (
+        "digits: glora + random: 85.0 % on the images that chose its path, 65.0 % on images held out, "
+        f"{top1:.1f} % on test"
+    )
+    without = made("glora", search="random", found={"score": 0.9, "held_out": None})
+    assert "held out" not in table.findings([without])[1]

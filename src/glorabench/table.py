@@ -95,7 +95,8 @@ def latency_ratio(r: Record) -> float:
 
 
 def findings(records: Iterable[Record]) -> list[str]:
-    """For each task, how every other method compares with the best one, from paired outcomes.
+    """For each task, how every other method compares with the best one, from paired outcomes; and for each search, what
+    its winner got where it was chosen and elsewhere.
 
     What was chosen on the test split is never the best, and is not compared.
     """
@@ -111,7 +112,17 @@ def findings(records: Iterable[Record]) -> list[str]:
         told += [_against(best, cell) for cell in clean if best and cell is not best]
         told += [f"{cell.method} saw the test split: not compared" for cell in group if cell.contaminated]
         said.append(f"{task}: {'; '.join(told)}")
+        said += [f"{task}: {_winner(cell)}" for cell in group if any(r.search for r in cell.done)]
     return said
+
+
+def _winner(cell: Cell) -> str:
+    """The winner's curse of a search: means over seeds."""
+    found = [r.search for r in cell.done if r.search]
+    apart = [f["held_out"] for f in found if f["held_out"] is not None]
+    held = f", {100 * fmean(apart):.1f} % on images held out" if apart else ""
+    chosen = f"{100 * fmean(f['score'] for f in found):.1f} % on the images that chose its path"
+    return f"{cell.method}: {chosen}{held}, {100 * cell.top1.value:.1f} % on test"
 
 
 def _against(best: Cell, other: Cell) -> str:
