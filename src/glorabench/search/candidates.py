@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -85,7 +83,3 @@ class Candidates:
             return np.where(self.rng.random(len(one)) < rate, self.rng.integers(self.options), genome)
 
         return next(filter(None, (self.admit(draw()) for _ in range(TRIES))), None)
-
-    def release(self, genomes: Iterable[Genome]) -> None:
-        """Genomes that were not evaluated after all: they may come again."""
-        self._seen.difference_update(genomes)
