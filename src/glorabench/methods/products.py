@@ -54,7 +54,6 @@ def rescaled(x: Tensor, weight: Tensor, bias: Tensor | None, scale: Pair, added:
         scale: factors of A.
         added: factors of B, or None.
     """
-    assert not weight.requires_grad
     left, right = (None, None) if added is None else added
     with full_precision(x):
         return _Rescaled.apply(x, weight, bias, *scale, left, right)
