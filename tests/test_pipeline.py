@@ -289,8 +289,9 @@ def test_samplers_train_different_supernets(whole, tmp_path):
         assert not all(torch.equal(uniform[name], other[name]) for name in uniform)
 
 
-@pytest.mark.parametrize("method", ["lora", "glora", "ssf"])
-def test_compiled_training_equals_eager_training(tmp_path, method):
+@pytest.mark.parametrize(("method", "apart"), [("lora", 1e-4), ("glora", 1e-4), ("ssf", 5e-3)])
+def test_compiled_training_equals_eager_training(tmp_path, method, apart):
+    """SSF trains at 1e-2: AdamW makes a step of that size of the rounding of a gradient near zero."""
     words = ["logger=none", "progress=none", "latency_rounds=1", "train.epochs=1", f"method={method}"]
     eager = run(compose([*words, f"results_dir={tmp_path}"]))
     torch._dynamo.reset()
@@ -301,7 +302,7 @@ def test_compiled_training_equals_eager_training(tmp_path, method):
     assert compiled.run_id != eager.run_id
     one, two = (load_file(tmp_path / "adapters" / f"{r.run_id}.safetensors") for r in (eager, compiled))
     assert set(one) == set(two)
-    assert all(torch.allclose(one[name], two[name], atol=1e-4) for name in one)
+    assert all(torch.allclose(one[name], two[name], atol=apart) for name in one)
     assert compiled.history[0]["train_loss"] == pytest.approx(eager.history[0]["train_loss"], abs=1e-4)
 
 
