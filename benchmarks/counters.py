@@ -147,7 +147,7 @@ def saved_bytes(words: Sequence[str], overrides: Sequence[str] | None) -> float:
 def kept(step: Callable[[], Tensor], own: Iterable[Tensor]) -> int:
     """Bytes that autograd keeps after `step` for its backward pass, every storage once, those of `own` not counted."""
     found: list[Tensor] = []  # all of them until the end, so that no address is used twice
-    with saved_tensors_hooks(lambda tensor: found.append(tensor.detach()), lambda _: None):
+    with saved_tensors_hooks(lambda tensor: found.append(tensor.detach()), lambda _: torch.empty(0)):
         _ = step()  # nothing goes back: kept for real, an output would hold itself, and stay
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in found}
     return sum(storages.values()) - sum(storages.get(p, 0) for p in {t.untyped_storage().data_ptr() for t in own})
