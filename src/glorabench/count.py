@@ -17,8 +17,10 @@ from glorabench.backbones.base import Backbone
 from glorabench.compose import compose, expand, make
 from glorabench.errors import BadInput
 from glorabench.published import Book, Row
+from glorabench.render import embed, grid
 
 COLUMNS = ("method", "parameters", "published", "why they differ")
+_LEFT = ("method", "published", "why they differ")
 UNDEFINED = "not defined: "  # and the reason, where a row has no number
 
 
@@ -149,9 +151,7 @@ def _table(book: Book, rows: Iterable[Row], words: Sequence[str], shown: type[Ba
 
 def markdown(made: Table) -> str:
     """A table and its notes as Markdown, under a heading."""
-    rule = ("---", "---:", "---", "---")
-    lines = [f"| {' | '.join(line)} |" for line in (COLUMNS, rule, *made.lines)]
-    return "\n".join([f"### {made.backbone}", "", *lines, "", made.notes]) + "\n"
+    return "\n".join([f"### {made.backbone}", "", *grid(COLUMNS, made.lines, _LEFT), "", made.notes]) + "\n"
 
 
 def show(made: Table) -> None:
@@ -160,12 +160,12 @@ def show(made: Table) -> None:
     from rich.table import Table as Grid
 
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    grid = Grid(title=f"trained parameters on {made.backbone}, head apart")
+    shown = Grid(title=f"trained parameters on {made.backbone}, head apart")
     for name in COLUMNS:
-        grid.add_column(name, justify="right" if name == "parameters" else "left")
+        shown.add_column(name, justify="left" if name in _LEFT else "right")
     for line in made.lines:
-        grid.add_row(*line)
-    console.print(grid)
+        shown.add_row(*line)
+    console.print(shown)
     console.print(made.notes, style="dim", soft_wrap=True)
 
 
@@ -182,8 +182,6 @@ def main(words: Sequence[str], form: str = "text", into: Path | None = None) -> 
         if not any(size for _, size, *_ in lines):
             raise BadInput(lines[0][3].removeprefix(UNDEFINED))
     if into is not None:
-        from glorabench.render import embed
-
         embed("\n".join(map(markdown, made)), "counts", into)
     elif form == "md":
         print("\n".join(map(markdown, made)), end="")

@@ -27,6 +27,16 @@ def one_of(key: str, value: object, known: Iterable[str]) -> None:
         raise BadInput(f"{key} '{value}'{nearest(value, known)}")
 
 
+def whole(key: str, value: object, least: int = 1) -> None:
+    """Refuse what is no whole number of at least `least`.
+
+    Raises:
+        BadInput: naming the key.
+    """
+    if type(value) is not int or value < least:
+        raise BadInput(f"{key} must be a whole number of at least {least}, got {value!r}")
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, in one line of at most 160 characters; its kind when it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0][:160]

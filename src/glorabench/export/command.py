@@ -23,8 +23,8 @@ from glorabench.backbones.base import Backbone
 from glorabench.compose import make
 from glorabench.errors import BadInput, first_line, one_of
 from glorabench.export import snippets, to_plain
-from glorabench.export.rebuild import WEIGHTS, backbone_node, example, method_node, plain, rebuilt, values
-from glorabench.record import ROOTS, Record, located
+from glorabench.export.rebuild import WEIGHTS, backbone_node, chosen, example, method_node, plain, rebuilt, values
+from glorabench.record import Record
 
 LIMIT = 1e-3  # largest logit difference, relative to the largest logit: what is off by more is not written
 ADAPTER = "adapter.safetensors"
@@ -48,19 +48,17 @@ def main(words: Sequence[str]) -> int:
     """The `export` command: run=ID to=FORMAT and, as needed, out=, results_dir= and backbone.weights_from=.
 
     Raises:
-        BadInput: a word that it does not know, or whatever `located` and `export` refuse.
+        BadInput: a word that it does not know, or whatever `chosen` and `export` refuse.
     """
     given = values(words, ["run", "to", "out", "results_dir", WEIGHTS])
     for key, value in (("run", "ID"), ("to", "|".join(FORMATS))):
         if key not in given:
             raise BadInput(f"export needs {key}={value}")
     one_of("to", given["to"], FORMATS)
-    roots = [Path(given["results_dir"]).expanduser()] if "results_dir" in given else ROOTS
-    root, record = located(given["run"], roots)
+    root, record, overrides = chosen(given)
     names = record.names
     stem = f"{names['method']}-{names['task']}-s{record.config['seed']}-{record.run_id}-{given['to']}"
     out = Path(given["out"]).expanduser() if "out" in given else root / "exports" / stem
-    overrides = [f"{WEIGHTS}={given[WEIGHTS]}"] if WEIGHTS in given else []
     show(export(record, root / "adapters" / f"{record.run_id}.safetensors", given["to"], out, overrides), given["to"])
     return 0
 

@@ -14,7 +14,7 @@ from glorabench import trained
 from glorabench.backbones.base import Backbone
 from glorabench.compose import compose, make
 from glorabench.errors import BadInput, one_of
-from glorabench.record import Record
+from glorabench.record import ROOTS, Record, located
 from glorabench.search.space import PathSpace
 
 WEIGHTS = "backbone.weights_from"
@@ -111,6 +111,17 @@ def values(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
             raise BadInput(f"'{key}' needs a value: {key}=VALUE")
         given[key] = value
     return given
+
+
+def chosen(given: Mapping[str, str]) -> tuple[Path, Record, list[str]]:
+    """Of the words run=, results_dir= and backbone.weights_from=: the results folder, the run's record, the overrides.
+
+    Raises:
+        BadInput: whatever `located` refuses.
+    """
+    roots = [Path(given["results_dir"]).expanduser()] if "results_dir" in given else ROOTS
+    overrides = [f"{WEIGHTS}={given[WEIGHTS]}"] if WEIGHTS in given else []
+    return *located(given["run"], roots), overrides
 
 
 def _classes(file: Path, head: str) -> int:

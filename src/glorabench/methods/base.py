@@ -11,7 +11,7 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
-from glorabench.errors import BadInput
+from glorabench.errors import BadInput, whole
 from glorabench.methods.reparam import Reparam, Reparametrized, View
 
 
@@ -32,8 +32,8 @@ class Method:
             raise BadInput("method.targets is empty, so the method would train the head alone: name roles")
         object.__setattr__(self, "targets", tuple(self.targets))
         for name, kind, value in ((f.name, f.type, getattr(self, f.name)) for f in fields(self)):
-            if kind in (int, "int") and (type(value) is not int or value < 1):
-                raise BadInput(f"method.{name} must be a whole number of at least 1, got {value!r}")
+            if kind in (int, "int"):
+                whole(f"method.{name}", value)
             if kind in (bool, "bool") and type(value) is not bool:
                 raise BadInput(f"method.{name} must be true or false, got {value!r}")
             if kind in (float, "float") and not (type(value) in (int, float) and math.isfinite(value)):

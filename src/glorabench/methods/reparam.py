@@ -156,16 +156,16 @@ class Reparametrized(Foldable):
 
     def merged(self) -> nn.Module:
         """The layer with the folded weight and bias, cast to its dtype."""
-        layer, (weight, bias) = self.layer, self.folded()
-        original = layer.get_parameter("weight")
-        original.copy_(weight.view_as(original))
-        if bias is not None:
-            bias = bias.to(original.dtype)
-            if getattr(layer, "bias", None) is None:
-                layer.bias = nn.Parameter(bias, requires_grad=False)
-            else:
-                layer.get_parameter("bias").copy_(bias)
-        return layer
+        fill(self.layer, *self.folded())
+        return self.layer
+
+
+def fill(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+    """Give a layer this weight (a matrix, see `View`) and this bias, or none, cast to the layer's dtype."""
+    original = layer.get_parameter("weight")
+    original.copy_(weight.view_as(original))
+    new = None if bias is None else nn.Parameter(bias.to(original.dtype), requires_grad=False)
+    layer.register_parameter("bias", new)
 
 
 def obstacle(net: nn.Module) -> str | None:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass, fields
 
-from glorabench.errors import BadInput
+from glorabench.errors import BadInput, whole
 from glorabench.search.candidates import Candidates
 from glorabench.search.space import Genome
 
@@ -27,8 +27,8 @@ class Algorithm(ABC):
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type in (int, "int") and (type(value) is not int or value < 1):
-                raise BadInput(f"search.algorithm.{field.name} must be a whole number of at least 1, got {value!r}")
+            if field.type in (int, "int"):
+                whole(f"search.algorithm.{field.name}", value)
             if field.type in (float, "float") and not (type(value) in (int, float) and 0 <= value <= 1):
                 raise BadInput(f"search.algorithm.{field.name} must be a number from 0 to 1, got {value!r}")
 
@@ -68,24 +68,38 @@ class Random(Algorithm):
 
 
 @dataclass(frozen=True)
-class Evolution(Algorithm):
+class Generations(Algorithm):
+    """Generations of candidates, a random one first.
+
+    Args:
+        population: candidates of a generation.
+        generations: after the first one.
+    """
+
+    population: int
+    generations: int
+
+    @property
+    def evaluations(self) -> int:
+        """The population in every generation and at the start."""
+        return self.population * (self.generations + 1)
+
+
+@dataclass(frozen=True)
+class Evolution(Generations):
     """The search of the official GLoRA code (that of NOAH and AutoFormer).
 
     Random candidates first; then in every generation children of the best ones so far, by mutation and by crossover,
     filled up with random ones. The official code evaluates the last generation and never ranks it; here it counts.
 
     Args:
-        population: candidates of a generation.
         parents: the best so far, from which children come.
-        generations: after the first, random one.
         mutants: children by mutation.
         rate: at which a mutation draws a gene again.
         crossed: children by crossover of two parents.
     """
 
-    population: int
     parents: int
-    generations: int
     mutants: int
     rate: float
     crossed: int
@@ -97,11 +111,6 @@ class Evolution(Algorithm):
                 f"search.algorithm: {self.mutants} mutants and {self.crossed} crossed do not fit into a population "
                 f"of {self.population}"
             )
-
-    @property
-    def evaluations(self) -> int:
-        """The population in every generation and at the start."""
-        return self.population * (self.generations + 1)
 
     def asking(self, candidates: Candidates) -> Asking:
         """Generation after generation."""
@@ -121,5 +130,4 @@ class Evolution(Algorithm):
 
         made = [candidates.child(one := parent(), one, self.rate) for _ in range(self.mutants)]
         made += [candidates.child(parent(), parent(), 0.0) for _ in range(self.crossed)]
-        found = [child for child in made if child is not None]
-        return found + candidates.random(self.population - len(found))
+        return candidates.filled(made, self.population)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,9 +22,7 @@ class Candidates:
     """
 
     def __init__(self, space: PathSpace, low: int, high: int, rng: np.random.Generator) -> None:
-        self.options, self.sizes, self.extremes = space.options, space.sizes, space.extremes
-        self.low, self.high, self.rng = low, high, rng
-        self._genes = np.arange(len(self.options))
+        self.space, self.low, self.high, self.rng = space, low, high, rng
         self._seen: set[Genome] = set()
 
     def admit(self, genome: NDArray[np.int64] | Genome) -> Genome | None:
@@ -36,22 +36,18 @@ class Candidates:
         self._seen.add(key)
         return key
 
-    def size(self, genome: NDArray[np.int64] | Genome) -> int:
-        """Parameters of the subnet."""
-        return int(self.sizes[self._genes, np.asarray(genome)].sum())
-
     def _inside(self, genome: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """One random gene after the other gets a smaller (larger) choice until the subnet is small (large) enough.
 
         The official code throws such a genome away and tries again, which a tight limit turns into endless tries.
         Every other time through, no choice may jump over both limits: so narrow ones are met.
         """
-        total = self.size(genome)
+        total, options = self.space.size(genome), self.space.options
         for turn in range(8):
             if self.low <= total <= self.high:
                 return genome
-            for gene in self.rng.permutation(self._genes):
-                row = self.sizes[gene, : self.options[gene]]
+            for gene in self.rng.permutation(len(options)):
+                row = self.space.sizes[gene, : options[gene]]
                 now = row[genome[gene]]
                 after = total - now + row
                 if total > self.high:
@@ -69,17 +65,22 @@ class Candidates:
         """As many as asked for, uniform and then moved inside the limits; fewer where the space is used up."""
         found: list[Genome] = []
         for _ in range(count):
-            draws = (self.admit(self.rng.integers(self.options)) for _ in range(TRIES))
+            draws = (self.admit(self.rng.integers(self.space.options)) for _ in range(TRIES))
             if (genome := next(filter(None, draws), None)) is None:
                 break
             found.append(genome)
         return found
+
+    def filled(self, found: Iterable[Genome | None], count: int) -> list[Genome]:
+        """The first `count` that were found, and random ones in place of those that are lacking."""
+        kept = [genome for genome in found if genome is not None][:count]
+        return kept + self.random(count - len(kept))
 
     def child(self, one: Genome, two: Genome, rate: float) -> Genome | None:
         """Each gene of one parent or of the other, and at `rate` drawn again; None if no new one is found."""
 
         def draw() -> NDArray[np.int64]:
             genome = np.where(self.rng.random(len(one)) < 0.5, one, two)
-            return np.where(self.rng.random(len(one)) < rate, self.rng.integers(self.options), genome)
+            return np.where(self.rng.random(len(one)) < rate, self.rng.integers(self.space.options), genome)
 
         return next(filter(None, (self.admit(draw()) for _ in range(TRIES))), None)

@@ -10,12 +10,12 @@ from glorabench import pipeline, render, trained
 from glorabench.build import check
 from glorabench.compose import compose
 from glorabench.errors import BadInput
-from glorabench.export.rebuild import WEIGHTS, backbone_node, values
-from glorabench.record import ROOTS, Record, located
+from glorabench.export.rebuild import WEIGHTS, backbone_node, chosen, values
+from glorabench.record import Record
 from glorabench.run import run
 
 _OWN = ("search", "logger", "progress", "cache_dir", "checkpoint_every", "latency_rounds")
-_SUPERNET = ("epochs", "sampler")  # of config.search: what the supernet depends on
+_SUPERNET = ("epochs", "sampler", "fit_on")  # of config.search: what the supernet depends on
 
 
 def main(words: Sequence[str]) -> int:
@@ -35,9 +35,8 @@ def main(words: Sequence[str]) -> int:
             raise BadInput(f"'{word}' says no search: key=value, such as search=random or search.max_params=20000")
         if key.split(".")[0] not in _OWN or key in {f"search.{name}" for name in _SUPERNET}:
             raise BadInput(f"'{key}' belongs to the training of the supernet, which is done: give what follows it")
-    roots = [Path(given["results_dir"]).expanduser()] if "results_dir" in given else ROOTS
-    root, record = located(given["run"], roots)
-    config = configured(record, root, rest, [f"{WEIGHTS}={given[WEIGHTS]}"] if WEIGHTS in given else [])
+    root, record, weights = chosen(given)
+    config = configured(record, root, rest, weights)
     check(config)
     adopt(record, root, config)
     made = run(config)
@@ -61,7 +60,7 @@ def configured(record: Record, root: Path, words: Sequence[str], weights: Sequen
         )
     chosen = [] if any(word.startswith("search=") for word in words) else ["search=evolution"]
     new = compose([f"backbone={old['names']['backbone']}", *chosen, *words])
-    kept = {name: old["search"][name] for name in _SUPERNET} if "search" in old else {"epochs": None}
+    kept = {name: old["search"].get(name) for name in _SUPERNET} if "search" in old else {"epochs": None}
     return {
         **new,
         **old,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from glorabench.backbones.base import Backbone
-from glorabench.methods.reparam import Reparametrized, merge
+from glorabench.methods.reparam import Reparametrized, fill, merge
 from glorabench.search.space import Genome, PathSpace
 
 KEPT_BYTES = 2 << 30  # outputs are kept of as many first blocks as fit into it; the others are computed each time
@@ -129,7 +129,7 @@ class Evaluator:
         self.space.set(genome)
         for path, genes in self._genes.items():
             if self._folded.get(path) != genome[genes]:
-                _put(self.layers[path], *self.wrappers[path].folded())
+                fill(self.layers[path], *self.wrappers[path].folded())
                 self._folded[path] = genome[genes]
         self.space.set(before)
 
@@ -159,16 +159,6 @@ class Evaluator:
             unit.batch = batch
         with self.context():
             return (self.predict(self.plain(inputs)) == labels).sum()
-
-
-def _put(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
-    original = layer.get_parameter("weight")
-    original.copy_(weight.view_as(original))
-    if bias is None or getattr(layer, "bias", None) is None:
-        new = None if bias is None else nn.Parameter(bias.to(original.dtype), requires_grad=False)
-        layer.register_parameter("bias", new)
-    else:
-        layer.get_parameter("bias").copy_(bias)
 
 
 def _bytes(unit: Kept) -> int:

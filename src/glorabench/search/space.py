@@ -87,9 +87,9 @@ class PathSpace:
         """The path that each layer computes now."""
         return [dict(layer.path) for layer in self.layers]
 
-    def size(self, genome: Genome) -> int:
+    def size(self, genome: Genome | NDArray[np.int64]) -> int:
         """Parameters of the subnet."""
-        return int(self.sizes[np.arange(len(genome)), list(genome)].sum())
+        return int(self.sizes[np.arange(len(genome)), np.array(genome, np.int64)].sum())
 
     @property
     def extremes(self) -> tuple[Genome, Genome]:
