@@ -69,12 +69,13 @@ def vision_backbone(
 
     Args:
         name: what tables call it.
-        model: timm's architecture name; a name never chooses weights by itself.
+        model: timm's name of the architecture, with the tag of the checkpoint where `weights_from=hub` shall find it;
+            a name never chooses weights by itself.
         family: `vit` or `convnext`, the role table.
         weights_from: `embedded`, `hub`, a local file, or None for random initialisation.
         sha256: expected hash of the weights file; None accepts any and records it.
         drop_path: rate of the last block, growing linearly from 0.
-        preprocess: overrides of what the checkpoint says; None derives everything.
+        preprocess: size, mean, std and interpolation of the checkpoint; what is not given, timm says of the model.
         last_block: `class_token` computes the last block of a ViT for the one token that its head reads (exact);
             `all` for every token.
         model_args: further arguments of the timm model.
@@ -88,10 +89,12 @@ def vision_backbone(
     if not timm.is_model(model):
         hint = nearest(model, timm.list_models(f"*{model.split('_')[0]}*") or timm.list_models())
         raise BadInput(f"timm has no model '{model}'{hint[:300]}")
+    _known_tag(model)
     net = timm.create_model(model, num_classes=1, drop_path_rate=drop_path, **dict(model_args or {}))
     table, head = FAMILIES[family]
     if any(getattr(module, "use_conv_mlp", False) for module in net.modules()):
         table = {name: replace(role, axis=1) for name, role in table.items()}  # a ConvNeXt that stays channels-first
+    seen = _preprocess(net, dict(preprocess or {}))
     provenance = weights.load(net, head, name, model, weights_from, sha256)
     shortened = last_block == "class_token" and attention.shorten(net)
     return Backbone(
@@ -100,18 +103,33 @@ def vision_backbone(
         roles=table,
         head=head,
         prefix_tokens=getattr(net, "num_prefix_tokens", None),
-        preprocess=_preprocess(net, dict(preprocess or {})),
+        preprocess=seen,
         weights=provenance,
         ways={"last_block": "class_token" if shortened else "all"} if family == "vit" else {},
         attend=attention.attend if family == "vit" else None,
     )
 
 
-def _preprocess(net: torch.nn.Module, overrides: dict[str, Any]) -> Preprocess:
+def _known_tag(model: str) -> None:
+    """Refuse a tag that timm does not have; an architecture without one is as good, unless timm shall download."""
+    architecture, _, tag = model.partition(".")
+    tags = [name.partition(".")[2] for name in timm.list_models(f"{architecture}.*", pretrained=True)]
+    if tag and tag not in tags:
+        raise BadInput(f"timm's {architecture} has no checkpoint '{tag}'{nearest(tag, tags)}")
+
+
+def _preprocess(net: torch.nn.Module, given: dict[str, Any]) -> Preprocess:
     config = resolve_data_config({}, model=net)
-    return Preprocess(
-        size=int(overrides.get("size") or config["input_size"][-1]),
-        mean=tuple(overrides.get("mean") or config["mean"]),
-        std=tuple(overrides.get("std") or config["std"]),
-        interpolation=str(overrides.get("interpolation") or config["interpolation"]),
+    made = Preprocess(
+        size=int(given.get("size") or config["input_size"][-1]),
+        mean=tuple(given.get("mean") or config["mean"]),
+        std=tuple(given.get("std") or config["std"]),
+        interpolation=str(given.get("interpolation") or config["interpolation"]),
     )
+    patches: Any = getattr(net, "patch_embed", None)
+    if getattr(patches, "strict_img_size", False) and patches.img_size != (made.size, made.size):
+        raise BadInput(
+            f"backbone.preprocess.size is {made.size}, but the network takes {' x '.join(map(str, patches.img_size))}: "
+            "set it and backbone.model_args.img_size to the same"
+        )
+    return made

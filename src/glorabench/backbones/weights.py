@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
-import numpy as np
 import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from glorabench.backbones import formats
 from glorabench.checksum import ASSETS, expected, sha256_of
 from glorabench.errors import BadInput, first_line
-
-_FIX = "choose the backbone that made the file"
 
 
 def load(
     net: nn.Module, head: str, name: str, model: str, source: str | None, sha256: str | None
 ) -> dict[str, str | None]:
-    """Load the trunk of `net` from `source` and return its provenance {"source", "sha256"}.
+    """Load the trunk of `net` from `source` and return its provenance {"source", "sha256"} and what was done.
 
     The checkpoint's own `head` (and the pre-logits layer of old ViTs) is dropped: every run puts a fresh one.
     On the meta device, where only shapes exist, nothing is read.
@@ -35,7 +32,7 @@ def load(
     if source is None:
         return {"source": "random initialisation", "sha256": None}
     if source == "hub":
-        return _from_hub(net, model, sha256)
+        return _from_hub(net, head, model, sha256)
     path = ASSETS / f"{name}.safetensors" if source == "embedded" else Path(source).expanduser()
     if not path.is_file():
         raise BadInput(
@@ -49,11 +46,8 @@ def load(
             f"{path} has sha256 {found}, expected {sha256}: the file is altered, truncated or another "
             "checkpoint. Fetch it again, or set backbone.sha256 to the hash you trust."
         )
-    if path.suffix == ".npz":
-        _fit_npz(net, path)
-    else:
-        _fit(net, head, path)
-    return {"source": "embedded" if source == "embedded" else path.name, "sha256": found}
+    notes = formats.fit_npz(net, head, path) if path.suffix == ".npz" else formats.fit(net, head, path, read(path))
+    return {"source": "embedded" if source == "embedded" else path.name, "sha256": found, **notes}
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -72,54 +66,33 @@ def read(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
         raise BadInput(f"{path} cannot be read ({first_line(error)}): truncated or not such a file") from error
     except Exception as error:  # torch wraps unpickling errors in a private class
-        raise BadInput(f"{path} is not a plain tensor file ({first_line(error)})") from error
+        raise BadInput(
+            f"{path} is not a plain tensor file ({first_line(error)}); save its tensors alone: "
+            "torch.save({'model': state_dict}, PATH)"
+        ) from error
     raise BadInput(f"{path}: unknown suffix '{path.suffix}'; use .safetensors, .npz or .pth")
 
 
-def _fit(net: nn.Module, head: str, path: Path) -> None:
-    state = read(path)
-    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
-    if convert is not None and path.suffix != ".safetensors":
-        try:
-            state = convert(state, net)  # the authors' own key names, known to timm
-        except Exception as error:  # whatever timm's code meets in a file that is none of its models
-            raise BadInput(f"{path} holds another architecture ({first_line(error)}); {_FIX}") from error
-    own = {k: v.shape for k, v in net.state_dict().items() if not k.startswith(f"{head}.")}
-    state = {k: v for k, v in state.items() if not k.startswith((f"{head}.", "pre_logits.", "head_dist."))}
-    wrong = sorted(k for k, v in state.items() if k in own and v.shape != own[k])
-    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    if wrong or missing or extra:
+def _from_hub(net: nn.Module, head: str, model: str, sha256: str | None) -> dict[str, str | None]:
+    """timm's own download of one tag; the bare name of an architecture means another checkpoint in every version."""
+    if "." not in model:
+        tags = timm.list_models(f"{model}.*", pretrained=True)
+        hint = f"backbone.model={tags[0]}" if tags else "timm has none for it, give a file with weights_from=PATH"
+        known = f" (of {', '.join(tag.partition('.')[2] for tag in tags[:12])})" if len(tags) > 1 else ""
         raise BadInput(
-            f"{path} holds another architecture: {len(wrong)} tensors of another shape, {len(missing)} missing, "
-            f"{len(extra)} unknown (first: {[*wrong, *missing, *extra][0]}); {_FIX}"
+            f"backbone.weights_from=hub: '{model}' is an architecture, not a checkpoint; add timm's tag: {hint}{known}"
         )
-    net.load_state_dict(state, strict=False)
-
-
-def _fit_npz(net: nn.Module, path: Path) -> None:
-    """Original JAX checkpoints: timm knows their names, but takes a deeper file for a shallower model."""
     try:
-        with np.load(path) as file:
-            names = {part for key in file.files for part in key.split("/") if "encoderblock_" in part}
-        if len(names) != len(net.blocks):  # type: ignore[arg-type]
-            raise ValueError(f"the file has {len(names)} blocks, the model {len(net.blocks)}")  # type: ignore[arg-type]
-        net.load_pretrained(str(path))  # type: ignore[operator]
-    except Exception as error:
-        raise BadInput(f"{path} does not fit this ViT ({first_line(error)}): truncated or another model") from error
-
-
-def _from_hub(net: nn.Module, model: str, sha256: str | None) -> dict[str, str | None]:
-    try:
-        trained = timm.create_model(model, pretrained=True, num_classes=1)
+        state = timm.create_model(model, pretrained=True, num_classes=0).state_dict()
     except Exception as error:
         raise BadInput(
             f"timm's hub gave no weights for '{model}' ({first_line(error)}). Without network, give a local "
             "file: backbone.weights_from=PATH"
         ) from error
-    net.load_state_dict(trained.state_dict())
     joined = hashlib.sha256()
-    for key, value in sorted(trained.state_dict().items()):
+    for key, value in sorted(state.items()):
         joined.update(key.encode() + value.numpy().tobytes())
     if sha256 not in (None, joined.hexdigest()):
         raise BadInput(f"timm's hub gave weights of '{model}' with sha256 {joined.hexdigest()}, expected {sha256}")
-    return {"source": f"timm hub: {model}", "sha256": joined.hexdigest()}
+    notes = formats.fit(net, head, f"timm hub: {model}", state)
+    return {"source": f"timm hub: {model}", "sha256": joined.hexdigest(), **notes}
