@@ -19,15 +19,10 @@ from torch import Tensor, nn
 
 from glorabench.compose import compose, make
 from glorabench.data import mini
-from glorabench.data.base import (
-    Arrays,
-    Batches,
-    ImageData,
-    ImageTask,
-    LeakError,
-    Shuffle,
-)
-from glorabench.data.cache import cached
+from glorabench.data.base import Drawn, ImageTask, LeakError, both
+from glorabench.data.batches import Batches, Shuffle
+from glorabench.data.cache import Arrays, cached
+from glorabench.data.module import ImageData
 from glorabench.errors import BadInput
 
 pytestmark = pytest.mark.filterwarnings(
@@ -68,7 +63,12 @@ def same(one: dict[str, Arrays], two: dict[str, Arrays]) -> bool:
 
 
 def a_task(sizes: dict[str, int] | None = None) -> ImageTask:
-    return ImageTask("suite", "task", "natural", 4, drawn(sizes=sizes), "fingerprint")
+    return ImageTask("suite", "task", "natural", 4, in_memory(drawn(sizes=sizes)), "fingerprint")
+
+
+def in_memory(splits: dict[str, Arrays]) -> dict[str, Drawn]:
+    made = {name: Drawn(*arrays) for name, arrays in splits.items()}
+    return made | {"trainval": both(made["train"], made["val"])}
 
 
 def a_module(task: ImageTask | None = None, **changed: Any) -> ImageData:
@@ -164,7 +164,7 @@ def test_a_composed_task_lies_in_the_cache_that_the_environment_names(cache: Pat
     assert (cache / "mini" / f"digits-v{mini.VERSION}" / "meta.json").is_file()
     assert same(*(dict(task.splits) for task in tasks))
     assert tasks[0].fingerprint == tasks[1].fingerprint
-    assert same(dict(tasks[0].splits), mini.draw("digits"))
+    assert same({name: tasks[0].splits[name] for name in ("train", "val", "test")}, mini.draw("digits"))
 
 
 def test_reading_an_example_twice_gives_the_same_and_leaves_the_cache_untouched(
@@ -173,7 +173,7 @@ def test_reading_an_example_twice_gives_the_same_and_leaves_the_cache_untouched(
     splits, _ = cached(tmp_path / "task", drawn)
     files = {file: file.read_bytes() for file in (tmp_path / "task").iterdir()}
     batches = Batches(splits["train"])
-    data = a_module(ImageTask("s", "t", "g", 4, splits, "f"))
+    data = a_module(ImageTask("s", "t", "g", 4, in_memory(splits), "f"))
     for index in (0, 7, 19):
         image, label = batches[index]
         normal = data.normalise(image[None])
@@ -198,7 +198,7 @@ def test_trainval_is_train_and_then_val() -> None:
     task = a_task()
     for part in (0, 1):
         whole = np.concatenate([drawn()["train"][part], drawn()["val"][part]])
-        assert np.array_equal(task.arrays("trainval")[part], whole)
+        assert np.array_equal(task.split("trainval")[part], whole)
 
 
 @given(st.integers(0, 200), st.integers(0, 2**40), st.integers(0, 1000))
@@ -326,7 +326,7 @@ def test_val_may_be_reported_as_often_as_one_likes(trainer: Build) -> None:
 def test_the_trainer_sees_the_order_of_its_seed_and_epoch(trainer: Build, fit_on: str) -> None:
     probe, data = Probe(), a_module(fit_on=fit_on, seed=3)
     trainer().fit(probe, data)
-    images, labels = data.task.arrays(fit_on)
+    images, labels = data.task.split(fit_on)
     assert len(probe.seen["fit"]) == 3
     for epoch, seen in enumerate(probe.seen["fit"]):
         order = Shuffle(len(labels), 3)
@@ -411,14 +411,15 @@ def test_each_split_is_encoded_once_and_equals_the_plain_features() -> None:
         calls.append(len(images))
         return data.normalise(images).flatten(1) @ torch.ones(3 * SIDE * SIDE, 2)
 
-    plain = {split: data.inputs(split) for split in ("train", "val", "trainval")}
+    plain = {split: data.task.split(split) for split in ("train", "val")}
     data.encode = encode
     for _ in range(3):
         list(data.train_dataloader())
         list(data.val_dataloader())
     assert calls == [5, 5, 5, 5, 5, 2]  # 20 of train and 7 of val, by eval_batch_size
+    whole = {"train": data.train_dataloader().dataset, "val": data.val_dataloader().dataset}
     for split, (images, labels) in plain.items():
-        found, found_labels = data.inputs(split)
+        found, found_labels = whole[split].inputs, whole[split].labels
         expected = data.normalise(torch.from_numpy(images)).flatten(1).sum(1).numpy()
         assert np.allclose(found, np.stack([expected, expected], 1), rtol=1e-4, atol=1e-3)
         assert np.array_equal(found_labels, labels)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glorabench.data import dsprites, shapes
-from glorabench.data.base import ImageTask
+from glorabench.data.base import Drawn, ImageTask, both
 from glorabench.data.cache import cached
 from glorabench.errors import BadInput, nearest
 
@@ -179,5 +179,7 @@ def load(task: str, cache_dir: str) -> ImageTask:
     """
     row = _row(task)
     folder = Path(cache_dir).expanduser() / "mini" / f"{task}-v{VERSION}"
-    splits, fingerprint = cached(folder, lambda: draw(task))
+    arrays, fingerprint = cached(folder, lambda: draw(task))
+    splits = {name: Drawn(*found) for name, found in arrays.items()}
+    splits["trainval"] = both(splits["train"], splits["val"])
     return ImageTask("mini", task, row.group, row.classes, splits, fingerprint)

@@ -1,0 +1,81 @@
+"""Fake data: tiny sets in the true format on disk, to rehearse with; FAKE.json says that a folder is one. Light."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from glorabench.errors import BadInput
+
+MARKER = "FAKE.json"
+_NOTE = "Drawn by `glorabench data fake`: no real data. Delete this folder before the real data come here."
+
+
+def draw(path: Path, label: int, number: int, size: tuple[int, int]) -> None:
+    """Write one image in the format of its suffix: the colour and stripes of its class under noise.
+
+    Args:
+        path: of the file; its folder is made.
+        label: its class.
+        number: its picture; the same label, number and size give the same picture.
+        size: (width, height).
+    """
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng([label, number])
+    colour = np.array(colorsys.hsv_to_rgb(label * 0.618034 % 1, 0.75, 0.9))
+    angle, waves = label * 2.399963 % math.pi, 2 + label % 5
+    x, y = np.meshgrid(*(np.arange(side) / max(size) for side in size))
+    phase = 2 * math.pi * (waves * (x * math.cos(angle) + y * math.sin(angle)) + rng.random())
+    light = (0.7 + 0.3 * np.sin(phase))[..., None] * colour
+    pixels = 255 * light + rng.normal(0, 20, (*light.shape[:2], 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+
+
+def spread(index: int, classes: int, few: int) -> int:
+    """Label of image `index`: they go round through `few` of the classes, the first and the last among them."""
+    kept = min(classes, few)
+    return index % kept * (classes - 1) // max(kept - 1, 1)
+
+
+def fresh(folder: Path) -> Path:
+    """A new folder for fake data.
+
+    Raises:
+        BadInput: it exists already, perhaps with real data.
+    """
+    if folder.exists():
+        raise BadInput(f"{folder} exists already: fake data go where no others are: give another root")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def mark(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Say in a task folder that it is fake; first of all, so that half a set is not taken for a real one.
+
+    Args:
+        folder: of the task.
+        sizes: number of images that each split has; a split that is not named may have any.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).write_text(json.dumps({"note": _NOTE, "sizes": dict(sizes)}, indent=1) + "\n", encoding="utf-8")
+
+
+def marked(folder: Path) -> dict[str, int] | None:
+    """What `mark` has said of a folder; None of a real one.
+
+    Raises:
+        BadInput: the marker cannot be read.
+    """
+    path = folder / MARKER
+    try:
+        return {str(split): int(size) for split, size in json.loads(path.read_text(encoding="utf-8"))["sizes"].items()}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path} cannot be read: delete {folder} and make the fake data again") from error

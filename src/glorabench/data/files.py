@@ -1,0 +1,143 @@
+"""Tasks of image files: checked before anything is trained, each split decoded once for all runs."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from glorabench.data import cache, check, decode
+from glorabench.data.base import ImageTask
+from glorabench.data.listing import Listing
+from glorabench.data.preprocessing import View, shorter_to
+from glorabench.data.suites import SUITES
+from glorabench.errors import BadInput, one_of
+
+SHORT = 512  # of an image that is kept for augmentation: its shorter side is not kept larger
+KEPT = 4 * 2**30  # bytes up to which `cache_test: auto` keeps a decoded test split
+
+
+@dataclass(frozen=True)
+class Files:
+    """A split on disk.
+
+    Args:
+        listing: names and labels.
+        name: of the split.
+        folder: of its caches; its name says which files these are.
+        keep: whether evaluation reads a cache: True, False, or auto, when it is small.
+    """
+
+    listing: Listing
+    name: str
+    folder: Path
+    keep: bool | str = True
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,)."""
+        return np.array(self.listing.labels, np.int64)
+
+    def kept(self, view: View) -> bool:
+        """Whether `still` is the way to read this split: it is decoded already, or small enough to be kept."""
+        if self.keep == "auto":
+            return (self.folder / view.key).is_dir() or self._bytes(view) <= min(KEPT, self._free() // 2)
+        return bool(self.keep)
+
+    def _bytes(self, view: View) -> int:
+        return len(self.listing) * 3 * view.size**2
+
+    def _free(self) -> int:
+        place = next(parent for parent in self.folder.absolute().parents if parent.is_dir())
+        return shutil.disk_usage(place).free
+
+    def still(self, view: View) -> NDArray[np.uint8]:
+        """All images as they are evaluated: N x 3 x size x size, decoded once."""
+        shape = (len(self.listing), 3, view.size, view.size)
+
+        def images() -> Iterator[NDArray[np.uint8]]:
+            self._announce(self.folder / view.key, self._bytes(view))
+            return decode.in_order(lambda i: self.read(view, i), len(self.listing), f"decoding {self.name}")
+
+        return cache.stack(self.folder / view.key, shape, images)
+
+    def read(self, view: View, index: int) -> NDArray[np.uint8]:
+        """One image as it is evaluated, decoded anew."""
+        return view.still(decode.picture(self.listing.path(index)))
+
+    def whole(self) -> cache.Ragged:
+        """All images uncropped, for augmentation, decoded once; a shorter side above 512 pixels becomes 512."""
+        folder = self.folder / f"whole_{SHORT}"
+
+        def images() -> Iterator[NDArray[np.uint8]]:
+            self._announce(folder, None)
+            return decode.in_order(lambda i: _bounded(self.listing.path(i)), len(self.listing), f"decoding {self.name}")
+
+        return cache.ragged(folder, len(self.listing), images)
+
+    def _announce(self, folder: Path, size: int | None) -> None:
+        told = "" if size is None else f" ({size / 1e6:,.0f} MB)"
+        print(f"    decoding {len(self.listing):,} images of {self.name} once into {folder}{told}", flush=True)
+
+
+def _bounded(path: Path) -> NDArray[np.uint8]:
+    image = decode.picture(path)
+    return np.asarray(shorter_to(image, SHORT, Image.Resampling.BICUBIC) if min(image.size) > SHORT else image)
+
+
+def load(
+    suite: str,
+    task: str,
+    root: str,
+    cache_dir: str,
+    preprocess: str | None,
+    sha256: str | None,
+    cache_test: bool | str,
+    label: str | None = None,
+    **options: Any,
+) -> ImageTask:
+    """A task of a suite on disk, after the check that `glorabench data check` makes.
+
+    Args:
+        suite: vtab1k, fewshot, fgvc or imagenet.
+        task: name or alias.
+        root: folder of the suite.
+        cache_dir: where decoded splits are kept.
+        preprocess: an id, or None for the suite's geometry with what the checkpoint was trained with.
+        sha256: of the listings, part of a run's identity; None takes the task as it is.
+        cache_test: True, False or auto.
+        label: what tables call the task; its name, if None.
+        options: of the suite, such as shots.
+
+    Raises:
+        BadInput: something a run needs is missing, damaged or not what the suite says.
+    """
+    one_of("data.suite", suite, SUITES)
+    one_of("data.cache_test", cache_test, (True, False, "auto"))
+    found = SUITES[suite]
+    row = found.row(task)
+    report = check.inspect(found, row, Path(root).expanduser(), options)
+    if report.problems:
+        more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""
+        raise BadInput(f"{report.problems[0]}{more}. All of it: glorabench data check {suite} task={row.name} root={root}")
+    if sha256 is not None and sha256 != report.sha256:
+        raise BadInput(f"the lists of {row.name} below {root} have changed since this run was composed: start it again")
+    folder = Path(cache_dir).expanduser() / suite
+    splits = {
+        name: Files(listing, name, folder / f"{row.name}-{report.fingerprints[name][:16]}",
+                    True if name in ("train", "val", "trainval") else cache_test)
+        for name, listing in report.splits.items()
+    }  # fmt: skip
+    facts = {"group": row.group, "extraction": report.extraction, "fake": report.fake}
+    return ImageTask(
+        suite, label or row.name, row.group, row.classes, splits, report.fingerprint or "",
+        geometry=found.geometry, preprocess=preprocess, facts=facts, scorings=found.scorings,
+    )  # fmt: skip

@@ -1,0 +1,122 @@
+"""Preprocessing ids: how a decoded image becomes an input. An id is <geometry>_<interpolation>_<normalisation>.
+
+vtab_bicubic_imagenet is what NOAH, FacT, RepAdapter and GLoRA ran on VTAB-1k; vtab_bicubic_half is what the original
+ViT was pretrained with; vtab_bicubic_unnorm is Binary-Adapter's; vtab_bilinear_imagenet is V-PETL's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from glorabench.errors import BadInput, one_of
+
+Picture = Image.Image
+Rate = tuple[float, ...]
+NORMALISATIONS: Final[dict[str, tuple[Rate, Rate]]] = {  # mean and std of values in [0, 1]
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "unnorm": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+}
+INTERPOLATIONS: Final = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+MARGIN: Final = 256 / 224  # the side before the crop, relative to the side after it
+
+
+def _squash(image: Picture, size: int, how: Image.Resampling) -> Picture:
+    """The whole image, its aspect not kept: KITTI's 1242 x 375 become square, and nothing is cut off."""
+    return image.resize((size, size), how)
+
+
+def _squash_crop(image: Picture, size: int, how: Image.Resampling) -> Picture:
+    """NOAH's evaluation on few-shot sets and ImageNet: squashed to 256, the middle 224 kept."""
+    return _middle(_squash(image, round(size * MARGIN), how), size)
+
+
+def _short_crop(image: Picture, size: int, how: Image.Resampling) -> Picture:
+    """VPT's evaluation on FGVC: the shorter side to 256, the middle 224 x 224 kept."""
+    return _middle(shorter_to(image, round(size * MARGIN), how), size)
+
+
+def shorter_to(image: Picture, side: int, how: Image.Resampling) -> Picture:
+    """The image with its shorter side of `side` pixels, aspect kept (torchvision's rounding)."""
+    width, height = image.size
+    short, long = min(width, height), max(width, height)
+    other = int(side * long / short)
+    return image.resize((side, other) if width <= height else (other, side), how)
+
+
+def _middle(image: Picture, size: int) -> Picture:
+    left, top = (round((side - size) / 2) for side in image.size)
+    return image.crop((left, top, left + size, top + size))
+
+
+GEOMETRIES: Final[dict[str, Callable[[Picture, int, Image.Resampling], Picture]]] = {
+    "vtab": _squash,
+    "fewshot": _squash_crop,
+    "imagenet": _squash_crop,
+    "fgvc": _short_crop,
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """How images are looked at: side in pixels, mean and std of values in [0, 1], and how they come to that side.
+
+    Without a `geometry` images come as arrays and are resized on the device.
+    """
+
+    size: int
+    mean: Rate
+    std: Rate
+    interpolation: str
+    geometry: str | None = None
+    norm: str = "own"
+
+    @property
+    def id(self) -> str | None:
+        """What records call it."""
+        return self.geometry and f"{self.geometry}_{self.interpolation}_{self.norm}"
+
+    @property
+    def key(self) -> str:
+        """What of it a cache of uint8 images depends on: not the normalisation."""
+        return f"{self.geometry}_{self.interpolation}_{self.size}"
+
+    @property
+    def how(self) -> Image.Resampling:
+        """Pillow's name of the interpolation."""
+        return INTERPOLATIONS[self.interpolation]
+
+    def still(self, image: Picture) -> NDArray[np.uint8]:
+        """An image as it is evaluated: 3 x size x size."""
+        assert self.geometry is not None
+        fitted = GEOMETRIES[self.geometry](image, self.size, self.how)
+        return np.asarray(fitted).transpose(2, 0, 1)
+
+
+def view(geometry: str, wanted: str | None, size: int, mean: Rate, std: Rate, interpolation: str) -> View:
+    """The view of an id, or without one the suite's geometry with what the checkpoint was trained with.
+
+    Raises:
+        BadInput: no such id.
+    """
+    if wanted is None:
+        same = [name for name, pair in NORMALISATIONS.items() if pair == (tuple(mean), tuple(std))]
+        if interpolation not in INTERPOLATIONS:
+            raise BadInput(f"backbone.preprocess.interpolation is '{interpolation}': choose with data.preprocess=ID")
+        return View(size, tuple(mean), tuple(std), interpolation, geometry, same[0] if same else "own")
+    words = wanted.split("_")
+    if len(words) != 3:
+        raise BadInput(f"data.preprocess '{wanted}' is no <geometry>_<interpolation>_<normalisation>: for example "
+                       f"{geometry}_bicubic_imagenet")
+    for what, word, known in zip(
+        ("geometry", "interpolation", "normalisation"), words, (GEOMETRIES, INTERPOLATIONS, NORMALISATIONS), strict=True
+    ):
+        one_of(f"data.preprocess {what}", word, known)
+    return View(size, *NORMALISATIONS[words[2]], words[1], words[0], words[2])

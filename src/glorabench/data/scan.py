@@ -1,0 +1,85 @@
+"""Image files, looked at in threads: of which kind each is, and whether it is whole. Light: no torch."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from glorabench.errors import first_line
+
+THREADS = 16  # they mostly wait: for the disk or, while an image is decoded, outside of Python
+_CHUNK = 64
+_JPEG = b"\xff\xd8\xff"
+_LOSSY = (_JPEG, b"RIFF")  # RIFF is WebP
+_ENDS = {_JPEG: b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82"}
+
+
+class Look(NamedTuple):
+    """What a file is: `kind` jpeg or lossless, None when it is no whole image, and what is wrong with it."""
+
+    kind: str | None
+    fault: str = ""
+
+
+def sizes_of(folder: str, names: Iterable[str]) -> list[int | None]:
+    """Sizes in bytes of the files below a folder; None where there is none, or it is empty."""
+    return [_size(f"{folder}/{name}") for name in names]
+
+
+def _size(path: str) -> int | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # a name may hold what no path can
+        return None
+    return found.st_size or None if stat.S_ISREG(found.st_mode) else None
+
+
+def look(path: str, decode: bool) -> Look:
+    """One file by its first and last bytes; all of it is decoded when asked, or when they leave a doubt.
+
+    JPEG files in circulation may go on after their end, so an unusual end alone is no fault.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+            file.seek(-min(12, file.seek(0, 2)), 2)
+            tail = file.read()
+    except OSError as error:
+        return Look(None, f"{path} cannot be read ({error.strerror}): check its permissions, or fetch it again")
+    whole = any(head.startswith(start) and tail.endswith(end) for start, end in _ENDS.items())
+    if (decode or not whole) and (fault := _undecodable(path)):
+        return Look(None, f"{path} {fault}: fetch it again")
+    return Look("jpeg" if head.startswith(_LOSSY) else "lossless")
+
+
+def _undecodable(path: str) -> str:
+    """Why an image cannot be decoded; empty when it can."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except UnidentifiedImageError:
+        return "is no image"
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        return f"is truncated or damaged ({first_line(error)})"
+    return ""
+
+
+def look_at(paths: Sequence[tuple[str, bool]], seen: dict[tuple[str, bool], Look]) -> Iterator[int]:
+    """`look` at every (path, whether to decode it), in threads, and add what it is to `seen`.
+
+    Yields:
+        How many files have been looked at since the last time.
+    """
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        for chunk, found in zip(chunks, pool.map(lambda chunk: [look(*each) for each in chunk], chunks), strict=True):
+            seen.update(zip(chunk, found, strict=True))
+            yield len(found)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,284 @@
+"""Tasks of image files, end to end: decoded once, never half, corrupt images named, resumed to the last digit."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from glorabench import record
+from glorabench.cells import refuse_mixtures
+from glorabench.cli import main
+from glorabench.compose import compose, make
+from glorabench.data import decode, fewshot, vtab1k
+from glorabench.data.files import Files
+from glorabench.data.listing import Listing
+from glorabench.data.preprocessing import NORMALISATIONS, View
+from glorabench.errors import BadInput
+from glorabench.run import run
+
+FAST = ["logger=none", "progress=none", "train.epochs=1", "latency_rounds=1", "method=linear"]
+VIEW = View(32, *NORMALISATIONS["half"], "bicubic", "vtab")
+
+
+@pytest.fixture(scope="session")
+def vtab(tmp_path_factory):
+    """A fake VTAB-1k, not to be written to."""
+    root = tmp_path_factory.mktemp("vtab")
+    vtab1k.fake(root, full=False)
+    return root
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory):
+    """Fake few-shot sets, not to be written to."""
+    root = tmp_path_factory.mktemp("shots")
+    fewshot.fake(root, full=False)
+    return root
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Words that keep results and caches of a test to itself."""
+    return [f"results_dir={tmp_path / 'results'}", f"cache_dir={tmp_path / 'cache'}"]
+
+
+def of_vtab(root, *words):
+    return ["data=vtab1k", f"data.root={root}", *FAST, *words]
+
+
+@pytest.fixture
+def split(tmp_path):
+    """Ten images on the disk and where their caches go."""
+    names = tuple(f"{i}.jpg" for i in range(10))
+    for i, name in enumerate(names):
+        pixels = np.random.default_rng(i).integers(0, 256, (40, 50 + i, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    return Files(Listing(tmp_path / "list.txt", tmp_path, names, tuple(range(10))), "train", tmp_path / "cache" / "x")
+
+
+def test_a_split_is_decoded_once_for_each_way_it_is_looked_at(split):
+    counts = []
+
+    def count():
+        counts.append(decode.opened())
+
+    count()
+    first = split.still(VIEW)
+    count()
+    again = split.still(View(32, *NORMALISATIONS["imagenet"], "bicubic", "vtab"))
+    count()
+    larger = split.still(View(48, *NORMALISATIONS["half"], "bicubic", "vtab"))
+    count()
+    whole = split.whole()
+    split.whole()
+    count()
+    assert np.diff(counts).tolist() == [10, 0, 10, 10]
+    assert np.array_equal(first, again)
+    assert larger.shape == (10, 3, 48, 48)
+    for i in range(10):
+        with Image.open(split.listing.path(i)) as image:
+            assert np.array_equal(first[i], VIEW.still(image.convert("RGB")))
+            assert np.array_equal(whole[i], np.asarray(image.convert("RGB")))
+
+
+def test_large_images_are_kept_with_a_shorter_side_of_512(tmp_path):
+    Image.new("RGB", (2000, 1000)).save(tmp_path / "a.png")
+    Image.new("RGB", (512, 3000)).save(tmp_path / "b.png")
+    files = Files(Listing(tmp_path, tmp_path, ("a.png", "b.png"), (0, 1)), "train", tmp_path / "cache")
+    assert [image.shape for image in (files.whole()[i] for i in range(2))] == [(512, 1024, 3), (3000, 512, 3)]
+
+
+@pytest.mark.parametrize("how", ["still", "whole"])
+def test_a_corrupt_image_is_named_and_leaves_no_cache(split, how):
+    path = split.listing.path(7)
+    path.write_bytes(path.read_bytes()[:600])
+    ask = {"still": lambda: split.still(VIEW), "whole": split.whole}[how]
+    with pytest.raises(BadInput, match=r"7\.jpg cannot be decoded .*fetch it again"):
+        ask()
+    assert not list(split.folder.glob("*"))
+    with Image.open(split.listing.path(6)) as image:
+        image.save(path)
+    assert len(ask()) == 10
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P"])
+def test_images_of_every_mode_become_rgb(tmp_path, mode):
+    path = tmp_path / ("a.jpg" if mode in ("L", "CMYK") else "a.png")
+    Image.new("RGB", (9, 5), (200, 30, 40)).convert(mode).save(path)
+    assert decode.picture(path).mode == "RGB"
+
+
+def test_a_damaged_cache_is_decoded_again(split):
+    split.still(VIEW)
+    file = split.folder / VIEW.key / "images.npy"
+    for damage in (b"", file.read_bytes()[:1000], b"nonsense"):
+        whole = file.read_bytes()
+        file.write_bytes(damage)
+        before = decode.opened()
+        assert split.still(VIEW).tobytes() in whole
+        assert decode.opened() - before == 10
+
+
+KILLED = """
+import os, signal, sys
+from glorabench.data import decode, files
+from glorabench.data.preprocessing import View
+import tests_split
+count = 0
+read = decode.picture
+def dies(path):
+    global count
+    count += 1
+    if count == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read(path)
+decode.picture = dies
+tests_split.split.still(tests_split.view)
+"""
+
+
+def test_a_cache_whose_making_was_killed_is_never_used(split, tmp_path):
+    """A process dies at the sixth of ten images; the next decodes all ten."""
+    listing = split.listing
+    (tmp_path / "tests_split.py").write_text(
+        "from pathlib import Path\n"
+        "from glorabench.data.files import Files\nfrom glorabench.data.listing import Listing\n"
+        "from glorabench.data.preprocessing import NORMALISATIONS, View\n"
+        f"view = View(32, *NORMALISATIONS['half'], 'bicubic', 'vtab')\n"
+        f"split = Files(Listing(Path({str(listing.source)!r}), Path({str(listing.folder)!r}), {listing.names!r}, "
+        f"{listing.labels!r}), 'train', Path({str(split.folder)!r}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (split.folder / VIEW.key).exists()
+    before = decode.opened()
+    found = split.still(VIEW)
+    assert decode.opened() - before == 10
+    assert all(np.array_equal(found[i], split.read(VIEW, i)) for i in range(10))
+
+
+@pytest.mark.parametrize("cache_test", ["auto", "false"])
+def test_the_second_run_decodes_nothing_but_a_test_split_that_is_not_kept(vtab, places, cache_test):
+    words = of_vtab(vtab, *places, f"data.cache_test={cache_test}")
+    first, second = (run(compose([*words, f"seed={seed}"])) for seed in (0, 1))
+    assert first.status == second.status == "done"
+    assert first.cost["images_decoded"] == 32 + 16  # trainval, test
+    assert second.cost["images_decoded"] == (0 if cache_test == "auto" else 16)
+
+
+def test_a_streamed_test_split_gives_the_numbers_of_a_kept_one(vtab, tmp_path):
+    made = [
+        run(compose([*of_vtab(vtab, "train.eval_batch_size=5"), f"data.cache_test={keep}",
+                     f"results_dir={tmp_path / keep}", f"cache_dir={tmp_path / 'cache'}"]))
+        for keep in ("true", "false")
+    ]  # fmt: skip
+    assert made[0].outcomes == made[1].outcomes
+    assert made[0].run_id == made[1].run_id
+
+
+def test_a_record_says_what_the_data_were(vtab, places):
+    made = run(compose(of_vtab(vtab, *places, "data.task=pets", "data.preprocess=vtab_bicubic_imagenet")))
+    told = made.provenance["data"]
+    assert {key: told[key] for key in ("suite", "task", "group", "preprocess", "extraction", "fake")} == {
+        "suite": "vtab1k",
+        "task": "oxford_iiit_pet",
+        "group": "natural",
+        "preprocess": "vtab_bicubic_imagenet",
+        "extraction": "jpeg",
+        "fake": True,
+    }
+    assert str(vtab) not in json.dumps(made.config)
+
+
+def test_fake_and_real_images_are_other_runs_and_share_no_table(vtab, places, tmp_path):
+    real = tmp_path / "real"
+    shutil.copytree(vtab / "vtab-1k" / "dtd", real / "dtd")
+    lists = real / "dtd" / "train800val200.txt"
+    lines = lists.read_text().splitlines()
+    lists.write_text("\n".join([*lines[1:], lines[0]]) + "\n")
+    words = ["data.task=dtd", *places]
+    one, two = (compose(of_vtab(root, *words)) for root in (vtab, real))
+    assert record.run_id(one) != record.run_id(two)
+    fake = run(one)
+    honest = record.Record(**{**fake.__dict__, "provenance": {**fake.provenance, "data": {"fake": False}}})
+    with pytest.raises(BadInput, match="made on fake images"):
+        refuse_mixtures([fake, honest])
+
+
+def test_an_alias_is_the_task_and_the_place_of_the_data_is_not_the_run(vtab, tmp_path):
+    shutil.copytree(vtab / "vtab-1k" / "cifar", tmp_path / "cifar")
+    words = [of_vtab(vtab, f"data.task={name}") for name in ("cifar", "cifar100")]
+    configs = [compose(found) for found in (*words, of_vtab(tmp_path, "data.task=cifar"))]
+    assert len({record.run_id(config) for config in configs}) == 1
+    with pytest.raises(BadInput, match="no task 'cifra'.* did you mean 'cifar'"):
+        compose(of_vtab(vtab, "data.task=cifra"))
+
+
+def test_a_task_that_is_not_right_is_refused_before_training(vtab, places, tmp_path, capsys):
+    shutil.copytree(vtab / "vtab-1k" / "kitti", tmp_path / "kitti")
+    (tmp_path / "kitti" / "images" / "test" / "000003.jpg").unlink()
+    assert main(["run", *of_vtab(tmp_path, *places, "data.task=kitti")]) == 2
+    said = capsys.readouterr().err
+    assert "000003.jpg" in said
+    assert "Traceback" not in said
+    assert said.count("\n") == 1
+    assert main(["run", *of_vtab(tmp_path / "nowhere", *places)]) == 2
+    assert "data.root=FOLDER" in capsys.readouterr().err
+
+
+AUGMENTED = [
+    *("logger=none", "progress=none", "latency_rounds=1", "method=lora", "checkpoint_every=1", "train.epochs=5"),
+    *("train.augment=timm", "train.mixup=0.8", "train.cutmix=1.0", "train.label_smoothing=0.1", "train.drop_path=0.1"),
+    *("train.batch_size=8", "data=fewshot", "data.task=pets", "data.shots=2"),
+]
+
+
+def test_an_augmented_run_that_was_killed_equals_an_uninterrupted_one(shots, tmp_path):
+    words = [*AUGMENTED, f"data.root={shots}", f"cache_dir={tmp_path / 'cache'}"]
+    whole = run(compose([*words, f"results_dir={tmp_path / 'whole'}"]))
+    assert whole.status == "done", whole.error
+    again = [sys.executable, "-m", "glorabench.cli", "run", *words, f"results_dir={tmp_path / 'pieces'}"]
+    first = subprocess.Popen(again, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("pieces/checkpoints/*/last.ckpt")):
+        assert first.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    first.kill()
+    assert first.wait(60) == -signal.SIGKILL
+    assert not list(tmp_path.glob("pieces/runs/**/*.json"))
+    done = subprocess.run(again, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pieces = record.read(record.path_of(tmp_path / "pieces", whole.config))
+    assert pieces.outcomes == whole.outcomes
+    assert [entry["train_loss"] for entry in pieces.history] == [entry["train_loss"] for entry in whole.history]
+
+
+def test_one_shot_of_few_classes_is_at_least_one_step(shots, places):
+    words = [*AUGMENTED[:4], "train.epochs=1", *AUGMENTED[6:], "data.shots=1", "train.batch_size=64"]
+    made = run(compose([*words, f"data.root={shots}", *places]))
+    assert made.status == "done", made.error
+    assert made.history[-1]["step"] == 1
+    assert made.names["task"] == "oxford_pets_1shot"
+
+
+def test_features_of_images_that_vary_are_not_kept(shots, places):
+    """A frozen trunk sees other images at each visit, so its features are computed at each."""
+    made = run(compose([*AUGMENTED, "method=linear", "train.epochs=2", f"data.root={shots}", *places]))
+    assert made.cost["ways"]["cached_features"] is False
+
+
+def test_a_task_opens_with_the_objective_of_its_scorings(vtab, tmp_path):
+    task = make(compose([*of_vtab(vtab), f"cache_dir={tmp_path}"])["data"])
+    assert task.tests == ["test"]
+    assert task.objective(0.0).scorings == [{"top1": None}]
+    assert task.split("train").labels.shape == (24,)
+    assert torch.is_tensor(task.module(
+        fit_on="train", report_on="test", batch_size=8, eval_batch_size=8, seed=0, size=16, mean=(0.5,) * 3,
+        std=(0.5,) * 3, interpolation="bilinear",
+    ).example(4, torch.device("cpu")))  # fmt: skip
