@@ -11,11 +11,17 @@ from typing import Any
 import counters
 import steps
 from counters import FLOOR, SETTINGS
+from glorabench.render import grid
 from steps import ALL, LITERAL, LORA, SUPERNET, THEIRS
 
 _SCORED = (
     "a candidate of a search against a forward pass of the plain network on the same images, in turns; processor time "
     "on a CPU. Late generations of an evolution share their first blocks, random candidates only what comes before all."
+)
+_LOADED = (
+    "how fast images come, ready for the network, beside what the backbone consumes in training: out of the cache that "
+    "the first run of a sweep decodes; the same with timm's training augmentation; decoded in threads, as a test split "
+    "that is not kept; and as published code does, by a DataLoader that decodes with Pillow in each epoch. JPEG files."
 )
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 
@@ -82,6 +88,17 @@ def search_tables(result: dict[str, Any]) -> Iterator[Table]:
     yield f"scoring a candidate of a search: {where}", columns, rows
 
 
+def data_tables(result: dict[str, Any]) -> Iterator[Table]:
+    """Title, columns and rows of how fast images come; medians over rounds."""
+    shapes, rows = list(result["images_per_s"]), []
+    for way in result["images_per_s"][shapes[0]]:
+        paces = [median(result["images_per_s"][shape][way]) for shape in shapes]
+        rows.append((way, *(word for pace in paces for word in (f"{pace:,.0f}", f"{pace / result['consumed']:,.1f}"))))
+    columns = ("images", *(word for shape in shapes for word in (f"{shape}, images/s", "/ consumed")))
+    where = f"{result['device']}, {result['provenance']['threads']} threads"
+    yield f"images to {result['size']} x {result['size']}, {where}", columns, rows
+
+
 def faster(result: dict[str, Any]) -> Iterator[str]:
     """How many times faster a step of GLoRA is than the same computed otherwise: medians over rounds."""
     ms, pairs = result["ms"], ((SUPERNET, LITERAL), (SUPERNET, THEIRS), (ALL, THEIRS))
@@ -97,9 +114,8 @@ def _said(module: Any) -> str:
 def sections(found: Iterator[Table]) -> Iterator[str]:
     """Each table below its title, as Markdown."""
     for title, columns, rows in found:
-        rule = ["---", *["---:"] * (len(columns) - 1)]
         yield f"## {title[0].upper()}{title[1:]}"
-        yield "\n".join(f"| {' | '.join(line)} |" for line in (columns, rule, *rows))
+        yield "\n".join(grid(columns, rows, columns[:1]))
 
 
 def _code(result: dict[str, Any]) -> str:
@@ -110,7 +126,10 @@ def _code(result: dict[str, Any]) -> str:
 
 
 def markdown(
-    counted: Sequence[dict[str, Any]], measured: Sequence[dict[str, Any]], scored: Sequence[dict[str, Any]]
+    counted: Sequence[dict[str, Any]],
+    measured: Sequence[dict[str, Any]],
+    scored: Sequence[dict[str, Any]],
+    loaded: Sequence[dict[str, Any]] = (),
 ) -> str:
     """All tables, with what they mean."""
     parts = ["# What a training step costs"]
@@ -122,6 +141,13 @@ def markdown(
         parts.append(f"`benchmarks/search.py`: {_SCORED}")
     for result in scored:
         parts += [*sections(search_tables(result)), f"Measured at {_code(result)}"]
+    if loaded:
+        parts.append(f"`benchmarks/data.py`: {_LOADED}")
+    for result in loaded:
+        consumed = (
+            f"{result['backbone']} trains on {result['consumed']:.1f} images/s (LoRA, batches of {result['batch']})."
+        )
+        parts += [*sections(data_tables(result)), consumed, f"Measured at {_code(result)}"]
     if counted:
         parts.append(f"`benchmarks/efficiency.py --counters`: {_said(counters)}")
     for result in counted:
@@ -133,6 +159,6 @@ def page(folder: Path) -> str:
     """The page of a folder of results."""
     read = [
         [json.loads(p.read_text()) for p in sorted(folder.glob(f"{kind}-*.json"))]
-        for kind in ("counters", "steps", "search")
+        for kind in ("counters", "steps", "search", "data")
     ]
     return markdown(*read)

@@ -187,3 +187,21 @@ def test_a_literal_worker_forms_the_weight(monkeypatch):
     for each in (ours, literal):
         each.step()
     assert literal.space.current() == ours.space.current() == ours.space.paths(ours.space.draw(0, 0))
+
+
+def test_every_way_to_read_images_gives_all_of_them_and_is_put_on_the_page(tmp_path, monkeypatch):
+    import data as loading
+
+    words = ["data.py", "--images", "40", "--rounds", "2", "--out", str(tmp_path), "backbone=vit_mini"]
+    monkeypatch.setattr("sys.argv", words)
+    loading.main()
+    result = json.loads((tmp_path / "data-vit_mini-cpu.json").read_text())
+    assert result["size"] == 32
+    assert result["consumed"] > 0
+    for paces in result["images_per_s"].values():
+        assert list(paces)[0] == "cache"
+        assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in paces.values())
+    page = (tmp_path / "README.md").read_text()
+    assert page == pages.page(tmp_path)
+    assert "| cache, augmented |" in page
+    assert "vit_mini consumes" in page

@@ -217,7 +217,7 @@ def test_an_alias_is_the_task_and_the_place_of_the_data_is_not_the_run(vtab, tmp
     words = [of_vtab(vtab, f"data.task={name}") for name in ("cifar", "cifar100")]
     configs = [compose(found) for found in (*words, of_vtab(tmp_path, "data.task=cifar"))]
     assert len({record.run_id(config) for config in configs}) == 1
-    with pytest.raises(BadInput, match="no task 'cifra'.* did you mean 'cifar'"):
+    with pytest.raises(BadInput, match=r"no task 'cifra'.* did you mean 'cifar'"):
         compose(of_vtab(vtab, "data.task=cifra"))
 
 

@@ -132,7 +132,18 @@ def test_the_training_loop_knows_no_method() -> None:
 
 
 PAGE = ("side", "compare", "sections", "curves", "page")
-READERS = ("errors", "record", "stats", "cells", "table", "render", *(f"comparison/{name}" for name in PAGE))
+READERS = (
+    "errors",
+    "record",
+    "stats",
+    "cells",
+    "averages",
+    "layouts",
+    "table",
+    "wide",
+    "render",
+    *(f"comparison/{name}" for name in PAGE),
+)
 
 
 @pytest.mark.parametrize("name", ["cli.py", *(f"{reader}.py" for reader in READERS)])

@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 
+from glorabench import schedules, selection
 from glorabench.backbones.base import Backbone
 from glorabench.compose import make
-from glorabench.data.base import ImageData, ImageTask
-from glorabench.errors import BadInput, one_of
+from glorabench.data.base import ImageTask
+from glorabench.data.module import ImageData
+from glorabench.errors import BadInput, one_of, whole
 from glorabench.methods.base import Method
 from glorabench.search.samplers import SAMPLERS
 
-RULES = ("last_epoch",)
 DECAYS = ("matrices", "all")
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
 PROGRESS = ("auto", "bar", "lines", "none")
@@ -42,13 +43,14 @@ def build(config: dict[str, Any]) -> Parts:
         raise BadInput(f"task {task.name} has images, backbone {backbone.name} reads tokens: choose vit_mini")
     backbone.set_head(task.classes)
     method.inject(backbone)
-    selection, train = config["selection"], config["train"]
+    chosen, train = config["selection"], config["train"]
     data = task.module(
-        fit_on=selection["fit_on"],
-        report_on=selection["report_on"],
+        fit_on=chosen["fit_on"],
+        report_on=chosen["report_on"],
         batch_size=train["batch_size"],
         eval_batch_size=train["eval_batch_size"],
         seed=config["seed"],
+        **{key: train.get(key) for key in ("augment", "mixup", "cutmix")},
         **asdict(backbone.preprocess),
     )
     return Parts(task, backbone, method, data)
@@ -60,14 +62,14 @@ def check(config: dict[str, Any]) -> None:
     Raises:
         BadInput: naming the key.
     """
-    train, rule = config["train"], config["selection"]["rule"]
+    train = config["train"]
     for key, value, known in (
-        ("selection.rule", rule, RULES),
         ("train.decay", train["decay"], DECAYS),
         ("train.precision", train["precision"], PRECISIONS),
         ("progress", config["progress"], PROGRESS),
     ):
         one_of(key, value, known)
+    selection.check(config)
     if config["compile"] is not None:
         one_of("compile", config["compile"], COMPILERS)
     whole = {f"train.{key}": train[key] for key in ("epochs", "batch_size", "eval_batch_size")}
@@ -75,10 +77,11 @@ def check(config: dict[str, Any]) -> None:
     for key, value in whole.items():
         if not isinstance(value, int) or value < 1:
             raise BadInput(f"{key} must be a whole number of at least 1, got {value!r}")
-    for key in ("lr", "weight_decay", "warmup_epochs", "min_lr", "clip"):
+    for key in ("lr", "weight_decay", "warmup_epochs", "clip"):
         optional = key == "clip" and train[key] is None
         if not optional and not (isinstance(train[key], int | float) and train[key] >= 0):
             raise BadInput(f"train.{key} must be a number of at least 0, got {train[key]!r}")
+    schedules.check(train)
     for key in ("drop_path", "label_smoothing"):
         if not isinstance(train[key], int | float) or not 0 <= train[key] < 1:
             raise BadInput(f"train.{key} must be a number from 0 to below 1, got {train[key]!r}")
@@ -92,7 +95,7 @@ def check(config: dict[str, Any]) -> None:
         raise BadInput(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}")
 
 
-def check_search(search: dict[str, Any], selection: dict[str, Any]) -> None:
+def check_search(search: dict[str, Any], chosen: dict[str, Any]) -> None:
     """Refuse what no search can do.
 
     Raises:
@@ -100,15 +103,20 @@ def check_search(search: dict[str, Any], selection: dict[str, Any]) -> None:
     """
     for key, known in (("on", SEARCHED), ("winner", WINNERS), ("sampler", SAMPLERS)):
         one_of(f"search.{key}", search[key], known)
-    if (selection["fit_on"], selection["report_on"]) != ("trainval", "test"):
+    if (chosen["fit_on"], chosen["report_on"]) != ("trainval", "test"):
         raise BadInput(
             "a search divides trainval itself (supernet on train, candidates on val) and reports test: "
             "selection.fit_on=trainval selection.report_on=test"
         )
+    if (fit_on := search.get("fit_on")) is not None:
+        one_of("search.fit_on", fit_on, ("train", "trainval"))
+        if fit_on == "trainval" and search["on"] == "val":
+            raise BadInput(
+                "search.fit_on=trainval trains the supernet on the images that score it: it is for search.on=test"
+            )
     if not isinstance(search["held_out"], int | float) or not 0 <= search["held_out"] <= 0.5:
         raise BadInput(f"search.held_out must be a number from 0 to 0.5, got {search['held_out']!r}")
     for key, least in (("min_params", 0), ("max_params", 0), ("epochs", 1)):
-        optional = key != "min_params" and search[key] is None
-        if not optional and not (type(search[key]) is int and search[key] >= least):
-            raise BadInput(f"search.{key} must be a whole number of at least {least}, got {search[key]!r}")
+        if key == "min_params" or search[key] is not None:
+            whole(f"search.{key}", search[key], least)
     make(search["algorithm"])

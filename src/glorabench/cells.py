@@ -79,7 +79,8 @@ def comparable(records: Iterable[Record]) -> list[list[Record]]:
 
 
 def _kind(r: Record) -> str:
-    return json.dumps([r.protocol, r.config["selection"], r.names["backbone"]], sort_keys=True)
+    selection = {key: value for key, value in r.config["selection"].items() if key != "tuned_on"}  # MARK says it
+    return json.dumps([r.protocol, selection, r.names["backbone"]], sort_keys=True)
 
 
 def refuse_mixtures(records: Sequence[Record]) -> None:
@@ -92,17 +93,22 @@ def refuse_mixtures(records: Sequence[Record]) -> None:
     if len(kinds) > 1:
         clash = "; ".join(f"{run_id}: {kind}" for kind, run_id in kinds.items())
         raise BadInput(f"these records do not compare (protocol, selection, backbone differ): {clash}")
-    first: dict[tuple[str, str], Record] = {}
+    fake = {bool(r.provenance["data"].get("fake")): r.run_id for r in records if "data" in r.provenance}
+    if len(fake) > 1:
+        raise BadInput(f"{fake[True]} was made on fake images (glorabench data fake), {fake[False]} on real ones")
+    first: dict[tuple[str, str, int | None], Record] = {}
     for r in records:
         for what in {"data", "precision"} & set(r.provenance):
-            one = first.setdefault((what, r.names["task"]), r)
+            one = first.setdefault((what, r.names["task"], r.config["data"].get("split_seed")), r)
             if r.provenance[what] != one.provenance[what]:
                 clash = "; ".join(f"{x.run_id}: {x.provenance[what]}" for x in (one, r))
                 raise BadInput(f"these records of {r.names['task']} differ in {what}: {clash}")
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in identity(config).items() if key != "seed"}
+    """What the seeds of a configuration share; which shots a seed draws is part of the seed."""
+    kept = {key: value for key, value in identity(config).items() if key != "seed"}
+    return kept | {"data": {k: v for k, v in kept["data"].items() if k not in ("split_seed", "sha256")}}
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:

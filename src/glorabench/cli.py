@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from glorabench import __version__
 from glorabench.errors import BadInput
@@ -34,6 +35,13 @@ _SEARCHES = """examples:
   glorabench search run=3fa9 search=random search.winner=retrain      as many random paths; the best trained again
   glorabench search run=3fa9 search=nsga2 search.max_params=20000
 """
+_DATA = """examples:
+  glorabench data check vtab1k root=/data                             every list and image of all 19 tasks
+  glorabench data check vtab1k root=/data task=cifar,dtd deep=true    two tasks, every image decoded
+  glorabench data check fewshot root=/data shots=1,16 split_seed=0    options of a suite: docs/data.md
+  glorabench data check                                               all suites below $GLORABENCH_DATA, or data
+  glorabench data fake vtab1k root=/tmp/fake                          a tiny set, to rehearse the whole table with
+"""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,47 +54,60 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"glorabench {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="run one configuration, or with -m every combination of listed values")
+    def worded(name: str, overrides: str, **said: Any) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **said)
+        made.add_argument("overrides", nargs="*", help=overrides)
+        return made
+
+    brief = "run one configuration, or with -m every combination of listed values"
+    run = worded("run", "group=name or key=value, as in conf/", help=brief)
     run.add_argument("-m", "--multirun", action="store_true", help="sweep over comma-separated values")
-    run.add_argument("overrides", nargs="*", help="group=name or key=value, as in conf/")
 
     table = commands.add_parser("table", help="print the table of a suite from its records")
     table.add_argument("suite", nargs="?", default="mini")
     table.add_argument("--results", type=Path, help="results folder (default: results/local, else results)")
     table.add_argument("--format", choices=("text", "md", "csv"), default="text")
     table.add_argument("--into", type=Path, help="replace the block between the suite's table markers of this file")
+    table.add_argument("--long", action="store_true", help="a row for each task and method, with costs, for any suite")
 
-    count = commands.add_parser(
+    count = worded(
         "count",
+        "backbone=NAME, method=NAME, method.rank=2,4,8, ...",
         help="exact parameter counts beside the published ones (meta device, no weights)",
         description="Exact parameter counts of every method, head apart, beside the published ones and what explains "
         "the difference: on ViT-B/16, ConvNeXt-B and LLaMA-7B, or on what the overrides say. No weights are needed.",
         epilog=_COUNTS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    count.add_argument("overrides", nargs="*", help="backbone=NAME, method=NAME, method.rank=2,4,8, ...")
     count.add_argument("--format", choices=("text", "md"), default="text")
     count.add_argument("--into", type=Path, help="replace the block between the markers table:counts of this file")
 
-    export = commands.add_parser(
+    worded(
         "export",
+        "run=ID to=FORMAT, and out=, results_dir=, backbone.weights_from=",
         help="a finished run as a plain checkpoint, an adapter, or an adapter of Hugging Face peft",
         description="Write a finished run into a folder. to=merged: a plain timm or Hugging Face checkpoint. "
         "to=adapter: for glorabench.export.load. to=peft: for peft.PeftModel. docs/export.md says what each holds.",
         epilog=_EXPORTS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    export.add_argument("overrides", nargs="*", help="run=ID to=FORMAT, and out=, results_dir=, backbone.weights_from=")
-
-    search = commands.add_parser(
+    worded(
         "search",
+        "run=ID, search=NAME, search.winner=retrain, results_dir=, ...",
         help="search the supernet of a finished run, without training it again",
         description="Search a path on val with the supernet that a run has trained (method.path=supernet), then test "
         "the winner once. Without further words it is the official evolution.",
         epilog=_SEARCHES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    search.add_argument("overrides", nargs="*", help="run=ID, search=NAME, search.winner=retrain, results_dir=, ...")
+
+    worded(
+        "data",
+        "check [SUITE] or fake SUITE; root=FOLDER, task=NAMES, deep=true, shots=..., full=true",
+        help="check the data sets on disk, or write fake ones to rehearse with",
+        description="check: lists, counts, labels, and the beginning and end of every image; deep=true decodes all.\n"
+        "Exit code 2 when something that a run needs is missing or wrong, with how to get it.\n"
+        "fake: a tiny set in the true layout; full=true has the true counts.\n"
+        "Suites: vtab1k, fewshot, fgvc, imagenet. docs/data.md tells of each.",
+        epilog=_DATA,
+    )
 
     page = commands.add_parser("page", help="write the results page conf/page/NAME.yaml from records")
     page.add_argument("name", metavar="NAME", help="a file of conf/page/")
@@ -109,7 +130,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     if args.command == "table":
         from glorabench import render
 
-        return render.main(args.suite, args.results, args.format, args.into)
+        return render.main(args.suite, args.results, args.format, args.into, args.long)
     if args.command == "count":
         from glorabench import count
 
@@ -120,6 +141,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         return command.main(args.overrides)
     if args.command == "search":
         from glorabench.search import command
+
+        return command.main(args.overrides)
+    if args.command == "data":
+        from glorabench.data import command
 
         return command.main(args.overrides)
     if args.command == "page":

@@ -19,7 +19,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from glorabench import checksum
+from glorabench import checksum, recipes
+from glorabench.data.settle import settled
 from glorabench.errors import BadInput, nearest
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -53,23 +54,30 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
         BadInput: a value refers to nothing.
     """
     cfg = OmegaConf.create({k: v for k, v in cfg.items_ex(resolve=False) if k != "hydra"})
-    task = OmegaConf.select(cfg, "data.task")
+    cfg.data.update(settled(_plain(cfg.data)))
+    task = OmegaConf.select(cfg, "data.label") or OmegaConf.select(cfg, "data.task")
     names = {group: choices.get(group) for group in ("method", "backbone", "data")}
     searched = {"search": choices["search"]} if choices.get("search") else {}
     cfg.names = {**names, "task": task, **searched}
-    try:
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        message = str(error).splitlines()[0].removeprefix("BadInput raised while resolving interpolation: ")
-        raise BadInput(f"config: {error.full_key}: {message}") from error
-    assert isinstance(plain, dict)
-    config = {str(key): value for key, value in plain.items()}
+    own = [conf_dir() / group / f"{choices.get(group)}.yaml" for group in ("method", "train")]
+    recipes.check(cfg.get("recipe"), str(names["method"]), options("method"), [*own, conf_dir() / "run.yaml"])
+    config = _plain(cfg)
     for key in ("results_dir", "cache_dir"):
         config[key] = str(Path(str(config[key])).expanduser())
     backbone = config["backbone"]
     if backbone.get("sha256") is None:  # the run is of these weights, wherever the file lies
         backbone["sha256"] = checksum.expected(backbone.get("weights_from"), backbone.get("name"))
     return config
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    try:
+        plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        message = str(error).splitlines()[0].removeprefix("BadInput raised while resolving interpolation: ")
+        raise BadInput(f"config: {error.full_key}: {message}") from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
 
 
 def _by_family(values: DictConfig, *, _root_: DictConfig) -> Any:

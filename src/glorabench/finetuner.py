@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,16 +19,8 @@ class NonFiniteLoss(ArithmeticError):
     """The training loss became NaN or infinite; the message names the step and the learning rate."""
 
 
-def cosine(step: int, warmup: int, total: int, floor: float) -> float:
-    """Factor of the learning rate: linear warm-up over `warmup` steps, then a cosine from 1 down to `floor`."""
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(1, total - warmup)
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
 class FineTuner(LightningModule):
-    """AdamW with cosine and warm-up on the trainable parameters of `net`.
+    """AdamW with a schedule on the trainable parameters of `net`.
 
     All randomness of a step, a supernet's path included, is a function of (seed, step), and the order of batches
     one of (seed, epoch): a run resumed at an epoch's end computes what an uninterrupted one computes.
@@ -40,12 +31,12 @@ class FineTuner(LightningModule):
         lr: peak learning rate.
         weight_decay: of AdamW, on the parameters that `decay` selects.
         decay: `matrices` (1-D parameters are exempt) or `all`.
-        warmup_steps: of `total_steps`.
         total_steps: optimiser steps of the whole training.
-        min_lr: the schedule's floor, as a fraction of `lr`.
+        lr_factor: learning rate of a step relative to `lr`.
         clip: largest norm of the gradient; None is off.
         seed: of the run.
         sampler: chooses the path of each step, where there is a choice.
+        watched: what the split that is evaluated during training is called.
     """
 
     def __init__(
@@ -56,24 +47,23 @@ class FineTuner(LightningModule):
         lr: float,
         weight_decay: float,
         decay: str,
-        warmup_steps: int,
         total_steps: int,
-        min_lr: float,
+        lr_factor: Callable[[int], float],
         clip: float | None,
         seed: int,
         sampler: Sampler = uniform,
+        watched: str = "val",
     ) -> None:
         super().__init__()
         self.strict_loading = False
         self.net, self.objective = net, objective
         self.lr, self.weight_decay, self.decay = lr, weight_decay, decay
-        self.warmup_steps, self.total_steps, self.min_lr = warmup_steps, total_steps, min_lr
-        self.clip, self.seed, self.sampler = clip, seed, sampler
+        self.total_steps, self.lr_factor = total_steps, lr_factor
+        self.clip, self.seed, self.sampler, self.watched = clip, seed, sampler, watched
         self.paths = PathSpace(net)
         self.metric = objective.metric()
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
-        self.predictions: list[Tensor] = []
-        self.labels: list[Tensor] = []
+        self.scored: dict[str, list[tuple[Tensor, Tensor]]] = {}  # scoring -> (predictions, labels) of each batch
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Restart the generators from (seed, step), and draw the paths of this step."""
@@ -122,31 +112,22 @@ class FineTuner(LightningModule):
             f"{self.lr * self.lr_factor(step):.3g}: lower train.lr, lengthen train.warmup_epochs or set train.clip"
         )
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor], split: str) -> Tensor:
-        inputs, labels = batch
-        logits = self.net(inputs)
-        self.metric.update(logits, labels)
-        name = f"{split}/{self.objective.metric_name}"
-        self.log(name, self.metric, on_step=False, on_epoch=True, batch_size=len(labels))
-        return logits
-
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Accumulate the metric on val."""
-        self._evaluate(batch, "val")
+        """Accumulate the metric on the watched split."""
+        inputs, labels = batch
+        self.metric.update(self.net(inputs), labels)
+        name = f"{self.watched}/{self.objective.metric_name}"
+        self.log(name, self.metric, on_step=False, on_epoch=True, batch_size=len(labels))
 
     def on_test_epoch_start(self) -> None:
         """Forget earlier predictions."""
-        self.predictions, self.labels = [], []
+        self.scored = {}
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Accumulate the metric and keep the predictions, example by example."""
-        logits = self._evaluate(batch, "test")
-        self.predictions.append(self.objective.predict(logits))
-        self.labels.append(batch[1])
-
-    def lr_factor(self, step: int) -> float:
-        """Learning rate of `step` relative to the peak."""
-        return cosine(step, self.warmup_steps, self.total_steps, self.min_lr)
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Keep the predictions, example by example, under every scoring of the test set that the batch is of."""
+        inputs, labels = batch
+        for name, predicted in self.objective.scored(self.net(inputs), dataloader_idx).items():
+            self.scored.setdefault(name, []).append((predicted, labels))
 
     def configure_optimizers(self) -> Any:
         """AdamW in two groups; the schedule advances every step."""

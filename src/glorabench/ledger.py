@@ -37,6 +37,11 @@ class Ledger(Callback):
         """Start the clock."""
         self._started = time.perf_counter()
         self._seconds = 0.0
+        self._watched = False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """There is a metric of this epoch."""
+        self._watched = True
 
     def on_train_batch_start(
         self,
@@ -77,21 +82,20 @@ class Ledger(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch down."""
         assert isinstance(pl_module, FineTuner)
-        step, metric = trainer.global_step, pl_module.objective.metric_name
+        step, watched = trainer.global_step, f"{pl_module.watched}_{pl_module.objective.metric_name}"
         entry = {
             "epoch": trainer.current_epoch + 1,
             "step": step,
             "lr": pl_module.lr * pl_module.lr_factor(step - 1),
             "seconds": round(self._seconds, 4),
         }
-        for key, name in (("train/loss", "train_loss"), (f"val/{metric}", f"val_{metric}")):
-            if key in trainer.callback_metrics:
-                entry[name] = round(float(trainer.callback_metrics[key]), 6)
+        for name in ("train_loss", *([watched] if self._watched else [])):
+            entry[name] = round(float(trainer.callback_metrics[name.replace("_", "/", 1)]), 6)
         self.history.append(entry)
         epochs = trainer.max_epochs or 0
         if self.lines and (trainer.current_epoch + 1) % max(1, epochs // 5) == 0:
-            val = f"  val {entry[f'val_{metric}']:.1%}" if f"val_{metric}" in entry else ""
-            print(f"    {self.title}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.4f}{val}", flush=True)
+            seen = f"  {pl_module.watched} {entry[watched]:.1%}" if watched in entry else ""
+            print(f"    {self.title}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.4f}{seen}", flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Travels in the checkpoint."""

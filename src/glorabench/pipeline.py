@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from glorabench import record, trained
+from glorabench import cost, record, trained
 from glorabench.build import build
 from glorabench.compose import make
 from glorabench.errors import BadInput
@@ -49,7 +49,7 @@ class Searched:
     report: dict[str, Any]
     stages: dict[str, dict[str, Any]]
     history: list[dict[str, Any]]
-    supernet: int
+    supernet: int | None
 
 
 def run(config: Config, tracker: Tracker) -> Searched:
@@ -59,7 +59,8 @@ def run(config: Config, tracker: Tracker) -> Searched:
         BadInput: the method is no supernet, no path lies within the limits, or a kept state is of another search.
     """
     first = supernet(config, tracker)
-    stages, history, size = {"supernet": first.summary()}, first.history(), _size(first)
+    stages, history = {"supernet": first.summary()}, first.history()
+    size = cost.parameters(first.parts.backbone)["supernet"]
     space = first.tuner.paths
     found, report, stages["search"] = searched(config, first)
     space.set(found.winner)
@@ -80,7 +81,7 @@ def supernet_config(config: Config) -> Config:
         **rest,
         "names": names,
         "train": {**config["train"], "epochs": epochs},
-        "selection": {**config["selection"], "fit_on": "train"},
+        "selection": {**config["selection"], "fit_on": settings.get("fit_on") or "train"},
         "sampler": settings["sampler"],
     }
 
@@ -160,7 +161,7 @@ def report_of(found: Found, space: PathSpace, n: int, held: int, held_out: float
 
 def _state(config: Config, stage: Stage, space: PathSpace) -> State:
     """The kept state of this search: one file for all winners of the same candidates."""
-    kept = {key: value for key, value in config["search"].items() if key != "winner"}
+    kept = {key: value for key, value in record.identity(config["search"]).items() if key != "winner"}
     identity = {**config, "names": stage.config["names"], "search": kept}
     path = Path(config["results_dir"]) / "searches" / f"{record.run_id(identity)}.jsonl"
     supernet = supernet_path(config).stem
@@ -169,8 +170,3 @@ def _state(config: Config, stage: Stage, space: PathSpace) -> State:
 
 def _batches(inputs: Tensor, labels: Tensor, size: int) -> Batches:
     return list(zip(inputs.split(size), labels.split(size), strict=True))
-
-
-def _size(stage: Stage) -> int:
-    head = {id(p) for p in stage.parts.backbone.head_parameters()}
-    return sum(p.numel() for p in trained.tensors(stage.parts.backbone).values() if id(p) not in head)

@@ -19,8 +19,12 @@ ROOTS = (Path("results/local"), Path("results"))  # where records are looked for
 SCHEMA = 2
 PROTOCOL = 1  # bumped when numbers may move; tables refuse to mix protocols
 # what does not move numbers
-VOLATILE = ("results_dir", "cache_dir", "logger", "progress", "checkpoint_every", "latency_rounds", "lr_of")
-OFF = ("compile",)  # options that came later: where they are off (null) a run is what it was without them
+VOLATILE = (
+    *("results_dir", "cache_dir", "logger", "progress", "checkpoint_every", "latency_rounds", "lr_of", "recipe"),
+    *("root", "cache_test", "label"),  # data are known by their hash; what the task is called stands in names
+)
+# options that came later: where they are off (null) a run is what it was without them
+OFF = ("compile", "schedule", "warmup_lr", "end_lr", "augment", "mixup", "cutmix", "every", "tuned_on", "fit_on")
 
 
 class CorruptRecord(BadInput):
@@ -35,10 +39,12 @@ class Record:
         run_id: hash of the resolved config and the protocol.
         status: `done` or `failed`.
         config: the resolved config as `identity` keeps it, with `names` (what method, backbone, data, task are called).
-        selection: {fit_on, report_on, rule, contaminated}.
-        metrics: of the report split, read once; top1 in [0, 1] and n.
+        selection: {fit_on, report_on, rule, contaminated}, and epoch where the rule is the best one.
+        metrics: of the report split, read once; top1 in [0, 1] and n; and of further test sets, such as
+            imagenet_a/top1_200.
         outcomes: right or wrong for each example of the report split, packed (see `pack`).
-        history: one entry per epoch (and stage, of a searched run); training and val only.
+        outcomes_of: the same of further test sets, by the name of their metric.
+        history: one entry per epoch (and stage, of a searched run): training, and what was evaluated, under its name.
         params: {method, head, total, stored_bytes, supernet}, exact integers.
         cost: {train_s, step_ms, peak_bytes, peak_kind, flops_per_step, search_s, latency_ms, ways, stages}; a stage
             is {seconds, steps, images, flops}, its name train, or supernet, search and retrain.
@@ -56,6 +62,7 @@ class Record:
     selection: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     outcomes: str | None = None
+    outcomes_of: dict[str, str] | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     params: dict[str, int | None] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)

@@ -16,11 +16,13 @@ import torch
 from glorabench import cost, pipeline, record, trained
 from glorabench.build import Parts, build, check
 from glorabench.compose import make
+from glorabench.data import decode
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import foldable, merge, obstacle
 from glorabench.provenance import device_name, provenance
 from glorabench.record import Record
 from glorabench.search.space import PathSpace
+from glorabench.selection import contaminated
 from glorabench.stage import Stage
 from glorabench.tracker import Tracker
 from glorabench.training import checkpoints, interruptible
@@ -94,6 +96,7 @@ def _execute(config: dict[str, Any]) -> Record:
 
 
 def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
+    decoded = decode.opened()
     if config.get("search"):
         searched = pipeline.run(config, tracker)
         last, stages, history = searched.last, searched.stages, searched.history
@@ -106,23 +109,29 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
     parts, tuner = last.parts, last.tuner
     with interruptible():
         last.trainer.test(tuner, parts.data, verbose=False)
-    predicted, labels = torch.cat(tuner.predictions), torch.cat(tuner.labels)
-    outcomes = last.objective.outcomes(predicted, labels)
-    _keep(config, parts, {"predicted": predicted.cpu(), "label": labels.cpu()})
+    scored = {name: [torch.cat(part).cpu() for part in zip(*kept, strict=True)] for name, kept in tuner.scored.items()}
+    outcomes = {name: last.objective.outcomes(*pair) for name, pair in scored.items()}
+    _keep(config, parts, scored, metric := last.objective.metric_name)
     timings, proof = _deployment(config, parts, last.device)
     params = cost.parameters(parts.backbone)
     return Record(
         run_id=record.run_id(config),
         status="done",
         config=record.identity(config),
-        selection={**config["selection"], "contaminated": bool(searched) and config["search"]["on"] == "test"},
-        metrics={last.objective.metric_name: fmean(outcomes), "n": len(outcomes)},
-        outcomes=record.pack(outcomes),
+        selection={
+            **record.identity(config["selection"]),
+            "contaminated": contaminated(config),
+            **last.selected(),
+        },
+        metrics={**{name: fmean(found) for name, found in outcomes.items()}, "n": len(outcomes[metric])},
+        outcomes=record.pack(outcomes.pop(metric)),
+        outcomes_of={name: record.pack(found) for name, found in outcomes.items()} or None,
         history=history,
         params={**params, "supernet": searched.supernet} if searched else params,
         cost={
             **last.cost(),
             "stages": stages,
+            "images_decoded": decode.opened() - decoded,
             "search_s": stages["search"]["seconds"] if searched else 0.0,
             "latency_ms": timings,
             "ways": {**last.ways, **parts.backbone.ways},
@@ -133,15 +142,19 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
         provenance={
             **provenance(),
             "weights": parts.backbone.weights,
-            "data": {"suite": parts.task.suite, "task": parts.task.name, "fingerprint": parts.task.fingerprint},
+            "data": parts.data.facts(),
             "precision": str(last.trainer.precision),
             "device": device_name(last.device),
         },
     )
 
 
-def _keep(config: dict[str, Any], parts: Parts, predictions: dict[str, torch.Tensor]) -> None:
+def _keep(config: dict[str, Any], parts: Parts, scored: dict[str, list[torch.Tensor]], metric: str) -> None:
     """Adapter (named as in the backbone's network) and predictions beside the record; not in git."""
+    predictions = {}
+    for name, pair in scored.items():
+        prefix = "" if name == metric else f"{name}/"
+        predictions |= dict(zip((f"{prefix}predicted", f"{prefix}label"), pair, strict=True))
     for name, tensors in (("adapters", trained.tensors(parts.backbone)), ("predictions", predictions)):
         trained.save(tensors, Path(config["results_dir"]) / name / f"{record.run_id(config)}.safetensors")
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from glorabench import cost
+from glorabench import cost, schedules
 from glorabench.build import Parts
 from glorabench.errors import BadInput
 from glorabench.finetuner import FineTuner
 from glorabench.ledger import Ledger
 from glorabench.search.samplers import SAMPLERS
+from glorabench.selection import BEST, BestEpoch, watched
 from glorabench.tracker import Tracker
 from glorabench.training import fit, network, progress, trainer_of
 
@@ -27,15 +28,18 @@ class Stage:
         folder: of its checkpoints.
 
     Raises:
-        BadInput: `compile` is asked for a network whose path changes at every step.
+        BadInput: `compile` or the best epoch is asked of a network whose path changes at every step.
     """
 
     def __init__(self, config: dict[str, Any], parts: Parts, tracker: Tracker, name: str, folder: Path) -> None:
         train, data = config["train"], parts.data
         self.config, self.parts, self.name, self.folder = config, parts, name, folder
         self.ledger = Ledger(lines=progress(config) == "lines", title="" if name == "train" else f"{name} ")
-        validate = config["selection"]["fit_on"] == "train" and name != "supernet"
-        self.trainer = trainer_of(config, self.ledger, tracker, validate, folder)
+        split, every = (None if name == "supernet" else watched(config)) or ("val", None)
+        self.best = BestEpoch() if split == "test" else None
+        own = [self.ledger, *filter(None, [self.best])]
+        self.trainer = trainer_of(config, own, tracker, every, folder)
+        data.watched, data.contaminated = split, split == "test"  # the one way to test during training, and it is said
         self.device = self.trainer.strategy.root_device
         parts.backbone.net.to(self.device)
         self.objective = parts.task.objective(train["label_smoothing"])
@@ -43,21 +47,26 @@ class Stage:
         with cost.PeakMemory() as self.peak:
             net, self.ways = network(parts, train, self.trainer)
             started = time.perf_counter()
-            self.steps = len(data.train_dataloader())  # where features are cached, they are computed here
+            loader = data.train_dataloader()  # where features are cached, they are computed here
             self.features_s = round(time.perf_counter() - started, 3)
+        self.steps, self.batch_size = len(loader), cast(int, loader.batch_size)
         self.tuner = FineTuner(
             net,
             self.objective,
             lr=train["lr"],
             weight_decay=train["weight_decay"],
             decay=train["decay"],
-            warmup_steps=round(train["warmup_epochs"] * self.steps),
             total_steps=train["epochs"] * self.steps,
-            min_lr=train["min_lr"],
+            lr_factor=schedules.factor(train, self.steps),
             clip=train["clip"],
             seed=config["seed"],
             sampler=SAMPLERS[config.get("sampler", "uniform")],
+            watched=split,
         )
+        if self.best and self.tuner.paths.is_supernet:
+            raise BadInput(
+                f"selection.rule={BEST} is for a fixed path: give method.path, or search with search.on=test"
+            )
         if config["compile"] is not None:
             if self.tuner.paths.is_supernet:
                 raise BadInput("compile is for a fixed path: a supernet would be compiled again at every step")
@@ -68,6 +77,8 @@ class Stage:
         with cost.PeakMemory() as peak:
             fit(self.trainer, self.tuner, self.parts.data, self.folder)
         self.peak.bytes = max(self.peak.bytes, peak.bytes)
+        if self.best:
+            self.best.restore(self.tuner)
 
     def notes(self) -> dict[str, Any]:
         """What has to be kept beside the trained tensors so that `restore` can do without `fit`."""
@@ -92,13 +103,16 @@ class Stage:
     def summary(self) -> dict[str, Any]:
         """{seconds, steps, images, flops} of the whole stage."""
         spent, steps = self.ledger.cost(self.steps), self.tuner.total_steps
-        batch = min(self.config["train"]["batch_size"], len(self.parts.data.inputs(self.parts.data.fit_on)[1]))
         return {
             "seconds": round(spent["train_s"] + self.features_s, 3),
             "steps": steps,
-            "images": steps * batch,
+            "images": steps * self.batch_size,
             "flops": spent["flops_per_step"] * steps,
         }
+
+    def selected(self) -> dict[str, int]:
+        """Which epoch is the result, where it is not the last."""
+        return {"epoch": self.best.epoch} if self.best else {}
 
     def history(self) -> list[dict[str, Any]]:
         """One entry per epoch; of a run of several stages each names its stage."""

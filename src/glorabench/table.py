@@ -12,6 +12,7 @@ from glorabench.cells import INHERITED, MARK, Cell, cells, contaminated, inherit
 from glorabench.record import Record, unpack
 
 COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "params", "step ms", "latency", "merge")
+FAKE = "FAKE IMAGES"  # said of every table of such records
 NOTES = (
     "params: trained parameters without the head, mean over seeds where a random path differs (supernet in brackets); "
     "latency: median of batch 64, after merging where there is something to merge, as a ratio to the plain backbone; "
@@ -25,13 +26,29 @@ _NOTE_OF_MARK = (
     f" {MARK}: something was chosen by its accuracy on the test split itself, so this top-1 is too high by an unknown "
     "amount; no such row is called best or compared."
 )
+_NOTE_OF_FAKE = f" {FAKE}: they were drawn by `glorabench data fake`, so no number here says anything about a method."
 
 
 def notes(records: Iterable[Record]) -> str:
     """What the columns say, and the mark where a row has it."""
+    return NOTES + marks(records)
+
+
+def marks(records: Iterable[Record]) -> str:
+    """What the marks of the rows say, and that the images are not real, where it is so."""
     records = list(records)
     inherited = any(inherits(r.config) for r in records)
-    return NOTES + _NOTE_OF_INHERITED * inherited + _NOTE_OF_MARK * contaminated(records)
+    return _NOTE_OF_INHERITED * inherited + _NOTE_OF_MARK * contaminated(records) + _NOTE_OF_FAKE * fake(records)
+
+
+def fake(records: Iterable[Record]) -> bool:
+    """True when one of the records was made on the pictures of `glorabench data fake`."""
+    return any(r.provenance.get("data", {}).get("fake") for r in records)
+
+
+def draw_of(r: Record) -> tuple[int, int]:
+    """Which of its seeds a cell has a run of: the seed, and that of the shots."""
+    return r.config["seed"], r.config["data"].get("split_seed", -1)
 
 
 def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
@@ -44,7 +61,7 @@ def _averages(made: Sequence[Cell]) -> Iterator[tuple[str, ...]]:
     """Mean over tasks of every method that has a result on all of them; its interval is over the common seeds."""
     tasks = {cell.task for cell in made}
     for method in dict.fromkeys(cell.method for cell in made):
-        by_task = {c.task: {r.config["seed"]: r.metrics["top1"] for r in c.done} for c in made if c.method == method}
+        by_task = {c.task: {draw_of(r): r.metrics["top1"] for r in c.done} for c in made if c.method == method}
         seeds = set.intersection(*(set(found) for found in by_task.values()))
         if len(tasks) > 1 and set(by_task) == tasks and seeds:
             top1 = stats.mean([fmean(found[seed] for found in by_task.values()) for seed in sorted(seeds)])
@@ -67,14 +84,15 @@ def _row(cell: Cell) -> tuple[str, ...]:
         cell.method,
         *_estimate(cell.top1),
         str(cell.top1.n) + (f" ({len(failed)} failed)" if failed else ""),
-        _params(cell.done),
+        params(cell.done),
         f"{median(r.cost['step_ms'] for r in cell.done):.1f}",
         f"{median(latency_ratio(r) for r in cell.done):.2f}",
         _merge([r.merge for r in cell.done if r.merge]),
     )
 
 
-def _params(done: Sequence[Record]) -> str:
+def params(done: Sequence[Record]) -> str:
+    """Trained parameters without the head, mean over runs, and of the supernet."""
     mean_size = fmean(r.params["method"] or 0 for r in done)
     supernet = done[0].params["supernet"]
     return f"{mean_size:,.0f}" + (f" [{supernet:,}]" if supernet else "")
@@ -130,7 +148,7 @@ def _against(best: Cell, other: Cell) -> str:
         (unpack(a.outcomes), unpack(b.outcomes))
         for a in best.done
         for b in other.done
-        if a.config["seed"] == b.config["seed"] and a.outcomes and b.outcomes
+        if draw_of(a) == draw_of(b) and a.outcomes and b.outcomes
     ]
     if not pairs:
         return f"{other.method} shares no seed with it"

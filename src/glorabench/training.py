@@ -6,7 +6,7 @@ import logging
 import sys
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,8 @@ from torch import Tensor, nn
 
 from glorabench import record
 from glorabench.build import Parts
-from glorabench.data.base import ImageData
+from glorabench.data.module import ImageData
 from glorabench.finetuner import FineTuner
-from glorabench.ledger import Ledger
 from glorabench.tracker import Tracker
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # device banners belong in the record
@@ -43,7 +42,8 @@ def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.M
     backbone, data = parts.backbone, parts.data
     frozen = backbone.trunk_is_frozen()
     backbone.net.train(not frozen)  # nothing to learn in the trunk: no drop-path in it either
-    cached = frozen and train["cache_features"]
+    cached = frozen and train["cache_features"] and not data.varies
+    data.device = trainer.strategy.root_device
     if not cached or backbone.classifier is None:
         return backbone.net, {"cached_features": False}
 
@@ -52,12 +52,22 @@ def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.M
         with trainer.precision_plugin.forward_context():
             return backbone.features(inputs).float()
 
-    data.encode, data.device = encode, trainer.strategy.root_device
+    data.encode = encode
     return backbone.classifier, {"cached_features": True}
 
 
-def trainer_of(config: dict[str, Any], ledger: Ledger, tracker: Tracker, validate: bool, folder: Path) -> Trainer:
-    """Lightning's Trainer for a config: one device, last epoch, a checkpoint in `folder` every few epochs."""
+def trainer_of(
+    config: dict[str, Any], own: Sequence[Callback], tracker: Tracker, every: int | None, folder: Path
+) -> Trainer:
+    """Lightning's Trainer for a config: one device, a checkpoint in `folder` every few epochs.
+
+    Args:
+        config: of the training.
+        own: what else looks on.
+        tracker: mirror of the metrics.
+        every: epochs between evaluations; None is never.
+        folder: of the checkpoint.
+    """
     train, bar = config["train"], progress(config) == "bar"
     precision = train["precision"]
     if precision == "auto":
@@ -69,7 +79,7 @@ def trainer_of(config: dict[str, Any], ledger: Ledger, tracker: Tracker, validat
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
-    callbacks: list[Callback] = [ledger, saver, *([RichProgressBar(leave=False)] if bar else [])]
+    callbacks: list[Callback] = [*own, saver, *([RichProgressBar(leave=False)] if bar else [])]
     return Trainer(
         accelerator="auto",
         devices=1,
@@ -80,7 +90,8 @@ def trainer_of(config: dict[str, Any], ledger: Ledger, tracker: Tracker, validat
         enable_progress_bar=bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        limit_val_batches=1.0 if validate else 0,
+        limit_val_batches=1.0 if every else 0,
+        check_val_every_n_epoch=every or 1,
         log_every_n_steps=1,  # only epoch means are logged
         default_root_dir=config["results_dir"],
     )

@@ -8,7 +8,7 @@ RandAugment m9-mstd0.5-inc1 and random erasing with probability 0.25. Recipe `cr
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from glorabench.data.base import Pictures
 from glorabench.data.preprocessing import MARGIN, View, shorter_to
 
 AUGMENTATIONS: Final = ("timm", "crop")
@@ -31,14 +32,14 @@ def seeded(*words: int) -> None:
     """Restart every global generator that augmentations draw from, from a few whole numbers."""
     state = np.random.SeedSequence(words).generate_state(3)
     random.seed(int(state[0]))
-    np.random.seed(int(state[1]))  # noqa: NPY002 - timm's RandAugment draws from numpy's global generator
+    np.random.seed(int(state[1]))
     torch.manual_seed(int(state[2]))
 
 
 def transform(recipe: str, view: View) -> Transform:
     """An image -> the image that is trained on, side `view.size`."""
     if recipe == "timm":
-        first, second, _ = create_transform(
+        parts: Any = create_transform(
             view.size,
             is_training=True,
             color_jitter=0.4,
@@ -47,28 +48,26 @@ def transform(recipe: str, view: View) -> Transform:
             mean=view.mean,
             separate=True,
         )
-        return v2.Compose([first, second])
+        return v2.Compose(list(parts[:2]))  # the third makes tensors, and erases: `Mixing` does so on the device
     crop = v2.Compose([v2.RandomCrop(view.size), v2.RandomHorizontalFlip()])
     return lambda image: crop(shorter_to(image, round(view.size * MARGIN), view.how))
 
 
-class Augmented(Dataset[tuple[Tensor, int]]):
+class Augmented(Dataset[tuple[Tensor, Tensor]]):
     """Images that differ at each visit; `augmented[epoch, i]` is a function of (seed, epoch, i) alone."""
 
-    def __init__(
-        self, whole: Sequence[NDArray[np.uint8]], labels: NDArray[np.int64], recipe: str, view: View, seed: int
-    ) -> None:
+    def __init__(self, whole: Pictures, labels: NDArray[np.int64], recipe: str, view: View, seed: int) -> None:
         self.whole, self.labels, self.seed = whole, labels, seed
         self.transform = transform(recipe, view)
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, visit: tuple[int, int]) -> tuple[Tensor, int]:
+    def __getitem__(self, visit: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = visit
         seeded(self.seed, epoch, index)
         image = self.transform(Image.fromarray(self.whole[index]))
-        return torch.from_numpy(np.array(image).transpose(2, 0, 1)), int(self.labels[index])
+        return torch.from_numpy(np.array(image).transpose(2, 0, 1)), torch.tensor(self.labels[index])
 
 
 class Mixing:
@@ -81,9 +80,7 @@ class Mixing:
         seed: of the run.
     """
 
-    def __init__(
-        self, recipe: str | None, mixup: float | None, cutmix: float | None, classes: int, seed: int
-    ) -> None:
+    def __init__(self, recipe: str | None, mixup: float | None, cutmix: float | None, classes: int, seed: int) -> None:
         self.erases, self.seed = recipe == "timm", seed
         mixers: list[Any] = [v2.MixUp(alpha=mixup, num_classes=classes)] if mixup else []
         mixers += [v2.CutMix(alpha=cutmix, num_classes=classes)] if cutmix else []

@@ -20,6 +20,14 @@ class LeakError(RuntimeError):
     """Somebody asked for test labels outside the one final test step."""
 
 
+class Pictures(Protocol):
+    """Images of any sizes, each height x width x 3."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]: ...
+
+
 class Split(Protocol):
     """The images of a split, which may lie in memory or on a disk."""
 
@@ -40,8 +48,8 @@ class Split(Protocol):
         """One of them."""
         ...
 
-    def whole(self) -> Sequence[NDArray[np.uint8]]:
-        """All images uncropped, each height x width x 3, for augmentation."""
+    def whole(self) -> Pictures:
+        """All images uncropped, for augmentation."""
         ...
 
 
@@ -63,9 +71,9 @@ class Drawn(NamedTuple):
         """One of them."""
         return self.images[index]
 
-    def whole(self) -> Sequence[NDArray[np.uint8]]:
+    def whole(self) -> Pictures:
         """The images, channels last."""
-        return self.images.transpose(0, 2, 3, 1)  # type: ignore[return-value] - indexed alone
+        return self.images.transpose(0, 2, 3, 1)
 
 
 def both(one: Drawn, two: Drawn) -> Drawn:

@@ -43,7 +43,8 @@ def picture(path: Path) -> Image.Image:
     except FileNotFoundError:
         raise BadInput(f"no image {path}: unpack the archive again, whole") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} cannot be decoded ({first_line(error)}): truncated or no image; fetch it again") from error
+        why = f"{first_line(error)}: truncated or no image"
+        raise BadInput(f"{path} cannot be decoded ({why}); fetch it again") from error
 
 
 def in_order(read: Callable[[int], T], count: int, title: str | None = None) -> Iterator[T]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ SHORT = 512  # of an image that is kept for augmentation: its shorter side is no
 KEPT = 4 * 2**30  # bytes up to which `cache_test: auto` keeps a decoded test split
 
 
-@dataclass(frozen=True)
+@dataclass
 class Files:
     """A split on disk.
 
@@ -40,11 +38,10 @@ class Files:
     name: str
     folder: Path
     keep: bool | str = True
+    labels: NDArray[np.int64] = field(init=False, repr=False)
 
-    @cached_property
-    def labels(self) -> NDArray[np.int64]:
-        """(N,)."""
-        return np.array(self.listing.labels, np.int64)
+    def __post_init__(self) -> None:
+        self.labels = np.array(self.listing.labels, np.int64)
 
     def kept(self, view: View) -> bool:
         """Whether `still` is the way to read this split: it is decoded already, or small enough to be kept."""
@@ -121,13 +118,14 @@ def load(
         BadInput: something a run needs is missing, damaged or not what the suite says.
     """
     one_of("data.suite", suite, SUITES)
-    one_of("data.cache_test", cache_test, (True, False, "auto"))
+    one_of("data.cache_test", str(cache_test).lower(), ("true", "false", "auto"))
     found = SUITES[suite]
     row = found.row(task)
     report = check.inspect(found, row, Path(root).expanduser(), options)
     if report.problems:
-        more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""
-        raise BadInput(f"{report.problems[0]}{more}. All of it: glorabench data check {suite} task={row.name} root={root}")
+        first, *rest = report.problems
+        more = f" (and {len(rest)} more)" if rest else ""
+        raise BadInput(f"{first}{more}. All of it: glorabench data check {suite} task={row.name} root={root}")
     if sha256 is not None and sha256 != report.sha256:
         raise BadInput(f"the lists of {row.name} below {root} have changed since this run was composed: start it again")
     folder = Path(cache_dir).expanduser() / suite

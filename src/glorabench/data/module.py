@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,7 @@ class ImageData(LightningDataModule):
         for key, value, known in (
             ("selection.fit_on", fit_on, ("train", "trainval")),
             ("selection.report_on", report_on, ("val", "test")),
-            ("train.augment", augment, (None, *AUGMENTATIONS)),
+            ("train.augment", augment or AUGMENTATIONS[0], AUGMENTATIONS),
         ):
             one_of(key, value, known)
         if fit_on == "trainval" and report_on == "val":
@@ -152,7 +151,8 @@ class ImageData(LightningDataModule):
         if self.augment is None or self.view.geometry is None:
             images = split.still(self.view)[:count]
         else:  # only the uncropped images are kept
-            images = np.stack([self.view.still(Image.fromarray(image)) for image in islice(split.whole(), count)])
+            whole = split.whole()
+            images = np.stack([self.view.still(Image.fromarray(whole[i])) for i in range(min(count, len(whole)))])
         return self.normalise(torch.tensor(images).to(device))
 
     def searched(self, on: str, device: torch.device) -> tuple[Tensor, Tensor]:

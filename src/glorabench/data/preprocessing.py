@@ -113,8 +113,10 @@ def view(geometry: str, wanted: str | None, size: int, mean: Rate, std: Rate, in
         return View(size, tuple(mean), tuple(std), interpolation, geometry, same[0] if same else "own")
     words = wanted.split("_")
     if len(words) != 3:
-        raise BadInput(f"data.preprocess '{wanted}' is no <geometry>_<interpolation>_<normalisation>: for example "
-                       f"{geometry}_bicubic_imagenet")
+        raise BadInput(
+            f"data.preprocess '{wanted}' is no <geometry>_<interpolation>_<normalisation>: for example "
+            f"{geometry}_bicubic_imagenet"
+        )
     for what, word, known in zip(
         ("geometry", "interpolation", "normalisation"), words, (GEOMETRIES, INTERPOLATIONS, NORMALISATIONS), strict=True
     ):

@@ -13,7 +13,7 @@ from glorabench.errors import BadInput, one_of
 
 
 def settled(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run of `data` is of: the task's own name for an alias, and `sha256` of its lists, None if they are missing.
+    """What a run of `data` is of: the task's own name for an alias, and `sha256` of its lists (None without lists).
 
     A run is of these images, wherever they lie; a rehearsal on fake ones is another run.
 

@@ -1,0 +1,348 @@
+"""Wide tables: averages with known answers, what is missing, marks, seeds, both scorings, and how they are shown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glorabench import cli, record, render, stats, wide
+from glorabench.averages import mean_of_groups, mean_of_tasks
+from glorabench.data.suites import SUITES
+from glorabench.data.vtab1k import ROWS
+from glorabench.errors import BadInput
+from glorabench.layouts import LAYOUTS, layout_of
+from glorabench.record import Record
+
+TASKS = [row.name for row in ROWS]
+GROUPS = {row.name: row.group for row in ROWS}
+FULL_VALUES = (  # of full fine-tuning, in the order of the tasks [VPT, as quoted by Convpass and FacT]
+    *(68.9, 87.7, 64.3, 97.2, 86.9, 87.4, 38.8),
+    *(79.7, 95.7, 84.2, 73.9),
+    *(56.3, 58.6, 41.7, 65.5, 57.5, 46.7, 25.7, 29.1),
+)
+CONVPASS_VALUES = (  # [PETL-ViT, convpass/README.md, seed 42]
+    *(72.29, 91.16, 72.18, 99.15, 90.90, 91.26, 54.87),
+    *(84.19, 96.13, 85.32, 75.60),
+    *(82.26, 67.86, 51.31, 80.03, 85.94, 53.13, 36.43, 44.44),
+)
+FULL, CONVPASS = (dict(zip(TASKS, values, strict=True)) for values in (FULL_VALUES, CONVPASS_VALUES))
+SHIFTS = {
+    "imagenetv2/top1": 0.6, "imagenet_sketch/top1": 0.2, "imagenet_a/top1_200": 0.3, "imagenet_a/top1_1000": 0.1,
+    "imagenet_r/top1_200": 0.5, "imagenet_r/top1_1000": 0.25,
+}  # fmt: skip
+
+
+def made(
+    suite: str = "vtab1k",
+    task: str = "cifar",
+    top1: float = 0.5,
+    method: str = "lora",
+    seed: int = 0,
+    status: str = "done",
+    fake: bool = False,
+    more: dict[str, float] | None = None,
+    rule: str = "last_epoch",
+    contaminated: bool = False,
+    data: dict[str, Any] | None = None,
+) -> Record:
+    """A record of a task of a suite on disk; `more` are metrics, `data` options such as shots."""
+    data = data or {}
+    label = f"{task}_{data['shots']}shot" if "shots" in data else task
+    config = {
+        "seed": seed,
+        "names": {"method": method, "backbone": "vit_mini", "data": suite, "task": label},
+        "method": {"_target_": f"glorabench.{method}"},
+        "data": {"suite": suite, "task": task, "sha256": f"{task}{data}", **data},
+        "selection": {"fit_on": "trainval", "report_on": "test", "rule": rule},
+    }
+    kept = Record(record.run_id(config), status, config)
+    if status != "done":
+        return replace(kept, error={"kind": "NonFiniteLoss", "message": "step 3"})
+    return replace(
+        kept,
+        selection={**config["selection"], "contaminated": contaminated},
+        metrics={"top1": top1, "n": 1000, **(more or {})},
+        params={"method": 1000, "head": 10, "total": 5000, "supernet": None},
+        merge={"mergeable": False, "reason": "non-linear"},
+        cost={"step_ms": 1.0, "latency_ms": {"batch_64": {name: {"median": 1.0} for name in ("plain", "unmerged")}}},
+        provenance={"data": {"suite": suite, "task": task, "fingerprint": f"{task}{data}", "fake": fake}},
+    )
+
+
+def vtab(values: dict[str, float], **facts: Any) -> list[Record]:
+    return [made(task=task, top1=value / 100, **facts) for task, value in values.items()]
+
+
+def table_of(records: list[Record]) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(render.csv(records))))
+
+
+def test_averages_of_full_fine_tuning_are_those_in_print() -> None:
+    assert round(mean_of_groups(FULL, GROUPS), 2) == 68.97
+    assert round(mean_of_tasks(FULL, GROUPS), 2) == 65.57
+
+
+def test_averages_of_convpass_are_those_in_print() -> None:
+    by_group = [{t: g for t, g in GROUPS.items() if g == group} for group in dict.fromkeys(GROUPS.values())]
+    assert [mean_of_tasks(CONVPASS, own) for own in by_group] == pytest.approx([81.69, 85.31, 62.68], abs=0.0051)
+    assert round(mean_of_groups(CONVPASS, GROUPS), 2) == 76.56
+    assert round(mean_of_tasks(CONVPASS, GROUPS), 2) == 74.44
+
+
+def test_there_is_no_average_of_a_part_and_further_tasks_do_not_count() -> None:
+    part = {task: value for task, value in FULL.items() if task != "kitti"}
+    for mean in (mean_of_groups, mean_of_tasks):
+        with pytest.raises(KeyError, match="kitti"):
+            mean(part, GROUPS)
+    assert mean_of_tasks({**FULL, "digits": 0.0}, GROUPS) == mean_of_tasks(FULL, GROUPS)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_vtab_table_has_the_tasks_in_their_order_and_both_averages(order: int) -> None:
+    (row,) = table_of(vtab(FULL, method="full")[::order])
+    assert [name for name in row if name in TASKS] == TASKS
+    assert {task: row[task] for task in TASKS} == {task: f"{value:.2f}" for task, value in FULL.items()}
+    assert (row["natural_mean"], row["specialized_mean"], row["structured_mean"]) == ("75.89", "83.38", "47.64")
+    assert (row["vtab_mean_groups"], row["vtab_mean_19"]) == ("68.97", "65.57")
+    assert (row["method"], row["n"], row["params"], row["backbone"]) == ("full", "1", "1,000", "vit_mini")
+    assert "images" not in row
+
+
+def test_a_group_mean_stands_behind_its_tasks() -> None:
+    names = [entry.name for entry in LAYOUTS["vtab1k"].entries]
+    at = [names.index(f"{group}_mean") for group in dict.fromkeys(GROUPS.values())]
+    assert at == [7, 12, 21]
+    assert names[22:] == ["vtab_mean_groups", "vtab_mean_19"]
+
+
+def test_every_suite_on_disk_has_a_layout_of_all_its_tasks() -> None:
+    assert LAYOUTS.keys() == SUITES.keys()
+    for name, suite in SUITES.items():
+        tasks = [column.task for column in LAYOUTS[name].columns]
+        assert list(dict.fromkeys(tasks)) == [row.name for row in suite.rows]
+    scored = [column.metric for column in LAYOUTS["imagenet"].columns]
+    assert {f"{test}/{name}" for test, names in SUITES["imagenet"].scorings.items() for name in names} <= set(scored)
+
+
+def test_missing_and_failed_tasks_are_said_and_have_no_average() -> None:
+    kept = [r for r in vtab(FULL) if r.config["data"]["task"] not in ("svhn", "kitti")]
+    records = [*kept, made(task="kitti", status="failed"), *vtab(FULL, method="full")]
+    part, whole = table_of(records)
+    assert (part["svhn"], part["kitti"], part["cifar"]) == ("-", "failed", "68.90")
+    assert (part["vtab_mean_groups"], part["vtab_mean_19"]) == ("17 of 19", "17 of 19")
+    assert (part["natural_mean"], part["specialized_mean"], part["structured_mean"]) == ("6 of 7", "83.38", "7 of 8")
+    assert whole["vtab_mean_19"] == "65.57"
+    text = render.markdown(records)
+    assert "- lora: no run (svhn)\n- lora: failed: NonFiniteLoss (kitti)\n" in text
+
+
+def test_a_cell_is_a_mean_over_seeds_with_half_its_interval() -> None:
+    shifted = {task: value + 2 * (task == "cifar") for task, value in FULL.items()}
+    records = [*vtab(FULL), *vtab(shifted, seed=1)]
+    layout = LAYOUTS["vtab1k"]
+    (line,) = wide.lines(records, layout)
+    expected = stats.mean([FULL["cifar"] / 100, shifted["cifar"] / 100])
+    assert line.values["cifar"].estimate == expected
+    assert line.values["cifar"].text(1, " ") == f"69.9 ±{50 * (expected.high - expected.low):.1f}"
+    averages = stats.mean([sum(values.values()) / 1900 for values in (FULL, shifted)])
+    assert line.values["vtab_mean_19"].estimate.value == pytest.approx(averages.value)
+    assert line.values["vtab_mean_19"].estimate.low == pytest.approx(averages.low)
+    assert line.n == "2"
+    assert "69.9 ±" in render.markdown(records)
+    assert table_of(records)[0]["cifar"] == "69.90"
+
+
+def test_a_lost_seed_is_said_and_averages_are_over_the_seeds_that_all_tasks_have() -> None:
+    second = [r for r in vtab({t: v + 1 for t, v in FULL.items()}, seed=1) if r.config["data"]["task"] != "dtd"]
+    (line,) = wide.lines(
+        records := [*vtab(FULL), *second, made(task="dtd", seed=1, status="failed")], LAYOUTS["vtab1k"]
+    )
+    assert (line.n, line.values["cifar"].text(2, None), line.values["dtd"].text(2, None)) == (
+        "1 to 2",
+        "69.40",
+        "64.30",
+    )
+    assert line.values["vtab_mean_19"].text(2, None) == "65.57"
+    assert line.values["structured_mean"].text(2, None) == "48.14"
+    said = wide.gaps([line], LAYOUTS["vtab1k"])
+    assert "lora: 1 of 2 seeds failed: NonFiniteLoss (dtd)" in said
+    common = "over the 1 seed that all columns have (natural_mean, vtab_mean_groups, vtab_mean_19)"
+    assert f"lora: {common}" in said
+    assert all(f"- {gap}\n" in render.markdown(records) for gap in said)
+
+
+def test_tasks_without_a_common_seed_have_no_average() -> None:
+    records = [made(task=task, top1=0.5, seed=task == "dtd") for task in TASKS]
+    (row,) = table_of(records)
+    assert (row["vtab_mean_19"], row["structured_mean"]) == ("-", "50.00")
+    assert "no seed that all its columns have (natural_mean, " in render.markdown(records)
+
+
+def fewshot(task: str, shots: int, seed: int, top1: float, **facts: Any) -> Record:
+    return made("fewshot", task, top1, seed=seed, data={"shots": shots, "split_seed": seed}, **facts)
+
+
+def test_the_few_shot_table_has_a_row_for_each_number_of_shots_and_its_seeds_share_a_cell() -> None:
+    tasks = [row.name for row in SUITES["fewshot"].rows]
+    records = [
+        fewshot(task, shots, seed, (shots + 10 * i + seed) / 100)
+        for shots in (16, 1, 2)
+        for i, task in enumerate(tasks)
+        for seed in (0, 1, 2)
+    ]
+    rows = table_of(records)
+    assert [(row["method"], row["shots"], row["n"]) for row in rows] == [("lora", k, "3") for k in ("1", "2", "16")]
+    assert [rows[0][task] for task in tasks] == ["2.00", "12.00", "22.00", "32.00", "42.00"]
+    assert [row["fewshot_mean_5"] for row in rows] == ["22.00", "23.00", "37.00"]
+
+
+def test_the_lists_are_a_seed_too() -> None:
+    tasks = [row.name for row in SUITES["fewshot"].rows]
+    records = [made("fewshot", t, s / 10, data={"shots": 1, "split_seed": s}) for t in tasks for s in (0, 1, 2)]
+    (line,) = wide.lines(records, LAYOUTS["fewshot"])
+    assert (line.n, line.values["fewshot_mean_5"].estimate.n) == ("3", 3)
+    assert line.values["fewshot_mean_5"].text(2, None) == "10.00"
+
+
+def test_a_missing_row_of_shots_is_named_with_its_shots() -> None:
+    records = [fewshot("food101", k, 0, 0.5) for k in (1, 2)] + [fewshot("stanford_cars", 1, 0, 0.5)]
+    assert "lora, shots 2: no run (stanford_cars, flowers102, fgvc_aircraft, oxford_pets)" in render.markdown(records)
+
+
+def imagenet(method: str = "lora", **facts: Any) -> Record:
+    return made("imagenet", "imagenet", 0.7, method, data={"shots": 16, "split_seed": 0}, more=SHIFTS, **facts)
+
+
+def test_the_imagenet_table_has_five_test_sets_and_both_scorings_of_one_run() -> None:
+    (row,) = table_of([imagenet()])
+    assert row["imagenet"] == "70.00"
+    assert {name: row[name] for name in SHIFTS} == {name: f"{100 * value:.2f}" for name, value in SHIFTS.items()}
+    assert row["shift_mean_4_200"] == "40.00"  # 60, 20, 30, 50
+    assert row["imagenet_mean_5_1000"] == "37.00"  # 70, 60, 20, 10, 25
+    assert row["shots"] == "16"
+    text = render.markdown([imagenet()])
+    assert "A (200) | A (1000) | R (200) | R (1000)" in text
+    assert "shifts (200): mean of V2, Sketch, A (200) and R (200)" in text
+
+
+def test_a_test_set_that_was_left_out_is_said_to_be() -> None:
+    some = imagenet()
+    del some.metrics["imagenet_sketch/top1"]
+    (row,) = table_of([some])
+    assert (row["imagenet_sketch/top1"], row["shift_mean_4_200"], row["imagenetv2/top1"]) == ("-", "3 of 4", "60.00")
+    assert "lora, shots 16: not scored (imagenet_sketch/top1)" in render.markdown([some])
+
+
+def test_fake_images_are_said_in_every_form_of_every_table(capsys: pytest.CaptureFixture[str]) -> None:
+    for records in (vtab(FULL, fake=True), [made("mini", "digits", fake=True)]):
+        for long in (False, True):
+            render.show(records, long)
+            out = capsys.readouterr().out
+            assert "FAKE IMAGES: " in out.partition("\n")[0] + out.partition("\n")[2].partition("\n")[0]
+            assert render.markdown(records, long).startswith("**FAKE IMAGES: ")
+            assert "drawn by `glorabench data fake`" in render.markdown(records, long)
+            assert render.csv(records, long).count("FAKE IMAGES") == render.csv(records, long).count("\n") - 1
+    for long in (False, True):
+        render.show(vtab(FULL), long)
+        assert "FAKE" not in capsys.readouterr().out + render.markdown(vtab(FULL), long) + render.csv(vtab(FULL), long)
+
+
+def test_fake_images_beside_real_ones_are_refused() -> None:
+    records = [*vtab(FULL, fake=True), *vtab(FULL, method="full")]
+    for form in (render.show, render.markdown, render.csv):
+        with pytest.raises(BadInput, match="fake images"):
+            form(records)
+
+
+def test_selections_get_tables_of_their_own_and_marks_stay() -> None:
+    replayed = vtab(FULL, rule="best_test_epoch", contaminated=True)
+    text = render.markdown([*vtab(FULL), *replayed])
+    assert text.count("| method |") == text.count("**19 runs of vit_mini on suite vtab1k, scored on test") == 2
+    assert "| lora [chosen on test] |" in text
+    rows = table_of([*vtab(FULL), *replayed])
+    assert [row["method"] for row in rows] == ["lora", "lora [chosen on test]"]
+    assert rows[1]["selection"] == "scored on test, trained on trainval, best_test_epoch"
+    assert "\n**" not in render.markdown(vtab(FULL))
+
+
+def test_the_long_table_stands_for_one_task_for_suites_without_a_layout_and_on_demand() -> None:
+    assert layout_of([made("mini", "digits"), made("mini", "dsprites_loc")]) is None
+    assert layout_of([made()]) is None
+    assert layout_of([made(), made(task="dtd")]) is LAYOUTS["vtab1k"]
+    assert layout_of([imagenet()]) is LAYOUTS["imagenet"]
+    assert layout_of([made(), fewshot("food101", 1, 0, 0.5)]) is None
+    assert render.markdown(vtab(FULL), long=True).startswith("| task | method | top-1 %")
+
+
+@pytest.mark.parametrize(("width", "tables"), [(200, 1), (140, 2), (100, 4), (60, 5)])
+def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: int) -> None:
+    records = [
+        r
+        for seed in (0, 1)
+        for method in ("lora", "glora with a name that is too long for a terminal (train.epochs=100, rank=8)")
+        for r in vtab({task: value + seed for task, value in FULL.items()}, method=method, seed=seed)
+    ]
+    layout = LAYOUTS["vtab1k"]
+    made = wide.lines(records, layout)
+    pages = list(wide.pages(made, layout, width))
+    assert len(pages) == tables
+    seen = []
+    for head, body in pages:
+        columns = list(zip(head, *body, strict=True))
+        assert sum(1 + max(len(part) for cell in c for part in cell.split("\n")) for c in columns) - 1 <= width
+        seen += head[1:]
+        assert body[0][0] == "lora"
+    head, _ = wide.sheet(made, layout, "\n")
+    assert [" ".join(name.split()) for name in seen] == head[1:]
+
+
+def test_a_block_that_is_too_wide_by_itself_is_cut() -> None:
+    pages = list(wide.pages(wide.lines([imagenet()], LAYOUTS["imagenet"]), LAYOUTS["imagenet"], 40))
+    assert len(pages) > 1
+    assert sum(len(head) - 2 for head, _ in pages) == 11  # nine columns and means, n, params; method and shots in each
+
+
+def test_the_terminal_shows_the_whole_table_then_gaps_findings_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    render.show([*vtab(FULL), *vtab({"cifar": 50.0}, method="full")])
+    out = capsys.readouterr().out
+    for part in ("68.97", "65.57", "of 4", "CLEVR", "full: no run (caltech101"):
+        assert part in out
+    assert out.index("65.57") < out.index("no run") < out.index("cifar: best is lora") < out.index("top-1 in percent")
+    assert max(len(line) for line in out.partition("full: no run")[0].splitlines()) <= 140
+
+
+def test_the_command_prints_either_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for r in vtab(FULL):
+        record.write(r, record.path_of(tmp_path, r.config))
+    words = ["table", "vtab1k", "--results", str(tmp_path), "--format", "csv"]
+    assert cli.main(words) == 0
+    assert "vtab_mean_groups,vtab_mean_19" in capsys.readouterr().out
+    assert cli.main([*words, "--long"]) == 0
+    assert capsys.readouterr().out.startswith("task,method,top-1 %")
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table:vtab1k -->\n<!-- /table:vtab1k -->\n")
+    assert cli.main(["table", "vtab1k", "--results", str(tmp_path), "--into", str(page)]) == 0
+    assert "| 68.97 | 65.57 | 1 | 1,000 |" in page.read_text()
+
+
+def test_records_are_shown_without_torch() -> None:
+    code = "import sys, glorabench.render; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_many_examples_give_the_interval_that_they_give_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    first, second = (generator.random((3, 6000)) < share for share in (0.7, 0.65))
+    quick = stats.paired_difference(first, second)
+    monkeypatch.setattr(stats, "MANY", 10**9)
+    slow = stats.paired_difference(first, second)
+    assert (quick.value, quick.n) == (slow.value, slow.n)
+    assert (quick.low, quick.high) == pytest.approx((slow.low, slow.high), abs=0.1 * (slow.high - slow.low))
