@@ -163,7 +163,7 @@ def main() -> None:
     }
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / f"data-{result['backbone']}-{device.type}.json"
-    path.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
+    path.write_text(json.dumps(result, indent=1) + "\n")
     (args.out / "README.md").write_text(pages.page(args.out))
     print("\n".join(pages.sections(pages.data_tables(result))))
 
