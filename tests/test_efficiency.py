@@ -204,4 +204,4 @@ def test_every_way_to_read_images_gives_all_of_them_and_is_put_on_the_page(tmp_p
     page = (tmp_path / "README.md").read_text()
     assert page == pages.page(tmp_path)
     assert "| cache, augmented |" in page
-    assert "vit_mini consumes" in page
+    assert "vit_mini trains on" in page

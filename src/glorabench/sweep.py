@@ -24,6 +24,8 @@ def main(words: Sequence[str], multirun: bool) -> int:
         BadInput: the words or the machine are not ready; nothing was started.
     """
     jobs, is_sweep = expand(words, multirun)
+    if len(jobs) > 100:
+        print(f"{len(jobs):,} runs: composing them takes about {len(jobs) / 10:.0f} s", flush=True)
     configs = list({record.run_id(config): config for config in map(compose, jobs)}.values())
     for folder in {config["results_dir"] for config in configs}:
         _writable(Path(folder))
