@@ -146,22 +146,24 @@ def normalise(images: Tensor) -> Tensor:
 def evaluate_upstream(net: nn.Module) -> float:
     """Top-1 accuracy, in [0, 1], of a net with its upstream head on the held-out upstream set.
 
-    The set is drawn anew from its own seed: one glyph a scene, at full hardness.
-
     Args:
         net: maps images (N, 3, 32, 32) to logits (N, glyphs), in the order of `glyphs.GLYPHS`.
     """
     training = net.training
     device = next(net.parameters()).device
     net.eval()
-    generator = Generator().manual_seed(VALIDATION_SEED)
-    bank, right = glyphs.bank(), 0
-    for _ in range(VALIDATION_IMAGES // 256):
-        batch = glyphs.scenes(bank, 256, generator, hardness=1.0, crowd=1)
-        guess = net(normalise(batch.images).to(device)).argmax(1).cpu()
-        right += int((guess == batch.present.argmax(1)).sum())
+    images, labels = held_out()
+    guesses = [net(batch.to(device)).argmax(1).cpu() for batch in images.split(256)]
     net.train(training)
-    return right / VALIDATION_IMAGES
+    return float((torch.cat(guesses) == labels).double().mean())
+
+
+def held_out() -> tuple[Tensor, Tensor]:
+    """The held-out upstream set, one glyph a scene at full hardness: (2048, 3, 32, 32) normalised images, and labels."""
+    generator, bank = Generator().manual_seed(VALIDATION_SEED), glyphs.bank()
+    batches = [glyphs.scenes(bank, 256, generator, hardness=1.0, crowd=1) for _ in range(VALIDATION_IMAGES // 256)]
+    images = torch.cat([normalise(batch.images) for batch in batches])
+    return images, torch.cat([batch.present.argmax(1) for batch in batches])
 
 
 def _save(net: nn.Module, out: Path, seed: int, recipe: Recipe, began: float) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Record:
         paths: the GLoRA path of each layer, or None.
         search: what a search found, or None: {evaluated, score, n, held_out, n_held_out, params, first, best, front}
             (see `pipeline.report_of`).
+        upstream: {task, n, before, after} of the trunk under its upstream head, or None (see `forgetting`).
         provenance: {git, versions, device, weights, data}.
         error: {kind, message} of a failed run.
     """
@@ -69,6 +70,7 @@ class Record:
     merge: dict[str, Any] | None = None
     paths: list[dict[str, str]] | None = None
     search: dict[str, Any] | None = None
+    upstream: dict[str, Any] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
     schema: int = SCHEMA

@@ -18,6 +18,7 @@ from glorabench.build import Parts, build, check
 from glorabench.compose import make
 from glorabench.data import decode
 from glorabench.errors import BadInput
+from glorabench.forgetting import forgetting
 from glorabench.methods.reparam import foldable, merge, obstacle
 from glorabench.provenance import device_name, provenance
 from glorabench.record import Record
@@ -139,6 +140,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
         merge=proof,
         paths=PathSpace(parts.backbone.net).current() or None,
         search=searched.report if searched else None,
+        upstream=forgetting(config, parts.backbone),
         provenance={
             **provenance(),
             "weights": parts.backbone.weights,

@@ -112,7 +112,13 @@ class ImageData(LightningDataModule):
             order = Visits(len(images), seed)
             workers = THREADS if THREADS > 2 else 0  # with two cores they would take the network's
             return DataLoader(
-                images, size, sampler=order, drop_last=True, num_workers=workers, pin_memory=self.device.type == "cuda"
+                images,
+                size,
+                sampler=order,
+                drop_last=True,
+                num_workers=workers,
+                persistent_workers=workers > 0,
+                pin_memory=self.device.type == "cuda",
             )
         arrays = (split.still(self.view), split.labels) if self.encode is None else self._features(self.fit_on, split)
         return self._loader(

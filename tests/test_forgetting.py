@@ -1,0 +1,52 @@
+"""Forgetting: accuracy under the upstream head, before and after fine-tuning."""
+
+import json
+
+import pytest
+import torch
+
+from glorabench.build import build
+from glorabench.checksum import ASSETS
+from glorabench.compose import compose
+from glorabench.forgetting import forgetting
+from glorabench.methods.reparam import merge
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def trained(*words):
+    """A config and its injected backbone, every trainable parameter of the trunk moved."""
+    config = compose(["data.task=digits", *words])
+    backbone = build(config).backbone
+    head = {id(p) for p in backbone.head_parameters()}
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in backbone.net.parameters():
+            if p.requires_grad and id(p) not in head:
+                p.add_(0.05 * torch.randn(p.shape, generator=generator))
+    return config, backbone
+
+
+def test_a_linear_probe_forgets_nothing_and_the_start_is_the_accuracy_on_record():
+    found = forgetting(*trained("method=linear"))
+    shipped = json.loads((ASSETS / "vit_mini.json").read_text())["upstream"]
+    assert found["after"] == found["before"] == pytest.approx(shipped["top1"], abs=0.005)
+    assert found["n"] == shipped["val_images"] == 2048
+    assert found["task"] == shipped["task"]
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "vpt_deep", "ssf"])
+def test_a_trunk_that_has_moved_is_scored_as_it_is_now(method):
+    found = forgetting(*trained(f"method={method}"))
+    assert found["after"] < found["before"] - 0.05
+
+
+def test_merging_forgets_nothing_more():
+    config, backbone = trained("method=lora")
+    unmerged = forgetting(config, backbone)
+    merge(backbone.net)
+    assert forgetting(config, backbone)["after"] == pytest.approx(unmerged["after"], abs=1e-3)
+
+
+def test_a_backbone_without_its_upstream_head_has_no_such_number():
+    assert forgetting(*trained("method=linear", "backbone.weights_from=null")) is None
