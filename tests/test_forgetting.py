@@ -38,7 +38,7 @@ def test_a_linear_probe_forgets_nothing_and_the_start_is_the_accuracy_on_record(
 @pytest.mark.parametrize("method", ["full", "lora", "vpt_deep", "ssf"])
 def test_a_trunk_that_has_moved_is_scored_as_it_is_now(method):
     found = forgetting(*trained(f"method={method}"))
-    assert found["after"] < found["before"] - 0.05
+    assert found["after"] < found["before"] - 0.02
 
 
 def test_merging_forgets_nothing_more():
