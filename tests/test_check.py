@@ -216,7 +216,6 @@ def test_lossless_is_told_from_jpeg(root: Path, task: Path) -> None:
     after = inspected(root)
     assert (before.extraction, after.extraction) == ("jpeg", "lossless")
     assert after.problems == ()
-    assert before.sha256 == after.sha256
     assert before.fingerprint != after.fingerprint
 
 
@@ -255,7 +254,6 @@ def test_the_fingerprint_is_of_the_data_alone(root: Path, task: Path, tmp_path: 
     assert inspected(tmp_path / "elsewhere") == replace(before, splits=inspected(tmp_path / "elsewhere").splits)
     fake.draw(task / "images/test/000000.jpg", 0, 77, (32, 32))
     after = inspected(root)
-    assert after.sha256 == before.sha256
     assert {s for s in before.fingerprints if after.fingerprints[s] != before.fingerprints[s]} == {"test"}
 
 

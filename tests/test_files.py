@@ -212,6 +212,16 @@ def test_fake_and_real_images_are_other_runs_and_share_no_table(vtab, places, tm
         refuse_mixtures([fake, honest])
 
 
+def test_other_files_under_the_same_names_are_another_run(vtab, tmp_path):
+    shutil.copytree(vtab / "vtab-1k" / "svhn", tmp_path / "svhn")
+    for path in (tmp_path / "svhn").glob("images/test/*.jpg"):
+        with Image.open(path) as image:
+            image.load()
+        image.save(path, "PNG")
+    jpeg, lossless = (compose(of_vtab(root, "data.task=svhn")) for root in (vtab, tmp_path))
+    assert record.run_id(jpeg) != record.run_id(lossless)
+
+
 def test_an_alias_is_the_task_and_the_place_of_the_data_is_not_the_run(vtab, tmp_path):
     shutil.copytree(vtab / "vtab-1k" / "cifar", tmp_path / "cifar")
     words = [of_vtab(vtab, f"data.task={name}") for name in ("cifar", "cifar100")]
@@ -231,6 +241,43 @@ def test_a_task_that_is_not_right_is_refused_before_training(vtab, places, tmp_p
     assert said.count("\n") == 1
     assert main(["run", *of_vtab(tmp_path / "nowhere", *places)]) == 2
     assert "data.root=FOLDER" in capsys.readouterr().err
+
+
+def test_a_sweep_is_refused_before_its_first_training(vtab, places, tmp_path, capsys):
+    root = tmp_path / "vtab"
+    shutil.copytree(vtab, root)
+    shutil.rmtree(root / "vtab-1k" / "kitti")
+    (root / "vtab-1k" / "dmlab" / "test.txt").unlink()
+    words = of_vtab(root, *places, "data.task=dtd,kitti,dmlab", "seed=0,1")
+    assert main(["run", "-m", *words]) == 2
+    said = capsys.readouterr()
+    assert "kitti is missing" in said.err
+    assert "Wrong as well: dmlab" in said.err
+    assert said.err.count("\n") == 1
+    assert not list(tmp_path.glob("results/runs/*/*"))
+
+
+@pytest.mark.parametrize("value", ["-1", "abc", "true", "0"])
+def test_a_mixup_that_is_none_is_refused(vtab, places, value, capsys):
+    assert main(["run", *of_vtab(vtab, *places, f"train.mixup={value}")]) == 2
+    assert "train.mixup must be null or a number above 0" in capsys.readouterr().err
+
+
+def test_the_command_that_shows_a_fault_has_the_options_of_the_run(shots, places, capsys):
+    assert main(["run", "data=fewshot", f"data.root={shots}", *FAST, *places, "data.task=food101", "data.shots=3"]) == 2
+    assert "glorabench data check fewshot task=food101" in (said := capsys.readouterr().err)
+    assert "shots=3" in said.partition("All of it")[2]
+    assert ".." not in said
+
+
+def test_a_damaged_test_image_is_met_before_training(vtab, places, tmp_path, monkeypatch, capsys):
+    shutil.copytree(vtab / "vtab-1k" / "eurosat", tmp_path / "eurosat")
+    monkeypatch.setattr("glorabench.data.check.SAMPLE", 2)  # as if the image lay among 26,000
+    path = tmp_path / "eurosat" / "images" / "test" / "000007.jpg"
+    path.write_bytes(path.read_bytes()[:500])
+    monkeypatch.setattr("glorabench.stage.Stage.fit", lambda _: pytest.fail("it was trained"))
+    assert main(["run", *of_vtab(tmp_path, *places, "data.task=eurosat")]) == 2
+    assert "000007.jpg cannot be decoded" in capsys.readouterr().err
 
 
 AUGMENTED = [

@@ -53,6 +53,7 @@ def build(config: dict[str, Any]) -> Parts:
         **{key: train.get(key) for key in ("augment", "mixup", "cutmix")},
         **asdict(backbone.preprocess),
     )
+    data.decode()
     return Parts(task, backbone, method, data)
 
 
@@ -85,6 +86,10 @@ def check(config: dict[str, Any]) -> None:
     for key in ("drop_path", "label_smoothing"):
         if not isinstance(train[key], int | float) or not 0 <= train[key] < 1:
             raise BadInput(f"train.{key} must be a number from 0 to below 1, got {train[key]!r}")
+    for key in ("mixup", "cutmix"):
+        value = train.get(key)
+        if value is not None and not (type(value) in (int, float) and value > 0):
+            raise BadInput(f"train.{key} must be null or a number above 0, got {value!r}")
     if not isinstance(train["cache_features"], bool):
         raise BadInput(f"train.cache_features must be true or false, got {train['cache_features']!r}")
     make(config["method"])

@@ -159,7 +159,7 @@ def evaluate_upstream(net: nn.Module) -> float:
 
 
 def held_out() -> tuple[Tensor, Tensor]:
-    """The held-out upstream set, one glyph a scene at full hardness: (2048, 3, 32, 32) normalised images, and labels."""
+    """The held-out upstream set, one glyph a scene at full hardness: 2048 x 3 x 32 x 32 normalised, and labels."""
     generator, bank = Generator().manual_seed(VALIDATION_SEED), glyphs.bank()
     batches = [glyphs.scenes(bank, 256, generator, hardness=1.0, crowd=1) for _ in range(VALIDATION_IMAGES // 256)]
     images = torch.cat([normalise(batch.images) for batch in batches])

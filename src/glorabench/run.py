@@ -108,6 +108,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
         if last.tuner.paths.is_supernet:  # without a search one drawn path stands for it, as in the official code
             last.tuner.paths.set(last.tuner.paths.draw(config["seed"], last.tuner.total_steps))
     parts, tuner = last.parts, last.tuner
+    upstream = forgetting(config, parts.backbone)
     with interruptible():
         last.trainer.test(tuner, parts.data, verbose=False)
     scored = {name: [torch.cat(part).cpu() for part in zip(*kept, strict=True)] for name, kept in tuner.scored.items()}
@@ -140,7 +141,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
         merge=proof,
         paths=PathSpace(parts.backbone.net).current() or None,
         search=searched.report if searched else None,
-        upstream=forgetting(config, parts.backbone),
+        upstream=upstream,
         provenance={
             **provenance(),
             "weights": parts.backbone.weights,

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from glorabench import record, render
 from glorabench.compose import compose, conf_dir, expand, resolve
+from glorabench.data.settle import refuse
 from glorabench.errors import BadInput
 from glorabench.record import Record
 
@@ -37,6 +38,7 @@ def main(words: Sequence[str], multirun: bool) -> int:
 
         for config in missing:  # refuse the whole command before the first training
             check(config)
+        refuse(config["data"] for config in missing)
         if is_sweep:
             _launch(words)
         else:

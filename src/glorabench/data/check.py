@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from glorabench.data import fake
-from glorabench.data.listing import Listing, per_class, sha256
-from glorabench.data.scan import Look, look_at, sizes_of
+from glorabench.data import fake, fingerprint
+from glorabench.data.listing import Listing, per_class
+from glorabench.data.scan import Look, look_at
 from glorabench.data.suite import Options, Row, Splits, Suite
 from glorabench.errors import BadInput
 
@@ -32,7 +31,6 @@ class Report:
         fake: made by `glorabench data fake`.
         fingerprint: sha256 over names, labels and file sizes of all splits; None when files are missing.
         fingerprints: the same for each split whose files are all there.
-        sha256: of the listings alone.
         missing: there is no folder of this task.
     """
 
@@ -43,7 +41,6 @@ class Report:
     fake: bool = False
     fingerprint: str | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
-    sha256: str = ""
     missing: bool = False
 
 
@@ -84,21 +81,19 @@ def inspect(
     except OSError as error:
         fault = f"{error.filename or folder} cannot be read ({error.strerror}): check its permissions"
         return Report(row.name, {}, (fault,))
-    bytes_of = {s: sizes_of(str(found.folder), found.names) for s, found in splits.items()}
+    bytes_of = fingerprint.sizes(splits)
     problems, kinds = _files(splits, bytes_of, deep, ends, told, {} if seen is None else seen)
     if suite.alike and len(kinds) > 1:
         problems.append(_mixed(row, kinds))
-    fingerprints = {s: _fingerprint(splits[s], each) for s, each in bytes_of.items() if None not in each}
-    whole = len(fingerprints) == len(splits)
+    prints = fingerprint.of_splits(splits, bytes_of)
     return Report(
         row.name,
         splits,
         tuple(dict.fromkeys((*_listed(suite, row, splits, sizes, faked), *problems))),
         extraction=max(("jpeg", "lossless"), key=lambda kind: len(kinds.get(kind, ()))) if kinds else None,
         fake=faked is not None,
-        fingerprint=_hash(f"{s} {fingerprints[s]}" for s in sorted(fingerprints)) if whole else None,
-        fingerprints=fingerprints,
-        sha256=sha256(splits),
+        fingerprint=fingerprint.of_task(prints, splits),
+        fingerprints=prints,
     )
 
 
@@ -189,11 +184,3 @@ def _mixed(row: Row, kinds: Mapping[str, list[str]]) -> str:
         f"{kinds[fewer][0]} is {fewer}, most images of {row.name} are not: two extractions in one folder, whose "
         "accuracies must not be mixed: unpack one archive into an empty folder"
     )
-
-
-def _fingerprint(listing: Listing, sizes: list[int | None]) -> str:
-    return _hash(f"{n} {label} {size}" for n, label, size in zip(listing.names, listing.labels, sizes, strict=True))
-
-
-def _hash(lines: Iterator[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from glorabench.data import cache, check, decode
+from glorabench.data import cache, decode
 from glorabench.data.base import ImageTask
 from glorabench.data.listing import Listing
 from glorabench.data.preprocessing import View, shorter_to
+from glorabench.data.settle import examined
 from glorabench.data.suites import SUITES
 from glorabench.errors import BadInput, one_of
 
@@ -109,7 +110,7 @@ def load(
         root: folder of the suite.
         cache_dir: where decoded splits are kept.
         preprocess: an id, or None for the suite's geometry with what the checkpoint was trained with.
-        sha256: of the listings, part of a run's identity; None takes the task as it is.
+        sha256: of the images, part of a run's identity; None takes the task as it is.
         cache_test: True, False or auto.
         label: what tables call the task; its name, if None.
         options: of the suite, such as shots.
@@ -119,15 +120,11 @@ def load(
     """
     one_of("data.suite", suite, SUITES)
     one_of("data.cache_test", str(cache_test).lower(), ("true", "false", "auto"))
+    report = examined({"suite": suite, "task": task, "root": root, **options})
+    if sha256 not in (None, report.fingerprint):
+        raise BadInput(f"the images of {task} below {root} have changed since this run was composed: start it again")
     found = SUITES[suite]
     row = found.row(task)
-    report = check.inspect(found, row, Path(root).expanduser(), options)
-    if report.problems:
-        first, *rest = report.problems
-        more = f" (and {len(rest)} more)" if rest else ""
-        raise BadInput(f"{first}{more}. All of it: glorabench data check {suite} task={row.name} root={root}")
-    if sha256 is not None and sha256 != report.sha256:
-        raise BadInput(f"the lists of {row.name} below {root} have changed since this run was composed: start it again")
     folder = Path(cache_dir).expanduser() / suite
     splits = {
         name: Files(listing, name, folder / f"{row.name}-{report.fingerprints[name][:16]}",

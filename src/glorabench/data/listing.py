@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -149,16 +148,6 @@ def draw(listing: Listing, count: int, seed: int, without: Collection[str] = ())
         fresh = (indices[i] for i in order if listing.names[indices[i]] not in without)
         taken += islice(fresh, count)
     return listing.take(sorted(taken))
-
-
-def sha256(listings: Mapping[str, Listing]) -> str:
-    """Hash of all names and labels: which data a run is of, wherever they lie."""
-    digest = hashlib.sha256()
-    for split, listing in sorted(listings.items()):
-        digest.update(split.encode())
-        for name, label in zip(listing.names, listing.labels, strict=True):
-            digest.update(f"\n{name} {label}".encode())
-    return digest.hexdigest()
 
 
 def per_class(listing: Listing) -> Counter[int]:

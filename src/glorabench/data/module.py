@@ -81,6 +81,12 @@ class ImageData(LightningDataModule):
         told = {"suite": self.task.suite, "task": self.task.name, "fingerprint": self.task.fingerprint}
         return told | ({"preprocess": self.view.id, **self.task.facts} if self.view.id else {})
 
+    def decode(self) -> None:
+        """Decode every split that the run keeps before it trains, so that a damaged image is met then and not after."""
+        for name in self.task.tests if self.report_on == "test" else ():
+            if self.task.geometry is not None and self.task.splits[name].kept(self.view):
+                self.task.splits[name].still(self.view)
+
     def _evaluated(self, split: Split) -> Iterable[Batch]:
         """All of a split in order: out of a cache, or decoded on the way."""
         if not split.kept(self.view):
@@ -170,8 +176,12 @@ class ImageData(LightningDataModule):
         if on == "test" and not self.contaminated:
             raise LeakError("a search on test has to be declared: search.on=test")
         split = self.task.splits["test"] if on == "test" else self.task.split(on)
-        batches = [self.normalise(images.to(device)) for images, _ in self._evaluated(split)]
-        return torch.cat(batches), torch.tensor(split.labels).to(device)
+        size = (len(split.labels), 3, self.view.size, self.view.size)
+        inputs, done = torch.empty(size, device=device), 0  # filled in place: a large test split is there once
+        for images, _ in self._evaluated(split):
+            inputs[done : done + len(images)] = self.normalise(images.to(device))
+            done += len(images)
+        return inputs, torch.tensor(split.labels).to(device)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalise on the device; erase and mix what is trained on."""
