@@ -199,7 +199,7 @@ def test_every_way_to_read_images_gives_all_of_them_and_is_put_on_the_page(tmp_p
     assert result["size"] == 32
     assert result["consumed"] > 0
     for paces in result["images_per_s"].values():
-        assert list(paces)[0] == "cache"
+        assert next(iter(paces)) == "cache"
         assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in paces.values())
     page = (tmp_path / "README.md").read_text()
     assert page == pages.page(tmp_path)

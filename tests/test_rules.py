@@ -136,6 +136,7 @@ READERS = (
     "errors",
     "record",
     "stats",
+    "labels",
     "cells",
     "averages",
     "layouts",

@@ -249,8 +249,10 @@ def test_only_seeds_that_both_have_are_compared() -> None:
     ]
 
 
-def test_a_lone_method_is_best_and_a_failed_one_is_not_compared() -> None:
-    assert table.findings([made(), made("full", status="failed")]) == ["digits: best is lora"]
+def test_a_lone_method_is_not_called_best_and_a_failed_one_is_not_compared() -> None:
+    assert table.findings([made(), made("full", status="failed")]) == []
+    two = [made(), made("linear", right=50)]
+    assert table.findings([*two, made("full", status="failed"), made(task="dsprites_loc")]) == table.findings(two)
     assert table.findings([made(status="failed")]) == []
 
 
@@ -318,6 +320,25 @@ def test_a_search_is_part_of_the_name_and_one_winner_is_told_from_another() -> N
     assert "trained on train alone" not in table.notes(both[1:])
 
 
+@pytest.mark.parametrize(
+    ("supernets", "fit_on", "said"),
+    [
+        ([None], "trainval", "trained on train alone; other rows train on train and val."),
+        (["trainval"], "trainval", "trained on train and val, as other rows are."),
+        ([None], "train", "trained on train alone, as other rows are."),
+        ([None, "trainval"], "trainval", "on train alone or train and val; other rows train on train and val."),
+    ],
+)
+def test_the_note_on_inherited_weights_says_what_their_supernets_saw(
+    supernets: list[str | None], fit_on: str, said: str
+) -> None:
+    records = [made(fit_on=fit_on)]
+    for split in supernets:
+        records.append(made("glora", search="evolution", fit_on=fit_on))
+        records[-1].config["search"]["fit_on"] = split
+    assert table.notes(records).endswith(said)
+
+
 CHEATED = "glora + evolution, inherited [chosen on test]"
 
 
@@ -345,7 +366,11 @@ def test_a_mark_tells_two_searches_apart_only_beside_what_they_differ_in() -> No
 def test_what_was_chosen_on_test_is_never_best_and_is_not_compared() -> None:
     seen = f"{CHEATED} saw the test split: not compared"
     assert table.findings([cheated(), made(right=100)]) == [f"digits: best is lora; {seen}"]
-    assert table.findings([cheated()]) == [f"digits: none is called best; {seen}"]
+    assert table.findings([cheated()]) == []
+    other = cheated(right=150)
+    other.config["search"]["algorithm"] = {"_target_": "another"}
+    (said,) = table.findings([cheated(), other])
+    assert said.startswith("digits: none is called best; ")
     honest = [made(right=180), made("full", right=100)]
     assert table.findings([*honest, cheated()]) == [f"{table.findings(honest)[0]}; {seen}"]
 
@@ -375,10 +400,10 @@ def test_csv_comes_back_as_the_rows() -> None:
 
 
 def test_the_terminal_shows_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
-    render.show([made(right=123), made("full", status="failed")])
+    render.show([made(right=123), made("linear"), made("full", status="failed")])
     out = capsys.readouterr().out
     for part in (
-        "2 runs of vit_mini on suite mini",
+        "3 runs of vit_mini on suite mini",
         "61.50",
         "failed: NonFiniteLoss",
         "best is lora",
@@ -458,4 +483,4 @@ def test_a_search_tells_what_its_winner_got_where_it_was_chosen_and_elsewhere() 
         f"{top1:.1f} % on test"
     )
     without = made("glora", search="random", found={"score": 0.9, "held_out": None})
-    assert "held out" not in table.findings([without])[1]
+    assert "held out" not in table.findings([without])[0]

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glorabench import cli, record, render, stats, wide
+from glorabench import cli, record, render, stats, table, wide
 from glorabench.averages import mean_of_groups, mean_of_tasks
+from glorabench.cells import refuse_mixtures
 from glorabench.data.suites import SUITES
 from glorabench.data.vtab1k import ROWS
 from glorabench.errors import BadInput
@@ -52,8 +53,12 @@ def made(
     rule: str = "last_epoch",
     contaminated: bool = False,
     data: dict[str, Any] | None = None,
+    images: dict[str, str] | None = None,
+    values: dict[str, Any] | None = None,
+    **groups: dict[str, Any],
 ) -> Record:
-    """A record of a task of a suite on disk; `more` are metrics, `data` options such as shots."""
+    """A record of a task of a suite on disk; `more` are metrics, `data` options such as shots, `images` what the data
+    were, `values` hyper-parameters of the method, `groups` further keys of the config."""
     data = data or {}
     label = f"{task}_{data['shots']}shot" if "shots" in data else task
     config = {
@@ -63,6 +68,7 @@ def made(
         "data": {"suite": suite, "task": task, "sha256": f"{task}{data}", **data},
         "selection": {"fit_on": "trainval", "report_on": "test", "rule": rule},
     }
+    config |= {name: {**config.get(name, {}), **own} for name, own in {**groups, "method": values or {}}.items()}
     kept = Record(record.run_id(config), status, config)
     if status != "done":
         return replace(kept, error={"kind": "NonFiniteLoss", "message": "step 3"})
@@ -73,7 +79,9 @@ def made(
         params={"method": 1000, "head": 10, "total": 5000, "supernet": None},
         merge={"mergeable": False, "reason": "non-linear"},
         cost={"step_ms": 1.0, "latency_ms": {"batch_64": {name: {"median": 1.0} for name in ("plain", "unmerged")}}},
-        provenance={"data": {"suite": suite, "task": task, "fingerprint": f"{task}{data}", "fake": fake}},
+        provenance={
+            "data": {"suite": suite, "task": task, "fingerprint": f"{task}{data}", "fake": fake, **(images or {})}
+        },
     )
 
 
@@ -86,6 +94,9 @@ def table_of(records: list[Record]) -> list[dict[str, str]]:
 
 
 def test_averages_of_full_fine_tuning_are_those_in_print() -> None:
+    groups, tasks = (entry for entry in LAYOUTS["vtab1k"].entries if entry.name.startswith("vtab_mean"))
+    assert (groups.of, tasks.of) == (mean_of_groups, mean_of_tasks)  # what is tested here is what is printed
+    assert groups.groups == tasks.groups == GROUPS
     assert round(mean_of_groups(FULL, GROUPS), 2) == 68.97
     assert round(mean_of_tasks(FULL, GROUPS), 2) == 65.57
 
@@ -142,6 +153,121 @@ def test_missing_and_failed_tasks_are_said_and_have_no_average() -> None:
     assert whole["vtab_mean_19"] == "65.57"
     text = render.markdown(records)
     assert "- lora: no run (svhn)\n- lora: failed: NonFiniteLoss (kitti)\n" in text
+
+
+@pytest.mark.parametrize(("there", "said"), [(9, "no run (10 of 19)"), (10, f"no run ({', '.join(TASKS[10:])})")])
+def test_absent_tasks_are_counted_where_they_are_most(there: int, said: str) -> None:
+    assert f"- lora: {said}\n" in render.markdown(vtab({task: FULL[task] for task in TASKS[:there]}))
+
+
+def test_a_task_with_one_method_has_no_best_one() -> None:
+    assert "best is" not in render.markdown(vtab(FULL))
+    assert "best is" in render.markdown([*vtab(FULL), *vtab(FULL, method="full")])
+
+
+@pytest.mark.parametrize(
+    ("key", "one", "other"),
+    [("extraction", "jpeg", "lossless"), ("preprocess", "vtab_bicubic_half", "vtab_bilinear_unnorm")],
+)
+def test_tasks_of_other_images_are_refused_and_named(key: str, one: str, other: str) -> None:
+    first, second = made(images={key: one}), made(task="dtd", images={key: other})
+    with pytest.raises(BadInput, match=f"suite vtab1k differ in {key}") as refused:
+        render.markdown([first, made(task="svhn"), second])
+    for part in (first.run_id, second.run_id, one, other):
+        assert part in str(refused.value)
+    refuse_mixtures([first, made("fgvc", "cub", images={key: other})])  # no mean is over both
+    refuse_mixtures([first, made(task="dtd", images={key: one}), made(task="svhn")])
+
+
+def test_a_row_says_in_what_its_tasks_differ_but_not_what_a_recipe_sets() -> None:
+    recipes = {"cifar": (1, 0.001), "dtd": (100, 0.5), "svhn": (100, 0.01)}
+    records = [
+        made(task=task, train={"epochs": epochs, "lr": lr, "decay": "all"}, values={"scale": lr})
+        for task, (epochs, lr) in recipes.items()
+    ]
+    text = render.markdown(records)
+    assert "- lora: train.epochs is 1 (cifar), 100 (dtd, svhn)\n" in text
+    assert "train.lr" not in text
+    assert "scale" not in text
+    assert "train.decay" not in text
+    assert "train.epochs" not in render.markdown(records[1:])
+
+
+def test_an_attempt_that_failed_is_no_seed_beside_the_one_that_did_not() -> None:
+    def attempt(status: str, sha256: str, seed: int = 0) -> Record:
+        return made(status=status, seed=seed, data={"sha256": sha256, "split_seed": seed})
+
+    done, failed = attempt("done", "right"), attempt("failed", "wrong")
+    assert done.run_id != failed.run_id
+    other = made(task="dtd")
+    for records in ([done, failed, other], [failed, done, other]):
+        assert "failed" not in render.markdown(records)
+        assert "failed" not in render.markdown(records, long=True)
+    text = render.markdown([done, failed, attempt("failed", "wrong", 1), attempt("failed", "other", 1), other])
+    assert "1 of 2 seeds failed: NonFiniteLoss (cifar)" in text
+
+
+def recipe(task: str, **facts: Any) -> Record:
+    """A run with the values that were published for its task."""
+    number = TASKS.index(task)
+    return made(
+        task=task, values={"scale": [1.0, 10.0, 0.1][number % 3], "rank": 8 + number % 2}, contaminated=True,
+        selection={"tuned_on": "test"}, train={"epochs": 100, "lr": 1e-3 * number},
+        backbone={"drop_path": 0.1 * (number % 2)}, **facts,
+    )  # fmt: skip
+
+
+def test_published_values_and_one_recipe_have_a_row_and_a_mean_each() -> None:
+    def plain(task: str) -> Record:
+        return made(task=task, values={"scale": 1.0, "rank": 8}, train={"epochs": 100, "lr": 1e-3})
+
+    assert "drop_path" not in render.markdown(list(map(recipe, TASKS)))
+    published, honest = list(map(recipe, TASKS)), list(map(plain, TASKS))
+    rows = table_of([*published, *honest])
+    assert [(row["method"], row["vtab_mean_19"]) for row in rows] == [
+        ("lora (published values) [chosen on test]", "50.00"),
+        ("lora", "50.00"),
+    ]
+    assert [row["method"] for row in table_of(published)] == ["lora [chosen on test]"]
+    assert [row[1] for row in table.rows([*published, *honest])[-2:]] == [row["method"] for row in rows]
+    short = [made(task=task, values={"scale": 1.0}, train={"epochs": 1}) for task in TASKS]
+    assert [row["method"] for row in table_of([*published, *short])] == [
+        "lora (published values, train.epochs=100) [chosen on test]",
+        "lora (train.epochs=1)",
+    ]
+    more = [made(task=task, values={"scale": 4.0, "rank": 8}, train={"epochs": 100, "lr": 1e-3}) for task in TASKS]
+    assert [row["method"] for row in table_of([*published, *honest, *more])] == [
+        "lora (published values) [chosen on test]",
+        "lora (scale=1.0)",
+        "lora (scale=4.0)",
+    ]
+
+
+def test_values_by_task_share_a_row_beside_one_value_for_all() -> None:
+    own = [made(task=task, top1=0.6, values={"prompts": 50 + i % 3}) for i, task in enumerate(TASKS)]
+    one = [made(task=task, values={"prompts": 10}) for task in TASKS]
+    rows = table_of([*own, *one])
+    assert [(row["method"], row["vtab_mean_19"]) for row in rows] == [
+        ("lora (prompts by task)", "60.00"),
+        ("lora (prompts=10)", "50.00"),
+    ]
+    assert "cifar: best is lora (prompts=50)" in render.markdown([*scored(own), *scored(one)])
+    sweep = [made(task=task, values={"prompts": n}) for task in TASKS for n in (1, 5, 10)]
+    assert [row["method"] for row in table_of(sweep)] == [f"lora (prompts={n})" for n in (1, 5, 10)]
+    assert [row["vtab_mean_19"] for row in table_of(sweep[:-1])] == ["50.00", "50.00", "18 of 19"]
+
+
+def scored(records: list[Record]) -> list[Record]:
+    return [replace(r, outcomes=record.pack([i < 1000 * r.metrics["top1"] for i in range(1000)])) for r in records]
+
+
+def test_what_one_task_has_more_of_names_the_row_of_all_tasks() -> None:
+    records = [made(task=task, train={"epochs": 100}) for task in TASKS]
+    rows = table_of([*records, made(train={"epochs": 1})])
+    assert [(row["method"], row["vtab_mean_19"]) for row in rows] == [
+        ("lora (train.epochs=100)", "50.00"),
+        ("lora (train.epochs=1)", "1 of 19"),
+    ]
 
 
 def test_a_cell_is_a_mean_over_seeds_with_half_its_interval() -> None:
@@ -214,7 +340,7 @@ def test_the_lists_are_a_seed_too() -> None:
 
 def test_a_missing_row_of_shots_is_named_with_its_shots() -> None:
     records = [fewshot("food101", k, 0, 0.5) for k in (1, 2)] + [fewshot("stanford_cars", 1, 0, 0.5)]
-    assert "lora, shots 2: no run (stanford_cars, flowers102, fgvc_aircraft, oxford_pets)" in render.markdown(records)
+    assert "lora, shots 2: no run (4 of 5)" in render.markdown(records)
 
 
 def imagenet(method: str = "lora", **facts: Any) -> Record:
@@ -313,7 +439,7 @@ def test_a_block_that_is_too_wide_by_itself_is_cut() -> None:
 def test_the_terminal_shows_the_whole_table_then_gaps_findings_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
     render.show([*vtab(FULL), *vtab({"cifar": 50.0}, method="full")])
     out = capsys.readouterr().out
-    for part in ("68.97", "65.57", "of 4", "CLEVR", "full: no run (caltech101"):
+    for part in ("68.97", "65.57", "of 4", "CLEVR", "full: no run (18 of 19)"):
         assert part in out
     assert out.index("65.57") < out.index("no run") < out.index("cifar: best is lora") < out.index("top-1 in percent")
     assert max(len(line) for line in out.partition("full: no run")[0].splitlines()) <= 140

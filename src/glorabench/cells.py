@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from glorabench import stats
 from glorabench.errors import BadInput
+from glorabench.labels import labels_of
 from glorabench.record import Record, identity
 
-INHERITED = "inherited"  # said of a winner with the weights of its supernet
 MARK = "[chosen on test]"  # behind the name of what saw the test split before it was scored there
 
 
@@ -39,18 +39,22 @@ class Cell:
         return contaminated(self.records)
 
 
-def inherits(config: Mapping[str, Any]) -> bool:
-    """True for a searched run whose weights are those of its supernet."""
-    return (config.get("search") or {}).get("winner") == "inherit"
-
-
 def contaminated(records: Iterable[Record]) -> bool:
     """True when one of the records says that something was chosen on the test split."""
     return any(r.selection.get("contaminated") for r in records)
 
 
-def cells(records: Iterable[Record]) -> list[Cell]:
+def draw_of(r: Record) -> tuple[int, int]:
+    """Which of its seeds a cell has a run of: the seed, and that of the shots."""
+    return r.config["seed"], r.config["data"].get("split_seed", -1)
+
+
+def cells(records: Iterable[Record], by_task: bool = False) -> list[Cell]:
     """Records grouped by everything but the seed, in the order of tasks and methods as they came.
+
+    Args:
+        records: a failed one does not count beside one of the same seed that is done, such as an earlier attempt.
+        by_task: call a configuration whose values `recipe` gives to each task the same on all of them.
 
     Raises:
         BadInput: records of different protocols, selections, backbones or data would share a table.
@@ -61,13 +65,21 @@ def cells(records: Iterable[Record]) -> list[Cell]:
     for r in records:
         groups.setdefault(json.dumps(_identity(r.config), sort_keys=True), []).append(r)
     # by seed: the same records give the same bootstrap in whatever order they were read
-    members = [sorted(group, key=lambda r: r.config["seed"]) for group in groups.values()]
-    labels = _labels([group[0].config for group in members])
+    members = [sorted(_settled(group), key=lambda r: r.config["seed"]) for group in groups.values()]
+    configs = [group[0].config for group in members]
+    labels = labels_of(configs, [settings(config) for config in configs], by_task)
     marks = [f" {MARK}" if contaminated(group) else "" for group in members]
     named = zip(members, labels, marks, strict=True)
     made = [Cell(group[0].names["task"], label + mark, tuple(group)) for group, label, mark in named]
     tasks = list(dict.fromkeys(cell.task for cell in made))
     return sorted(made, key=lambda cell: tasks.index(cell.task))
+
+
+def _settled(group: Sequence[Record]) -> list[Record]:
+    """The results, and of each seed that has none one failure."""
+    done = [r for r in group if r.status == "done"]
+    failed = {draw_of(r): r for r in group if r.status != "done"}
+    return [*done, *(r for draw, r in failed.items() if draw not in {draw_of(r) for r in done})]
 
 
 def comparable(records: Iterable[Record]) -> list[list[Record]]:
@@ -87,7 +99,8 @@ def refuse_mixtures(records: Sequence[Record]) -> None:
     """Check that numbers of the records can stand beside each other.
 
     Raises:
-        BadInput: they differ in protocol, selection or backbone, or in data or precision on one task.
+        BadInput: they differ in protocol, selection or backbone, in data or precision on one task, or in preprocessing
+            or extraction on the tasks of one suite.
     """
     kinds = {_kind(r): r.run_id for r in reversed(records)}
     if len(kinds) > 1:
@@ -103,6 +116,21 @@ def refuse_mixtures(records: Sequence[Record]) -> None:
             if r.provenance[what] != one.provenance[what]:
                 clash = "; ".join(f"{x.run_id}: {x.provenance[what]}" for x in (one, r))
                 raise BadInput(f"these records of {r.names['task']} differ in {what}: {clash}")
+    _refuse_mixed_images(records)
+
+
+def _refuse_mixed_images(records: Sequence[Record]) -> None:
+    """One suite has one preprocessing and one extraction: a mean over its tasks is of nothing otherwise."""
+    first: dict[tuple[str, str | None], Record] = {}
+    for r in records:
+        data = r.provenance.get("data", {})
+        for what in ("preprocess", "extraction"):
+            if data.get(what) is None:
+                continue
+            one = first.setdefault((what, data.get("suite")), r)
+            if data[what] != one.provenance["data"][what]:
+                told = (f"{x.run_id} ({x.names['task']}): {x.provenance['data'][what]}" for x in (one, r))
+                raise BadInput(f"these records of suite {data.get('suite')} differ in {what}: {'; '.join(told)}")
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:
@@ -120,20 +148,3 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(node, dict):
         return {prefix: node}
     return {k: v for key, value in node.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else key).items()}
-
-
-def _labels(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """The method's name and search, with the values that tell apart several configurations of them on one task."""
-    flats = [settings(config) for config in configs]
-    labels = []
-    for config, flat in zip(configs, flats, strict=True):
-        same = [f for c, f in zip(configs, flats, strict=True) if c["names"] == config["names"]]
-        keys = sorted({k for f in same for k in f if any(f.get(k) != other.get(k) for other in same)})
-        weights = {(f.get("backbone.weights_from"), f.get("backbone.sha256")) for f in same}
-        if "backbone.sha256" in keys and len({name for name, _ in weights}) == len(weights):
-            keys.remove("backbone.sha256")  # the name of the file tells them apart already
-        told = ", ".join(f"{k.removeprefix('method.')}={flat.get(k)}" for k in keys if k != "search.winner")
-        names = [config["names"].get(group) for group in ("method", "search")]
-        label = " + ".join(filter(None, names)) + (f", {INHERITED}" if inherits(config) else "")
-        labels.append(label + (f" ({told})" if told else ""))
-    return labels

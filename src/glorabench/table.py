@@ -8,7 +8,8 @@ from statistics import fmean, median
 from typing import Any
 
 from glorabench import stats
-from glorabench.cells import INHERITED, MARK, Cell, cells, contaminated, inherits
+from glorabench.cells import MARK, Cell, cells, contaminated, draw_of
+from glorabench.labels import INHERITED, inherits
 from glorabench.record import Record, unpack
 
 COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "params", "step ms", "latency", "merge")
@@ -19,9 +20,7 @@ NOTES = (
     "merge: largest change of a logit by merging, and predictions that flipped if any, or no where it is impossible; "
     "interval: Student's t over seeds; differences: bootstrap over paired seeds and examples, optimistic for few seeds."
 )
-_NOTE_OF_INHERITED = (
-    f" {INHERITED}: the weights are those of the supernet, trained on train alone; other rows train on train and val."
-)
+_FIT = {"train": "train alone", "trainval": "train and val"}
 _NOTE_OF_MARK = (
     f" {MARK}: something was chosen by its accuracy on the test split itself, so this top-1 is too high by an unknown "
     "amount; no such row is called best or compared."
@@ -37,18 +36,24 @@ def notes(records: Iterable[Record]) -> str:
 def marks(records: Iterable[Record]) -> str:
     """What the marks of the rows say, and that the images are not real, where it is so."""
     records = list(records)
-    inherited = any(inherits(r.config) for r in records)
-    return _NOTE_OF_INHERITED * inherited + _NOTE_OF_MARK * contaminated(records) + _NOTE_OF_FAKE * fake(records)
+    return _inherited(records) + _NOTE_OF_MARK * contaminated(records) + _NOTE_OF_FAKE * fake(records)
+
+
+def _inherited(records: Iterable[Record]) -> str:
+    """What the supernets of inherited winners were trained on, and what the other rows were."""
+    found = [r.config for r in records if inherits(r.config)]
+    splits = {(config["search"].get("fit_on") or "train", config["selection"]["fit_on"]) for config in found}
+    own, others = (sorted({_FIT[split] for split in each}) for each in zip(*splits, strict=True)) if found else ([], [])
+    if not found:
+        return ""
+    rest = "as other rows are" if own == others else f"other rows train on {' or '.join(others)}"
+    between = ", " if own == others else "; "
+    return f" {INHERITED}: the weights are those of the supernet, trained on {' or '.join(own)}{between}{rest}."
 
 
 def fake(records: Iterable[Record]) -> bool:
     """True when one of the records was made on the pictures of `glorabench data fake`."""
     return any(r.provenance.get("data", {}).get("fake") for r in records)
-
-
-def draw_of(r: Record) -> tuple[int, int]:
-    """Which of its seeds a cell has a run of: the seed, and that of the shots."""
-    return r.config["seed"], r.config["data"].get("split_seed", -1)
 
 
 def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
@@ -116,7 +121,7 @@ def findings(records: Iterable[Record]) -> list[str]:
     """For each task, how every other method compares with the best one, from paired outcomes; and for each search, what
     its winner got where it was chosen and elsewhere.
 
-    What was chosen on the test split is never the best, and is not compared.
+    What was chosen on the test split is never the best, and is not compared; nor is what stands alone on its task.
     """
     grouped: dict[str, list[Cell]] = {}
     for cell in cells(records):
@@ -129,7 +134,7 @@ def findings(records: Iterable[Record]) -> list[str]:
         told = [f"best is {best.method}"] if best else ["none is called best"]
         told += [_against(best, cell) for cell in clean if best and cell is not best]
         told += [f"{cell.method} saw the test split: not compared" for cell in group if cell.contaminated]
-        said.append(f"{task}: {'; '.join(told)}")
+        said += [f"{task}: {'; '.join(told)}"] * (len(group) > 1)
         said += [f"{task}: {_winner(cell)}" for cell in group if any(r.search for r in cell.done)]
     return said
 

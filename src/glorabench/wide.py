@@ -9,16 +9,18 @@ from itertools import pairwise
 from textwrap import fill
 
 from glorabench import stats
-from glorabench.cells import Cell, cells
+from glorabench.cells import Cell, cells, draw_of, settings
+from glorabench.labels import differing
 from glorabench.layouts import Column, Layout, Mean
 from glorabench.record import Record
-from glorabench.table import draw_of, marks, params
+from glorabench.table import marks, params
 
 _NOTES = (
     "top-1 in percent, mean over n seeds; ±: half of the 95 % interval, Student's t over seeds; {}; params: trained "
     "parameters without the head, mean over runs (supernet in brackets). With --long: the interval, time, latency and "
     "merging of each task."
 )
+NO_RUN = "no run"
 LABEL = 28  # characters of a method's name on a terminal, before it is broken
 
 
@@ -47,13 +49,20 @@ class Value:
 
 @dataclass(frozen=True)
 class Line:
-    """A row: the method, the values of the keys that it has rows of its own for, and those of columns and means."""
+    """A row of a method.
+
+    Args:
+        by: the values of the keys that the method has rows of its own for.
+        values: of columns and means.
+        mixed: settings in which its tasks differ, beside those that a recipe has for each task.
+    """
 
     method: str
     by: tuple[str, ...]
     values: Mapping[str, Value]
     n: str
     params: str
+    mixed: tuple[str, ...] = ()
 
 
 def lines(records: Iterable[Record], layout: Layout) -> list[Line]:
@@ -63,7 +72,7 @@ def lines(records: Iterable[Record], layout: Layout) -> list[Line]:
         BadInput: the records do not compare (see `cells.cells`).
     """
     found: dict[str, dict[tuple[int, ...], dict[str, Cell]]] = {}
-    for cell in cells(records):
+    for cell in cells(records, by_task=True):
         data = cell.records[0].config["data"]
         key = tuple(data[name] for name in layout.by)
         found.setdefault(cell.method, {}).setdefault(key, {})[data["task"]] = cell
@@ -82,12 +91,14 @@ def _line(method: str, key: tuple[int, ...], by_task: Mapping[str, Cell], layout
     counts = sorted({len(found) for found in seeds.values()}) or [0]
     done = [r for cell in by_task.values() for r in cell.done]
     n = str(counts[0]) + (f" to {counts[-1]}" if len(counts) > 1 else "")
-    return Line(method, tuple(map(str, key)), values, n, params(done) if done else "")
+    there = {column.task: by_task[column.task] for column in layout.columns if column.task in by_task}
+    mixed = differing({task: settings(cell.done[0].config) for task, cell in there.items() if cell.done})
+    return Line(method, tuple(map(str, key)), values, n, params(done) if done else "", tuple(mixed))
 
 
 def _value(cell: Cell | None, metric: str) -> Value:
     if cell is None:
-        return Value(None, "-", "no run")
+        return Value(None, "-", NO_RUN)
     scores = [r.metrics[metric] for r in cell.done if metric in r.metrics]
     kinds = sorted({(r.error or {}).get("kind", "unknown") for r in cell.records if r.status != "done"})
     if not cell.done:
@@ -119,8 +130,9 @@ def notes(records: Iterable[Record], layout: Layout) -> str:
 
 
 def gaps(made: Sequence[Line], layout: Layout) -> list[str]:
-    """What is missing, failed or counted otherwise, and where: one line for each reason and set of columns."""
-    told: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    """What is missing, failed or counted otherwise, and where: one line for each reason and set of columns. Then where
+    the tasks of a row differ in their settings."""
+    told: dict[str, list[str]] = {}
     for line in made:
         by_reason: dict[str, list[str]] = {}
         for entry in layout.entries:
@@ -128,8 +140,12 @@ def gaps(made: Sequence[Line], layout: Layout) -> list[str]:
                 by_reason.setdefault(reason, []).append(entry.name)
         name = ", ".join([line.method, *(f"{key} {value}" for key, value in zip(layout.by, line.by, strict=True))])
         for reason, columns in by_reason.items():
-            told.setdefault((reason, tuple(columns)), []).append(name)
-    return [f"{'; '.join(names)}: {reason} ({', '.join(columns)})" for (reason, columns), names in told.items()]
+            many = reason == NO_RUN and 2 * len(columns) > len(layout.columns)
+            where = f"{len(columns)} of {len(layout.columns)}" if many else ", ".join(columns)
+            told.setdefault(f"{reason} ({where})", []).append(name)
+        for said in line.mixed:
+            told.setdefault(said, []).append(name)
+    return [f"{'; '.join(names)}: {said}" for said, names in told.items()]
 
 
 def sheet(made: Iterable[Line], layout: Layout, between: str | None) -> tuple[list[str], list[list[str]]]:

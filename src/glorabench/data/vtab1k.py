@@ -7,15 +7,12 @@ of each list in a folder of its own. The lists of 800 and of 1,000 are separate 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from glorabench.averages import mean_of_groups, mean_of_tasks
 from glorabench.data import fake as faking
 from glorabench.data.listing import from_text
 from glorabench.data.suite import Options, Row, Splits, Suite
-from glorabench.errors import BadInput
 
 LISTS: Final = {"train": "train800", "val": "val200", "trainval": "train800val200", "test": "test"}
 _TINY: Final = {"train": 24, "val": 8, "trainval": 32, "test": 16}
@@ -71,6 +68,10 @@ def _read(_row: Row, folder: Path, _options: Options) -> Splits:
     return {split: from_text(folder / f"{name}.txt", [folder]) for split, name in LISTS.items()}
 
 
+def _holds(folder: Path) -> bool:
+    return any((folder / f"{name}.txt").is_file() for name in LISTS.values())
+
+
 SUITE: Final = Suite(
     name="vtab1k",
     title="VTAB-1k",
@@ -79,26 +80,11 @@ SUITE: Final = Suite(
     inside=("", "vtab-1k"),
     read=_read,
     alike=True,
+    holds=_holds,
     obtain="vtab-1k.zip (about 4.66 GB, JPEG): Hugging Face dataset repository XiN0919/VTAB-1k, or the links in "
     "the READMEs of RepAdapter (Google Drive) or SSF (OneDrive); unzip it, whole, to ROOT/vtab-1k/<task>. Each task "
     "keeps the terms of its source: docs/data.md.",
 )
-
-
-def averages(top1: Mapping[str, float]) -> dict[str, float]:
-    """Both means in use, of a value for each of the 19 tasks.
-
-    Returns:
-        `vtab_mean_groups`, the mean of the means of three groups, as in the papers on PEFT; and `vtab_mean_19`, the
-        mean of all tasks, as VTAB itself has it.
-
-    Raises:
-        BadInput: a task has no value.
-    """
-    if lacking := [row.name for row in ROWS if row.name not in top1]:
-        raise BadInput(f"a mean of VTAB-1k needs all 19 tasks; there is no {', '.join(lacking)}")
-    groups = {row.name: row.group for row in ROWS}
-    return {"vtab_mean_groups": mean_of_groups(top1, groups), "vtab_mean_19": mean_of_tasks(top1, groups)}
 
 
 def fake(root: Path, full: bool) -> None:
@@ -120,7 +106,7 @@ def fake(root: Path, full: bool) -> None:
         console.print(f"drawing {sum(sum(each.values()) for each in sizes.values()):,} small files: some minutes")
     for row in track(ROWS, "drawing", console=console, transient=True, disable=not sys.stderr.isatty()):
         folder = faking.fresh(root / "vtab-1k" / row.name)
-        faking.mark(folder, sizes[row.name])
+        faking.mark(folder, SUITE.name, sizes[row.name])
         for split, size in sizes[row.name].items():
             first = {"val": sizes[row.name]["train"], "test": 10_000}.get(split, 0)
             _write(row, folder, split, range(first, first + size), row.classes if full else 4)

@@ -1,0 +1,108 @@
+"""Labels: what configurations are called, so that one configuration has one name on all tasks of a suite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+INHERITED = "inherited"  # said of a winner with the weights of its supernet
+TUNED = "selection.tuned_on"
+PUBLISHED = "published values"  # said of values that were chosen on the test split by whoever published them
+# keys that `recipe` may give each task a value of its own for, beside those of the method (docs/recipes.md)
+_BY_TASK = (
+    *(f"train.{key}" for key in ("lr", "weight_decay", "drop_path", "warmup_lr", "end_lr")),
+    *("backbone.drop_path", TUNED),  # the backbone takes that of train
+)
+
+
+def inherits(config: Mapping[str, Any]) -> bool:
+    """True for a searched run whose weights are those of its supernet."""
+    return (config.get("search") or {}).get("winner") == "inherit"
+
+
+def of_recipe(key: str) -> bool:
+    """True for a dotted key that may differ from task to task in what is one configuration."""
+    return key.startswith("method.") or key in _BY_TASK
+
+
+def differing(flats: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """In what the configurations of one row differ beside data, names and what a recipe has for each task.
+
+    Args:
+        flats: their settings, by task.
+    """
+    said = []
+    for key in sorted({key for flat in flats.values() for key in flat}):
+        values: dict[str, list[str]] = {}
+        for task, flat in flats.items():
+            values.setdefault(str(flat.get(key)), []).append(task)
+        if len(values) > 1 and not of_recipe(key) and not key.startswith(("data.", "names.")):
+            said.append(f"{key} is " + ", ".join(f"{value} ({', '.join(tasks)})" for value, tasks in values.items()))
+    return said
+
+
+def labels_of(
+    configs: Sequence[Mapping[str, Any]], flats: Sequence[Mapping[str, Any]], by_task: bool = False
+) -> list[str]:
+    """The method's name and search, with the values that tell apart several configurations of them on one task.
+
+    Args:
+        configs: of the records, one for each configuration.
+        flats: their settings (see `cells.settings`).
+        by_task: call a configuration whose values `recipe` gives to each task the same on all of them.
+    """
+    families: dict[str, list[int]] = {}
+    for index, config in enumerate(configs):
+        names = {group: name for group, name in config["names"].items() if group != "task"}
+        families.setdefault(json.dumps(names, sort_keys=True), []).append(index)
+    labels = [""] * len(configs)
+    for members in families.values():
+        for index, told in zip(members, _told([flats[i] for i in members], by_task), strict=True):
+            names = [configs[index]["names"].get(group) for group in ("method", "search")]
+            label = " + ".join(filter(None, names)) + (f", {INHERITED}" if inherits(configs[index]) else "")
+            labels[index] = label + (f" ({', '.join(told)})" if told else "")
+    return labels
+
+
+def _apart(flats: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The keys in which configurations on the same task differ, on any task."""
+    tasks: dict[str, list[Mapping[str, Any]]] = {}
+    for flat in flats:
+        tasks.setdefault(flat["names.task"], []).append(flat)
+    return {k for same in tasks.values() for f in same for k in f if any(f[k] != other.get(k) for other in same)}
+
+
+def _told(family: Sequence[Mapping[str, Any]], by_task: bool) -> list[list[str]]:
+    """What tells each configuration of one method apart.
+
+    Who chose the values says it for those of a recipe: a label with the values would be another one on every task.
+    """
+    keys = _apart(family)
+    weights = {(flat.get("backbone.weights_from"), flat.get("backbone.sha256")) for flat in family}
+    known = {"search.winner"}  # the label says it already, or the name of the file does
+    known |= {"backbone.sha256"} if len({name for name, _ in weights}) == len(weights) else set()
+    told = []
+    for flat in family:
+        kin = [f for f in family if TUNED not in keys or f.get(TUNED) == flat.get(TUNED)]
+        own = ({key for key in keys if not of_recipe(key)} | _apart(kin)) - known
+        varying = _varying(flat, kin, own) if by_task else set()
+        said = [PUBLISHED] if TUNED in keys and flat.get(TUNED) is not None else []
+        for name, key in ((key.removeprefix("method."), key) for key in sorted(own)):
+            said.append(f"{name} by task" if key in varying else f"{name}={flat.get(key)}")
+        told.append(said)
+    return told
+
+
+def _varying(flat: Mapping[str, Any], kin: Sequence[Mapping[str, Any]], own: set[str]) -> set[str]:
+    """The keys that a configuration has values of its own for on each task, beside others with one for all tasks."""
+    recipe = [key for key in own if of_recipe(key)]
+    peers = [f for f in kin if all(f.get(key) == flat.get(key) for key in own.difference(recipe))]
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for f in peers:
+        found.setdefault(json.dumps([f.get(key) for key in recipe]), []).append(f)
+    everywhere = len({f["names.task"] for f in peers})
+    rest = [f for same in found.values() if len({f["names.task"] for f in same}) < everywhere for f in same]
+    if flat not in rest or len({f["names.task"] for f in rest}) < len(rest):
+        return set()
+    return {key for key in recipe if any(f.get(key) != flat.get(key) for f in rest)}
