@@ -1,5 +1,6 @@
 """Augmentation: a function of its seed and place, the recipes' numbers, and mixing against closed forms."""
 
+import pickle
 import random
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from glorabench.data.augment import Augmented, Mixing
 from glorabench.data.batches import Visits
+from glorabench.data.cache import ragged
 from glorabench.data.preprocessing import NORMALISATIONS, View
 from glorabench.objectives import Classification
 
@@ -46,6 +48,18 @@ def test_worker_processes_give_the_images_of_one_process(workers):
         return [x for x, _ in DataLoader(augmented(), 2, sampler=order, num_workers=count)]
 
     assert all(torch.equal(one, two) for one, two in zip(epoch(0), epoch(workers), strict=True))
+
+
+@pytest.mark.parametrize("recipe", ["timm", "crop"])
+def test_a_spawned_worker_gives_the_images_of_this_process(tmp_path, recipe):
+    whole = ragged(tmp_path / "whole", 6, lambda: WHOLE)
+    images = Augmented(whole, LABELS, recipe, VIEW, 0)
+    assert len(pickle.dumps(whole)) < 500  # 43,200 bytes of pixels stay in their file
+    copy = pickle.loads(pickle.dumps(whole))
+    assert all(np.array_equal(copy[i], image) for i, image in enumerate(WHOLE))
+    order = [(1, 4), (1, 0)]
+    found = DataLoader(images, None, sampler=order, num_workers=1, multiprocessing_context="spawn")
+    assert all(torch.equal(one[0], images[visit][0]) for one, visit in zip(found, order, strict=True))
 
 
 def test_a_crop_is_a_part_of_the_image_or_of_its_mirror():

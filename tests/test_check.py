@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,17 +13,13 @@ import pytest
 from PIL import Image
 
 from glorabench.cli import main
-from glorabench.data import check, fake, vtab1k
+from glorabench.data import check, decode, fake, vtab1k
 from glorabench.data.check import Report
+from glorabench.data.scan import look
 from glorabench.data.suites import FAKES, SUITES
 from glorabench.errors import BadInput
 
 ROW = vtab1k.SUITE.row("cifar")
-FULL_FINE_TUNING = (
-    *(68.9, 87.7, 64.3, 97.2, 86.9, 87.4, 38.8),
-    *(79.7, 95.7, 84.2, 73.9),
-    *(56.3, 58.6, 41.7, 65.5, 57.5, 46.7, 25.7, 29.1),
-)
 
 
 @pytest.fixture(scope="session")
@@ -75,20 +72,15 @@ def test_the_rows_add_up_to_vtab() -> None:
     assert vtab1k.SUITE.row("pcam").name == "patch_camelyon"
 
 
-def test_both_averages_are_those_that_are_published() -> None:
-    means = vtab1k.averages(dict(zip((row.name for row in vtab1k.ROWS), FULL_FINE_TUNING, strict=True)))
-    assert means == {"vtab_mean_groups": pytest.approx(68.96, abs=0.01), "vtab_mean_19": pytest.approx(65.57, abs=0.01)}
-    with pytest.raises(BadInput, match="there is no caltech101, dtd"):
-        vtab1k.averages({"cifar": 1.0})
-
-
 @pytest.mark.parametrize("row", vtab1k.ROWS, ids=lambda row: row.name)
 def test_a_fake_task_is_right_and_marked(drawn: Path, row: check.Row) -> None:
     report = check.inspect(vtab1k.SUITE, row, drawn, {}, deep=True)
     assert report.problems == ()
     assert report.fake
     assert report.extraction == "jpeg"
-    assert {split: len(found) for split, found in report.splits.items()} == fake.marked(drawn / "vtab-1k" / row.name)
+    assert {split: len(found) for split, found in report.splits.items()} == fake.marked(
+        drawn / "vtab-1k" / row.name, "vtab1k"
+    )
     for listing in report.splits.values():
         assert {min(listing.labels), max(listing.labels)} == {0, row.classes - 1}
     train, both = report.splits["train"], report.splits["trainval"]
@@ -246,6 +238,39 @@ def test_a_suite_may_ask_for_every_class(root: Path, task: Path) -> None:
 def test_a_marker_that_cannot_be_read(root: Path, task: Path) -> None:
     (task / fake.MARKER).write_text("{")
     assert f"{task / fake.MARKER} cannot be read" in problem(root)
+
+
+def test_a_folder_of_another_suite_does_not_hide_a_task(root: Path, task: Path) -> None:
+    """Few-shot Pets and Flowers have folders of VTAB-1k's names, nearer to the root."""
+    before = inspected(root)
+    (root / "cifar" / "annotations").mkdir(parents=True)
+    assert inspected(root) == before
+    (task / "train800.txt").unlink()  # one of four lists is enough to be told
+    assert "train800.txt: unpack" in problem(root)
+    shutil.rmtree(task)
+    assert f"no list {root / 'cifar' / 'train800.txt'}" in problem(root)
+
+
+def test_a_marker_is_of_its_suite(root: Path, task: Path) -> None:
+    sizes = fake.marked(task, "vtab1k")
+    assert sizes is not None
+    fake.mark(task, "fewshot", {"test": 1})
+    report = inspected(root)
+    assert not report.fake
+    assert any("16 images, expected 10,000" in said for said in report.problems)
+    (task / fake.MARKER).write_text(json.dumps({"sizes": sizes}))  # as they were written before
+    assert inspected(root).fake
+    assert inspected(root).problems == ()
+
+
+def test_a_run_says_of_a_damaged_image_what_the_check_says(task: Path) -> None:
+    path = task / "images/test/000004.jpg"
+    whole = path.read_bytes()
+    for damage in (whole[: len(whole) // 2], b"no image", b"", whole[:30]):
+        path.write_bytes(damage or whole[:-200])
+        with pytest.raises(BadInput) as said:
+            decode.picture(path)
+        assert str(said.value) == look(str(path), decode=True).fault
 
 
 def test_the_fingerprint_is_of_the_data_alone(root: Path, task: Path, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_cache_is_drawn_once_and_read_back_bit_for_bit(tmp_path: Path) -> None
     assert same(first, drawn())
     assert same(second, drawn())
     assert print_one == print_two
-    assert os.listdir(tmp_path / "deep") == ["task"]
+    assert sorted(os.listdir(tmp_path / "deep")) == ["task", "task.lock"]
 
 
 def test_a_fingerprint_says_what_was_drawn_and_not_where(tmp_path: Path) -> None:
@@ -135,13 +135,18 @@ def test_a_damaged_cache_is_drawn_again(tmp_path: Path, name: str, damage: str) 
     assert draw.calls == 1
 
 
-def test_a_run_that_loses_the_race_uses_the_winners_cache(tmp_path: Path) -> None:
-    def slow() -> dict[str, Arrays]:
-        cached(tmp_path / "task", drawn)
-        return drawn()
+def test_where_nothing_can_be_locked_the_first_that_finishes_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "task.lock").mkdir()  # as on a file system without locks: it cannot be opened and locked
 
+    def slow() -> dict[str, Arrays]:
+        first = cached(tmp_path / "task", drawn)[0]
+        inode.append((tmp_path / "task").stat().st_ino)
+        return first
+
+    inode: list[int] = []
     assert same(cached(tmp_path / "task", slow)[0], drawn())
-    assert os.listdir(tmp_path) == ["task"]
+    assert (tmp_path / "task").stat().st_ino == inode[0]
+    assert sorted(os.listdir(tmp_path)) == ["task", "task.lock"]
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:

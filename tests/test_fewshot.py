@@ -137,6 +137,17 @@ def test_suites_below_one_root_do_not_take_each_others_folders(root: Path) -> No
         assert not {*row.folders} & {*(row.folders[0] for row in fewshot.SUITE.rows)}
 
 
+def test_a_folder_without_the_lists_of_a_suite_does_not_hide_one_with(root: Path) -> None:
+    for suite, row, name in (
+        (fewshot.SUITE, PETS, "oxford_pet"),
+        (fgvc.SUITE, fgvc.SUITE.row("flowers"), "OxfordFlower"),
+    ):
+        before = suite.folder(row, root)
+        (root / name / "images").mkdir(parents=True)
+        (root / name / "test.txt").touch()
+        assert suite.folder(row, root) == before
+
+
 # Reading
 
 

@@ -1,6 +1,7 @@
 """Tasks of image files, end to end: decoded once, never half, corrupt images named, resumed to the last digit."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -100,9 +101,9 @@ def test_a_corrupt_image_is_named_and_leaves_no_cache(split, how):
     path = split.listing.path(7)
     path.write_bytes(path.read_bytes()[:600])
     ask = {"still": lambda: split.still(VIEW), "whole": split.whole}[how]
-    with pytest.raises(BadInput, match=r"7\.jpg cannot be decoded .*fetch it again"):
+    with pytest.raises(BadInput, match=r"7\.jpg is truncated .*fetch it again"):
         ask()
-    assert not list(split.folder.glob("*"))
+    assert [path.suffix for path in split.folder.iterdir()] == [".lock"]
     with Image.open(split.listing.path(6)) as image:
         image.save(path)
     assert len(ask()) == 10
@@ -127,9 +128,8 @@ def test_a_damaged_cache_is_decoded_again(split):
 
 
 KILLED = """
-import os, signal, sys
-from glorabench.data import decode, files
-from glorabench.data.preprocessing import View
+import os, signal
+from glorabench.data import decode
 import tests_split
 count = 0
 read = decode.picture
@@ -140,28 +140,155 @@ def dies(path):
         os.kill(os.getpid(), signal.SIGKILL)
     return read(path)
 decode.picture = dies
-tests_split.split.still(tests_split.view)
+tests_split.still()
 """
 
 
-def test_a_cache_whose_making_was_killed_is_never_used(split, tmp_path):
-    """A process dies at the sixth of ten images; the next decodes all ten."""
-    listing = split.listing
-    (tmp_path / "tests_split.py").write_text(
-        "from pathlib import Path\n"
-        "from glorabench.data.files import Files\nfrom glorabench.data.listing import Listing\n"
-        "from glorabench.data.preprocessing import NORMALISATIONS, View\n"
-        f"view = View(32, *NORMALISATIONS['half'], 'bicubic', 'vtab')\n"
-        f"split = Files(Listing(Path({str(listing.source)!r}), Path({str(listing.folder)!r}), {listing.names!r}, "
-        f"{listing.labels!r}), 'train', Path({str(split.folder)!r}))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+SPLIT = """
+from pathlib import Path
+import numpy as np
+from glorabench.data import cache, decode
+from glorabench.data.preprocessing import NORMALISATIONS, View
+view = View(32, *NORMALISATIONS["half"], "bicubic", "vtab")
+folder = Path({folder!r})
+def announced(read):
+    print("decoding", flush=True)
+    return decode.in_order(lambda i: read(decode.picture(Path(f"{{i}}.jpg"))), 10)
+def still():
+    return cache.stack(folder / view.key, (10, 3, 32, 32), lambda: announced(view.still))
+def whole():
+    return cache.ragged(folder / "whole_512", 10, lambda: announced(np.asarray))
+"""
+
+
+@pytest.fixture
+def programs(split, tmp_path):
+    """Python processes that keep the images of `split` as it does, without torch, by the module tests_split."""
+    (tmp_path / "tests_split.py").write_text(SPLIT.format(folder=str(split.folder)))
+
+    def start(program, **more):
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, **{**pipe, **more})
+
+    return start
+
+
+def test_a_cache_whose_making_was_killed_is_never_used(split, programs):
+    """A process dies at the sixth of ten images; the next decodes all ten, and removes what the first left."""
+    killed = programs(KILLED)
+    assert killed.wait(120) == -signal.SIGKILL, killed.stderr.read()
     assert not (split.folder / VIEW.key).exists()
+    assert [path for path in split.folder.iterdir() if path.suffix != ".lock"]
+    (split.folder / f"{VIEW.key}_other").mkdir()
     before = decode.opened()
     found = split.still(VIEW)
     assert decode.opened() - before == 10
     assert all(np.array_equal(found[i], split.read(VIEW, i)) for i in range(10))
+    names = {VIEW.key, f"{VIEW.key}.lock", f"{VIEW.key}_other"}
+    assert {path.name for path in split.folder.iterdir()} == names
+
+
+RACING = """
+import hashlib, sys, time
+from glorabench.data import decode
+from tests_split import still, whole
+read = decode.picture
+def slow(path):
+    time.sleep(0.05)
+    return read(path)
+decode.picture = slow
+print("ready", flush=True)
+sys.stdin.readline()
+found = {how}
+print(decode.opened(), hashlib.sha256(b"".join(found[i].tobytes() for i in range(10))).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("how", ["still()", "whole()"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_processes_that_start_together_decode_each_image_once(split, programs, how, damaged):
+    place = split.folder / (VIEW.key if "still" in how else "whole_512")
+    if damaged:
+        place.mkdir(parents=True)
+        (place / "images.npy").write_bytes(b"half")
+    running = [programs(RACING.format(how=how), stdin=subprocess.PIPE) for _ in range(4)]
+    assert [process.stdout.readline() for process in running] == ["ready\n"] * 4
+    for process in running:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0] * 4, said
+    found = [out.splitlines()[-1].split() for out, _ in said]
+    assert sorted(int(count) for count, _ in found) == [0, 0, 0, 10]
+    assert len({digest for _, digest in found}) == 1
+    assert sum("waiting for the process" in out for out, _ in said) == 3
+    assert {path.name for path in split.folder.iterdir()} == {place.name, f"{place.name}.lock"}
+
+
+BOUNDED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # a disk that fills up: files end there
+from glorabench.errors import BadInput
+from tests_split import still, whole
+try:
+    {how}
+except BadInput as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("how", ["still()", "whole()"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_disk_that_is_full_is_said(split, programs, how, damaged):
+    place = split.folder / (VIEW.key if "still" in how else "whole_512")
+    if damaged:
+        place.mkdir(parents=True)
+        (place / "images.npy").write_bytes(b"half")
+    out, err = programs(BOUNDED.format(how=how)).communicate(timeout=120)
+    assert f"the cache {place} cannot be written (File too large): free space" in out, err
+    assert {path.name for path in split.folder.iterdir()} == {f"{place.name}.lock"}
+
+
+@pytest.mark.parametrize("how", ["still()", "whole()"])
+def test_a_reader_that_went_away_is_no_full_disk(split, programs, how):
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = programs(f"from tests_split import still, whole\n{how}", stdout=writer)
+    os.close(writer)
+    said = process.communicate(timeout=120)[1]
+    assert "BrokenPipeError" in said
+    assert "cannot be written" not in said
+
+
+def test_a_system_that_cannot_reserve_room_decodes_all_the_same(split, programs):
+    """macOS has no os.posix_fallocate."""
+    program = "import os\ndel os.posix_fallocate\nfrom tests_split import still\nprint(len(still()))"
+    out, err = programs(program).communicate(timeout=120)
+    assert out.splitlines()[-1:] == ["10"], err
+
+
+def test_how_large_uncropped_images_become_is_said(split, tmp_path, capsys):
+    split.whole()
+    exact = sum(3 * 40 * (50 + i) for i in range(10))
+    assert f"whole_512 (about {exact / 1e6:.1f} MB)" in capsys.readouterr().out
+    Image.new("RGB", (2048, 1024)).save(tmp_path / "large.png")
+    files = Files(Listing(tmp_path, tmp_path, ("large.png",) * 100, (0,) * 100), "train", tmp_path / "cache")
+    before = decode.opened()
+    assert files._bytes_whole() == 100 * 3 * 512 * 1024
+    assert decode.opened() == before
+
+
+def test_what_cannot_be_kept_is_refused_before_it_is_decoded(tmp_path):
+    Image.new("L", (1, 1)).save(tmp_path / "a.png")
+    free = shutil.disk_usage(tmp_path).free
+    count = free // (3 * 512 * 30_000) * 2
+    Image.new("1", (30_000, 512)).save(tmp_path / "wide.png")
+    files = Files(Listing(tmp_path, tmp_path, ("wide.png",) * count, (0,) * count), "train", tmp_path / "cache")
+    before = decode.opened()
+    with pytest.raises(BadInput, match=r"images of train take about [\d,.]+ GB .* GB are free: .*cache_dir=FOLDER"):
+        files.whole()
+    assert decode.opened() == before
 
 
 @pytest.mark.parametrize("cache_test", ["auto", "false"])
@@ -277,7 +404,7 @@ def test_a_damaged_test_image_is_met_before_training(vtab, places, tmp_path, mon
     path.write_bytes(path.read_bytes()[:500])
     monkeypatch.setattr("glorabench.stage.Stage.fit", lambda _: pytest.fail("it was trained"))
     assert main(["run", *of_vtab(tmp_path, *places, "data.task=eurosat")]) == 2
-    assert "000007.jpg cannot be decoded" in capsys.readouterr().err
+    assert "000007.jpg is truncated" in capsys.readouterr().err
 
 
 AUGMENTED = [

@@ -188,6 +188,18 @@ def test_json_that_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
         record.read(path)
 
 
+@pytest.mark.parametrize("name", ["top1", "imagenet_a/top1_200", "imagenet_a/top1_1000"])
+def test_every_metric_is_the_mean_of_its_outcomes(tmp_path: Path, name: str) -> None:
+    metrics = {"top1": 0.5, "imagenet_a/top1_200": 0.75, "imagenet_a/top1_1000": 0.25, "n": 4}
+    packed = {key: record.pack(i < 4 * value for i in range(4)) for key, value in metrics.items() if key != "n"}
+    made = replace(a_record(outcomes=packed.pop("top1"), outcomes_of=packed), metrics=metrics)
+    path = written(tmp_path, made)
+    assert record.read(path) == made
+    for wrong in ({**metrics, name: 0.9}, {key: value for key, value in metrics.items() if key != name}):
+        with pytest.raises(CorruptRecord, match=name):
+            record.read(put(path, metrics=wrong))
+
+
 def test_a_record_under_the_name_of_another_run_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path)
     other = record.path_of(tmp_path, a_config(seed=1))

@@ -139,8 +139,10 @@ def read(path: Path) -> Record:
             raise ValueError(f"schema {record.schema}, expected {SCHEMA}")
         if record.run_id != run_id(record.config, record.protocol) or record.run_id not in path.name:
             raise ValueError("its run_id is not the hash of its config")
-        if record.outcomes and abs(fmean(unpack(record.outcomes)) - record.metrics["top1"]) > 1e-9:
-            raise ValueError("its top1 is not the mean of its outcomes")
+        kept = {**({"top1": record.outcomes} if record.outcomes else {}), **(record.outcomes_of or {})}
+        for name, packed in kept.items():
+            if abs(fmean(unpack(packed)) - record.metrics[name]) > 1e-9:
+                raise ValueError(f"its {name} is not the mean of its outcomes")
     except (ValueError, TypeError, AttributeError, LookupError, OSError) as error:
         raise CorruptRecord(f"{path} is not a whole record ({error}): remove it or repeat its run") from error
     return record

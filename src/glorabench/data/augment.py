@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -51,7 +52,11 @@ def transform(recipe: str, view: View) -> Transform:
         )
         return v2.Compose(list(parts[:2]))  # the third makes tensors, and erases: `Mixing` does so on the device
     crop = v2.Compose([v2.RandomCrop(view.size), v2.RandomHorizontalFlip()])
-    return lambda image: crop(shorter_to(image, round(view.size * MARGIN), view.how))
+    return partial(_cropped, crop, view)
+
+
+def _cropped(crop: Transform, view: View, image: Image.Image) -> Image.Image:
+    return crop(shorter_to(image, round(view.size * MARGIN), view.how))
 
 
 class Augmented(Dataset[tuple[Tensor, Tensor]]):

@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glorabench.errors import BadInput
+from glorabench.data.once import once
 
 Arrays = tuple[NDArray[Any], NDArray[np.int64]]  # inputs and labels of a split
-
-
-@contextmanager
-def built(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` when the block is through; of a block that fails nothing is left.
-
-    Raises:
-        BadInput: it cannot be written.
-    """
-    draft = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-        draft.chmod(0o755)  # other users of the machine may share the cache
-        yield draft
-        if folder.exists():  # damaged, or made by another run that was faster: then it is the same
-            shutil.rmtree(folder, ignore_errors=True)
-        os.replace(draft, folder)
-    except OSError as error:
-        if not folder.is_dir():
-            raise BadInput(
-                f"the cache {folder} cannot be written ({error.strerror}): free space or set cache_dir=FOLDER"
-            ) from error
-    finally:
-        if draft is not None:
-            shutil.rmtree(draft, ignore_errors=True)
 
 
 def cached(folder: Path, draw: Callable[[], Mapping[str, Arrays]]) -> tuple[dict[str, Arrays], str]:
@@ -55,18 +28,15 @@ def cached(folder: Path, draw: Callable[[], Mapping[str, Arrays]]) -> tuple[dict
     Raises:
         BadInput: the cache cannot be written.
     """
-    try:
-        return _load(folder)
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
-        shutil.rmtree(folder, ignore_errors=True)
-    splits = draw()
-    with built(folder) as draft:
+
+    def write(draft: Path, splits: Mapping[str, Arrays]) -> None:
         for name, (images, labels) in splits.items():
             np.save(draft / f"{name}_images.npy", images)
             np.save(draft / f"{name}_labels.npy", labels)
         meta = {"fingerprint": fingerprint(splits), "splits": list(splits)}
         (draft / "meta.json").write_text(json.dumps(meta))
-    return _load(folder)
+
+    return once(folder, lambda: _load(folder), draw, write)
 
 
 def _load(folder: Path) -> tuple[dict[str, Arrays], str]:
@@ -90,20 +60,26 @@ def fingerprint(splits: Mapping[str, Arrays]) -> str:
 
 def stack(folder: Path, shape: tuple[int, ...], images: Callable[[], Iterable[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
     """Images of one shape, kept in `folder` as one memory-mapped array `shape` = (images, channels, height, width)."""
-    try:
-        return _mapped(folder, shape)
-    except (OSError, ValueError, EOFError):
-        pass
-    with built(folder) as draft:
+
+    def write(draft: Path, drawn: Iterable[NDArray[np.uint8]]) -> None:
         path = draft / "images.npy"
         made = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-        with path.open("r+b") as file:  # a full disk is an error here, and a crash when a mapped page meets it
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        for i, image in enumerate(images()):
+        _reserve(path)
+        for i, image in enumerate(drawn):
             made[i] = image
         made.flush()
-        del made
-    return _mapped(folder, shape)
+
+    return once(folder, lambda: _mapped(folder, shape), images, write)
+
+
+def _reserve(path: Path) -> None:
+    """Room for a file's size on the disk: a full one is an error here, and a crash when a mapped page meets it."""
+    size = path.stat().st_size
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    elif shutil.disk_usage(path.parent).free < size:  # macOS
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _mapped(folder: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -117,6 +93,7 @@ class Ragged:
     """Images of different sizes in one memory-mapped file: `ragged[i]` is height x width x 3."""
 
     def __init__(self, folder: Path, count: int) -> None:
+        self.folder = folder
         self.index = np.load(folder / "index.npy")  # begin, height, width of each
         if len(self.index) != count:
             raise ValueError(f"{folder} holds {len(self.index)} images, not {count}")
@@ -125,6 +102,9 @@ class Ragged:
     def _end(self, i: int) -> int:
         begin, height, width = self.index[i]
         return begin + height * width * 3
+
+    def __reduce__(self) -> tuple[type[Ragged], tuple[Path, int]]:
+        return Ragged, (self.folder, len(self))  # a process that gets a copy maps the same file
 
     def __len__(self) -> int:
         return len(self.index)
@@ -136,16 +116,14 @@ class Ragged:
 
 def ragged(folder: Path, count: int, images: Callable[[], Iterable[NDArray[np.uint8]]]) -> Ragged:
     """`count` images (height x width x 3) of any sizes, kept in `folder`."""
-    try:
-        return Ragged(folder, count)
-    except (OSError, ValueError, EOFError):
-        pass
-    with built(folder) as draft:
+
+    def write(draft: Path, drawn: Iterable[NDArray[np.uint8]]) -> None:
         index, begin = [], 0
         with (draft / "pixels.bin").open("wb") as file:
-            for image in images():
+            for image in drawn:
                 file.write(image.tobytes())
                 index.append((begin, *image.shape[:2]))
                 begin += image.size
         np.save(draft / "index.npy", np.array(index, np.int64))
-    return Ragged(folder, count)
+
+    return once(folder, lambda: Ragged(folder, count), images, write)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glorabench.data import fake, fingerprint
+from glorabench.data.fingerprint import Sizes
 from glorabench.data.listing import Listing, per_class
 from glorabench.data.scan import Look, look_at
 from glorabench.data.suite import Options, Row, Splits, Suite
@@ -74,7 +75,7 @@ def inspect(
     try:
         options = {**suite.options, **options}
         splits = suite.read(row, folder, options)
-        faked = _faked(root, folder, splits)
+        faked = _faked(suite, root, folder, splits)
         sizes = suite.sizes(row, options)
     except BadInput as error:
         return Report(row.name, {}, (str(error),))
@@ -97,11 +98,11 @@ def inspect(
     )
 
 
-def _faked(root: Path, folder: Path, splits: Splits) -> dict[str, int] | None:
+def _faked(suite: Suite, root: Path, folder: Path, splits: Splits) -> dict[str, int] | None:
     """Sizes of the splits of a fake set; None when no marker is in the task folder or between root and the images."""
     places = {folder} | {listing.folder for listing in splits.values()}
     places |= {above for place in places for above in place.parents if above.is_relative_to(root)}
-    found = [sizes for place in sorted(places) if (sizes := fake.marked(place)) is not None]
+    found = [sizes for place in sorted(places) if (sizes := fake.marked(place, suite.name)) is not None]
     return {split: size for sizes in found for split, size in sizes.items()} if found else None
 
 
@@ -139,7 +140,7 @@ def _place(listing: Listing, index: int) -> str:
 
 
 def _files(
-    splits: Splits, bytes_of: Mapping[str, list[int | None]], deep: bool, ends: bool, told: Told | None, seen: Seen
+    splits: Splits, bytes_of: Mapping[str, Sizes], deep: bool, ends: bool, told: Told | None, seen: Seen
 ) -> tuple[list[str], dict[str, list[str]]]:
     """Faults of the image files, and the files that were looked at by kind."""
     paths: dict[str, list[tuple[str, bool]]] = {}
@@ -170,7 +171,7 @@ def _files(
     return problems, kinds
 
 
-def _chosen(sizes: list[int | None], every: bool) -> list[int]:
+def _chosen(sizes: Sizes, every: bool) -> list[int]:
     """Indices of the files to look at: every one, or SAMPLE of them from the first to the last."""
     there = [index for index, size in enumerate(sizes) if size is not None]
     if every or len(there) <= SAMPLE:

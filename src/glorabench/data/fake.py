@@ -55,26 +55,30 @@ def fresh(folder: Path) -> Path:
     return folder
 
 
-def mark(folder: Path, sizes: Mapping[str, int]) -> None:
+def mark(folder: Path, suite: str, sizes: Mapping[str, int]) -> None:
     """Say in a task folder that it is fake; first of all, so that half a set is not taken for a real one.
 
     Args:
         folder: of the task.
+        suite: of the task; the folder may be that of a real task of another one.
         sizes: number of images that each split has; a split that is not named may have any.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARKER).write_text(json.dumps({"note": _NOTE, "sizes": dict(sizes)}, indent=1) + "\n", encoding="utf-8")
+    told = {"note": _NOTE, "suite": suite, "sizes": dict(sizes)}
+    (folder / MARKER).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
-def marked(folder: Path) -> dict[str, int] | None:
-    """What `mark` has said of a folder; None of a real one.
+def marked(folder: Path, suite: str) -> dict[str, int] | None:
+    """What `mark` has said of a folder of that suite; None of a real one. A marker that names no suite is of any.
 
     Raises:
         BadInput: the marker cannot be read.
     """
     path = folder / MARKER
     try:
-        return {str(split): int(size) for split, size in json.loads(path.read_text(encoding="utf-8"))["sizes"].items()}
+        told = json.loads(path.read_text(encoding="utf-8"))
+        sizes = {str(split): int(size) for split, size in told["sizes"].items()}
+        return sizes if told.get("suite", suite) == suite else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

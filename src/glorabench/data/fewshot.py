@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from glorabench.data import fake as faking
-from glorabench.data.listing import Listing, draw, from_text, per_class, without_repeats
+from glorabench.data.listing import Listing, draw, from_text, located, per_class, without_repeats
 from glorabench.data.suite import Options, Row, Splits, Suite
 from glorabench.errors import BadInput, whole
 
@@ -104,10 +103,13 @@ def _places(row: Row, folder: Path) -> Iterator[Path]:
     yield from (place for place in others if place != folder and place.is_dir())
 
 
+def _holds(folder: Path) -> bool:
+    return any((folder / "annotations").glob("train_meta.list.num_shot_*"))
+
+
 def _lists(places: list[Path]) -> Path:
-    for place in places:
-        if any((place / "annotations").glob("train_meta.list.num_shot_*")):
-            return place / "annotations"
+    for place in filter(_holds, places):
+        return place / "annotations"
     tried = " or ".join(str(place / "annotations") for place in places)
     raise BadInput(f"no list train_meta.list.num_shot_K.seed_S in {tried}: {LISTS}")
 
@@ -129,25 +131,12 @@ def _chosen(lists: Path, shots: int, seed: int) -> Path:
 
 
 def _listing(source: Path, places: list[Path]) -> Listing:
-    """A list, with the folder below which its images lie.
-
-    Raises:
-        BadInput: neither its first nor its middle nor its last image is in any of them.
-    """
-    folders = [place / prefix for place in places for prefix in PREFIXES]
-    listing = from_text(source, folders)
-    probes = [listing.names[i] for i in (0, len(listing) // 2, -1)]  # a half-unpacked folder may lack the first
-    for name in probes:
-        for folder in folders:
-            if (folder / name).is_file():
-                return replace(listing, folder=folder)
-    tried = " or ".join(f"{prefix}/{probes[0]}" if prefix else probes[0] for prefix in PREFIXES)
-    raise BadInput(f"{source}: no image {tried} in {' or '.join(map(str, places))}: unpack the images there")
+    return located(from_text(source, places), places, PREFIXES)
 
 
 SUITE: Final = Suite(
     "fewshot", "few-shot FGVC (NOAH's lists)", ROWS, "fewshot", INSIDE, read, OPTIONS,
-    obtain="Images as CoOp's DATASETS.md tells; " + LISTS, sizes=sizes,
+    obtain="Images as CoOp's DATASETS.md tells; " + LISTS, sizes=sizes, holds=_holds,
     variants=tuple({"shots": k, "split_seed": seed, "val_shots": None} for k in SHOTS for seed in SEEDS),
 )  # fmt: skip
 
@@ -171,7 +160,7 @@ def fake_row(row: Row, root: Path, full: bool) -> None:
     kept = row.classes if full else 8
     val, test = (row.sizes[split][0] if full else 4 * kept for split in ("val", "test"))
     folder = faking.fresh(root / "few-shot" / row.folders[0])
-    faking.mark(folder, {"test": test})
+    faking.mark(folder, SUITE.name, {"test": test})
     (folder / "annotations").mkdir()
     prefix, form = _NAMES[row.name]
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from glorabench.data import fake as faking
-from glorabench.data.listing import Listing, from_json
+from glorabench.data.listing import from_json, located
 from glorabench.data.suite import Options, Row, Splits, Suite
-from glorabench.errors import BadInput
 
 SPLITS: Final = ("train", "val", "test")
 PREFIXES: Final = ("images", "Images", "")  # what a path may follow: CUB and NABirds, Dogs, Cars and Flowers
@@ -47,21 +46,17 @@ def read(_task: Row, folder: Path, _options: Options) -> Splits:
     Raises:
         BadInput: a file is missing or no such object, or the images are nowhere.
     """
-    found = {split: _listing(folder, split) for split in SPLITS}
+    found = {split: located(from_json(folder / f"{split}.json"), [folder], PREFIXES) for split in SPLITS}
     return {**found, "trainval": found["train"]}
 
 
-def _listing(folder: Path, split: str) -> Listing:
-    listing = from_json(folder / f"{split}.json", [folder / prefix for prefix in PREFIXES])
-    first = listing.names[0]
-    if not any(listing.path(i).is_file() for i in (0, len(listing) // 2, -1)):
-        tried = " or ".join(f"{prefix}/{first}" if prefix else first for prefix in PREFIXES)
-        raise BadInput(f"{listing.source}: no image {tried} in {folder}: unpack the images there")
-    return listing
+def _holds(folder: Path) -> bool:
+    return (folder / "train.json").is_file()
 
 
 SUITE: Final = Suite(
     "fgvc", "VPT's FGVC", ROWS, "fgvc", ("", "fgvc", "FGVC"), read, obtain=f"Five image archives; {_JSON}",
+    holds=_holds,
     complete=True,  # ids are ranks within a split's own file, so a split without a class would be mislabelled
 )  # fmt: skip
 
@@ -78,7 +73,7 @@ def fake_row(row: Row, root: Path, full: bool) -> None:
     """One set of `fake`; ids start at 1, as in the official files."""
     sizes = {split: row.sizes[split][0] if full else row.classes for split in SPLITS}
     folder = faking.fresh(root / "fgvc" / row.folders[0])
-    faking.mark(folder, {**sizes, "trainval": sizes["train"]})
+    faking.mark(folder, SUITE.name, {**sizes, "trainval": sizes["train"]})
     for part, (split, size) in enumerate(sizes.items()):
         found = {}
         for index in range(size):

@@ -21,6 +21,7 @@ from glorabench.data.suites import SUITES
 from glorabench.errors import BadInput, one_of
 
 SHORT = 512  # of an image that is kept for augmentation: its shorter side is not kept larger
+_PROBES = 64  # images of a split whose headers tell how large all of it will be
 KEPT = 4 * 2**30  # bytes up to which `cache_test: auto` keeps a decoded test split
 
 
@@ -76,14 +77,36 @@ class Files:
         folder = self.folder / f"whole_{SHORT}"
 
         def images() -> Iterator[NDArray[np.uint8]]:
-            self._announce(folder, None)
+            self._announce(folder, self._bytes_whole())
             return decode.in_order(lambda i: _bounded(self.listing.path(i)), len(self.listing), f"decoding {self.name}")
 
         return cache.ragged(folder, len(self.listing), images)
 
-    def _announce(self, folder: Path, size: int | None) -> None:
-        told = "" if size is None else f" ({size / 1e6:,.0f} MB)"
-        print(f"    decoding {len(self.listing):,} images of {self.name} once into {folder}{told}", flush=True)
+    def _bytes_whole(self) -> int:
+        """About how much `whole` keeps, by the headers of some images."""
+        count = len(self.listing)
+        probes = min(_PROBES, count)
+        return sum(_bytes_bounded(self.listing.path(i * count // probes)) for i in range(probes)) * count // probes
+
+    def _announce(self, folder: Path, size: int) -> None:
+        """Say what is decoded; BadInput when there is no room for it."""
+        what = f"{len(self.listing):,} images of {self.name}"
+        if size > (free := self._free()):
+            raise BadInput(
+                f"{what} take about {_told(size)} in {folder}, {_told(free)} are free: free space or set "
+                "cache_dir=FOLDER"
+            )
+        print(f"    decoding {what} once into {folder} (about {_told(size)})", flush=True)
+
+
+def _told(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+
+
+def _bytes_bounded(path: Path) -> int:
+    with decode.image_in(path) as image:
+        width, height = image.size
+    return round(3 * width * height * min(1.0, SHORT / min(width, height)) ** 2)
 
 
 def _bounded(path: Path) -> NDArray[np.uint8]:

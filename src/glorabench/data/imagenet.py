@@ -154,7 +154,7 @@ def fake(root: Path, full: bool) -> None:
     wnids = list(RANKS)
     folder = faking.fresh(root / ROW.folders[0])
     size = 50 * len(classes) if full else 2 * len(classes)
-    faking.mark(folder, {"test": size})
+    faking.mark(folder, SUITE.name, {"test": size})
     for label in classes:
         for number in range(24):
             name = f"{wnids[label]}/{wnids[label]}_{number}.JPEG"

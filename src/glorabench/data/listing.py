@@ -72,7 +72,7 @@ def from_text(source: Path, folders: Sequence[Path]) -> Listing:
     return Listing(source, _below(folders, names[0]), tuple(names), tuple(labels))
 
 
-def from_json(source: Path, folders: Sequence[Path]) -> Listing:
+def from_json(source: Path) -> Listing:
     """A JSON object `{path: class id}`; ids are replaced by their rank, so the file must hold every class.
 
     Raises:
@@ -88,7 +88,7 @@ def from_json(source: Path, folders: Sequence[Path]) -> Listing:
         raise BadInput(f"{source} is no JSON object {{path: class}}: fetch it again")
     ids = {name: int(value) for name, value in found.items()}
     rank = {value: i for i, value in enumerate(sorted(set(ids.values())))}
-    return Listing(source, _below(folders, next(iter(ids))), tuple(ids), tuple(rank[v] for v in ids.values()))
+    return Listing(source, source.parent, tuple(ids), tuple(rank[v] for v in ids.values()))
 
 
 def from_folders(folder: Path, label_of: Callable[[str], int | None]) -> Listing:
@@ -124,6 +124,26 @@ def _is_image(name: str) -> bool:
 def _below(folders: Sequence[Path], name: str) -> Path:
     """The first folder below which `name` lies; the first of all when none does, which the check will tell."""
     return next((folder for folder in folders if (folder / name).is_file()), folders[0])
+
+
+def located(listing: Listing, places: Sequence[Path], prefixes: Sequence[str]) -> Listing:
+    """The same with the folder below which its images lie: the first, or as a set may be half unpacked another one.
+
+    Args:
+        listing: names and labels.
+        places: folders of the set.
+        prefixes: what names may follow in each of them.
+
+    Raises:
+        BadInput: neither the first nor the middle nor the last image is in any of them.
+    """
+    probes = [listing.names[i] for i in (0, len(listing) // 2, -1)]
+    for name in probes:
+        for folder in (place / prefix for place in places for prefix in prefixes):
+            if (folder / name).is_file():
+                return replace(listing, folder=folder)
+    tried = " or ".join(f"{prefix}/{probes[0]}" if prefix else probes[0] for prefix in prefixes)
+    raise BadInput(f"{listing.source}: no image {tried} in {' or '.join(map(str, places))}: unpack the images there")
 
 
 def without_repeats(listing: Listing) -> Listing:

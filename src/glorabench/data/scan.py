@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from glorabench.errors import first_line
+from glorabench.data.decode import image_in
+from glorabench.errors import BadInput
 
-THREADS = 16  # they mostly wait: for the disk or, while an image is decoded, outside of Python
+_LOOKERS = 16  # they mostly wait: for the disk or, while an image is decoded, outside of Python
 _CHUNK = 64
 _JPEG = b"\xff\xd8\xff"
 _LOSSY = (_JPEG, b"RIFF")  # RIFF is WebP
@@ -51,21 +52,17 @@ def look(path: str, decode: bool) -> Look:
         return Look(None, f"{path} cannot be read ({error.strerror}): check its permissions, or fetch it again")
     whole = any(head.startswith(start) and tail.endswith(end) for start, end in _ENDS.items())
     if (decode or not whole) and (fault := _undecodable(path)):
-        return Look(None, f"{path} {fault}: fetch it again")
+        return Look(None, fault)
     return Look("jpeg" if head.startswith(_LOSSY) else "lossless")
 
 
 def _undecodable(path: str) -> str:
     """Why an image cannot be decoded; empty when it can."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(path) as image:
+        with image_in(path) as image:
             image.load()
-    except UnidentifiedImageError:
-        return "is no image"
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        return f"is truncated or damaged ({first_line(error)})"
+    except BadInput as error:
+        return str(error)
     return ""
 
 
@@ -76,7 +73,7 @@ def look_at(paths: Sequence[tuple[str, bool]], seen: dict[tuple[str, bool], Look
         How many files have been looked at since the last time.
     """
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    pool = ThreadPoolExecutor(THREADS)
+    pool = ThreadPoolExecutor(_LOOKERS)
     try:
         for chunk, found in zip(chunks, pool.map(lambda chunk: [look(*each) for each in chunk], chunks), strict=True):
             seen.update(zip(chunk, found, strict=True))

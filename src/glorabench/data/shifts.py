@@ -153,7 +153,7 @@ def fake(root: Path, classes: tuple[int, ...], full: bool) -> None:
         kept = [label for label in shift.classes if label in classes]
         size = shift.size if full else (shift.each or 3) * len(kept)
         folder = faking.fresh(root / shift.folders[0])
-        faking.mark(folder, {shift.name: size})
+        faking.mark(folder, "imagenet", {shift.name: size})
         for index in range(size):
             label, number = kept[index % len(kept)], index // len(kept)
             parent = str(label) if shift.label_of is _number else wnids[label]

@@ -40,6 +40,10 @@ def _fixed(row: Row, _: Options) -> Mapping[str, tuple[int, ...]]:
     return row.sizes
 
 
+def _any(_: Path) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Suite:
     """A set of tasks with one layout on disk.
@@ -59,6 +63,7 @@ class Suite:
         complete: every split holds every class, so that one that does not is damaged.
         sizes: (row, options) -> the numbers of images that each split may have; a split that is not named may have any.
         variants: what of its options `data check` goes through, one after the other.
+        holds: whether a folder looks like a task of this suite: those of others may have the same name.
     """
 
     name: str
@@ -74,6 +79,7 @@ class Suite:
     complete: bool = False
     sizes: Callable[[Row, Options], Mapping[str, tuple[int, ...]]] = _fixed
     variants: tuple[Options, ...] = ({},)
+    holds: Callable[[Path], bool] = _any
 
     def row(self, task: str) -> Row:
         """The task of that name or alias.
@@ -87,7 +93,7 @@ class Suite:
         raise BadInput(f"no task '{task}' in the suite {self.name}{nearest(task, [row.name for row in self.rows])}")
 
     def folder(self, row: Row, root: Path) -> Path:
-        """The folder of a task below `root`.
+        """The folder of a task below `root`: the first that looks like one of this suite, or else the first.
 
         Raises:
             BadInput: the root or the folder is missing.
@@ -95,9 +101,8 @@ class Suite:
         if not root.is_dir():
             raise BadInput(f"no folder {root}: set data.root=FOLDER, where {self.title} lies. {self.obtain}")
         places = [root / inside / name for inside in self.inside for name in row.folders]
-        for place in places:
-            if place.is_dir():
-                return place
+        if there := [place for place in places if place.is_dir()]:
+            return next(filter(self.holds, there), there[0])
         others = [f"called {' or '.join(row.folders[1:])}"] * bool(row.folders[1:])
         others += [f"in {' or '.join(str(root / inside) for inside in self.inside[1:])}"] * bool(self.inside[1:])
         also = f" (nor one {', or '.join(others)})" if others else ""
