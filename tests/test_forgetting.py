@@ -23,7 +23,7 @@ def trained(*words):
     with torch.no_grad():
         for p in backbone.net.parameters():
             if p.requires_grad and id(p) not in head:
-                p.add_(0.05 * torch.randn(p.shape, generator=generator))
+                p.add_(0.15 * torch.randn(p.shape, generator=generator))
     return config, backbone
 
 

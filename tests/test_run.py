@@ -36,7 +36,7 @@ def command(results, *words):
 def in_pieces(results, words, send):
     """Start a run, send it a signal once it has a checkpoint, then give the same command again."""
     first = subprocess.Popen(command(results, *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list(results.glob("checkpoints/*/last.ckpt")):
         assert time.monotonic() < deadline, "no checkpoint appeared"
         assert first.poll() is None, "the run ended before it could be interrupted"
