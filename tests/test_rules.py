@@ -143,6 +143,7 @@ READERS = (
     "table",
     "wide",
     "render",
+    *("gathered", "points", "pareto", "frontier", "optimism", "tuned", "replay", "mirror", "push", "cli_readers"),
     *(f"comparison/{name}" for name in PAGE),
 )
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from glorabench import __version__
+from glorabench import __version__, cli_readers
 from glorabench.errors import BadInput
 
 _EXAMPLES = """examples:
@@ -63,12 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     run = worded("run", "group=name or key=value, as in conf/", help=brief)
     run.add_argument("-m", "--multirun", action="store_true", help="sweep over comma-separated values")
 
-    table = commands.add_parser("table", help="print the table of a suite from its records")
-    table.add_argument("suite", nargs="?", default="mini")
-    table.add_argument("--results", type=Path, help="results folder (default: results/local, else results)")
-    table.add_argument("--format", choices=("text", "md", "csv"), default="text")
-    table.add_argument("--into", type=Path, help="replace the block between the suite's table markers of this file")
-    table.add_argument("--long", action="store_true", help="a row for each task and method, with costs, for any suite")
+    cli_readers.add(commands)
 
     count = worded(
         "count",
@@ -109,11 +104,6 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_DATA,
     )
 
-    page = commands.add_parser("page", help="write the results page conf/page/NAME.yaml from records")
-    page.add_argument("name", metavar="NAME", help="a file of conf/page/")
-    page.add_argument("--results", type=Path, help="folder of the records (default: results/NAME)")
-    page.add_argument("--out", type=Path, help="folder for README.md and its figures (default: that of the records)")
-
     commands.add_parser("doctor", help="name what is missing on this machine")
 
     pretrain = commands.add_parser("pretrain", help="remake the weights of the embedded backbone")
@@ -123,14 +113,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _dispatch(args: argparse.Namespace) -> int:
+    if args.command in cli_readers.COMMANDS:
+        return cli_readers.dispatch(args)
     if args.command == "run":
         from glorabench import sweep
 
         return sweep.main(args.overrides, args.multirun)
-    if args.command == "table":
-        from glorabench import render
-
-        return render.main(args.suite, args.results, args.format, args.into, args.long)
     if args.command == "count":
         from glorabench import count
 
@@ -147,10 +135,6 @@ def _dispatch(args: argparse.Namespace) -> int:
         from glorabench.data import command
 
         return command.main(args.overrides)
-    if args.command == "page":
-        from glorabench.comparison import page
-
-        return page.main(args.name, args.results, args.out)
     if args.command == "doctor":
         from glorabench import doctor
 

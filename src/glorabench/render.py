@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from glorabench import record, wide
+from glorabench import wide
 from glorabench.cells import comparable
 from glorabench.errors import BadInput
+from glorabench.gathered import gathered
 from glorabench.layouts import Layout, layout_of
 from glorabench.record import Record
 from glorabench.table import COLUMNS, FAKE, fake, findings, notes, rows
@@ -26,14 +27,7 @@ def main(suite: str, results: Path | None, form: str, into: Path | None, long: b
     Raises:
         BadInput: there are no records, one is corrupt, or the file has no markers for the suite.
     """
-    folders = [results] if results else [Path("results/local"), Path("results")]
-    folder = next((f for f in folders if (f / "runs" / suite).is_dir()), None)
-    if folder is None:
-        raise BadInput(
-            f"no records of suite '{suite}' below {' or '.join(map(str, folders))}: make some with `glorabench run`"
-        )
-    records = record.read_all([folder / "runs" / suite])
-    records.sort(key=lambda r: (r.names["task"], r.names["method"], r.run_id))
+    records = gathered(suite, results)[1]
     if into is not None:
         embed(markdown(records, long), suite, into)
     elif form == "text":
@@ -64,7 +58,9 @@ def markdown(records: Sequence[Record], long: bool = False) -> str:
     """The table, its notes and findings as Markdown; one for each protocol, selection and backbone."""
     groups, layout = comparable(records), None if long else layout_of(records)
     said = len(groups) > 1 or fake(records)
-    return "\n".join((f"**{_title(group, True)}**\n\n" if said else "") + _markdown(group, layout) for group in groups)
+    return "\n".join(
+        (f"**{title_of(group, True)}**\n\n" if said else "") + _markdown(group, layout) for group in groups
+    )
 
 
 def _markdown(records: Sequence[Record], layout: Layout | None) -> str:
@@ -114,7 +110,7 @@ def _show(records: Sequence[Record], layout: Layout | None) -> None:
 
     # no markup: names hold words in brackets
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
-    title = _title(records, layout is not None)
+    title = title_of(records, layout is not None)
     if layout is None:
         shown = Table(title=title)
         for name in COLUMNS:
@@ -139,7 +135,7 @@ def _show(records: Sequence[Record], layout: Layout | None) -> None:
     console.print(notes(records) if layout is None else wide.notes(records, layout), style="dim", soft_wrap=True)
 
 
-def _title(records: Sequence[Record], whole: bool) -> str:
+def title_of(records: Sequence[Record], whole: bool) -> str:
     """What a table is of, with the whole of the selection or the split that it is scored on."""
     names, report_on = records[0].names, records[0].config["selection"]["report_on"]
     said = _selection(records[0]) if whole else f"scored on {report_on}"

@@ -70,11 +70,11 @@ def _averages(made: Sequence[Cell]) -> Iterator[tuple[str, ...]]:
         seeds = set.intersection(*(set(found) for found in by_task.values()))
         if len(tasks) > 1 and set(by_task) == tasks and seeds:
             top1 = stats.mean([fmean(found[seed] for found in by_task.values()) for seed in sorted(seeds)])
-            yield (f"mean of {len(tasks)} tasks", method, *_estimate(top1), str(top1.n), "", "", "", "")
+            yield (f"mean of {len(tasks)} tasks", method, *estimate_text(top1), str(top1.n), "", "", "", "")
 
 
-def _estimate(top1: stats.Estimate) -> tuple[str, str]:
-    """Value and interval in percent."""
+def estimate_text(top1: stats.Estimate) -> tuple[str, str]:
+    """Value and interval in percent, as two texts."""
     low, high = max(0.0, top1.low), min(1.0, top1.high)  # no accuracy lies outside
     return f"{100 * top1.value:.2f}", "" if math.isnan(top1.low) else f"{100 * low:.1f} to {100 * high:.1f}"
 
@@ -87,7 +87,7 @@ def _row(cell: Cell) -> tuple[str, ...]:
     return (
         cell.task,
         cell.method,
-        *_estimate(cell.top1),
+        *estimate_text(cell.top1),
         str(cell.top1.n) + (f" ({len(failed)} failed)" if failed else ""),
         params(cell.done),
         f"{median(r.cost['step_ms'] for r in cell.done):.1f}",

@@ -1,0 +1,76 @@
+"""The commands that only read records: their arguments, and what they start. Light, as `cli` is."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+COMMANDS = ("table", "cost", "optimism", "tuned", "push", "page")
+_PUSHES = """examples:
+  glorabench push                                     every record below results/local or results, offline
+  glorabench push mini --results results --mode online --entity my-team
+  wandb sync results/wandb/pushed/glorabench/wandb/offline-run-*      sends what was pushed offline
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the parsers of `COMMANDS`."""
+
+    def of_suite(name: str, default: str | None = "mini", **said: Any) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **said)
+        made.add_argument("suite", nargs="?", default=default)
+        made.add_argument("--results", type=Path, help="results folder (default: results/local, else results)")
+        return made
+
+    table = of_suite("table", help="print the table of a suite from its records")
+    table.add_argument("--format", choices=("text", "md", "csv"), default="text")
+    table.add_argument("--into", type=Path, help="replace the block between the suite's table markers of this file")
+    table.add_argument("--long", action="store_true", help="a row for each task and method, with costs, for any suite")
+
+    cost = of_suite("cost", help="accuracy against parameters, FLOPs, time, memory and latency: the Pareto fronts")
+    cost.add_argument("--format", choices=("text", "md", "csv"), default="text")
+
+    about = "what reporting the best epoch, instead of the last, would have added"
+    optimism = of_suite("optimism", help=about, description=f"{about[0].upper()}{about[1:]}, from curves on val.")
+    optimism.add_argument("--format", choices=("text", "md"), default="text")
+
+    of_suite("tuned", help="the learning rate that equal tuning found best for each method, as YAML")
+
+    push = of_suite("push", None, help="replay local records into W&B, each once", epilog=_PUSHES)
+    push.add_argument("--project", default="glorabench")
+    push.add_argument("--entity", help="team or user (default: that of the login)")
+    push.add_argument("--mode", choices=("offline", "online"), default="offline")
+    push.add_argument("--again", action="store_true", help="also what was pushed before")
+
+    page = commands.add_parser("page", help="write the results page conf/page/NAME.yaml from records")
+    page.add_argument("name", metavar="NAME", help="a file of conf/page/")
+    page.add_argument("--results", type=Path, help="folder of the records (default: results/NAME)")
+    page.add_argument("--out", type=Path, help="folder for README.md and its figures (default: that of the records)")
+
+
+def dispatch(args: argparse.Namespace) -> int:
+    """Run one of `COMMANDS`; its exit code."""
+    if args.command == "table":
+        from glorabench import render
+
+        return render.main(args.suite, args.results, args.format, args.into, args.long)
+    if args.command == "cost":
+        from glorabench import frontier
+
+        return frontier.main(args.suite, args.results, args.format)
+    if args.command == "optimism":
+        from glorabench import optimism
+
+        return optimism.main(args.suite, args.results, args.format)
+    if args.command == "tuned":
+        from glorabench import tuned
+
+        return tuned.main(args.suite, args.results)
+    if args.command == "push":
+        from glorabench import push
+
+        return push.main(args.suite, args.results, args.project, args.entity, args.mode, args.again)
+    from glorabench.comparison import page
+
+    return page.main(args.name, args.results, args.out)
