@@ -58,7 +58,7 @@ def test_the_wheel_holds_configuration_and_assets(wheel: Path) -> None:
     conf = {f"glorabench/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "conf").rglob("*.yaml")}
     assert "glorabench/conf/run.yaml" in conf
     source = ROOT / "src"
-    found = [p for kind in ("py", "json", "safetensors") for p in source.rglob(f"*.{kind}")]
+    found = [p for kind in ("py", "json", "safetensors", "css", "js") for p in source.rglob(f"*.{kind}")]
     files = {p.relative_to(source).as_posix() for p in found}
     assert "glorabench/assets/vit_mini.safetensors" in files
     assert conf | files <= names

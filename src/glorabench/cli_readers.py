@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-COMMANDS = ("table", "cost", "optimism", "tuned", "push", "page")
+COMMANDS = ("table", "cost", "optimism", "tuned", "push", "page", "report")
 _PUSHES = """examples:
   glorabench push                                     every record below results/local or results, offline
   glorabench push mini --results results --mode online --entity my-team
@@ -48,6 +48,10 @@ def add(commands: Any) -> None:
     page.add_argument("--results", type=Path, help="folder of the records (default: results/NAME)")
     page.add_argument("--out", type=Path, help="folder for README.md and its figures (default: that of the records)")
 
+    about = "write one HTML page of all records: tables, figures, a card for each run"
+    report = of_suite("report", None, help=about, description=f"{about[0].upper()}{about[1:]}; docs/report.md.")
+    report.add_argument("--out", type=Path, help="the file (default: report.html in the results folder)")
+
 
 def dispatch(args: argparse.Namespace) -> int:
     """Run one of `COMMANDS`; its exit code."""
@@ -71,6 +75,10 @@ def dispatch(args: argparse.Namespace) -> int:
         from glorabench import push
 
         return push.main(args.suite, args.results, args.project, args.entity, args.mode, args.again)
+    if args.command == "report":
+        from glorabench.report import command
+
+        return command.main(args.suite, args.results, args.out)
     from glorabench.comparison import page
 
     return page.main(args.name, args.results, args.out)

@@ -1,0 +1,53 @@
+"""Labels of a figure: broken into lines, and moved apart so that none covers another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from textwrap import wrap
+
+LINE = 12.0  # height of a line of text, in units of the figure
+CHARACTERS = 22  # in a line; 11 units high, the widest usual typefaces need 7 for one
+
+
+def broken(name: str) -> list[str]:
+    """The lines of a name."""
+    return wrap(name, CHARACTERS, break_on_hyphens=False) or [""]
+
+
+def spread(wanted: Sequence[float], heights: Sequence[float], top: float) -> list[float]:
+    """Centres of labels, in their order below `top`, each as near to where it is wanted as its neighbours let it.
+
+    Args:
+        wanted: centres, ascending.
+        heights: of the labels, with the gap to the next one.
+        top: nothing is above it.
+    """
+    blocks: list[tuple[float, float, list[int]]] = []  # top, height, labels
+    for i, (centre, height) in enumerate(zip(wanted, heights, strict=True)):
+        begin, size, members = max(top, centre - height / 2), height, [i]
+        while blocks and blocks[-1][0] + blocks[-1][1] > begin:
+            _, above, before = blocks.pop()
+            members, size = before + members, above + size
+            # the middle of what its members want
+            offsets, ideal = 0.0, 0.0
+            for member in members:
+                ideal += wanted[member] - heights[member] / 2 - offsets
+                offsets += heights[member]
+            begin = max(top, ideal / len(members))
+        blocks.append((begin, size, members))
+    centres = [0.0] * len(wanted)
+    for begin, _, members in blocks:
+        for member in members:
+            centres[member] = begin + heights[member] / 2
+            begin += heights[member]
+    return centres
+
+
+def text(lines: Sequence[str], x: float, centre: float, attributes: str, anchor: str = "start") -> str:
+    """Lines of text around a centre, as SVG."""
+    first = centre - LINE * (len(lines) - 1) / 2 + 4
+    spans = "".join(
+        f'<tspan x="{x:g}" y="{first + LINE * i:.1f}">{escape(line)}</tspan>' for i, line in enumerate(lines)
+    )
+    return f'<text {attributes} text-anchor="{anchor}">{spans}</text>'

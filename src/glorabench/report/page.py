@@ -1,0 +1,111 @@
+"""The page: tables, figures and cards of records, in one file that asks for nothing; same records, same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from glorabench import __version__, pareto, render
+from glorabench.cells import Cell, cells, comparable
+from glorabench.errors import BadInput
+from glorabench.points import Point, points
+from glorabench.record import Record
+from glorabench.report import figures, tables
+from glorabench.report.cards import embedded
+from glorabench.report.markup import note
+
+_HERE = Path(__file__).parent
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+_READ_TRADEOFFS = (
+    "Top-1, mean over tasks, with its 95 % interval, against what a method costs (inference: what would be deployed, "
+    "so 1 where all can be merged). Filled, in bold: on the front, no other method is as accurate and as cheap and "
+    "better in one of them, by the means; hollow: another one is; cross: chosen on test, so on no front."
+)
+_READ_FORGETTING = (
+    "Accuracy of the fine-tuned trunk, under the head that it was pretrained with, on its upstream task: what it still "
+    "knows; up and to the right is better. 95 % intervals, Student's t over seeds, of means over tasks."
+)
+_NO_FORGETTING = "No record of this table says what its trunk forgot of the upstream task."
+_READ_BARS = "Top-1 in %, from 0 to 100, with 95 % intervals (Student's t over seeds); outlined: chosen on test."
+
+
+def page(records: Iterable[Record]) -> str:
+    """The whole file.
+
+    Raises:
+        BadInput: the records do not compare (see `cells.cells`).
+    """
+    ordered = sorted(records, key=lambda r: (r.names["data"], r.names["task"], r.names["method"], r.run_id))
+    by_suite: dict[str, list[Record]] = {}
+    for r in ordered:
+        by_suite.setdefault(r.names["data"], []).append(r)
+    groups = [group for of_suite in by_suite.values() for group in comparable(of_suite)]
+    made = [cells(group) for group in groups]
+    titles = [render.title_of(group, True) for group in groups]
+    sections = [_section(i, *found) for i, found in enumerate(zip(titles, groups, made, strict=True), start=1)]
+    title = f"glorabench: {', '.join(by_suite)}"
+    entries = "".join(f'<li><a href="#g{i}">{escape(t)}</a></li>' for i, t in enumerate(titles, start=1))
+    style, script = ((_HERE / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        '<a class="skip" href="#main">Skip to the results</a>\n'
+        f"<header><h1>{escape(title)}</h1><p>{len(ordered)} runs. {_made_with(ordered)}</p>\n"
+        f'<nav aria-label="Contents"><ul>{entries}<li><a href="#runs">The runs, one by one</a></li></ul></nav>\n'
+        "</header>\n"
+        f'<main id="main" tabindex="-1">\n{"".join(sections)}{_RUNS}</main>\n'
+        f"<footer><p>Written by glorabench {escape(__version__)} from records; the same records give the same page.</p>"
+        f'</footer>\n<script type="application/json" id="data">{embedded(made)}</script>\n'
+        f"<script>\n{script}</script>\n</body>\n</html>\n"
+    )
+
+
+_RUNS = """<section id="runs"><h2>The runs, one by one</h2>
+<p class="tools"><label for="r-method">Method</label> <select id="r-method"><option value="">all</option></select>
+<label for="r-task">Task</label> <select id="r-task"><option value="">all</option></select>
+<label for="r-seed">Seed</label> <select id="r-seed"><option value="">all</option></select>
+<span class="count" id="r-count" role="status"></span></p>
+<noscript><p>The cards of the runs need JavaScript; tables and figures do not.</p></noscript>
+<div id="cards"></div><p class="tools"><button type="button" id="r-more" hidden>Show more</button></p></section>
+"""
+
+
+def _section(number: int, title: str, records: Sequence[Record], made: Sequence[Cell]) -> str:
+    pointed = points(records)
+    forgotten = figures.forgetting(pointed)
+    parts = [
+        *(f'<section id="g{number}"><h2>{escape(title)}</h2>', tables.results(number, title, records)),
+        *("<h3>Accuracy and what it costs</h3>", _costs(number, title, records, pointed)),
+        *("<h3>Learning and forgetting</h3>", note(_READ_FORGETTING if forgotten else _NO_FORGETTING)),
+        _grid([forgotten] if forgotten else []),
+        *("<h3>Every task</h3>", note(_READ_BARS), _grid(figures.tasks(made, pointed)), "</section>\n"),
+    ]
+    return "\n".join(parts)
+
+
+def _costs(number: int, title: str, records: Sequence[Record], pointed: Sequence[Point]) -> str:
+    try:
+        standings, unknown = pareto.standings(pointed), []
+    except BadInput as error:
+        standings, unknown = {}, [f"Nothing is said of fronts: {error}."]
+    drawn = [_grid(figures.tradeoffs(pointed, standings)), *map(note, [*unknown, *figures.gaps(pointed)])]
+    return "\n".join([note(_READ_TRADEOFFS), *drawn, tables.costs(number, title, records, pointed, standings)])
+
+
+def _grid(drawn: Sequence[str]) -> str:
+    return f'<div class="figures">{"".join(drawn)}</div>' if drawn else ""
+
+
+def _made_with(records: Iterable[Record]) -> str:
+    """Devices, commits and versions of torch that the runs name."""
+    told = [r.provenance for r in records]
+    found = {
+        "device": {str(p["device"]) for p in told if "device" in p},
+        "commit": {p["git"]["sha"][:7] for p in told if p.get("git", {}).get("sha")},
+        "torch": {str(p["versions"]["torch"]) for p in told if "torch" in p.get("versions", {})},
+    }
+    return escape(" ".join(f"{name}: {', '.join(sorted(values))}." for name, values in found.items() if values))
