@@ -136,6 +136,8 @@ READERS = (
     "errors",
     "record",
     "stats",
+    "ties",
+    "paging",
     "labels",
     "cells",
     "averages",

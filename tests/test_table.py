@@ -93,6 +93,7 @@ def test_seeds_of_one_configuration_share_a_cell() -> None:
         "top-1 %": "55.00",
         "95 % interval": f"{100 * expected.low:.1f} to {100 * expected.high:.1f}",
         "n": "3",
+        "verdict": "",
         "params": "1,000",
         "step ms": "11.0",
         "latency": "1.00",
@@ -229,9 +230,8 @@ def test_a_clear_win_is_said_with_its_size() -> None:
     (finding,) = table.findings(records)
     lora, linear = ([[i < right for i in range(N)]] * 2 for right in (180, 100))
     d = stats.paired_difference(lora, linear)
-    assert finding == (
-        f"digits: best is lora; linear is 40.00 points (95 % interval {100 * d.low:.2f} to {100 * d.high:.2f}) behind"
-    )
+    span = f"95 % interval {100 * d.low:.2f} to {100 * d.high:.2f}, p < 0.001"
+    assert finding == f"digits: best is lora; linear is 40.00 points ({span}) behind"
     assert d.low > 0
 
 
@@ -277,10 +277,14 @@ def test_taking_one_record_away_changes_exactly_its_cell_and_findings() -> None:
 def test_mean_over_tasks_averages_tasks_first_and_needs_every_task() -> None:
     outcomes = {("lora", "digits"): (100, 120), ("lora", "dsprites_loc"): (60, 100), ("full", "digits"): (10, 20)}
     records = [made(m, task, seed, right) for (m, task), both in outcomes.items() for seed, right in enumerate(both)]
-    expected = stats.mean([(100 + 60) / 400, (120 + 100) / 400])
+    expected = stats.stratified([[0.5, 0.6], [0.3, 0.5]], [0.5, 0.5])
     rows = [row for row in table.rows(records) if row[0] == "mean of 2 tasks"]
     assert [row[1] for row in rows] == ["lora"]
-    assert rows[0][2:5] == (f"{100 * expected.value:.2f}", f"0.0 to {100 * min(1, expected.high):.1f}", "2")
+    assert rows[0][2:5] == (
+        f"{100 * expected.value:.2f}",
+        f"{100 * expected.low:.1f} to {100 * expected.high:.1f}",
+        "2",
+    )
 
 
 def test_mean_over_tasks_uses_the_seeds_that_all_tasks_have() -> None:

@@ -45,6 +45,11 @@ class Mean:
     groups: Mapping[str, str]
     of: Callable[[Mapping[str, float], Mapping[str, str]], float] = mean_of_tasks
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """What each column is worth in it."""
+        return {name: self.of({n: float(n == name) for n in self.groups}, self.groups) for name in self.groups}
+
 
 @dataclass(frozen=True)
 class Layout:

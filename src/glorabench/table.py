@@ -7,18 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from glorabench import stats
+from glorabench import stats, ties
 from glorabench.cells import MARK, Cell, cells, contaminated, draw_of
 from glorabench.labels import INHERITED, inherits
 from glorabench.record import Record, unpack
 
-COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "params", "step ms", "latency", "merge")
+COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "verdict", "params", "step ms", "latency", "merge")
 FAKE = "FAKE IMAGES"  # said of every table of such records
 NOTES = (
     "params: trained parameters without the head, mean over seeds where a random path differs (supernet in brackets); "
     "latency: median of batch 64, after merging where there is something to merge, as a ratio to the plain backbone; "
     "merge: largest change of a logit by merging, and predictions that flipped if any, or no where it is impossible; "
-    "interval: Student's t over seeds; differences: bootstrap over paired seeds and examples, optimistic for few seeds."
+    "interval: Student's t over seeds, of a mean over tasks a bootstrap over seeds stratified by task; "
+    f"verdict: {ties.WORDS}; differences: bootstrap over paired seeds and examples, optimistic for few seeds."
 )
 _FIT = {"train": "train alone", "trainval": "train and val"}
 _NOTE_OF_MARK = (
@@ -59,18 +60,22 @@ def fake(records: Iterable[Record]) -> bool:
 def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
     """One row a cell, as text, a failed or missing value saying why; then the means over tasks."""
     made = cells(records)
-    return [*map(_row, made), *_averages(made)]
+    verdicts = ties.by_task(made)
+    return [*(_row(cell, verdicts.get((cell.task, cell.method))) for cell in made), *_averages(made)]
 
 
 def _averages(made: Sequence[Cell]) -> Iterator[tuple[str, ...]]:
-    """Mean over tasks of every method that has a result on all of them; its interval is over the common seeds."""
+    """Mean over tasks of every method that has a result on all of them, over the common seeds."""
     tasks = {cell.task for cell in made}
-    for method in dict.fromkeys(cell.method for cell in made):
-        by_task = {c.task: {draw_of(r): r.metrics["top1"] for r in c.done} for c in made if c.method == method}
-        seeds = set.intersection(*(set(found) for found in by_task.values()))
-        if len(tasks) > 1 and set(by_task) == tasks and seeds:
-            top1 = stats.mean([fmean(found[seed] for found in by_task.values()) for seed in sorted(seeds)])
-            yield (f"mean of {len(tasks)} tasks", method, *estimate_text(top1), str(top1.n), "", "", "", "")
+    own = {method: {c.task: c for c in made if c.method == method} for method in dict.fromkeys(c.method for c in made)}
+    verdicts = ties.on_mean(list(own.values()), {task: (1 / len(tasks), "top1") for task in tasks})
+    for method, cell in own.items():
+        found = [{draw_of(r): r.metrics["top1"] for r in c.done} for c in cell.values()]
+        seeds = sorted(set.intersection(*map(set, found)))
+        if len(tasks) > 1 and cell.keys() == tasks and seeds:
+            top1 = stats.stratified([[by[seed] for seed in seeds] for by in found], [1 / len(tasks)] * len(tasks))
+            kind = verdicts[method].kind if method in verdicts else ""
+            yield (f"mean of {len(tasks)} tasks", method, *estimate_text(top1), str(top1.n), kind, "", "", "", "")
 
 
 def estimate_text(top1: stats.Estimate) -> tuple[str, str]:
@@ -79,16 +84,17 @@ def estimate_text(top1: stats.Estimate) -> tuple[str, str]:
     return f"{100 * top1.value:.2f}", "" if math.isnan(top1.low) else f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-def _row(cell: Cell) -> tuple[str, ...]:
+def _row(cell: Cell, verdict: ties.Verdict | None) -> tuple[str, ...]:
     failed = [r for r in cell.records if r.status != "done"]
     if not cell.done:
         reason = (failed[0].error or {}).get("kind", "unknown")
-        return (cell.task, cell.method, f"failed: {reason}", "", "0", "", "", "", "")
+        return (cell.task, cell.method, f"failed: {reason}", "", "0", "", "", "", "", "")
     return (
         cell.task,
         cell.method,
         *estimate_text(cell.top1),
         str(cell.top1.n) + (f" ({len(failed)} failed)" if failed else ""),
+        verdict.kind if verdict else "",
         params(cell.done),
         f"{median(r.cost['step_ms'] for r in cell.done):.1f}",
         f"{median(latency_ratio(r) for r in cell.done):.2f}",
@@ -132,7 +138,8 @@ def findings(records: Iterable[Record]) -> list[str]:
         clean = [cell for cell in group if not cell.contaminated]
         best = max(clean, key=lambda cell: cell.top1.value, default=None)
         told = [f"best is {best.method}"] if best else ["none is called best"]
-        told += [_against(best, cell) for cell in clean if best and cell is not best]
+        verdicts = ties.on_task(group)
+        told += [_against(best, cell, verdicts[cell.method]) for cell in clean if best and cell is not best]
         told += [f"{cell.method} saw the test split: not compared" for cell in group if cell.contaminated]
         said += [f"{task}: {'; '.join(told)}"] * (len(group) > 1)
         said += [f"{task}: {_winner(cell)}" for cell in group if any(r.search for r in cell.done)]
@@ -148,15 +155,11 @@ def _winner(cell: Cell) -> str:
     return f"{cell.method}: {chosen}{held}, {100 * cell.top1.value:.1f} % on test"
 
 
-def _against(best: Cell, other: Cell) -> str:
-    pairs = [
-        (unpack(a.outcomes), unpack(b.outcomes))
-        for a in best.done
-        for b in other.done
-        if draw_of(a) == draw_of(b) and a.outcomes and b.outcomes
-    ]
-    if not pairs:
-        return f"{other.method} shares no seed with it"
-    d = stats.paired_difference([a for a, _ in pairs], [b for _, b in pairs])
-    span = f"{100 * d.value:.2f} points (95 % interval {100 * d.low:.2f} to {100 * d.high:.2f})"
-    return f"{other.method} is {span} behind" if d.excludes_zero else f"{other.method} is tied with it: {span}"
+def _against(best: Cell, other: Cell, verdict: ties.Verdict) -> str:
+    if verdict.p is None:
+        return f"{other.method} {verdict.how}"
+    pairs = [(a, b) for a in best.done for b in other.done if draw_of(a) == draw_of(b)]
+    first, second = ([unpack(pair[side].outcomes or "0:") for pair in pairs] for side in (0, 1))
+    d = stats.paired_difference(first, second)
+    span = f"{100 * d.value:.2f} points (95 % interval {100 * d.low:.2f} to {100 * d.high:.2f}, {verdict.said})"
+    return f"{other.method} is tied with it: {span}" if verdict.kind == "tied" else f"{other.method} is {span} behind"

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from textwrap import fill
+from dataclasses import dataclass, field, replace
 
-from glorabench import stats
+from glorabench import stats, ties
 from glorabench.cells import Cell, cells, draw_of, settings
 from glorabench.labels import differing
 from glorabench.layouts import Column, Layout, Mean
+from glorabench.paging import cut
 from glorabench.record import Record
 from glorabench.table import marks, params
 
 _NOTES = (
-    "top-1 in percent, mean over n seeds; ±: half of the 95 % interval, Student's t over seeds; {}; params: trained "
-    "parameters without the head, mean over runs (supernet in brackets). With --long: the interval, time, latency and "
-    "merging of each task."
+    "top-1 in percent, mean over n seeds; ±: half of the 95 % interval, Student's t over seeds, of means a bootstrap "
+    "over seeds stratified by task; {}; *: best, =: tied, ?: untested, no sign: behind or not compared; {}; params: "
+    "trained parameters without the head, mean over runs (supernet in brackets). With --long: the interval, time, "
+    "latency and merging of each task."
 )
 NO_RUN = "no run"
-LABEL = 28  # characters of a method's name on a terminal, before it is broken
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,12 @@ class Value:
     said: str = ""
     reason: str = ""
 
-    def text(self, digits: int, between: str | None) -> str:
-        """In percent, with half of its interval behind `between`, unless that is None."""
+    def text(self, digits: int, between: str | None, sign: str = "") -> str:
+        """In percent, with half of its interval behind `sign` and `between`, unless that is None."""
         if self.estimate is None:
             return self.said
         half = 50 * (self.estimate.high - self.estimate.low)
-        shown = f"{100 * self.estimate.value:.{digits}f}"
+        shown = f"{100 * self.estimate.value:.{digits}f}{sign}"
         return shown if between is None or math.isnan(half) else f"{shown}{between}±{half:.{digits}f}"
 
 
@@ -55,6 +54,8 @@ class Line:
         by: the values of the keys that the method has rows of its own for.
         values: of columns and means.
         mixed: settings in which its tasks differ, beside those that a recipe has for each task.
+        cells: of the columns that have one.
+        verdicts: of the columns and means that are compared.
     """
 
     method: str
@@ -63,6 +64,8 @@ class Line:
     n: str
     params: str
     mixed: tuple[str, ...] = ()
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+    verdicts: Mapping[str, ties.Verdict] = field(default_factory=dict)
 
 
 def lines(records: Iterable[Record], layout: Layout) -> list[Line]:
@@ -76,7 +79,25 @@ def lines(records: Iterable[Record], layout: Layout) -> list[Line]:
         data = cell.records[0].config["data"]
         key = tuple(data[name] for name in layout.by)
         found.setdefault(cell.method, {}).setdefault(key, {})[data["task"]] = cell
-    return [_line(method, key, found[method][key], layout) for method in found for key in sorted(found[method])]
+    made = [_line(method, key, found[method][key], layout) for method in found for key in sorted(found[method])]
+    rivals = {by: [line for line in made if line.by == by] for by in dict.fromkeys(line.by for line in made)}
+    judged = {by: _judged(group, layout) for by, group in rivals.items()}
+    return [replace(x, verdicts={n: v[x.method] for n, v in judged[x.by].items() if x.method in v}) for x in made]
+
+
+def _judged(rivals: Sequence[Line], layout: Layout) -> dict[str, dict[str, ties.Verdict]]:
+    """The verdicts of each column and mean, by method."""
+    metrics = {column.name: column.metric for column in layout.columns}
+    made: dict[str, dict[str, ties.Verdict]] = {}
+    for entry in layout.entries:
+        if isinstance(entry, Column):
+            made[entry.name] = ties.on_task(
+                [x.cells[entry.name] for x in rivals if entry.name in x.cells], entry.metric
+            )
+        else:
+            weights = {name: (weight, metrics[name]) for name, weight in entry.weights.items()}
+            made[entry.name] = ties.on_mean([x.cells for x in rivals], weights)
+    return made
 
 
 def _line(method: str, key: tuple[int, ...], by_task: Mapping[str, Cell], layout: Layout) -> Line:
@@ -91,9 +112,9 @@ def _line(method: str, key: tuple[int, ...], by_task: Mapping[str, Cell], layout
     counts = sorted({len(found) for found in seeds.values()}) or [0]
     done = [r for cell in by_task.values() for r in cell.done]
     n = str(counts[0]) + (f" to {counts[-1]}" if len(counts) > 1 else "")
-    there = {column.task: by_task[column.task] for column in layout.columns if column.task in by_task}
-    mixed = differing({task: settings(cell.done[0].config) for task, cell in there.items() if cell.done})
-    return Line(method, tuple(map(str, key)), values, n, params(done) if done else "", tuple(mixed))
+    there = {column.name: by_task[column.task] for column in layout.columns if column.task in by_task}
+    mixed = differing({cell.task: settings(cell.done[0].config) for cell in there.values() if cell.done})
+    return Line(method, tuple(map(str, key)), values, n, params(done) if done else "", tuple(mixed), there)
 
 
 def _value(cell: Cell | None, metric: str) -> Value:
@@ -118,15 +139,15 @@ def _mean(entry: Mean, seeds: Mapping[str, Mapping[tuple[int, int], float]]) -> 
     common = sorted(set.intersection(*map(set, there)))
     if not common:
         return Value(None, "-", "no seed that all its columns have")
-    averages = [entry.of({name: seeds[name][seed] for name in entry.groups}, entry.groups) for seed in common]
+    scores = [[seeds[name][seed] for seed in common] for name in entry.weights]
     fewer = any(len(found) > len(common) for found in there)
     reason = f"over the {len(common)} seed{'s' * (len(common) > 1)} that all columns have" if fewer else ""
-    return Value(stats.mean(averages), reason=reason)
+    return Value(stats.stratified(scores, list(entry.weights.values())), reason=reason)
 
 
 def notes(records: Iterable[Record], layout: Layout) -> str:
     """What the columns say, and the marks where a row has them."""
-    return _NOTES.format(layout.notes) + marks(records)
+    return _NOTES.format(layout.notes, ties.WORDS) + marks(records)
 
 
 def gaps(made: Sequence[Line], layout: Layout) -> list[str]:
@@ -150,43 +171,23 @@ def gaps(made: Sequence[Line], layout: Layout) -> list[str]:
 
 def sheet(made: Iterable[Line], layout: Layout, between: str | None) -> tuple[list[str], list[list[str]]]:
     """Heading and rows of the whole table: short names and one digit with intervals behind `between`, or, where that
-    is None, full names and two digits without."""
+    is None, full names and two digits without, and the names of the columns in which a row is best, tied, untested."""
     entries = layout.entries
     full = between is None
     head = ["method", *layout.by, *(entry.name if full else entry.short for entry in entries), "n", "params"]
+    head += ["best", "tied", "untested"] if full else []
 
     def cell(line: Line, entry: Column | Mean) -> str:
-        return line.values[entry.name].text(2 if full or isinstance(entry, Mean) else 1, between)
+        sign = "" if full or entry.name not in line.verdicts else line.verdicts[entry.name].sign
+        return line.values[entry.name].text(2 if full or isinstance(entry, Mean) else 1, between, sign)
 
-    return head, [[x.method, *x.by, *(cell(x, entry) for entry in entries), x.n, x.params] for x in made]
+    def stands(line: Line) -> list[str]:
+        kinds = {name: verdict.kind for name, verdict in line.verdicts.items()}
+        return [" ".join(n for n in kinds if kinds[n] == kind) for kind in ("best", "tied", "untested")] if full else []
+
+    return head, [[x.method, *x.by, *(cell(x, entry) for entry in entries), x.n, x.params, *stands(x)] for x in made]
 
 
 def pages(made: Sequence[Line], layout: Layout, width: int) -> Iterator[tuple[list[str], list[list[str]]]]:
     """The table as one that is at most `width` characters wide, or as several, cut between the layout's blocks."""
-    head, body = sheet(made, layout, "\n")
-    fixed, label = 1 + len(layout.by), max(len("method"), min(LABEL, width // 3))
-    head = [head[0], *(name.replace(" ", "\n") for name in head[1:])]
-    body = [[fill(name, label), *(x.replace(" of ", "\nof ").replace(" [", "\n[") for x in row)] for name, *row in body]
-    starts = [fixed]
-    for block in layout.blocks:
-        starts.append(starts[-1] + len(block))
-    for row in (head, *body):
-        for start in starts[1:-1]:  # a gap between two blocks
-            row[start] = " " + row[start].replace("\n", "\n ")
-    columns = zip(head, *body, strict=True)
-    widths = [max(len(part) for text in column for part in text.split("\n")) for column in columns]
-    starts[-1] = len(head)  # n and params
-    room = width - sum(widths[:fixed]) - fixed + 1
-
-    def needed(columns: Iterable[int]) -> int:
-        return sum(1 + widths[i] for i in columns)
-
-    blocks = [[*range(*ends)] for ends in pairwise(starts)]
-    pieces = [part for block in blocks for part in ([block] if needed(block) <= room else [[i] for i in block])]
-    page: list[int] = []
-    for piece in [*pieces, []]:
-        if page and (not piece or needed([*page, *piece]) > room):
-            kept = [*range(fixed), *page]
-            yield [head[i] for i in kept], [[row[i] for i in kept] for row in body]
-            page = []
-        page += piece
+    return cut(*sheet(made, layout, "\n"), 1 + len(layout.by), [len(block) for block in layout.blocks], width)

@@ -1,0 +1,165 @@
+"""Ties: which result of a task, or of a mean over tasks, is the best, and which are not told apart from it."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from glorabench import stats
+from glorabench.cells import Cell, draw_of
+from glorabench.record import Record
+
+LEVEL = 0.05
+SIGNS = {"best": "*", "tied": "=", "behind": "", "untested": "?"}
+WORDS = (
+    "best: the highest mean that the test split did not choose; tied: not told apart from it by a paired test over the "
+    "examples of the seeds that both have (McNemar's exact test for one seed, else a bootstrap over seeds and "
+    "examples; for a mean over tasks stratified by task), p at least 0.05 after Holm's correction for all comparisons "
+    "with the best; where outcomes or seeds in common are missing, by overlapping intervals, or untested"
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one method stands to the best one.
+
+    Args:
+        kind: `best`, `tied`, `behind` or `untested`.
+        p: of the paired test, corrected; None where there was none.
+        how: what stood in for the test, or why there was none.
+    """
+
+    kind: str
+    p: float | None = None
+    how: str = ""
+
+    @property
+    def sign(self) -> str:
+        """What marks it in a table: `*`, `=`, `?` or nothing."""
+        return SIGNS[self.kind]
+
+    @property
+    def said(self) -> str:
+        """p, where there is one, as text."""
+        return "" if self.p is None else "p < 0.001" if self.p < 0.001 else f"p {self.p:.2g}"
+
+
+def on_task(rivals: Sequence[Cell], metric: str = "top1") -> dict[str, Verdict]:
+    """The verdict on every method that has a result on a task; none for what the test split chose, or for one alone.
+
+    Args:
+        rivals: cells of one task, of different methods.
+        metric: of the records.
+    """
+    return _judged([{"": cell} for cell in rivals], {"": (1.0, metric)})
+
+
+def by_task(made: Sequence[Cell]) -> dict[tuple[str, str], Verdict]:
+    """The verdicts by task and method."""
+    tasks = dict.fromkeys(cell.task for cell in made)
+    found = {task: on_task([cell for cell in made if cell.task == task]) for task in tasks}
+    return {(task, method): verdict for task, each in found.items() for method, verdict in each.items()}
+
+
+def on_mean(rivals: Sequence[Mapping[str, Cell]], weights: Mapping[str, tuple[float, str]]) -> dict[str, Verdict]:
+    """The same of a weighted mean over tasks.
+
+    Args:
+        rivals: the cells of each method, by column.
+        weights: the weight and the metric of each column of the mean; a method that lacks one has no verdict.
+    """
+    return _judged([r for r in rivals if weights.keys() <= r.keys()], weights)
+
+
+def _judged(rivals: Sequence[Mapping[str, Cell]], weights: Mapping[str, tuple[float, str]]) -> dict[str, Verdict]:
+    runs = {_name(r): {at: _runs(r[at], weights[at][1]) for at in weights} for r in rivals if not _seen(r, weights)}
+    common = {name: set.intersection(*(set(found) for found in by.values())) for name, by in runs.items()}
+    scores = {name: _score(runs[name], weights, draws) for name, draws in common.items() if draws}
+    if len(scores) < 2:
+        return {}
+    best = max(scores, key=lambda name: scores[name].value)
+    found = {name: _test(runs[best], runs[name], weights) for name in scores if name != best}
+    tested = [name for name, p in found.items() if isinstance(p, float)]
+    corrected = dict(zip(tested, stats.holm([float(found[name]) for name in tested]), strict=True))
+    verdicts = {name: Verdict("tied" if p >= LEVEL else "behind", p) for name, p in corrected.items()}
+    verdicts |= {n: _overlap(scores[best], scores[n], str(why)) for n, why in found.items() if n not in corrected}
+    return {best: Verdict("best"), **verdicts}
+
+
+def _name(rival: Mapping[str, Cell]) -> str:
+    return next(iter(rival.values())).method
+
+
+def _seen(rival: Mapping[str, Cell], weights: Mapping[str, tuple[float, str]]) -> bool:
+    return any(rival[at].contaminated for at in weights)
+
+
+def _runs(cell: Cell, metric: str) -> dict[tuple[int, int], Record]:
+    return {draw_of(r): r for r in cell.done if metric in r.metrics}
+
+
+_Runs = Mapping[str, Mapping[tuple[int, int], Record]]
+
+
+def _score(by: _Runs, weights: Mapping[str, tuple[float, str]], draws: set[tuple[int, int]]) -> stats.Estimate:
+    """Mean over its own seeds, those that all its columns have."""
+    table = [[by[at][draw].metrics[weights[at][1]] for draw in sorted(draws)] for at in weights]
+    return stats.mean(table[0]) if len(table) == 1 else stats.stratified(table, [w for w, _ in weights.values()])
+
+
+def _test(first: _Runs, second: _Runs, weights: Mapping[str, tuple[float, str]]) -> float | str:
+    """p of the paired test, or why there is none."""
+    pairs: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+    for at, (_, metric) in weights.items():
+        draws = sorted(first[at].keys() & second[at].keys())
+        if not draws:
+            return "shares no seed with it"
+        packed = [[packed_of(side[at][draw], metric) for draw in draws] for side in (first, second)]
+        if any(text is None for side in packed for text in side):
+            return "has no outcomes in common with it"
+        pairs[at] = tuple(map(str, packed[0])), tuple(map(str, packed[1]))
+    if len(pairs) == 1:
+        return _p(*next(iter(pairs.values())))
+    value, missed = 0.0, np.zeros(stats.DRAWS)
+    for number, at in enumerate(pairs):
+        mean, around = _deviations(*pairs[at], number)
+        value, missed = value + weights[at][0] * mean, missed + weights[at][0] * around
+    return stats.p_value(value, missed)
+
+
+def packed_of(r: Record, metric: str) -> str | None:
+    """Right or wrong for each example behind a metric of a record, packed; None where they are missing."""
+    return r.outcomes if metric == "top1" else (r.outcomes_of or {}).get(metric)
+
+
+@lru_cache(1024)
+def _bits(text: str) -> np.ndarray:
+    """As `record.unpack`, for many."""
+    count, _, body = text.partition(":")
+    whole = np.frombuffer(base64.b64decode(body), np.uint8)
+    return np.unpackbits(whole, count=int(count), bitorder="little").astype(bool)
+
+
+@lru_cache(4096)
+def _p(first: tuple[str, ...], second: tuple[str, ...]) -> float:
+    return stats.paired_p([_bits(x) for x in first], [_bits(x) for x in second])  # type: ignore[arg-type]
+
+
+@lru_cache(512)
+def _deviations(first: tuple[str, ...], second: tuple[str, ...], number: int) -> tuple[float, stats.Array]:
+    a, b = (np.stack([_bits(x) for x in side]).astype(np.float64) for side in (first, second))
+    return float((a - b).mean()), stats.deviations(a - b, np.random.default_rng(number))
+
+
+def _overlap(best: stats.Estimate, other: stats.Estimate, why: str) -> Verdict:
+    """By intervals over seeds: what overlaps is tied."""
+    if math.isnan(best.low) or math.isnan(other.low):
+        return Verdict("untested", how=why)
+    apart = other.high < best.low
+    said = "behind, as their intervals do not overlap" if apart else "tied, as their intervals overlap"
+    return Verdict("behind" if apart else "tied", how=f"{why}: {said}")
