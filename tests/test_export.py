@@ -32,8 +32,9 @@ from glorabench.export import command as exports
 from glorabench.export import load, snippets, to_peft, to_plain
 from glorabench.export.command import export
 from glorabench.export.rebuild import example, method_node, rebuilt
+from glorabench.gathered import located
 from glorabench.methods.base import Method
-from glorabench.record import Record, located
+from glorabench.record import Record
 from glorabench.run import run
 from test_methods import BACKBONES, FAMILY, logits, train
 from test_weights import jax_layout

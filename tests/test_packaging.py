@@ -57,6 +57,8 @@ def test_the_wheel_holds_configuration_and_assets(wheel: Path) -> None:
         names = set(archive.namelist())
     conf = {f"glorabench/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "conf").rglob("*.yaml")}
     assert "glorabench/conf/run.yaml" in conf
+    conf |= {f"glorabench/published/{p.name}" for p in (ROOT / "results" / "published").iterdir()}
+    assert "glorabench/published/vtab1k.csv" in conf
     source = ROOT / "src"
     found = [p for kind in ("py", "json", "safetensors", "css", "js") for p in source.rglob(f"*.{kind}")]
     files = {p.relative_to(source).as_posix() for p in found}
@@ -75,6 +77,9 @@ def test_the_wheel_reads_its_own_configuration(site: Path, tmp_path: Path) -> No
     table = call(*cli, "table", cwd=tmp_path, PYTHONPATH=str(site))
     assert table.returncode == 2
     assert "no records" in table.stderr
+    published = call(*cli, "table", "vtab1k", "--format", "md", cwd=tmp_path, PYTHONPATH=str(site))
+    assert published.returncode == 0, published.stderr
+    assert "| GLoRA | 76.4 [p" in published.stdout
 
 
 def test_help_imports_nothing_heavy(site: Path, tmp_path: Path) -> None:

@@ -24,9 +24,10 @@ def add(commands: Any) -> None:
         return made
 
     table = of_suite("table", help="print the table of a suite from its records")
-    table.add_argument("--format", choices=("text", "md", "csv"), default="text")
+    table.add_argument("--format", choices=("text", "md", "csv", "tex", "html"), default="text")
     table.add_argument("--into", type=Path, help="replace the block between the suite's table markers of this file")
     table.add_argument("--long", action="store_true", help="a row for each task and method, with costs, for any suite")
+    table.add_argument("--published", action="store_true", help="hold every task, too, against what papers print")
 
     cost = of_suite("cost", help="accuracy against parameters, FLOPs, time, memory and latency: the Pareto fronts")
     cost.add_argument("--format", choices=("text", "md", "csv"), default="text")
@@ -58,7 +59,7 @@ def dispatch(args: argparse.Namespace) -> int:
     if args.command == "table":
         from glorabench import render
 
-        return render.main(args.suite, args.results, args.format, args.into, args.long)
+        return render.main(args.suite, args.results, args.format, args.into, args.long, args.published)
     if args.command == "cost":
         from glorabench import frontier
 

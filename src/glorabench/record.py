@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from glorabench.errors import BadInput, nearest
+from glorabench.errors import BadInput
 
 ROOTS = (Path("results/local"), Path("results"))  # where records are looked for
 SCHEMA = 2
@@ -134,9 +134,9 @@ def read(path: Path) -> Record:
     """
     try:
         data = json.loads(path.read_text())
+        if (schema := data.get("schema", SCHEMA)) != SCHEMA:
+            raise ValueError(f"schema {schema}, expected {SCHEMA}")
         record = Record(**data)
-        if record.schema != SCHEMA:
-            raise ValueError(f"schema {record.schema}, expected {SCHEMA}")
         if record.run_id != run_id(record.config, record.protocol) or record.run_id not in path.name:
             raise ValueError("its run_id is not the hash of its config")
         kept = {**({"top1": record.outcomes} if record.outcomes else {}), **(record.outcomes_of or {})}
@@ -155,35 +155,28 @@ def set_aside(path: Path) -> Path:
     return path.replace(aside)
 
 
-def read_all(roots: Iterable[Path]) -> list[Record]:
-    """Every record below the given folders, in the order of their names.
+def by_file(roots: Iterable[Path]) -> dict[Path, Record]:
+    """Every record below the given folders, in the order of their names; a copy counts once, where it is met first.
 
     Raises:
         CorruptRecord: naming the first bad file.
+        BadInput: two records are of one run and differ.
     """
-    return [read(path) for root in roots for path in sorted(Path(root).rglob("*.json"))]
+    found: dict[Path, Record] = {}
+    first: dict[str, Path] = {}
+    for path in (path for root in roots for path in sorted(Path(root).rglob("*.json"))):
+        record = read(path)
+        known = first.setdefault(record.run_id, path)
+        if known == path:
+            found[path] = record
+        elif record != found[known]:
+            raise BadInput(f"two records of run {record.run_id} differ: {known} and {path}: remove the wrong one")
+    return found
 
 
-def located(run_id: str, roots: Iterable[Path] = ROOTS) -> tuple[Path, Record]:
-    """The finished run whose id begins with `run_id`, and which of the results folders `roots` holds it.
-
-    Raises:
-        BadInput: no such run, several, a failed one, or a damaged record.
-    """
-    roots = list(roots)
-    known = {path.stem.rpartition("-")[2]: (root, path) for root in roots[::-1] for path in root.glob("runs/*/*.json")}
-    found = [name for name in known if name.startswith(run_id)]
-    places = " or ".join(map(str, roots))
-    if not found:
-        raise BadInput(f"no run '{run_id}' below {places}{nearest(run_id, known)} Elsewhere: results_dir=FOLDER.")
-    if len(found) > 1:
-        raise BadInput(f"run={run_id} is the beginning of {len(found)} ids below {places}: {', '.join(found[:4])}")
-    root, path = known[found[0]]
-    record = read(path)
-    if record.status != "done":
-        why = "{kind}: {message}".format(**(record.error or {"kind": "", "message": ""}))
-        raise BadInput(f"run {record.run_id} failed ({why}), it left nothing to use: choose or make a run that is done")
-    return root, record
+def read_all(roots: Iterable[Path]) -> list[Record]:
+    """The records of `by_file`, with what it raises."""
+    return list(by_file(roots).values())
 
 
 def pack(outcomes: Iterable[bool]) -> str:

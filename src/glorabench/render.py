@@ -6,34 +6,50 @@ import csv as library
 import io
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from glorabench import wide
+from glorabench import deviation, forms, quoted, wide
 from glorabench.cells import comparable
 from glorabench.errors import BadInput
-from glorabench.gathered import gathered
-from glorabench.layouts import Layout, layout_of
+from glorabench.forms import Part
+from glorabench.gathered import by_file, nothing
+from glorabench.layouts import layout_of
 from glorabench.record import Record
 from glorabench.table import COLUMNS, FAKE, fake, findings, notes, rows
 
-_LEFT = ("task", "method")
+_AGAINST = "ours against published figures"
+grid = forms.grid
 
 
-def main(suite: str, results: Path | None, form: str, into: Path | None, long: bool = False) -> int:
+def main(
+    suite: str, results: Path | None, form: str, into: Path | None, long: bool = False, published: bool = False
+) -> int:
     """The `table` command: records of a suite below `results`, shown as `form` or written `into` a file; `long` has a
-    row for each task and method also where the suite has a layout.
+    row for each task and method also where the suite has a layout, `published` holds every task against what papers
+    print. Without records it is the published table.
 
     Raises:
-        BadInput: there are no records, one is corrupt, or the file has no markers for the suite.
+        BadInput: there is neither, a record is corrupt, or the file has no markers for the suite.
     """
-    records = gathered(suite, results)[1]
+    records = list(by_file(suite, results).values())
+    if not records and suite not in quoted.suites():
+        raise nothing(suite, results, quoted.suites())
+    if not records:
+        print(f"no records of suite '{suite}': these are published figures", file=sys.stderr)
+    if form == "csv" and into is None:
+        print(csv(records, long, published) if records else quoted.as_csv(suite), end="")
+        return 0
+    made = parts(records, long, published) if records else quoted.parts(suite)
     if into is not None:
-        embed(markdown(records, long), suite, into)
+        embed(markdown(records, long, published) if records else "\n".join(map(forms.markdown, made)), suite, into)
     elif form == "text":
-        show(records, long)
+        for part in made:
+            forms.show(part)
+    elif form == "md":
+        print(markdown(records, long, published) if records else "\n".join(map(forms.markdown, made)), end="")
     else:
-        print({"md": markdown, "csv": csv}[form](records, long), end="")
+        print(forms.html(made) if form == "html" else "\n".join(map(forms.tex, made)), end="")
     return 0
 
 
@@ -54,41 +70,45 @@ def embed(text: str, suite: str, path: Path) -> None:
     path.write_text(whole)
 
 
-def markdown(records: Sequence[Record], long: bool = False) -> str:
+def markdown(records: Sequence[Record], long: bool = False, published: bool = False) -> str:
     """The table, its notes and findings as Markdown; one for each protocol, selection and backbone."""
-    groups, layout = comparable(records), None if long else layout_of(records)
-    said = len(groups) > 1 or fake(records)
-    return "\n".join(
-        (f"**{title_of(group, True)}**\n\n" if said else "") + _markdown(group, layout) for group in groups
-    )
+    said = len(comparable(records)) > 1 or fake(records)
+    made = parts(records, long, published)
+    return "\n".join(forms.markdown(part, titled=said or part.title == _AGAINST) for part in made)
 
 
-def _markdown(records: Sequence[Record], layout: Layout | None) -> str:
-    if layout is None:
-        lines, told = [*grid(COLUMNS, rows(records), _LEFT), "", notes(records)], findings(records)
-    else:
-        made = wide.lines(records, layout)
-        lines = [*grid(*wide.sheet(made, layout, " "), _LEFT), "", wide.notes(records, layout)]
-        told = [*wide.gaps(made, layout), *findings(records)]
-    return "\n".join([*lines, "", *(f"- {line}" for line in told)]) + "\n"
+def parts(records: Sequence[Record], long: bool = False, published: bool = False) -> list[Part]:
+    """The tables of the records, one for each protocol, selection and backbone, behind each the published figures that
+    it is held against; with `published` also task by task."""
+    layout, made = None if long else layout_of(records), []
+    for group in comparable(records):
+        title = title_of(group, layout is not None)
+        if layout is None:
+            made.append(Part(title, COLUMNS, rows(group), findings(group), notes(group)))
+            continue
+        lines = wide.lines(group, layout)
+        told, cuts = [*wide.gaps(lines, layout), *findings(group)], wide.blocks(layout)
+        made.append(Part(title, *wide.sheet(lines, layout, " "), told, wide.notes(group, layout), *cuts))
+        if found := list(deviation.against(lines, layout, published)):
+            body = [row for each in found for row in each.rows()]
+            made.append(Part(_AGAINST, deviation.COLUMNS, body, [each.told for each in found], deviation.NOTE))
+    return made
 
 
-def grid(columns: Sequence[str], body: Iterable[Sequence[str]], left: Sequence[str]) -> list[str]:
-    """The lines of a Markdown table; the columns `left` hold words, the others numbers."""
-    rule = ["---" if name in left else "---:" for name in columns]
-    return [f"| {' | '.join(line)} |" for line in (columns, rule, *body)]
-
-
-def csv(records: Sequence[Record], long: bool = False) -> str:
+def csv(records: Sequence[Record], long: bool = False, published: bool = False) -> str:
     """The table as comma-separated values; the rows of a wide one say their backbone, selection and protocol."""
     layout = None if long else layout_of(records)
     if layout is None:
         head, body = [*COLUMNS], [[*row] for row in rows(records)]
     else:
-        head, body = ["backbone", "selection", "protocol", *wide.sheet([], layout, None)[0]], []
-        for group in comparable(records):
+        lines = [(group, wide.lines(group, layout)) for group in comparable(records)]
+        head = ["backbone", "selection", "protocol", *wide.sheet([], layout, None)[0]]
+        body = []
+        for group, made in lines:
             of = [group[0].names["backbone"], _selection(group[0]), str(group[0].protocol)]
-            body += [[*of, *row] for row in wide.sheet(wide.lines(group, layout), layout, None)[1]]
+            body += [[*of, *row] for row in wide.sheet(made, layout, None)[1]]
+        added = deviation.beside([made for _, made in lines], layout, published)
+        head, body = [*head, *added[0]], [[*row, *more] for row, more in zip(body, added[1], strict=True)]
     if fake(records):
         head, body = [*head, "images"], [[*row, FAKE] for row in body]
     out = io.StringIO()
@@ -96,43 +116,10 @@ def csv(records: Sequence[Record], long: bool = False) -> str:
     return out.getvalue()
 
 
-def show(records: Sequence[Record], long: bool = False) -> None:
+def show(records: Sequence[Record], long: bool = False, published: bool = False) -> None:
     """Print a table, its findings and notes; one for each protocol, selection and backbone."""
-    layout = None if long else layout_of(records)
-    for group in comparable(records):
-        _show(group, layout)
-
-
-def _show(records: Sequence[Record], layout: Layout | None) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    # no markup: names hold words in brackets
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
-    title = title_of(records, layout is not None)
-    if layout is None:
-        shown = Table(title=title)
-        for name in COLUMNS:
-            shown.add_column(name, justify="left" if name in _LEFT else "right")
-        for row in rows(records):
-            shown.add_row(*row)
-        console.print(shown)
-    else:
-        made = wide.lines(records, layout)
-        console.print(title, style="italic", soft_wrap=True)
-        for columns, body in wide.pages(made, layout, console.width):
-            shown = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-            for name in columns:
-                shown.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=True)
-            for row in body:
-                shown.add_row(*row)
-            console.print(shown, "")
-        for line in wide.gaps(made, layout):
-            console.print(line, soft_wrap=True)
-    for line in findings(records):
-        console.print(line, soft_wrap=True)
-    console.print(notes(records) if layout is None else wide.notes(records, layout), style="dim", soft_wrap=True)
+    for part in parts(records, long, published):
+        forms.show(part)
 
 
 def title_of(records: Sequence[Record], whole: bool) -> str:

@@ -31,18 +31,20 @@ class Value:
         estimate: of an accuracy in [0, 1]; None where there is none.
         said: what stands there then.
         reason: why something is missing there, and how it is counted, such as `failed: NonFiniteLoss`.
+        mark: behind a value, such as where it was copied from.
     """
 
     estimate: stats.Estimate | None
     said: str = ""
     reason: str = ""
+    mark: str = ""
 
     def text(self, digits: int, between: str | None, sign: str = "") -> str:
         """In percent, with half of its interval behind `sign` and `between`, unless that is None."""
         if self.estimate is None:
             return self.said
         half = 50 * (self.estimate.high - self.estimate.low)
-        shown = f"{100 * self.estimate.value:.{digits}f}{sign}"
+        shown = f"{100 * self.estimate.value:.{digits}f}{sign}{self.mark}"
         return shown if between is None or math.isnan(half) else f"{shown}{between}±{half:.{digits}f}"
 
 
@@ -190,4 +192,9 @@ def sheet(made: Iterable[Line], layout: Layout, between: str | None) -> tuple[li
 
 def pages(made: Sequence[Line], layout: Layout, width: int) -> Iterator[tuple[list[str], list[list[str]]]]:
     """The table as one that is at most `width` characters wide, or as several, cut between the layout's blocks."""
-    return cut(*sheet(made, layout, "\n"), 1 + len(layout.by), [len(block) for block in layout.blocks], width)
+    return cut(*sheet(made, layout, "\n"), *blocks(layout), width)
+
+
+def blocks(layout: Layout) -> tuple[int, list[int]]:
+    """How a table is cut: the number of first columns that every page has, and of those that stay together."""
+    return 1 + len(layout.by), [len(block) for block in layout.blocks]

@@ -14,7 +14,8 @@ from glorabench import trained
 from glorabench.backbones.base import Backbone
 from glorabench.compose import compose, make
 from glorabench.errors import BadInput, one_of
-from glorabench.record import ROOTS, Record, located
+from glorabench.gathered import located
+from glorabench.record import ROOTS, Record
 from glorabench.search.space import PathSpace
 
 WEIGHTS = "backbone.weights_from"

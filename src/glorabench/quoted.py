@@ -1,0 +1,65 @@
+"""Quoted: the published table of a suite, every number of it marked with its source."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from glorabench import papers, stats, wide
+from glorabench.forms import Part
+from glorabench.layouts import LAYOUTS, Layout
+from glorabench.papers import Paper
+from glorabench.wide import Line, Value
+
+_COLUMNS = ("backbone", "method", "of", "value", "kind", "params_m", "source", "note")
+_NOTES = (
+    "published figures, none of them measured here: [pK] behind each says where it was printed; -: not printed there; "
+    "{}; params: as printed. One row for each method: of those whose note finds no fault the one whose source measured "
+    "it; --format csv has all {} rows, with notes. Means are computed from the row's tasks, or as printed where it has "
+    "not all of them."
+)
+
+
+def parts(suite: str) -> list[Part]:
+    """The published table of a suite, one part for each backbone."""
+    rows, layout = papers.chosen(suite), LAYOUTS[suite]
+    sources = {source: f"p{n}" for n, source in enumerate(dict.fromkeys(row.source for row in rows), start=1)}
+    made = []
+    for backbone in dict.fromkeys(row.backbone for row in rows):
+        own = [row for row in rows if row.backbone == backbone]
+        lines = [_line(row, sources[row.source], layout) for row in sorted(own, key=lambda p: p.wrong)]
+        head, body = wide.sheet(lines, layout, " ")
+        notes = {f"{row.method}: {row.note}" for row in own if row.wrong}
+        told = [f"[{sources[s]}] {s}" for s in dict.fromkeys(row.source for row in own)] + sorted(notes)
+        title = f"published figures of {backbone} on suite {suite}, none measured here"
+        said = _NOTES.format(layout.notes, len(papers.papers(suite)))
+        made.append(Part(title, head, body, told, said, *wide.blocks(layout)))
+    return made
+
+
+def _line(row: Paper, source: str, layout: Layout) -> Line:
+    values = {}
+    for entry in layout.entries:
+        printed = row.values.get(entry.name)
+        shown = stats.Estimate(0.01 * (printed or 0.0), float("nan"), float("nan"), 1)
+        values[entry.name] = Value(None, "-") if printed is None else Value(shown, mark=f" [{source}]")
+    return Line(row.method, row.by, values, row.facts.get("seeds", ""), f"{row.params} M" if row.params else "")
+
+
+def as_csv(suite: str) -> str:
+    """Every published value of a suite in a line of its own, with its source and note."""
+    layout, out = LAYOUTS[suite], io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*_COLUMNS[:2], *layout.by, *_COLUMNS[2:]])
+    for row in papers.papers(suite):
+        for name in (entry.name for entry in layout.entries if entry.name in row.values):
+            value = f"{round(row.values[name], 2):g}"
+            about = ["published", row.params, row.source, row.note]
+            writer.writerow([row.backbone, row.method, *row.by, name, value, *about])
+    return out.getvalue()
+
+
+def suites() -> Sequence[str]:
+    """Those that have published figures."""
+    return [suite for suite in LAYOUTS if papers.papers(suite)]
