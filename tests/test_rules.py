@@ -131,12 +131,13 @@ def test_the_training_loop_knows_no_method() -> None:
         assert set(own) <= {"glorabench.methods.base", "glorabench.methods.reparam"}, name
 
 
-PAGE = ("side", "compare", "sections", "curves", "page")
+PAGE = ("side", "compare", "sections", "curves", "page", "versus")
 READERS = (
     "errors",
     "record",
     "stats",
     "ties",
+    "why",
     "papers",
     "deviation",
     "quoted",

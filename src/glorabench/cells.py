@@ -141,10 +141,11 @@ def _identity(config: dict[str, Any]) -> dict[str, Any]:
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:
     """What makes a configuration: dotted keys and values of everything that can move a number, but the seed."""
-    return _flat(_identity(config))
+    return flat(_identity(config))
 
 
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and values of nested mappings."""
     if not isinstance(node, dict):
         return {prefix: node}
-    return {k: v for key, value in node.items() for k, v in _flat(value, f"{prefix}.{key}" if prefix else key).items()}
+    return {k: v for key, value in node.items() for k, v in flat(value, f"{prefix}.{key}" if prefix else key).items()}

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-COMMANDS = ("table", "cost", "optimism", "tuned", "push", "page", "report")
+COMMANDS = ("table", "compare", "cost", "optimism", "tuned", "push", "page", "report")
 _PUSHES = """examples:
   glorabench push                                     every record below results/local or results, offline
   glorabench push mini --results results --mode online --entity my-team
@@ -28,6 +28,13 @@ def add(commands: Any) -> None:
     table.add_argument("--into", type=Path, help="replace the block between the suite's table markers of this file")
     table.add_argument("--long", action="store_true", help="a row for each task and method, with costs, for any suite")
     table.add_argument("--published", action="store_true", help="hold every task, too, against what papers print")
+    table.add_argument("--why", metavar="CELL", help="the runs behind METHOD/TASK, and in what they differ")
+
+    versus = commands.add_parser("compare", help="two configurations, task by task, from records")
+    versus.add_argument("words", nargs="+", help="SUITE and key=value for each side: method=lora method=glora")
+    versus.add_argument("--results", type=Path, help="results folder (default: results/local, else results)")
+    versus.add_argument("--at", choices=("params", "flops", "time"), help="the pair that is nearest in it")
+    versus.add_argument("--format", choices=("text", "md", "tex", "html"), default="text")
 
     cost = of_suite("cost", help="accuracy against parameters, FLOPs, time, memory and latency: the Pareto fronts")
     cost.add_argument("--format", choices=("text", "md", "csv"), default="text")
@@ -57,9 +64,15 @@ def add(commands: Any) -> None:
 def dispatch(args: argparse.Namespace) -> int:
     """Run one of `COMMANDS`; its exit code."""
     if args.command == "table":
-        from glorabench import render
+        from glorabench import render, why
 
+        if args.why is not None:
+            return why.main(args.suite, args.results, args.why)
         return render.main(args.suite, args.results, args.format, args.into, args.long, args.published)
+    if args.command == "compare":
+        from glorabench.comparison import versus
+
+        return versus.main(args.words, args.results, args.at, args.format)
     if args.command == "cost":
         from glorabench import frontier
 

@@ -15,12 +15,14 @@ from glorabench.record import unpack
 
 @dataclass(frozen=True)
 class OnTask:
-    """Both sides on one task: mean top-1 of each, and first - second with the interval of paired outcomes."""
+    """Both sides on one task: mean top-1 of each, and first - second with the interval of paired outcomes, or, where
+    some are missing (not `paired`), Student's t over seeds."""
 
     task: str
     first: float
     second: float
     difference: stats.Estimate
+    paired: bool = True
 
     @property
     def sign(self) -> int:
@@ -116,8 +118,12 @@ def _gaps(side: Side, other: Side) -> list[str]:
 
 def _on_task(task: str, first: Side, second: Side) -> OnTask:
     seeds = first.seeds(task)
-    one, two = ([unpack(side.runs[task, seed].outcomes or "0:") for seed in seeds] for side in (first, second))
+    packed = [[side.runs[task, seed].outcomes for seed in seeds] for side in (first, second)]
     a, b = (fmean(side.top1(task, seed) for seed in seeds) for side in (first, second))
+    if not all(text for each in packed for text in each):
+        gaps = stats.mean([first.top1(task, seed) - second.top1(task, seed) for seed in seeds])
+        return OnTask(task, a, b, gaps, paired=False)
+    one, two = ([unpack(text or "0:") for text in each] for each in packed)
     return OnTask(task, a, b, stats.paired_difference(one, two))
 
 

@@ -30,6 +30,20 @@ def select(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record]:
     Raises:
         BadInput: nothing matches, or several configurations do (more than task and seed differ), with the key.
     """
+    found = matching(records, where)
+    flats = [{k: v for k, v in settings(r.config).items() if k not in _TASK} for r in found]
+    if keys := _differing(flats):
+        clash = "; ".join(f"{key.removeprefix('names.')} is {_values(f.get(key) for f in flats)}" for key in keys)
+        raise BadInput(f"{told(where) or 'no condition'} is more than one configuration: {clash}: add one to `where`")
+    return found
+
+
+def matching(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record]:
+    """The records that meet all conditions, of however many configurations; see `select`.
+
+    Raises:
+        BadInput: nothing matches, with the key.
+    """
     found = list(records)
     if not found:
         raise BadInput("there are no records to choose from")
@@ -38,10 +52,6 @@ def select(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record]:
         if not kept:
             raise BadInput(f"no record has {told({key: wanted})}{_instead(found, key, where)}")
         found = kept
-    flats = [{k: v for k, v in settings(r.config).items() if k not in _TASK} for r in found]
-    if keys := _differing(flats):
-        clash = "; ".join(f"{key.removeprefix('names.')} is {_values(f.get(key) for f in flats)}" for key in keys)
-        raise BadInput(f"{told(where) or 'no condition'} is more than one configuration: {clash}: add one to `where`")
     return found
 
 
@@ -151,6 +161,15 @@ class Side:
         found = [r.cost.get("stages") or {} for r in self.runs.values()]
         names = sorted({name for stages in found for name in stages}, key=_STAGES.index) if all(found) else []
         return {n: {k: fmean(s.get(n, {}).get(k, 0) for s in found) for k in ("seconds", "flops")} for n in names}
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of all stages, the search included, mean over runs; None where a record does not say them."""
+        found = [r.cost.get("train_s") for r in self.runs.values()]
+        if self.stages:
+            return sum(stage["seconds"] for stage in self.stages.values())
+        known = [float(value) for value in found if value is not None]
+        return fmean(known) if known and len(known) == len(found) else None
 
     @property
     def flops(self) -> float | None:
