@@ -142,6 +142,8 @@ READERS = (
     "deviation",
     "quoted",
     "forms",
+    "sheets",
+    "sizes",
     "paging",
     "labels",
     "cells",

@@ -61,7 +61,7 @@ def made(
         search=found,
         metrics={"top1": right / N, "n": N},
         outcomes=record.pack([i < right for i in range(N)]),
-        params={"method": params, "head": 10, "total": 5000, "supernet": supernet},
+        params={"method": params, "head": 10, "total": 5000, "stored_bytes": 4040, "supernet": supernet},
         merge={"mergeable": True, "max_abs_diff": 3e-7, "flipped": 0},
         cost={
             "step_ms": step_ms,
@@ -95,6 +95,8 @@ def test_seeds_of_one_configuration_share_a_cell() -> None:
         "n": "3",
         "verdict": "",
         "params": "1,000",
+        "head": "10",
+        "stored kB": "4",
         "step ms": "11.0",
         "latency": "1.00",
         "merge": "3e-07",

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glorabench import cli, record, render, stats, table, wide
+from glorabench import cli, forms, record, render, stats, table, wide
 from glorabench.averages import mean_of_groups, mean_of_tasks
 from glorabench.cells import refuse_mixtures
+from glorabench.data.mini import TASKS as MINI
 from glorabench.data.suites import SUITES
 from glorabench.data.vtab1k import ROWS
 from glorabench.errors import BadInput
@@ -76,7 +77,7 @@ def made(
         kept,
         selection={**config["selection"], "contaminated": contaminated},
         metrics={"top1": top1, "n": 1000, **(more or {})},
-        params={"method": 1000, "head": 10, "total": 5000, "supernet": None},
+        params={"method": 1000, "head": 10, "total": 5000, "stored_bytes": 4040, "supernet": None},
         merge={"mergeable": False, "reason": "non-linear"},
         cost={"step_ms": 1.0, "latency_ms": {"batch_64": {name: {"median": 1.0} for name in ("plain", "unmerged")}}},
         provenance={
@@ -123,7 +124,7 @@ def test_the_vtab_table_has_the_tasks_in_their_order_and_both_averages(order: in
     assert {task: row[task] for task in TASKS} == {task: f"{value:.2f}" for task, value in FULL.items()}
     assert (row["natural_mean"], row["specialized_mean"], row["structured_mean"]) == ("75.89", "83.38", "47.64")
     assert (row["vtab_mean_groups"], row["vtab_mean_19"]) == ("68.97", "65.57")
-    assert (row["method"], row["n"], row["params"], row["backbone"]) == ("full", "1", "1,000", "vit_mini")
+    assert (row["method"], row["n"], row["params"], row["backbone"]) == ("full", "1", "1000", "vit_mini")
     assert "images" not in row
 
 
@@ -135,7 +136,8 @@ def test_a_group_mean_stands_behind_its_tasks() -> None:
 
 
 def test_every_suite_on_disk_has_a_layout_of_all_its_tasks() -> None:
-    assert LAYOUTS.keys() == SUITES.keys()
+    assert LAYOUTS.keys() == {"mini", *SUITES}
+    assert [column.task for column in LAYOUTS["mini"].columns] == list(MINI)
     for name, suite in SUITES.items():
         tasks = [column.task for column in LAYOUTS[name].columns]
         assert list(dict.fromkeys(tasks)) == [row.name for row in suite.rows]
@@ -408,7 +410,7 @@ def test_the_long_table_stands_for_one_task_for_suites_without_a_layout_and_on_d
     assert render.markdown(vtab(FULL), long=True).startswith("| task | method | top-1 %")
 
 
-@pytest.mark.parametrize(("width", "tables"), [(200, 1), (140, 2), (100, 4), (60, 5)])
+@pytest.mark.parametrize(("width", "tables"), [(220, 1), (140, 2), (100, 4), (60, 6)])
 def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: int) -> None:
     records = [
         r
@@ -416,9 +418,8 @@ def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: i
         for method in ("lora", "glora with a name that is too long for a terminal (train.epochs=100, rank=8)")
         for r in vtab({task: value + seed for task, value in FULL.items()}, method=method, seed=seed)
     ]
-    layout = LAYOUTS["vtab1k"]
-    made = wide.lines(records, layout)
-    pages = list(wide.pages(made, layout, width))
+    (part,) = (part for part in render.parts(records) if part.blocks)
+    pages = list(forms.pages(part, width))
     assert len(pages) == tables
     seen = []
     for head, body in pages:
@@ -426,14 +427,13 @@ def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: i
         assert sum(1 + max(len(part) for cell in c for part in cell.split("\n")) for c in columns) - 1 <= width
         seen += head[1:]
         assert body[0][0] == "lora"
-    head, _ = wide.sheet(made, layout, "\n")
-    assert [" ".join(name.split()) for name in seen] == head[1:]
+    assert [" ".join(name.split()) for name in seen] == list(part.head[1:])
 
 
 def test_a_block_that_is_too_wide_by_itself_is_cut() -> None:
-    pages = list(wide.pages(wide.lines([imagenet()], LAYOUTS["imagenet"]), LAYOUTS["imagenet"], 40))
+    pages = list(forms.pages(render.parts([imagenet()])[0], 40))
     assert len(pages) > 1
-    assert sum(len(head) - 2 for head, _ in pages) == 11  # nine columns and means, n, params; method and shots in each
+    assert sum(len(head) - 2 for head, _ in pages) == 13  # nine columns and means, n, sizes; method and shots in each
 
 
 def test_the_terminal_shows_the_whole_table_then_gaps_findings_and_notes(capsys: pytest.CaptureFixture[str]) -> None:

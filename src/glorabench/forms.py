@@ -5,7 +5,7 @@ from __future__ import annotations
 import html as library
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from glorabench import paging
@@ -110,6 +110,15 @@ def _html(part: Part) -> str:
     )
 
 
+def pages(part: Part, width: int) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Heading and rows, cut into tables of at most `width` characters if it may be; intervals in lines of their own."""
+    if not part.blocks:
+        yield list(part.head), [list(row) for row in part.body]
+        return
+    body = [[text.replace(" ±", "\n±") for text in row] for row in part.body]
+    yield from paging.cut(list(part.head), body, part.fixed, part.blocks, width)
+
+
 def show(part: Part) -> None:
     """Print it, then what is told, then the notes."""
     from rich import box
@@ -118,14 +127,9 @@ def show(part: Part) -> None:
 
     # no markup: names hold words in brackets
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
-    body = [list(row) for row in part.body]
     if part.blocks:
         console.print(part.title, style="italic", soft_wrap=True)
-        body = [[x.replace(" ±", "\n±") for x in row] for row in body]
-        pages = paging.cut(list(part.head), body, part.fixed, part.blocks, console.width)
-    else:
-        pages = iter([(list(part.head), body)])
-    for columns, rows in pages:
+    for columns, rows in pages(part, console.width):
         shown = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False) if part.blocks else None
         shown = shown or Table(title=part.title)
         for name in columns:

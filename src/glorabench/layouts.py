@@ -59,11 +59,13 @@ class Layout:
         blocks: what stays together where a table is too wide: columns and means.
         notes: about the columns.
         by: keys of `data` that a method has rows of its own for.
+        whole: of runs on all its tasks alone; a few of them are shown task by task.
     """
 
     blocks: tuple[tuple[Column | Mean, ...], ...]
     notes: str
     by: tuple[str, ...] = ()
+    whole: bool = False
 
     @property
     def columns(self) -> list[Column]:
@@ -74,6 +76,16 @@ class Layout:
     def entries(self) -> list[Column | Mean]:
         """Columns and means, in their order."""
         return [entry for block in self.blocks for entry in block]
+
+
+def _mini() -> Layout:
+    shorts = {
+        "digits": "digits", "dsprites_loc": "dSpr. loc", "dsprites_ori": "dSpr. ori", "shapes_count": "shapes count",
+        "shapes_dist": "shapes dist",
+    }  # fmt: skip
+    columns = [Column(name, short, name) for name, short in shorts.items()]
+    mean = Mean("mini_mean_5", "mean 5", dict.fromkeys(shorts, "mini"))
+    return Layout(((*columns, mean),), "mean 5: mean of the 5 tasks", whole=True)
 
 
 def _columns(suite: str, shorts: str) -> list[Column]:
@@ -130,6 +142,7 @@ def _imagenet() -> Layout:
 
 
 LAYOUTS: Final[Mapping[str, Layout]] = {
+    "mini": _mini(),
     "vtab1k": _vtab(),
     "fewshot": _five("fewshot", "Food|Cars|Flow.|Aircr.|Pets", ("shots",)),
     "fgvc": _five("fgvc", "CUB|NABir.|Flow.|Dogs|Cars"),
@@ -138,11 +151,12 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
 
 
 def layout_of(records: Iterable[Record]) -> Layout | None:
-    """The layout of the suite that all records are of; None where they have none, or fill one column of it."""
-    data = [r.config["data"] for r in records]
-    suites = {config.get("suite") for config in data}
+    """The layout of the suite that all records are of; None where they have none, or fill too little of it."""
+    records = list(records)
+    suites = {r.names["data"] for r in records}
     found = LAYOUTS.get(str(*suites)) if len(suites) == 1 else None
-    tasks = {config["task"] for config in data}
+    tasks = {r.config["data"]["task"] for r in records}
     if found is None or not tasks <= {column.task for column in found.columns}:
         return None
-    return found if sum(column.task in tasks for column in found.columns) > 1 else None
+    filled = sum(column.task in tasks for column in found.columns)
+    return found if filled >= (len(found.columns) if found.whole else 2) else None

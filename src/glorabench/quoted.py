@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from glorabench import papers, stats, wide
+from glorabench import papers, sheets, stats
 from glorabench.forms import Part
 from glorabench.layouts import LAYOUTS, Layout
 from glorabench.papers import Paper
@@ -29,12 +29,12 @@ def parts(suite: str) -> list[Part]:
     for backbone in dict.fromkeys(row.backbone for row in rows):
         own = [row for row in rows if row.backbone == backbone]
         lines = [_line(row, sources[row.source], layout) for row in sorted(own, key=lambda p: p.wrong)]
-        head, body = wide.sheet(lines, layout, " ")
+        head, body = sheets.sheet(lines, layout)
         notes = {f"{row.method}: {row.note}" for row in own if row.wrong}
         told = [f"[{sources[s]}] {s}" for s in dict.fromkeys(row.source for row in own)] + sorted(notes)
         title = f"published figures of {backbone} on suite {suite}, none measured here"
         said = _NOTES.format(layout.notes, len(papers.papers(suite)))
-        made.append(Part(title, head, body, told, said, *wide.blocks(layout)))
+        made.append(Part(title, head, body, told, said, *sheets.blocks(layout)))
     return made
 
 
@@ -44,7 +44,8 @@ def _line(row: Paper, source: str, layout: Layout) -> Line:
         printed = row.values.get(entry.name)
         shown = stats.Estimate(0.01 * (printed or 0.0), float("nan"), float("nan"), 1)
         values[entry.name] = Value(None, "-") if printed is None else Value(shown, mark=f" [{source}]")
-    return Line(row.method, row.by, values, row.facts.get("seeds", ""), f"{row.params} M" if row.params else "")
+    size = f"{row.params} M [{source}]" if row.params else ""
+    return Line(row.method, row.by, values, row.facts.get("seeds", ""), (size, "", ""))
 
 
 def as_csv(suite: str) -> str:

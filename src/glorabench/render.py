@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from glorabench import deviation, forms, quoted, wide
+from glorabench import deviation, forms, quoted, sheets, wide
 from glorabench.cells import comparable
 from glorabench.errors import BadInput
 from glorabench.forms import Part
@@ -87,8 +87,8 @@ def parts(records: Sequence[Record], long: bool = False, published: bool = False
             made.append(Part(title, COLUMNS, rows(group), findings(group), notes(group)))
             continue
         lines = wide.lines(group, layout)
-        told, cuts = [*wide.gaps(lines, layout), *findings(group)], wide.blocks(layout)
-        made.append(Part(title, *wide.sheet(lines, layout, " "), told, wide.notes(group, layout), *cuts))
+        told, cuts = [*wide.gaps(lines, layout), *findings(group)], sheets.blocks(layout)
+        made.append(Part(title, *sheets.sheet(lines, layout), told, wide.notes(group, layout), *cuts))
         if found := list(deviation.against(lines, layout, published)):
             body = [row for each in found for row in each.rows()]
             made.append(Part(_AGAINST, deviation.COLUMNS, body, [each.told for each in found], deviation.NOTE))
@@ -102,11 +102,11 @@ def csv(records: Sequence[Record], long: bool = False, published: bool = False) 
         head, body = [*COLUMNS], [[*row] for row in rows(records)]
     else:
         lines = [(group, wide.lines(group, layout)) for group in comparable(records)]
-        head = ["backbone", "selection", "protocol", *wide.sheet([], layout, None)[0]]
+        head = ["backbone", "selection", "protocol", *sheets.exact([], layout)[0]]
         body = []
         for group, made in lines:
             of = [group[0].names["backbone"], _selection(group[0]), str(group[0].protocol)]
-            body += [[*of, *row] for row in wide.sheet(made, layout, None)[1]]
+            body += [[*of, *row] for row in sheets.exact(made, layout)[1]]
         added = deviation.beside([made for _, made in lines], layout, published)
         head, body = [*head, *added[0]], [[*row, *more] for row, more in zip(body, added[1], strict=True)]
     if fake(records):

@@ -7,16 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from glorabench import stats, ties
+from glorabench import sizes, stats, ties
 from glorabench.cells import MARK, Cell, cells, contaminated, draw_of
 from glorabench.labels import INHERITED, inherits
 from glorabench.record import Record, unpack
+from glorabench.sizes import SIZES, Sizes
 
-COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "verdict", "params", "step ms", "latency", "merge")
+COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "verdict", *SIZES, "step ms", "latency", "merge")
 FAKE = "FAKE IMAGES"  # said of every table of such records
 NOTES = (
-    "params: trained parameters without the head, mean over seeds where a random path differs (supernet in brackets); "
-    "latency: median of batch 64, after merging where there is something to merge, as a ratio to the plain backbone; "
+    f"{sizes.NOTE}; latency: measured, median of batch 64, after merging where there is something to merge, as a "
+    "ratio to the plain backbone, which what merges is again; "
     "merge: largest change of a logit by merging, and predictions that flipped if any, or no where it is impossible; "
     "interval: Student's t over seeds, of a mean over tasks a bootstrap over seeds stratified by task; "
     f"verdict: {ties.WORDS}; differences: bootstrap over paired seeds and examples, optimistic for few seeds."
@@ -75,7 +76,11 @@ def _averages(made: Sequence[Cell]) -> Iterator[tuple[str, ...]]:
         if len(tasks) > 1 and cell.keys() == tasks and seeds:
             top1 = stats.stratified([[by[seed] for seed in seeds] for by in found], [1 / len(tasks)] * len(tasks))
             kind = verdicts[method].kind if method in verdicts else ""
-            yield (f"mean of {len(tasks)} tasks", method, *estimate_text(top1), str(top1.n), kind, "", "", "", "")
+            yield _blank((f"mean of {len(tasks)} tasks", method, *estimate_text(top1), str(top1.n), kind))
+
+
+def _blank(head: tuple[str, ...]) -> tuple[str, ...]:
+    return head + ("",) * (len(COLUMNS) - len(head))
 
 
 def estimate_text(top1: stats.Estimate) -> tuple[str, str]:
@@ -88,25 +93,18 @@ def _row(cell: Cell, verdict: ties.Verdict | None) -> tuple[str, ...]:
     failed = [r for r in cell.records if r.status != "done"]
     if not cell.done:
         reason = (failed[0].error or {}).get("kind", "unknown")
-        return (cell.task, cell.method, f"failed: {reason}", "", "0", "", "", "", "", "")
+        return _blank((cell.task, cell.method, f"failed: {reason}", "", "0"))
     return (
         cell.task,
         cell.method,
         *estimate_text(cell.top1),
         str(cell.top1.n) + (f" ({len(failed)} failed)" if failed else ""),
         verdict.kind if verdict else "",
-        params(cell.done),
+        *Sizes.of(cell.done).texts,
         f"{median(r.cost['step_ms'] for r in cell.done):.1f}",
         f"{median(latency_ratio(r) for r in cell.done):.2f}",
         _merge([r.merge for r in cell.done if r.merge]),
     )
-
-
-def params(done: Sequence[Record]) -> str:
-    """Trained parameters without the head, mean over runs, and of the supernet."""
-    mean_size = fmean(r.params["method"] or 0 for r in done)
-    supernet = done[0].params["supernet"]
-    return f"{mean_size:,.0f}" + (f" [{supernet:,}]" if supernet else "")
 
 
 def _merge(certificates: Sequence[dict[str, Any]]) -> str:

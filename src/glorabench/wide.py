@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from glorabench import stats, ties
+from glorabench import sizes, stats, ties
 from glorabench.cells import Cell, cells, draw_of, settings
 from glorabench.labels import differing
 from glorabench.layouts import Column, Layout, Mean
-from glorabench.paging import cut
 from glorabench.record import Record
-from glorabench.table import marks, params
+from glorabench.table import marks
 
 _NOTES = (
     "top-1 in percent, mean over n seeds; ±: half of the 95 % interval, Student's t over seeds, of means a bootstrap "
-    "over seeds stratified by task; {}; *: best, =: tied, ?: untested, no sign: behind or not compared; {}; params: "
-    "trained parameters without the head, mean over runs (supernet in brackets). With --long: the interval, time, "
-    "latency and merging of each task."
+    "over seeds stratified by task; {}; *: best, =: tied, ?: untested, no sign: behind or not compared; {}; "
+    f"{sizes.NOTE}. With --long: the interval, time, latency and merging of each task."
 )
 NO_RUN = "no run"
 
@@ -55,6 +53,7 @@ class Line:
     Args:
         by: the values of the keys that the method has rows of its own for.
         values: of columns and means.
+        sizes: as the columns of sizes.SIZES.
         mixed: settings in which its tasks differ, beside those that a recipe has for each task.
         cells: of the columns that have one.
         verdicts: of the columns and means that are compared.
@@ -64,7 +63,7 @@ class Line:
     by: tuple[str, ...]
     values: Mapping[str, Value]
     n: str
-    params: str
+    sizes: tuple[str, ...]
     mixed: tuple[str, ...] = ()
     cells: Mapping[str, Cell] = field(default_factory=dict)
     verdicts: Mapping[str, ties.Verdict] = field(default_factory=dict)
@@ -113,10 +112,11 @@ def _line(method: str, key: tuple[int, ...], by_task: Mapping[str, Cell], layout
     values |= {entry.name: _mean(entry, seeds) for entry in layout.entries if isinstance(entry, Mean)}
     counts = sorted({len(found) for found in seeds.values()}) or [0]
     done = [r for cell in by_task.values() for r in cell.done]
+    texts = sizes.Sizes.of(done).texts if done else ("",) * len(sizes.SIZES)
     n = str(counts[0]) + (f" to {counts[-1]}" if len(counts) > 1 else "")
     there = {column.name: by_task[column.task] for column in layout.columns if column.task in by_task}
     mixed = differing({cell.task: settings(cell.done[0].config) for cell in there.values() if cell.done})
-    return Line(method, tuple(map(str, key)), values, n, params(done) if done else "", tuple(mixed), there)
+    return Line(method, tuple(map(str, key)), values, n, texts, tuple(mixed), there)
 
 
 def _value(cell: Cell | None, metric: str) -> Value:
@@ -169,32 +169,3 @@ def gaps(made: Sequence[Line], layout: Layout) -> list[str]:
         for said in line.mixed:
             told.setdefault(said, []).append(name)
     return [f"{'; '.join(names)}: {said}" for said, names in told.items()]
-
-
-def sheet(made: Iterable[Line], layout: Layout, between: str | None) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows of the whole table: short names and one digit with intervals behind `between`, or, where that
-    is None, full names and two digits without, and the names of the columns in which a row is best, tied, untested."""
-    entries = layout.entries
-    full = between is None
-    head = ["method", *layout.by, *(entry.name if full else entry.short for entry in entries), "n", "params"]
-    head += ["best", "tied", "untested"] if full else []
-
-    def cell(line: Line, entry: Column | Mean) -> str:
-        sign = "" if full or entry.name not in line.verdicts else line.verdicts[entry.name].sign
-        return line.values[entry.name].text(2 if full or isinstance(entry, Mean) else 1, between, sign)
-
-    def stands(line: Line) -> list[str]:
-        kinds = {name: verdict.kind for name, verdict in line.verdicts.items()}
-        return [" ".join(n for n in kinds if kinds[n] == kind) for kind in ("best", "tied", "untested")] if full else []
-
-    return head, [[x.method, *x.by, *(cell(x, entry) for entry in entries), x.n, x.params, *stands(x)] for x in made]
-
-
-def pages(made: Sequence[Line], layout: Layout, width: int) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """The table as one that is at most `width` characters wide, or as several, cut between the layout's blocks."""
-    return cut(*sheet(made, layout, "\n"), *blocks(layout), width)
-
-
-def blocks(layout: Layout) -> tuple[int, list[int]]:
-    """How a table is cut: the number of first columns that every page has, and of those that stay together."""
-    return 1 + len(layout.by), [len(block) for block in layout.blocks]

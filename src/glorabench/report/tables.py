@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from glorabench import frontier, render, table, wide
+from glorabench import frontier, render, sheets, table, wide
 from glorabench.layouts import layout_of
 from glorabench.points import AXES, Point
 from glorabench.record import Record
@@ -19,7 +19,7 @@ def results(number: int, title: str, records: Sequence[Record]) -> str:
     layout, parts, told = layout_of(records), [], []
     if layout is not None:
         made = wide.lines(records, layout)
-        head, rows = wide.sheet(made, layout, " ")
+        head, rows = sheets.sheet(made, layout)
         parts += [sheet(f"table-{number}", title, head, rows, render.csv(records)), note(wide.notes(records, layout))]
         parts.append("<h3>Every task by itself</h3>")
         told = wide.gaps(made, layout)
