@@ -97,8 +97,8 @@ def against(made: Sequence[Line], layout: Layout, each: bool = False) -> Iterato
         records = [r for cell in line.cells.values() for r in cell.done]
         if not records or any(r.provenance.get("data", {}).get("fake") for r in records):
             continue
-        names, suite = records[0].names, records[0].config["data"]["suite"]
-        paper = papers.of_ours(suite, names["method"], bool(names.get("search")), names["backbone"], line.by)
+        names = records[0].names
+        paper = papers.of_ours(names["data"], names["method"], bool(names.get("search")), names["backbone"], line.by)
         if paper is None:
             continue
         pairs = []
