@@ -142,6 +142,8 @@ READERS = (
     "deviation",
     "quoted",
     "forms",
+    "retention",
+    "output",
     "sheets",
     "sizes",
     "paging",

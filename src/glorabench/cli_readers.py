@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-COMMANDS = ("table", "compare", "cost", "optimism", "tuned", "push", "page", "report")
+COMMANDS = ("table", "compare", "cost", "forgetting", "optimism", "tuned", "push", "page", "report")
 _PUSHES = """examples:
   glorabench push                                     every record below results/local or results, offline
   glorabench push mini --results results --mode online --entity my-team
@@ -23,9 +23,13 @@ def add(commands: Any) -> None:
         made.add_argument("--results", type=Path, help="results folder (default: results/local, else results)")
         return made
 
+    def shown(parser: argparse.ArgumentParser, *more: str) -> None:
+        parser.add_argument("--format", choices=("text", "md", "tex", "html", *more), default="text")
+        told = f"write Markdown between <!-- {parser.prog.split()[-1]}:SUITE --> and its end; FILE#NAME: ...:NAME"
+        parser.add_argument("--into", metavar="FILE", help=told)
+
     table = of_suite("table", help="print the table of a suite from its records")
-    table.add_argument("--format", choices=("text", "md", "csv", "tex", "html"), default="text")
-    table.add_argument("--into", type=Path, help="replace the block between the suite's table markers of this file")
+    shown(table, "csv")
     table.add_argument("--long", action="store_true", help="a row for each task and method, with costs, for any suite")
     table.add_argument("--published", action="store_true", help="hold every task, too, against what papers print")
     table.add_argument("--why", metavar="CELL", help="the runs behind METHOD/TASK, and in what they differ")
@@ -34,14 +38,17 @@ def add(commands: Any) -> None:
     versus.add_argument("words", nargs="+", help="SUITE and key=value for each side: method=lora method=glora")
     versus.add_argument("--results", type=Path, help="results folder (default: results/local, else results)")
     versus.add_argument("--at", choices=("params", "flops", "time"), help="the pair that is nearest in it")
-    versus.add_argument("--format", choices=("text", "md", "tex", "html"), default="text")
+    shown(versus)
 
     cost = of_suite("cost", help="accuracy against parameters, FLOPs, time, memory and latency: the Pareto fronts")
-    cost.add_argument("--format", choices=("text", "md", "csv"), default="text")
+    shown(cost, "csv")
+
+    about = "learning against forgetting: accuracy, and what is left of that on the upstream task"
+    shown(of_suite("forgetting", help=about))
 
     about = "what reporting the best epoch, instead of the last, would have added"
     optimism = of_suite("optimism", help=about, description=f"{about[0].upper()}{about[1:]}, from curves on val.")
-    optimism.add_argument("--format", choices=("text", "md"), default="text")
+    shown(optimism)
 
     of_suite("tuned", help="the learning rate that equal tuning found best for each method, as YAML")
 
@@ -72,15 +79,19 @@ def dispatch(args: argparse.Namespace) -> int:
     if args.command == "compare":
         from glorabench.comparison import versus
 
-        return versus.main(args.words, args.results, args.at, args.format)
+        return versus.main(args.words, args.results, args.at, args.format, args.into)
     if args.command == "cost":
         from glorabench import frontier
 
-        return frontier.main(args.suite, args.results, args.format)
+        return frontier.main(args.suite, args.results, args.format, args.into)
+    if args.command == "forgetting":
+        from glorabench import retention
+
+        return retention.main(args.suite, args.results, args.format, args.into)
     if args.command == "optimism":
         from glorabench import optimism
 
-        return optimism.main(args.suite, args.results, args.format)
+        return optimism.main(args.suite, args.results, args.format, args.into)
     if args.command == "tuned":
         from glorabench import tuned
 

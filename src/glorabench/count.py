@@ -16,8 +16,9 @@ from glorabench import cost, published
 from glorabench.backbones.base import Backbone
 from glorabench.compose import compose, expand, make
 from glorabench.errors import BadInput
+from glorabench.forms import grid
+from glorabench.output import embed
 from glorabench.published import Book, Row
-from glorabench.render import embed, grid
 
 COLUMNS = ("method", "parameters", "published", "why they differ")
 _LEFT = ("method", "published", "why they differ")
@@ -182,7 +183,7 @@ def main(words: Sequence[str], form: str = "text", into: Path | None = None) -> 
         if not any(size for _, size, *_ in lines):
             raise BadInput(lines[0][3].removeprefix(UNDEFINED))
     if into is not None:
-        embed("\n".join(map(markdown, made)), "counts", into)
+        embed("\n".join(map(markdown, made)), "table:counts", into)
     elif form == "md":
         print("\n".join(map(markdown, made)), end="")
     else:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from glorabench import paging
 
-WORDS = ("task", "method", "of")  # columns that hold words; the others are numbers
+WORDS = ("task", "method", "of", "on the front of")  # columns that hold words; the others are numbers
 _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",

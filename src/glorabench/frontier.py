@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv as library
 import io
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
 from glorabench import pareto
 from glorabench.cells import comparable
+from glorabench.forms import Part
 from glorabench.gathered import gathered
+from glorabench.output import put
 from glorabench.points import AXES, Point, mergeable, points, ratio
 from glorabench.record import Record
-from glorabench.render import grid, title_of
+from glorabench.render import title_of
 from glorabench.table import estimate_text, marks
 
 _NETWORKS = [(network, batch) for batch in (64, 1) for network in ("unmerged", "merged")]
@@ -33,18 +34,25 @@ NOTES = (
 )
 
 
-def main(suite: str, results: Path | None, form: str) -> int:
-    """The `cost` command: costs and fronts of a suite's records, shown as `form`.
+def main(suite: str, results: Path | None, form: str, into: str | None) -> int:
+    """The `cost` command: costs and fronts of a suite's records, shown as `form` or written `into` a file.
 
     Raises:
-        BadInput: there are no records, one is corrupt, or they do not compare.
+        BadInput: there are no records, one is damaged, they do not compare, or the file has no block for the suite.
     """
     records = gathered(suite, results)[1]
-    if form == "text":
-        show(records)
+    if form == "csv" and into is None:
+        print(csv(records), end="")
     else:
-        print({"md": markdown, "csv": csv}[form](records), end="")
+        put([part for group in comparable(records) for part in parts(group)], form, into, f"cost:{suite}")
     return 0
+
+
+def parts(records: Sequence[Record]) -> list[Part]:
+    """What comparable records cost, and on which fronts they are, with notes."""
+    made, title = points(records), title_of(records, True)
+    on = ("on the front of", *_FRONTS)
+    return [Part(title, head(), costs(made)), Part(f"{title}: fronts", on, fronts(made), remarks(records))]
 
 
 def costs(made: Iterable[Point]) -> list[tuple[str, ...]]:
@@ -97,17 +105,6 @@ def remarks(records: Sequence[Record]) -> list[str]:
     return said
 
 
-def markdown(records: Sequence[Record]) -> str:
-    """Both tables and the notes, one pair for each protocol, selection and backbone."""
-    blocks = []
-    for group in comparable(records):
-        made = points(group)
-        lines = [f"**{title_of(group, True)}**", "", *grid(head(), costs(made), ("method",)), ""]
-        lines += [*grid(("on the front of", *_FRONTS), fronts(made), ("on the front of",)), ""]
-        blocks.append("\n".join([*lines, *(f"- {line}" for line in remarks(group))]) + "\n")
-    return "\n".join(blocks)
-
-
 def head() -> tuple[str, ...]:
     """What the columns of `costs` are called."""
     return ("method", "top-1 %", "95 % interval", "n", *_COSTS)
@@ -143,24 +140,3 @@ def csv(records: Sequence[Record]) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.10g}"
-
-
-def show(records: Sequence[Record]) -> None:
-    """Print both tables and the notes, one pair for each protocol, selection and backbone."""
-    from rich.console import Console
-    from rich.table import Table
-
-    # no markup: names hold words in brackets
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
-    for group in comparable(records):
-        made = points(group)
-        tables = ((head(), costs(made), title_of(group, True)), (("on the front of", *_FRONTS), fronts(made), None))
-        for columns, body, title in tables:
-            shown = Table(title=title)
-            for index, name in enumerate(columns):
-                shown.add_column(name, justify="right" if index else "left")
-            for row in body:
-                shown.add_row(*row)
-            console.print(shown)
-        for line in remarks(group):
-            console.print(line, style="dim", soft_wrap=True)

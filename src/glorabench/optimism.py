@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,11 @@ from glorabench import stats
 from glorabench.cells import comparable
 from glorabench.comparison.compare import points
 from glorabench.errors import BadInput
+from glorabench.forms import Part
 from glorabench.gathered import gathered
+from glorabench.output import put
 from glorabench.record import Record
-from glorabench.render import grid, title_of
+from glorabench.render import title_of
 from glorabench.tuned import Trials, lacking, trials
 
 LITERATURE = 0.65  # points; see NOTES
@@ -118,33 +119,15 @@ def notes(records: Sequence[Record], left: Mapping[str, str]) -> list[str]:
     return [*said, *(f"left out: {method}: {why}" for method, why in left.items())]
 
 
-def main(suite: str, results: Path | None, form: str) -> int:
-    """The `optimism` command: the gains of a suite's records, shown as `form`.
+def main(suite: str, results: Path | None, form: str, into: str | None) -> int:
+    """The `optimism` command: the gains of a suite's records, shown as `form` or written `into` a file.
 
     Raises:
-        BadInput: there are no records, or none with a curve.
+        BadInput: there are no records, none with a curve, or the file has no block for the suite.
     """
+    parts = []
     for group in comparable(gathered(suite, results)[1]):
         made, left = gains(group)
-        body, told = rows(made), notes(group, left)
-        if form == "md":
-            title = [f"**{title_of(group, True)}**", ""]
-            print("\n".join([*title, *grid(_HEAD, body, ("method",)), "", *(f"- {line}" for line in told)]))
-        else:
-            _show(title_of(group, True), body, told)
+        parts.append(Part(title_of(group, True), _HEAD, rows(made), notes(group, left)))
+    put(parts, form, into, f"optimism:{suite}")
     return 0
-
-
-def _show(title: str, body: Sequence[Sequence[str]], told: Iterable[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
-    shown = Table(title=title)
-    for index, name in enumerate(_HEAD):
-        shown.add_column(name, justify="right" if index else "left")
-    for row in body:
-        shown.add_row(*row)
-    console.print(shown)
-    for line in told:
-        console.print(line, style="dim", soft_wrap=True)

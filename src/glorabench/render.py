@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv as library
 import io
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from glorabench import deviation, forms, quoted, sheets, wide
 from glorabench.cells import comparable
-from glorabench.errors import BadInput
 from glorabench.forms import Part
 from glorabench.gathered import by_file, nothing
 from glorabench.layouts import layout_of
+from glorabench.output import put
 from glorabench.record import Record
 from glorabench.table import COLUMNS, FAKE, fake, findings, notes, rows
 
@@ -23,14 +22,14 @@ grid = forms.grid
 
 
 def main(
-    suite: str, results: Path | None, form: str, into: Path | None, long: bool = False, published: bool = False
+    suite: str, results: Path | None, form: str, into: str | None, long: bool = False, published: bool = False
 ) -> int:
     """The `table` command: records of a suite below `results`, shown as `form` or written `into` a file; `long` has a
     row for each task and method also where the suite has a layout, `published` holds every task against what papers
     print. Without records it is the published table.
 
     Raises:
-        BadInput: there is neither, a record is corrupt, or the file has no markers for the suite.
+        BadInput: there is neither, a record is damaged, or the file has no block for the suite.
     """
     records = list(by_file(suite, results).values())
     if not records and suite not in quoted.suites():
@@ -41,39 +40,17 @@ def main(
         print(csv(records, long, published) if records else quoted.as_csv(suite), end="")
         return 0
     made = parts(records, long, published) if records else quoted.parts(suite)
-    if into is not None:
-        embed(markdown(records, long, published) if records else "\n".join(map(forms.markdown, made)), suite, into)
-    elif form == "text":
-        for part in made:
-            forms.show(part)
-    elif form == "md":
-        print(markdown(records, long, published) if records else "\n".join(map(forms.markdown, made)), end="")
-    else:
-        print(forms.html(made) if form == "html" else "\n".join(map(forms.tex, made)), end="")
+    put(made, form, into, f"table:{suite}", _markdown(made, records) if records else None)
     return 0
-
-
-def embed(text: str, suite: str, path: Path) -> None:
-    """Replace what stands between `<!-- table:SUITE -->` and `<!-- /table:SUITE -->`.
-
-    Raises:
-        BadInput: the file does not exist or has no such markers.
-    """
-    if not path.is_file():
-        raise BadInput(f"no file {path}")
-    begin, end = f"<!-- table:{suite} -->\n", f"<!-- /table:{suite} -->"
-    whole, count = re.subn(
-        re.escape(begin) + r".*?" + re.escape(end), lambda _: begin + text + end, path.read_text(), flags=re.DOTALL
-    )
-    if count != 1:
-        raise BadInput(f"{path} needs one block {begin.strip()} ... {end}, found {count}")
-    path.write_text(whole)
 
 
 def markdown(records: Sequence[Record], long: bool = False, published: bool = False) -> str:
     """The table, its notes and findings as Markdown; one for each protocol, selection and backbone."""
+    return _markdown(parts(records, long, published), records)
+
+
+def _markdown(made: Sequence[Part], records: Sequence[Record]) -> str:
     said = len(comparable(records)) > 1 or fake(records)
-    made = parts(records, long, published)
     return "\n".join(forms.markdown(part, titled=said or part.title == _AGAINST) for part in made)
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import yaml
 
-from glorabench import forms
 from glorabench.cells import MARK, cells
 from glorabench.comparison.compare import Comparison, compare, points
 from glorabench.comparison.side import Side, matching, told
 from glorabench.errors import BadInput, first_line
 from glorabench.forms import Part
 from glorabench.gathered import gathered
+from glorabench.output import put
 from glorabench.record import Record
 from glorabench.table import FAKE, fake
 
@@ -36,7 +36,7 @@ _NOTES = (
 )
 
 
-def main(words: Sequence[str], results: Path | None, at: str | None, form: str) -> int:
+def main(words: Sequence[str], results: Path | None, at: str | None, form: str, into: str | None = None) -> int:
     """The `compare` command.
 
     Args:
@@ -44,14 +44,13 @@ def main(words: Sequence[str], results: Path | None, at: str | None, form: str) 
         results: folder of the records.
         at: params, flops or time, where a side is several configurations: the pair that is nearest in it.
         form: text, md, tex or html.
+        into: a file, see `output.put`.
 
     Raises:
         BadInput: no records, words that choose nothing or too much, or nothing in common.
     """
     suite, first, second = parsed(words)
-    part = compared(gathered(suite, results)[1], first, second, at)
-    shown = {"md": forms.markdown, "tex": forms.tex, "html": lambda one: forms.html([one])}
-    print(shown[form](part), end="") if form in shown else forms.show(part)
+    put([compared(gathered(suite, results)[1], first, second, at)], form, into, f"compare:{suite}")
     return 0
 
 
