@@ -1,4 +1,4 @@
-"""Learning against forgetting: known differences to full fine-tuning, what is left out, the command, blocks of files."""
+"""Learning against forgetting: known differences to full fine-tuning, what is left out, the command, file blocks."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_without_full_fine_tuning_there_is_no_verdict_and_what_says_nothing_is_l
 
 def test_one_seed_has_a_difference_without_a_verdict_of_less_or_more() -> None:
     found = {k.point.method: k for k in retention.kept([RUNS[0], RUNS[3]])[0]}
-    assert found["lora"].verdict == "learns alike, forgets alike"
+    assert found["lora"].verdict == "one seed"
     assert "(one seed)" in found["lora"].told
 
 
@@ -93,15 +93,14 @@ def test_the_command_shows_all_methods_and_what_they_mean(
 
 def test_a_block_of_a_file_is_replaced_and_only_that(results: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(
-        "a\n<!-- forgetting:mini -->\nold\n<!-- /forgetting:mini -->\nb\n<!-- forgetting:x -->\n<!-- /forgetting:x -->\n"
-    )
+    empty = "<!-- forgetting:x -->\n<!-- /forgetting:x -->\n"
+    page.write_text(f"a\n<!-- forgetting:mini -->\nold\n<!-- /forgetting:mini -->\nb\n{empty}")
     words = ["forgetting", "--results", str(results), "--into"]
     assert cli.main([*words, str(page)]) == 0
     first, _, rest = page.read_text().partition("<!-- /forgetting:mini -->")
     assert first.startswith("a\n<!-- forgetting:mini -->\n**")
     assert "old" not in first
-    assert rest == "\nb\n<!-- forgetting:x -->\n<!-- /forgetting:x -->\n"
+    assert rest == f"\nb\n{empty}"
     assert cli.main([*words, f"{page}#x"]) == 0
     assert page.read_text().count("learns less, forgets less") == 2 * first.count("learns less, forgets less")
 
