@@ -7,6 +7,12 @@ from pathlib import Path
 from typing import Any
 
 COMMANDS = ("table", "compare", "cost", "forgetting", "optimism", "tuned", "push", "page", "report")
+_AS_IS = argparse.RawDescriptionHelpFormatter
+_COMPARES = """examples:
+  glorabench compare method=lora method=glora         the second side begins where the first key comes again
+  glorabench compare mini --results results method=lora method=glora search=evolution
+  glorabench compare vtab1k method=lora method=glora --at params   of several configurations the nearest in it
+"""
 _PUSHES = """examples:
   glorabench push                                     every record below results/local or results, offline
   glorabench push mini --results results --mode online --entity my-team
@@ -18,7 +24,7 @@ def add(commands: Any) -> None:
     """Add the parsers of `COMMANDS`."""
 
     def of_suite(name: str, default: str | None = "mini", **said: Any) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **said)
+        made = commands.add_parser(name, formatter_class=_AS_IS, **said)
         made.add_argument("suite", nargs="?", default=default)
         made.add_argument("--results", type=Path, help="results folder (default: results/local, else results)")
         return made
@@ -34,8 +40,9 @@ def add(commands: Any) -> None:
     table.add_argument("--published", action="store_true", help="hold every task, too, against what papers print")
     table.add_argument("--why", metavar="CELL", help="the runs behind METHOD/TASK, and in what they differ")
 
-    versus = commands.add_parser("compare", help="two configurations, task by task, from records")
-    versus.add_argument("words", nargs="+", help="SUITE and key=value for each side: method=lora method=glora")
+    about = "two configurations, task by task, from records"
+    versus = commands.add_parser("compare", formatter_class=_AS_IS, help=about, epilog=_COMPARES)
+    versus.add_argument("overrides", nargs="+", metavar="WORD", help="the suite, then key=value of both sides")
     versus.add_argument("--results", type=Path, help="results folder (default: results/local, else results)")
     versus.add_argument("--at", choices=("params", "flops", "time"), help="the pair that is nearest in it")
     shown(versus)
@@ -79,7 +86,7 @@ def dispatch(args: argparse.Namespace) -> int:
     if args.command == "compare":
         from glorabench.comparison import versus
 
-        return versus.main(args.words, args.results, args.at, args.format, args.into)
+        return versus.main(args.overrides, args.results, args.at, args.format, args.into)
     if args.command == "cost":
         from glorabench import frontier
 
