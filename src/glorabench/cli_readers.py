@@ -37,6 +37,7 @@ def add(commands: Any) -> None:
     table = of_suite("table", help="print the table of a suite from its records")
     shown(table, "csv")
     table.add_argument("--long", action="store_true", help="a row for each task and method, with costs, for any suite")
+    table.add_argument("--brief", action="store_true", help="without how each method stands to the best of each task")
     table.add_argument("--published", action="store_true", help="hold every task, too, against what papers print")
     table.add_argument("--why", metavar="CELL", help="the runs behind METHOD/TASK, and in what they differ")
 
@@ -82,7 +83,8 @@ def dispatch(args: argparse.Namespace) -> int:
 
         if args.why is not None:
             return why.main(args.suite, args.results, args.why)
-        return render.main(args.suite, args.results, args.format, args.into, args.long, args.published)
+        asked = (args.long, args.published, args.brief)
+        return render.main(args.suite, args.results, args.format, args.into, *asked)
     if args.command == "compare":
         from glorabench.comparison import versus
 

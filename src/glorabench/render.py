@@ -22,11 +22,24 @@ grid = forms.grid
 
 
 def main(
-    suite: str, results: Path | None, form: str, into: str | None, long: bool = False, published: bool = False
+    suite: str,
+    results: Path | None,
+    form: str,
+    into: str | None,
+    long: bool = False,
+    published: bool = False,
+    brief: bool = False,
 ) -> int:
-    """The `table` command: records of a suite below `results`, shown as `form` or written `into` a file; `long` has a
-    row for each task and method also where the suite has a layout, `published` holds every task against what papers
-    print. Without records it is the published table.
+    """The `table` command; without records it is the published table.
+
+    Args:
+        suite: of the records.
+        results: folder of the records.
+        form: text, md, csv, tex or html.
+        into: a file, see `output.put`.
+        long: a row for each task and method also where the suite has a layout.
+        published: every task is held against what papers print.
+        brief: not how each method stands to the best of each task.
 
     Raises:
         BadInput: there is neither, a record is damaged, or the file has no block for the suite.
@@ -39,7 +52,7 @@ def main(
     if form == "csv" and into is None:
         print(csv(records, long, published) if records else quoted.as_csv(suite), end="")
         return 0
-    made = parts(records, long, published) if records else quoted.parts(suite)
+    made = parts(records, long, published, brief) if records else quoted.parts(suite)
     put(made, form, into, f"table:{suite}", _markdown(made, records) if records else None)
     return 0
 
@@ -54,17 +67,17 @@ def _markdown(made: Sequence[Part], records: Sequence[Record]) -> str:
     return "\n".join(forms.markdown(part, titled=said or part.title == _AGAINST) for part in made)
 
 
-def parts(records: Sequence[Record], long: bool = False, published: bool = False) -> list[Part]:
+def parts(records: Sequence[Record], long: bool = False, published: bool = False, brief: bool = False) -> list[Part]:
     """The tables of the records, one for each protocol, selection and backbone, behind each the published figures that
-    it is held against; with `published` also task by task."""
+    it is held against, with `published` also task by task; not what the comparisons on each task say if `brief`."""
     layout, made = None if long else layout_of(records), []
     for group in comparable(records):
-        title = title_of(group, layout is not None)
+        title, said = title_of(group, layout is not None), [] if brief else findings(group)
         if layout is None:
-            made.append(Part(title, COLUMNS, rows(group), findings(group), notes(group)))
+            made.append(Part(title, COLUMNS, rows(group), said, notes(group)))
             continue
         lines = wide.lines(group, layout)
-        told, cuts = [*wide.gaps(lines, layout), *findings(group)], sheets.blocks(layout)
+        told, cuts = [*wide.gaps(lines, layout), *said], sheets.blocks(layout)
         made.append(Part(title, *sheets.sheet(lines, layout), told, wide.notes(group, layout), *cuts))
         if found := list(deviation.against(lines, layout, published)):
             body = [row for each in found for row in each.rows()]
