@@ -26,9 +26,18 @@ check: $(VENV)/.dev ## lint, formatting and types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from the committed records and the code
-	$(BIN)/glorabench table mini --results results --into README.md
+	$(BIN)/glorabench table mini --results results --brief --into README.md
+	$(BIN)/glorabench table mini --results results/quickstart --long --into README.md#quickstart
+	$(BIN)/glorabench table mini --results results --into results/mini/README.md
+	$(BIN)/glorabench compare mini --results results method=lora method=glora search=evolution --into results/mini/README.md#searched
+	$(BIN)/glorabench compare mini --results results method=lora method=glora search=null --into results/mini/README.md#random
+	$(BIN)/glorabench cost mini --results results --into results/mini/README.md
+	$(BIN)/glorabench forgetting mini --results results --into results/mini/README.md
+	$(BIN)/glorabench tuned mini --results results/tuning --into results/mini/README.md
+	$(BIN)/glorabench optimism mini --results results/tuning --into results/mini/README.md
+	$(BIN)/glorabench report mini --results results --out results/mini/report.html
 	$(BIN)/glorabench table mini --results results/pretraining --into results/pretraining/README.md
-	$(BIN)/glorabench table mini --results results/methods --into results/methods/README.md
+	$(BIN)/glorabench table mini --results results/methods --long --into results/methods/README.md
 	$(BIN)/glorabench page glora --results results/glora
 	$(BIN)/glorabench count --into docs/counts.md
 

@@ -29,10 +29,13 @@ def add(commands: Any) -> None:
         made.add_argument("--results", type=Path, help="results folder (default: results/local, else results)")
         return made
 
-    def shown(parser: argparse.ArgumentParser, *more: str) -> None:
-        parser.add_argument("--format", choices=("text", "md", "tex", "html", *more), default="text")
+    def into(parser: argparse.ArgumentParser) -> None:
         told = f"write Markdown between <!-- {parser.prog.split()[-1]}:SUITE --> and its end; FILE#NAME: ...:NAME"
         parser.add_argument("--into", metavar="FILE", help=told)
+
+    def shown(parser: argparse.ArgumentParser, *more: str) -> None:
+        parser.add_argument("--format", choices=("text", "md", "tex", "html", *more), default="text")
+        into(parser)
 
     table = of_suite("table", help="print the table of a suite from its records")
     shown(table, "csv")
@@ -58,7 +61,8 @@ def add(commands: Any) -> None:
     optimism = of_suite("optimism", help=about, description=f"{about[0].upper()}{about[1:]}, from curves on val.")
     shown(optimism)
 
-    of_suite("tuned", help="the learning rate that equal tuning found best for each method, as YAML")
+    tuned = of_suite("tuned", help="the learning rate that equal tuning found best for each method, as YAML")
+    into(tuned)
 
     push = of_suite("push", None, help="replay local records into W&B, each once", epilog=_PUSHES)
     push.add_argument("--project", default="glorabench")
@@ -104,7 +108,7 @@ def dispatch(args: argparse.Namespace) -> int:
     if args.command == "tuned":
         from glorabench import tuned
 
-        return tuned.main(args.suite, args.results)
+        return tuned.main(args.suite, args.results, args.into)
     if args.command == "push":
         from glorabench import push
 

@@ -15,9 +15,11 @@ import yaml
 from glorabench.cells import comparable, settings
 from glorabench.compose import conf_dir
 from glorabench.errors import BadInput
+from glorabench.forms import Part, grid
 from glorabench.gathered import gathered
+from glorabench.output import put
 from glorabench.record import Record
-from glorabench.render import grid, title_of
+from glorabench.render import title_of
 
 _LR = "train.lr"
 _LR_OF = re.compile(r"^lr:.*train\.lr_of\.", re.MULTILINE)  # a file of conf/train that takes its rates from lr_of
@@ -177,16 +179,22 @@ def _yaml(lr: float) -> str:
     return f"{float(digits)}e{int(power)}"
 
 
-def main(suite: str, results: Path | None) -> int:
-    """The `tuned` command: the fragment of YAML that uses what is best, below the trials of a suite as comments.
+def main(suite: str, results: Path | None, into: str | None = None) -> int:
+    """The `tuned` command: the fragment of YAML that uses what is best, below the trials of a suite as comments; or the
+    table of the trials, written `into` a file.
 
     Raises:
-        BadInput: there are no records, or they are no trials of an equal budget.
+        BadInput: there are no records, they are no trials of an equal budget, or the file has no block for the suite.
     """
-    for group in comparable(gathered(suite, results)[1]):
-        found = trials(group)
+    groups = [(title_of(group, True), trials(group)) for group in comparable(gathered(suite, results)[1])]
+    for _, found in groups:
         check_budgets(found)
-        lines = [title_of(group, True), "top-1 in percent, mean over tasks", "", *grid(*table(found), ("method",)), ""]
+    if into is not None:
+        notes = "top-1 in percent, mean over tasks, by learning rate; at the edge: the best rate is an end of the grid"
+        put([Part(title, *table(found), notes=notes) for title, found in groups], "md", into, f"tuned:{suite}")
+        return 0
+    for title, found in groups:
+        lines = [title, "top-1 in percent, mean over tasks", "", *grid(*table(found), ("method",)), ""]
         print("\n".join(f"# {line}".rstrip() for line in lines))
         print(fragment(found, (conf_dir() / "train").glob("*.yaml")), end="")
     return 0

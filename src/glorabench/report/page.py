@@ -82,6 +82,7 @@ def _section(number: int, title: str, records: Sequence[Record], made: Sequence[
         *("<h3>Accuracy and what it costs</h3>", _costs(number, title, records, pointed)),
         *("<h3>Learning and forgetting</h3>", note(_READ_FORGETTING if forgotten else _NO_FORGETTING)),
         _grid([forgotten] if forgotten else []),
+        tables.forgetting(number, title, records) if forgotten else "",
         *("<h3>Every task</h3>", note(_READ_BARS), _grid(figures.tasks(made, pointed)), "</section>\n"),
     ]
     return "\n".join(parts)

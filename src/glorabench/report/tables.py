@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from glorabench import frontier, render, sheets, table, wide
+from glorabench import frontier, render, retention
 from glorabench.layouts import layout_of
 from glorabench.points import AXES, Point
 from glorabench.record import Record
@@ -15,22 +15,32 @@ from glorabench.report.markup import table as sheet
 
 
 def results(number: int, title: str, records: Sequence[Record]) -> str:
-    """The wide table of a suite that has one, the long one, notes and findings of records that compare."""
-    layout, parts, told = layout_of(records), [], []
-    if layout is not None:
-        made = wide.lines(records, layout)
-        head, rows = sheets.sheet(made, layout)
-        parts += [sheet(f"table-{number}", title, head, rows, render.csv(records)), note(wide.notes(records, layout))]
+    """The wide table of a suite that has one, what it is held against, the long one, notes and findings."""
+    parts, told = [], []
+    if layout_of(records) is not None:
+        whole, *against = render.parts(records, brief=True)
+        parts += [sheet(f"table-{number}", title, whole.head, whole.body, render.csv(records)), note(whole.notes)]
+        for i, part in enumerate(against, start=1):
+            text = as_csv(part.head, part.body)
+            parts += [sheet(f"published-{number}-{i}", f"{title}: {part.title}", part.head, part.body, text)]
+            parts += map(note, [*part.told, part.notes])
         parts.append("<h3>Every task by itself</h3>")
-        told = wide.gaps(made, layout)
-    long = render.csv(records, long=True)
-    parts += [sheet(f"tasks-{number}", f"{title}: every task", table.COLUMNS, table.rows(records), long)]
-    parts += [note(table.notes(records))]
-    told += table.findings(records)
+        told = list(whole.told)
+    (long,) = render.parts(records, long=True)
+    text = render.csv(records, long=True)
+    parts += [sheet(f"tasks-{number}", f"{title}: every task", long.head, long.body, text), note(long.notes)]
+    told += long.told
     items = "".join(f"<li>{escape(line)}</li>" for line in told)
     said = f"What the comparisons say: {len(told)} findings"
     parts += [f'<details class="told"><summary>{said}</summary><ul>{items}</ul></details>'] if told else []
     return "\n".join(parts)
+
+
+def forgetting(number: int, title: str, records: Sequence[Record]) -> str:
+    """What each method learns and forgets against full fine-tuning; for records of which some say it."""
+    part = retention.part(records)
+    text = as_csv(part.head, part.body)
+    return sheet(f"forgetting-{number}", f"{title}: forgetting", part.head, part.body, text) + note(part.notes)
 
 
 def costs(number: int, title: str, records: Sequence[Record], made: Sequence[Point], standings: Standings) -> str:
