@@ -149,6 +149,9 @@ def test_the_command_prints_it_and_refuses_in_one_line(tmp_path: Path, capsys: p
     assert "- lora is ahead of glora" in out
     assert cli.main(words) == 0
     assert "lora against glora" in capsys.readouterr().out
+    around = ["compare", "mini", "--results", str(tmp_path), "method=lora", "--at", "params", "method=glora"]
+    assert cli.main(around) == 0
+    assert "lora against glora" in capsys.readouterr().out
     for bad, said in (
         (["compare", "method=lora", "method=gloraa"], "no record has method=gloraa: they have glora or lora"),
         (["compare", "vtab1k", "method=lora", "method=glora"], "no records of suite 'vtab1k'"),

@@ -149,10 +149,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 for success, 1 for a failed run, 2 for bad input, 130 after Ctrl-C."""
     parser = _parser()
     args, late = parser.parse_known_args(argv)
-    if any(word.startswith("-") for word in late) or (late and not hasattr(args, "overrides")):
+    rest = next((name for name in ("overrides", "words") if hasattr(args, name)), None)
+    if late and (rest is None or any(word.startswith("-") for word in late)):
         parser.error(f"unknown argument: {' '.join(late)}")
-    if late:  # overrides may stand on both sides of -m
-        args.overrides = [*args.overrides, *late]
+    if late and rest:  # they may stand on both sides of an option
+        setattr(args, rest, [*getattr(args, rest), *late])
     # a thread that waits in OpenMP soon sleeps instead of spinning: twice as fast where cores are shared
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "no CUDA runtime" is no news here
