@@ -208,3 +208,11 @@ def test_packed_outcomes_are_read_as_records_have_them() -> None:
     for n in (1, 7, 8, 9, N):
         bits = [i % 3 == 0 for i in range(n)]
         assert ties._bits(record.pack(bits)).tolist() == bits
+
+
+def test_what_is_ahead_on_the_seeds_in_common_is_not_called_behind_by_their_test() -> None:
+    best = [made("lora", seed=seed, right=right) for seed, right in ((0, 190), (1, 100), (2, 100))]
+    other = [made("full", seed=seed, right=120) for seed in (1, 2)]
+    verdict = ties.on_task(cells([*best, *other]))["full"]
+    assert (verdict.kind, verdict.p) == ("tied", None)
+    assert verdict.how.startswith("is ahead of it on the seeds that both have: tied, as their intervals overlap")

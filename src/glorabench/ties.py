@@ -123,13 +123,15 @@ def _test(first: _Runs, second: _Runs, weights: Mapping[str, tuple[float, str]])
         if any(text is None for side in packed for text in side):
             return "has no outcomes in common with it"
         pairs[at] = tuple(map(str, packed[0])), tuple(map(str, packed[1]))
+    ahead = sum(weights[at][0] * _ahead(*sides) for at, sides in pairs.items())
+    if ahead < -1e-12:  # seeds that the other has not made it the best
+        return "is ahead of it on the seeds that both have"
     if len(pairs) == 1:
         return _p(*next(iter(pairs.values())))
-    value, missed = 0.0, np.zeros(stats.DRAWS)
+    missed = np.zeros(stats.DRAWS)
     for number, at in enumerate(pairs):
-        mean, around = _deviations(*pairs[at], number)
-        value, missed = value + weights[at][0] * mean, missed + weights[at][0] * around
-    return stats.p_value(value, missed)
+        missed = missed + weights[at][0] * _deviations(*pairs[at], number)
+    return stats.p_value(ahead, missed)
 
 
 def packed_of(r: Record, metric: str) -> str | None:
@@ -150,10 +152,19 @@ def _p(first: tuple[str, ...], second: tuple[str, ...]) -> float:
     return stats.paired_p([_bits(x) for x in first], [_bits(x) for x in second])  # type: ignore[arg-type]
 
 
-@lru_cache(512)
-def _deviations(first: tuple[str, ...], second: tuple[str, ...], number: int) -> tuple[float, stats.Array]:
+def _gaps(first: tuple[str, ...], second: tuple[str, ...]) -> stats.Array:
     a, b = (np.stack([_bits(x) for x in side]).astype(np.float64) for side in (first, second))
-    return float((a - b).mean()), stats.deviations(a - b, np.random.default_rng(number))
+    return a - b
+
+
+@lru_cache(4096)
+def _ahead(first: tuple[str, ...], second: tuple[str, ...]) -> float:
+    return float(_gaps(first, second).mean())
+
+
+@lru_cache(512)
+def _deviations(first: tuple[str, ...], second: tuple[str, ...], number: int) -> stats.Array:
+    return stats.deviations(_gaps(first, second), np.random.default_rng(number))
 
 
 def _overlap(best: stats.Estimate, other: stats.Estimate, why: str) -> Verdict:
