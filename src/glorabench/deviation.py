@@ -86,7 +86,7 @@ def against(made: Sequence[Line], layout: Layout, each: bool = False) -> Iterato
     """Every row that has a published counterpart, in its means, and with `each` in all its columns.
 
     Args:
-        made: rows of a wide table, none of fake images.
+        made: rows of a wide table; none of fake images, or scored on another split than test, has a counterpart.
         layout: of the table.
         each: columns, too.
     """
@@ -95,6 +95,8 @@ def against(made: Sequence[Line], layout: Layout, each: bool = False) -> Iterato
     entries = layout.entries if each else [entry for entry in overall if len(entry.groups) == widest]
     for line in made:
         records = [r for cell in line.cells.values() for r in cell.done]
+        if not all(r.config["selection"]["report_on"] == "test" for r in records):
+            continue
         if not records or any(r.provenance.get("data", {}).get("fake") for r in records):
             continue
         names = records[0].names
