@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import test_wide
 from glorabench import cli, record, stats
 from glorabench.comparison.versus import compared, parsed
 from glorabench.errors import BadInput
@@ -161,3 +162,32 @@ def test_the_command_prints_it_and_refuses_in_one_line(tmp_path: Path, capsys: p
         err = capsys.readouterr().err
         assert said in err
         assert err.count("\n") == 1
+
+
+def test_pairs_that_are_alike_are_refused_for_no_order_of_records_may_choose() -> None:
+    pair = [*runs("lora", {"digits": (150, 140)}, rank=2), *runs("lora", {"digits": (180, 180)}, rank=4)]
+    with pytest.raises(BadInput, match=r"2 pairs have the ratio 1.00, .*lora \(rank=2\) and glora; .*add a word"):
+        compared([*pair, *runs("glora", {"digits": (150, 150)})], {"method": "lora"}, {"method": "glora"}, at="params")
+
+
+def test_two_configurations_of_one_method_are_told_apart_and_one_is_not_compared_with_itself() -> None:
+    records = [*runs("lora", {"digits": (150, 140)}, rank=2), *runs("lora", {"digits": (180, 180)}, rank=4)]
+    first, second = ({"method": "lora", "method.rank": rank} for rank in (2, 4))
+    part = compared(records, first, second)
+    assert part.title == "lora (method=lora, method.rank=2) against lora (method=lora, method.rank=4)"
+    with pytest.raises(BadInput, match="are the same runs of lora: add a word"):
+        compared(records, first, {"method.rank": 2})
+
+
+def test_the_lists_of_shots_are_a_seed_too() -> None:
+    records = [
+        test_wide.fewshot("food101", 1, split, 0.1 * split + ahead, method=method)
+        for method, ahead in (("lora", 0.1), ("full", 0.0))
+        for split in (0, 1, 2)
+    ]
+    drawn = [replace(r, config={**r.config, "seed": 0}) for r in records]
+    part = compared(drawn, {"method": "lora"}, {"method": "full"})
+    assert part.body[0][1:4] == ("20.00", "10.00", "10.00")
+    assert part.body[0][5] == "3"
+    less = compared(drawn[:-1], {"method": "lora"}, {"method": "full"})
+    assert less.told[-1] == "left out, as full has no result there: food101_1shot, seed 0, split seed 2"

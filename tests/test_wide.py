@@ -472,3 +472,14 @@ def test_many_examples_give_the_interval_that_they_give_one_by_one(monkeypatch: 
     slow = stats.paired_difference(first, second)
     assert (quick.value, quick.n) == (slow.value, slow.n)
     assert (quick.low, quick.high) == pytest.approx((slow.low, slow.high), abs=0.1 * (slow.high - slow.low))
+
+
+def test_a_deleted_run_is_said_of_its_cell_and_a_mean_that_was_not_tested_says_so() -> None:
+    full, second = vtab(FULL), vtab({t: v + 1 for t, v in FULL.items()}, seed=1)
+    records = [*full, *(r for r in second if r.config["data"]["task"] != "dtd")]
+    (line,) = wide.lines(records, LAYOUTS["vtab1k"])
+    assert "lora: no run of 1 of 2 seeds (dtd)" in wide.gaps([line], LAYOUTS["vtab1k"])
+    whole = wide.lines([*full, *second], LAYOUTS["vtab1k"])
+    assert not any("no run" in said for said in wide.gaps(whole, LAYOUTS["vtab1k"]))
+    text = render.markdown([*full, *vtab(CONVPASS, method="convpass")])
+    assert "- lora: against the best mean it has no outcomes in common with it (natural_mean, " in text

@@ -109,6 +109,11 @@ def _line(method: str, key: tuple[int, ...], by_task: Mapping[str, Cell], layout
         values[column.name] = _value(cell, column.metric)
         if cell and values[column.name].estimate:
             seeds[column.name] = {draw_of(r): r.metrics[column.metric] for r in cell.done if column.metric in r.metrics}
+    draws = {draw_of(r) for cell in by_task.values() for r in cell.records}
+    for column in (column for column in layout.columns if column.name in seeds):
+        if lacking := len(draws - {draw_of(r) for r in by_task[column.task].records}):
+            value, said = values[column.name], f"no run of {lacking} of {len(draws)} seeds"
+            values[column.name] = replace(value, reason="; ".join(filter(None, (value.reason, said))))
     values |= {entry.name: _mean(entry, seeds) for entry in layout.entries if isinstance(entry, Mean)}
     counts = sorted({len(found) for found in seeds.values()}) or [0]
     done = [r for cell in by_task.values() for r in cell.done]
@@ -161,6 +166,9 @@ def gaps(made: Sequence[Line], layout: Layout) -> list[str]:
         for entry in layout.entries:
             if reason := line.values[entry.name].reason:
                 by_reason.setdefault(reason, []).append(entry.name)
+            verdict = line.verdicts.get(entry.name)  # of a column it stands among the findings
+            if isinstance(entry, Mean) and verdict and verdict.how:
+                by_reason.setdefault(f"against the best mean it {verdict.how}", []).append(entry.name)
         name = ", ".join([line.method, *(f"{key} {value}" for key, value in zip(layout.by, line.by, strict=True))])
         for reason, columns in by_reason.items():
             many = reason == NO_RUN and 2 * len(columns) > len(layout.columns)

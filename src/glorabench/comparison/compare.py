@@ -8,7 +8,7 @@ from statistics import fmean
 
 from glorabench import stats
 from glorabench.cells import refuse_mixtures
-from glorabench.comparison.side import Side
+from glorabench.comparison.side import Side, place_of
 from glorabench.errors import BadInput
 from glorabench.record import unpack
 
@@ -110,7 +110,7 @@ def check_pairs(pairs: Iterable[tuple[Side, Side]]) -> None:
 
 def _gaps(side: Side, other: Side) -> list[str]:
     """What `side` lacks of the runs that `other` has."""
-    failed = {(r.names["task"], r.config["seed"]): r.error or {} for r in side.records if r.status != "done"}
+    failed = {place_of(r): r.error or {} for r in side.records if r.status != "done"}
     lacks = [key for key in other.runs if key not in side.runs]
     why = {key: f" (failed: {failed[key].get('kind')})" if key in failed else "" for key in lacks}
     return [f"{side.label} on {task}, seed {seed}{why[task, seed]}" for task, seed in lacks]

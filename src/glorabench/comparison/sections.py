@@ -10,7 +10,7 @@ from typing import Any
 
 from glorabench import stats
 from glorabench.comparison.compare import Comparison, points
-from glorabench.comparison.side import Side
+from glorabench.comparison.side import Seed, Side
 from glorabench.render import grid
 
 _VERDICT = {1: "holds", -1: "does not hold", 0: "not decided"}
@@ -110,7 +110,7 @@ def curse(sides: Iterable[Side]) -> list[str]:
 def _searched(side: Side, key: str, minus: str | None = None) -> stats.Estimate:
     """Mean of a number of the searches, or of the difference of two."""
 
-    def value(task: str, seed: int) -> float:
+    def value(task: str, seed: Seed) -> float:
         found = side.runs[task, seed].search or {}
         return found[key] - (found[minus] if minus else 0)
 

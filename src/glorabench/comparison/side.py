@@ -10,13 +10,14 @@ from statistics import fmean
 from typing import Any
 
 from glorabench import stats
-from glorabench.cells import MARK, contaminated, settings
+from glorabench.cells import MARK, contaminated, draw_of, settings
 from glorabench.errors import BadInput, nearest
 from glorabench.record import Record
 
 _TASK = ("data.task", "names.task")
 _STAGES = ("train", "supernet", "search", "retrain")  # in the order in which they run; JSON does not keep it
 _SHOWN = 4  # keys that a message about several configurations names
+Seed = int | str  # a text where the shots have a seed of their own
 
 
 def select(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record]:
@@ -53,6 +54,12 @@ def matching(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record
             raise BadInput(f"no record has {told({key: wanted})}{_instead(found, key, where)}")
         found = kept
     return found
+
+
+def place_of(r: Record) -> tuple[str, Seed]:
+    """Its task and seed; that of the shots is part of the seed."""
+    seed, draw = draw_of(r)
+    return r.names["task"], seed if draw < 0 else f"{seed}, split seed {draw}"
 
 
 def told(where: Mapping[str, Any]) -> str:
@@ -110,10 +117,10 @@ class Side:
     records: Sequence[Record]
 
     @cached_property
-    def runs(self) -> dict[tuple[str, int], Record]:
+    def runs(self) -> dict[tuple[str, Seed], Record]:
         """What has a result, by task and seed, in this order."""
-        done = {(r.names["task"], r.config["seed"]): r for r in self.records if r.status == "done"}
-        return {key: done[key] for key in sorted(done)}
+        done = {place_of(r): r for r in self.records if r.status == "done"}
+        return {key: done[key] for key in sorted(done, key=lambda key: (key[0], draw_of(done[key])))}
 
     @property
     def name(self) -> str:
@@ -125,21 +132,22 @@ class Side:
         """In the order of their names."""
         return list(dict.fromkeys(task for task, _ in self.runs))
 
-    def seeds(self, task: str) -> list[int]:
+    def seeds(self, task: str) -> list[Seed]:
         """Those that have a result on `task`."""
         return [seed for on, seed in self.runs if on == task]
 
-    def top1(self, task: str, seed: int) -> float:
+    def top1(self, task: str, seed: Seed) -> float:
         """Accuracy on the test split of one run."""
         return self.runs[task, seed].metrics["top1"]
 
-    def mean(self, value: Callable[[str, int], float]) -> stats.Estimate:
+    def mean(self, value: Callable[[str, Seed], float]) -> stats.Estimate:
         """Mean over tasks of a value of (task, seed), then over the seeds that every task has, with Student's t.
 
         Raises:
             BadInput: there is no such seed.
         """
-        common = sorted(set.intersection(*(set(self.seeds(task)) for task in self.tasks))) if self.runs else []
+        shared = set.intersection(*(set(self.seeds(task)) for task in self.tasks)) if self.runs else set()
+        common = [seed for seed in self.seeds(self.tasks[0]) if seed in shared] if shared else []
         if not common:
             raise BadInput(f"{self.label}: no seed has a result on every task ({', '.join(self.tasks) or 'none'})")
         # rounded: equal seeds must not differ by what floating point leaves

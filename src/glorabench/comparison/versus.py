@@ -12,7 +12,7 @@ import yaml
 
 from glorabench.cells import MARK, cells
 from glorabench.comparison.compare import Comparison, compare, points
-from glorabench.comparison.side import Side, matching, told
+from glorabench.comparison.side import Side, matching, place_of, told
 from glorabench.errors import BadInput, first_line
 from glorabench.forms import Part
 from glorabench.gathered import gathered
@@ -93,7 +93,8 @@ def compared(
     """Both sides task by task, and one sentence that the numbers support.
 
     Raises:
-        BadInput: a side is nothing, or several configurations without `at`; nothing in common.
+        BadInput: a side is nothing, or several configurations without `at` or alike in it; both are the same; nothing
+            in common.
     """
     one, two = ([s for s in _configurations(matching(records, where)) if s.runs] for where in (first, second))
     for where, found in ((first, one), (second, two)):
@@ -104,6 +105,10 @@ def compared(
             ways = " or ".join(AT)
             raise BadInput(f"{told(where)} is {len(found)} configurations ({names}): add a word, or --at {ways}")
     a, b, also = _nearest(one, two, at)
+    if a.runs == b.runs:
+        raise BadInput(f"{told(first)} and {told(second)} are the same runs of {a.label}: add a word to one side")
+    if a.label == b.label:  # a label tells the configurations of one side apart
+        a, b = Side(f"{a.label} ({told(first)})", a.records), Side(f"{b.label} ({told(second)})", b.records)
     a, b, left_out = _common(a, b)
     return _part(compare(a, b), [*also, *left_out], records)
 
@@ -132,9 +137,11 @@ def _nearest(one: Sequence[Side], two: Sequence[Side], at: str | None) -> tuple[
     a, b = min(pairs, key=lambda pair: abs(math.log(ratio(pair))))
     found = ratio((a, b))
     near = f"at equal {what}" if abs(found - 1) <= _EQUAL else f"not at equal {what}"
-    alike = sum(math.isclose(ratio(pair), found) for pair in pairs) - 1
-    others = f"; {alike} more have this ratio, the first was taken: add a word to choose" if alike else ""
-    return a, b, [f"{near}: the ratio is {found:.2f}, the nearest to 1 of {len(pairs)} pairs{others}"]
+    alike = [pair for pair in pairs if math.isclose(ratio(pair), found)]
+    if len(alike) > 1:
+        names = "; ".join(f"{mine.label} and {theirs.label}" for mine, theirs in alike)
+        raise BadInput(f"--at {at}: {len(alike)} pairs have the ratio {found:.2f}, the nearest to 1: {names}: add a word")
+    return a, b, [f"{near}: the ratio is {found:.2f}, the nearest to 1 of {len(pairs)} pairs"]
 
 
 def _common(a: Side, b: Side) -> tuple[Side, Side, list[str]]:
@@ -147,7 +154,7 @@ def _common(a: Side, b: Side) -> tuple[Side, Side, list[str]]:
         lost = [f"{task}, seed {seed}" for task, seed in side.runs if (task, seed) not in common]
         if lost:
             said.append(f"left out, as {other.label} has no result there: {'; '.join(lost)}")
-    kept = [[r for r in s.records if (r.names["task"], r.config["seed"]) in common] for s in (a, b)]
+    kept = [[r for r in s.records if place_of(r) in common] for s in (a, b)]
     return Side(a.label, kept[0]), Side(b.label, kept[1]), said
 
 
