@@ -87,3 +87,22 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert cli.main(["table", "mini", "--results", str(tmp_path), "--why", "glora/digits"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert cli.main(["table", "vtab1k", "--results", str(tmp_path), "--why", "glora/cifar"]) == 2
+
+
+def test_a_column_has_its_own_metric() -> None:
+    first, second = test_wide.imagenet(), test_wide.imagenet("full")
+    second.metrics["imagenet_a/top1_200"] = 0.5
+    lines = told(at(first, second), "lora/imagenet_a/top1_200")
+    assert lines[0] == "lora on imagenet_16shot: imagenet_a/top1_200 30.00, n 1"
+    assert "done, imagenet_a/top1_200 30.00" in lines[1]
+    assert any(line.startswith("  against the best, full: ") for line in lines)
+
+
+def test_a_cell_without_a_run_is_said_to_be_one_and_a_mean_names_what_it_lacks() -> None:
+    records = [*test_wide.vtab(test_wide.FULL), *test_wide.vtab({"cifar": 50.0, "svhn": 50.0}, method="full")]
+    with pytest.raises(BadInput, match="full has no run on dtd, failed or done: make one"):
+        told(at(*records), "full/dtd")
+    lines = told(at(*records), "full/natural_mean")
+    assert lines[-1].startswith("no run of full on caltech101, dtd, oxford_flowers102, ")
+    with pytest.raises(BadInput, match=r"no cell 'fulll/cifar' .*did you mean 'full/cifar'"):
+        told(at(*records), "fulll/cifar")

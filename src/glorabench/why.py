@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glorabench import ties
+from glorabench import stats, ties
 from glorabench.cells import Cell, cells, comparable, flat, settings
 from glorabench.errors import BadInput, nearest
 from glorabench.gathered import by_file, nothing
-from glorabench.layouts import Mean, layout_of
+from glorabench.layouts import Layout, Mean, layout_of
 from glorabench.record import Record
 
 _ENVIRONMENT = ("versions", "device", "threads", "precision", "weights", "data")
@@ -40,25 +40,38 @@ def told(found: Mapping[Path, Record], cell: str) -> list[str]:
         BadInput: no such cell, with the nearest.
     """
     records, paths = list(found.values()), {r.run_id: path for path, r in found.items()}
-    means = _means(records)
+    layout = layout_of(records)
+    means = _means(layout)
+    metrics = {column.name: column.metric for column in layout.columns} if layout else {}
     lines: list[str] = []
+    runs: set[str] = set()
     for group in comparable(records):
         made = cells(group, by_task=True)
         names = {c.task for c in made} | means.keys()
         method, task = _split(cell, names)
-        for own in _called(made, group, method):
+        called = _called(made, group, method)
+        for own in called:
             if own.task == task or own.records[0].config["data"].get("task") in means.get(task, ()):
-                lines += [*([""] if lines else []), *_cell(own, made, paths)]
+                lines += [*([""] if lines else []), *_cell(own, made, paths, metrics.get(task, "top1"))]
+        runs |= {own.task for own in called} | {own.records[0].config["data"].get("task", "") for own in called}
+    lacking = sorted(means.get(task, set()) - runs) if runs else []
     if lines:
-        return lines
-    known = dict.fromkeys(f"{c.method}/{c.task}" for group in comparable(records) for c in cells(group, by_task=True))
-    hint = nearest(cell, [*known, *(f"{name.rpartition('/')[0]}/{mean}" for name in known for mean in means)])
+        return [*lines, *([f"no run of {method} on {', '.join(lacking)}"] if lacking else [])]
+    if runs and task:
+        raise BadInput(f"{method} has no run on {task}, failed or done: make one with `glorabench run`")
+    known = {(name, c.task) for group in comparable(records) for c in cells(group) for name in _names(c)}
+    methods = sorted({name for name, _ in known})
+    of_means = [f"{name}/{mean}" for name in methods for mean in means]
+    hint = nearest(cell, [*(f"{name}/{of}" for name, of in sorted(known)), *of_means])
     raise BadInput(f"no cell '{cell}' (METHOD/TASK){hint}")
 
 
-def _means(records: Sequence[Record]) -> dict[str, set[str]]:
+def _names(cell: Cell) -> tuple[str, str]:
+    return cell.method, cell.records[0].names["method"]
+
+
+def _means(layout: Layout | None) -> dict[str, set[str]]:
     """The tasks behind each mean of the suite's layout, and behind its columns that are not called as their task."""
-    layout = layout_of(records)
     if layout is None:
         return {}
     tasks = {column.name: column.task for column in layout.columns}
@@ -81,15 +94,16 @@ def _called(made: Sequence[Cell], group: Sequence[Record], method: str) -> list[
     return exact or [c for c in made if c.records[0].names["method"] == method]
 
 
-def _cell(own: Cell, made: Sequence[Cell], paths: Mapping[str, Path]) -> Iterator[str]:
-    mean = f"top-1 {100 * own.top1.value:.2f}, n {own.top1.n}" if own.done else "no result"
+def _cell(own: Cell, made: Sequence[Cell], paths: Mapping[str, Path], metric: str) -> Iterator[str]:
+    scores = [r.metrics[metric] for r in own.done if metric in r.metrics]
+    mean = f"{_called_as(metric)} {100 * stats.mean(scores).value:.2f}, n {len(scores)}" if scores else "no result"
     yield f"{own.method} on {own.task}: {mean}"
     for r in own.records:
-        yield f"  {_run(r)}  {paths.get(r.run_id, 'no file')}"
+        yield f"  {_run(r, metric)}  {paths.get(r.run_id, 'no file')}"
     seeds = [{**flat(r.config), **_environment(r)} for r in own.records]
     yield from _differing("its runs differ in", [f"s{r.config['seed']}" for r in own.records], seeds)
     rivals = [c for c in made if c.task == own.task]
-    verdicts = ties.on_task(rivals)
+    verdicts = ties.on_task(rivals, metric)
     best = next((c for c in rivals if c.method in verdicts and verdicts[c.method].kind == "best"), None)
     if best is None or own is best:
         yield "  it is the best of its task" if best else "  nothing to compare it with"
@@ -101,11 +115,16 @@ def _cell(own: Cell, made: Sequence[Cell], paths: Mapping[str, Path]) -> Iterato
     yield from _differing("both differ in", ["this", "the best"], both)
 
 
-def _run(r: Record) -> str:
+def _called_as(metric: str) -> str:
+    return "top-1" if metric == "top1" else metric
+
+
+def _run(r: Record, metric: str) -> str:
     git = r.provenance.get("git") or {}
     commit = git.get("sha", "")[:12] + " (dirty)" * bool(git.get("dirty")) if git else "not of a checkout"
     if r.status == "done":
-        state = f"done, top-1 {100 * r.metrics['top1']:.2f}"
+        found = f"{_called_as(metric)} {100 * r.metrics[metric]:.2f}" if metric in r.metrics else "not scored"
+        state = f"done, {found}"
     else:
         state = "failed: {kind}: {message}".format(**(r.error or {"kind": "unknown", "message": ""}))
     draw = r.config["data"].get("split_seed")
