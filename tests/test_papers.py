@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from glorabench import cli, deviation, papers, record, render, wide
+from glorabench import cli, deviation, papers, quoted, record, render, wide
 from glorabench.layouts import LAYOUTS
 from glorabench.record import Record
 from test_wide import FULL, TASKS, made, table_of, vtab
@@ -129,7 +129,14 @@ def test_without_records_the_published_table_stands_with_a_source_in_every_cell(
     assert out.out.count("none measured here**") == len({paper.backbone for paper in papers.chosen("vtab1k")})
     assert cli.main(["table", "vtab1k", "--format", "csv"]) == 0
     values = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert {row["kind"] for row in values} == {"published"}
+    columns = {column.name for column in LAYOUT.columns}
+    assert {row["kind"] for row in values if row["of"] in columns} == {"published"}
+    kinds = {row["of"]: row["kind"] for row in values if row["method"] == "GLoRA"}
+    assert {kinds[name] for name in ("natural_mean", "vtab_mean_groups")} == {"computed from published"}
+    printed = {row["of"]: row["kind"] for row in values if row["method"] == "Bi-LoRA r=32"}
+    assert printed == {"vtab_mean_groups": "published"}
+    assert "[p" in out.out
+    assert "GLoRA: Only GLoRA VTAB row found in an accessible source." in out.out
     assert all(row["source"] for row in values)
     assert len(values) == sum(len(paper.values) for paper in papers.papers("vtab1k"))
     for form in ("text", "tex", "html"):
@@ -246,4 +253,21 @@ def test_another_schema_is_refused_by_name(tmp_path: Path, capsys: pytest.Captur
     err = capsys.readouterr().err
     assert path.name in err
     assert "schema 99, expected 2" in err
+    assert err.count("\n") == 1
+
+
+def test_doubts_of_the_files_are_shown_beside_their_rows() -> None:
+    text = "\n".join(line for part in quoted.parts("fewshot") for line in part.told)
+    assert text.count("Flowers102 caution: this value disagrees with the vector plot") >= 1
+    (line,) = (x for x in text.splitlines() if x.endswith("shows 73.3 here, not 66.1"))
+    assert line.startswith("VPT (shots 2): ")
+    assert "flowers102: Flowers102 caution: " in line
+
+
+def test_a_results_folder_that_is_not_there_is_no_published_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["table", "vtab1k", "--results", str(tmp_path / "reslts")]) == 2
+    err = capsys.readouterr().err
+    assert "no records of suite 'vtab1k'" in err
     assert err.count("\n") == 1

@@ -62,6 +62,12 @@ class Paper:
         """The file's note says that it is misprinted, or of something else."""
         return bool(_WRONG.search(self.note))
 
+    @property
+    def computed(self) -> set[str]:
+        """The means that are computed from `values`, not printed."""
+        means = (entry for layout in LAYOUTS.values() for entry in layout.entries if isinstance(entry, Mean))
+        return {mean.name for mean in means if mean.groups.keys() <= self.values.keys()}
+
 
 def folder() -> Path:
     """The published figures: the copy in the installed package, else the checkout's.
@@ -169,7 +175,11 @@ def _fewshot(rows: Iterable[Mapping[str, str]]) -> list[Paper]:
     for (method, backbone, shots, source), by_set in groups.items():
         values = {name: float(row["accuracy"]) for name, row in by_set.items()}
         values |= {mean.name: mean.of(values, mean.groups)} if mean.groups.keys() <= values.keys() else {}
-        notes = "; ".join(dict.fromkeys(row["note"] for row in by_set.values() if row["note"]))
+        noted: dict[str, list[str]] = {}
+        for name, row in by_set.items():
+            noted.setdefault(row["note"], []).append(name)
+        said = {note: "" if len(sets) == len(by_set) else f"{', '.join(sets)}: " for note, sets in noted.items()}
+        notes = "; ".join(f"{sets}{note}" for note, sets in said.items() if note)
         facts = _stated(source, notes)
         made.append(Paper(method, backbone, (shots,), values, "", source, notes, True, facts))
     return made

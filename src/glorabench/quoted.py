@@ -14,10 +14,11 @@ from glorabench.wide import Line, Value
 
 _COLUMNS = ("backbone", "method", "of", "value", "kind", "params_m", "source", "note")
 _NOTES = (
-    "published figures, none of them measured here: [pK] behind each says where it was printed; -: not printed there; "
-    "{}; params: as printed. One row for each method: of those whose note finds no fault the one whose source measured "
-    "it; --format csv has all {} rows, with notes. Means are computed from the row's tasks, or as printed where it has "
-    "not all of them."
+    "published figures, none of them measured here: [pK] behind each says where it was printed; -: not printed there, "
+    "or on which classes it was scored is not stated; {}; n: seeds, where they are known "
+    "(results/published/methods.csv); params: as printed. One row for each method: of those whose note finds no fault the one whose source measured it, "
+    "else the first that quotes it; --format csv has all {} rows, with notes. Means are computed here from the row's "
+    "tasks, or as printed where it has not all of them."
 )
 
 
@@ -30,12 +31,23 @@ def parts(suite: str) -> list[Part]:
         own = [row for row in rows if row.backbone == backbone]
         lines = [_line(row, sources[row.source], layout) for row in sorted(own, key=lambda p: p.wrong)]
         head, body = sheets.sheet(lines, layout)
-        notes = {f"{row.method}: {row.note}" for row in own if row.wrong}
-        told = [f"[{sources[s]}] {s}" for s in dict.fromkeys(row.source for row in own)] + sorted(notes)
+        told = [f"[{sources[s]}] {s}" for s in dict.fromkeys(row.source for row in own)] + _noted(own, layout)
         title = f"published figures of {backbone} on suite {suite}, none measured here"
         said = _NOTES.format(layout.notes, len(papers.papers(suite)))
         made.append(Part(title, head, body, told, said, *sheets.blocks(layout)))
     return made
+
+
+def _noted(rows: Sequence[Paper], layout: Layout) -> list[str]:
+    """What the files note of the rows, each once, with the methods, and where there are several the shots, that it is
+    said of."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        if row.note:
+            found.setdefault(row.note, {}).setdefault(row.method, []).append(" ".join(row.by))
+    many = len({row.by for row in rows}) > 1
+    of = [[f"{m} ({layout.by[0]} {', '.join(by)})" if many else m for m, by in each.items()] for each in found.values()]
+    return [f"{', '.join(names)}: {note}" for names, note in zip(of, found, strict=True)]
 
 
 def _line(row: Paper, source: str, layout: Layout) -> Line:
@@ -49,14 +61,15 @@ def _line(row: Paper, source: str, layout: Layout) -> Line:
 
 
 def as_csv(suite: str) -> str:
-    """Every published value of a suite in a line of its own, with its source and note."""
+    """Every published value of a suite, and every mean of them, in a line of its own, with source and note."""
     layout, out = LAYOUTS[suite], io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*_COLUMNS[:2], *layout.by, *_COLUMNS[2:]])
     for row in papers.papers(suite):
         for name in (entry.name for entry in layout.entries if entry.name in row.values):
             value = f"{round(row.values[name], 2):g}"
-            about = ["published", row.params, row.source, row.note]
+            kind = "computed from published" if name in row.computed else "published"
+            about = [kind, row.params, row.source, row.note]
             writer.writerow([row.backbone, row.method, *row.by, name, value, *about])
     return out.getvalue()
 

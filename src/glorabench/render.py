@@ -30,7 +30,7 @@ def main(
     published: bool = False,
     brief: bool = False,
 ) -> int:
-    """The `table` command; without records it is the published table.
+    """The `table` command; without records it is the published table, unless `results` is no folder.
 
     Args:
         suite: of the records.
@@ -45,7 +45,7 @@ def main(
         BadInput: there is neither, a record is damaged, or the file has no block for the suite.
     """
     records = list(by_file(suite, results).values())
-    if not records and suite not in quoted.suites():
+    if not records and (suite not in quoted.suites() or (results is not None and not results.is_dir())):
         raise nothing(suite, results, quoted.suites())
     if not records:
         print(f"no records of suite '{suite}': these are published figures", file=sys.stderr)
