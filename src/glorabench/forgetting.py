@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +49,27 @@ def forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, Any] | N
     if config["backbone"].get("weights_from") != "embedded":
         return None
     path = ASSETS / f"{backbone.name}.safetensors"
-    head = {k.removeprefix("head."): v.float() for k, v in load_file(path).items() if k.startswith("head.")}
     images, labels = _held_out(Path(config["cache_dir"]) / "upstream" / backbone.name)
-    device = next(backbone.net.parameters()).device
-    plain = make(config["backbone"])
-    plain.net.to(device)
-    score = _scorer(images, labels, device)
+    device = str(next(backbone.net.parameters()).device)
     told = json.loads(path.with_suffix(".json").read_text())["upstream"]
     return {
         "task": told["task"],
         "n": len(labels),
-        "before": score(Upstream(plain, head)),
-        "after": score(Upstream(backbone, head)),
+        "before": _before(json.dumps(config["backbone"], sort_keys=True), config["cache_dir"], device),
+        "after": _score(Upstream(backbone, _head(path)), images, labels, device),
     }
+
+
+@lru_cache(4)  # a sweep asks for each of its runs
+def _before(config: str, cache_dir: str, device: str) -> float:
+    plain = make(json.loads(config))
+    plain.net.to(device)
+    held_out = _held_out(Path(cache_dir) / "upstream" / plain.name)
+    return _score(Upstream(plain, _head(ASSETS / f"{plain.name}.safetensors")), *held_out, device)
+
+
+def _head(path: Path) -> dict[str, Tensor]:
+    return {k.removeprefix("head."): v.float() for k, v in load_file(path).items() if k.startswith("head.")}
 
 
 def _held_out(folder: Path) -> Arrays:
@@ -76,12 +84,8 @@ def _held_out(folder: Path) -> Arrays:
     return cached(folder, draw)[0]["val"]
 
 
-def _scorer(images: Any, labels: Any, device: torch.device) -> Callable[[nn.Module], float]:
-    @torch.inference_mode()
-    def score(net: nn.Module) -> float:
-        net.eval()
-        batches = torch.tensor(images).split(_BATCH)
-        guesses = [net(batch.to(device)).argmax(1).cpu() for batch in batches]
-        return float((torch.cat(guesses) == torch.tensor(labels)).double().mean())
-
-    return score
+@torch.inference_mode()
+def _score(net: nn.Module, images: Any, labels: Any, device: str) -> float:
+    net.eval()
+    guesses = [net(batch.to(device)).argmax(1).cpu() for batch in torch.tensor(images).split(_BATCH)]
+    return float((torch.cat(guesses) == torch.tensor(labels)).double().mean())

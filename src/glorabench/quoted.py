@@ -16,9 +16,9 @@ _COLUMNS = ("backbone", "method", "of", "value", "kind", "params_m", "source", "
 _NOTES = (
     "published figures, none of them measured here: [pK] behind each says where it was printed; -: not printed there, "
     "or on which classes it was scored is not stated; {}; n: seeds, where they are known "
-    "(results/published/methods.csv); params: as printed. One row for each method: of those whose note finds no fault the one whose source measured it, "
-    "else the first that quotes it; --format csv has all {} rows, with notes. Means are computed here from the row's "
-    "tasks, or as printed where it has not all of them."
+    "(results/published/methods.csv); params: as printed. One row for each method: of those whose note finds no fault "
+    "the one whose source measured it, else the first that quotes it; --format csv has all {} rows, with notes. Means "
+    "are computed here from the row's tasks, or as printed where it has not all of them."
 )
 
 

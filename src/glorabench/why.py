@@ -43,7 +43,7 @@ def told(found: Mapping[Path, Record], cell: str) -> list[str]:
     layout = layout_of(records)
     means = _means(layout)
     metrics = {column.name: column.metric for column in layout.columns} if layout else {}
-    lines: list[str] = []
+    (method, task), lines = (cell, ""), list[str]()
     runs: set[str] = set()
     for group in comparable(records):
         made = cells(group, by_task=True)

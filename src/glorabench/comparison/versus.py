@@ -140,7 +140,9 @@ def _nearest(one: Sequence[Side], two: Sequence[Side], at: str | None) -> tuple[
     alike = [pair for pair in pairs if math.isclose(ratio(pair), found)]
     if len(alike) > 1:
         names = "; ".join(f"{mine.label} and {theirs.label}" for mine, theirs in alike)
-        raise BadInput(f"--at {at}: {len(alike)} pairs have the ratio {found:.2f}, the nearest to 1: {names}: add a word")
+        raise BadInput(
+            f"--at {at}: {len(alike)} pairs have the ratio {found:.2f}, the nearest to 1: {names}: add a word"
+        )
     return a, b, [f"{near}: the ratio is {found:.2f}, the nearest to 1 of {len(pairs)} pairs"]
 
 
