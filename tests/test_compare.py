@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from glorabench import record, stats
+from glorabench import crossed, record
 from glorabench.comparison.compare import compare, points
 from glorabench.comparison.side import Side, select, told
 from glorabench.errors import BadInput
@@ -112,7 +112,7 @@ TWO = side("B", {**RIGHT[1], "dsprites_loc": (95, 90, 99)}, "lora")
 def test_a_task_is_the_paired_difference_of_its_outcomes() -> None:
     (digits, _) = compare(ONE, TWO).tasks
     outcomes = [[[i < right for i in range(N)] for right in each] for each in (RIGHT[0]["digits"], RIGHT[1]["digits"])]
-    assert digits.difference == stats.paired_difference(*outcomes)
+    assert digits.difference == crossed.paired_difference(*outcomes)
     assert (digits.first, digits.second) == pytest.approx((156 / N, 430 / 3 / N))
 
 

@@ -136,6 +136,7 @@ READERS = (
     "errors",
     "record",
     "stats",
+    "crossed",
     "ties",
     "why",
     "papers",

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, t
+from scipy.stats import binomtest, t, ttest_1samp
 
 import test_wide
-from glorabench import record, render, stats, table, ties
+from glorabench import crossed, record, render, stats, table, ties
 from glorabench.cells import cells
 from glorabench.layouts import LAYOUTS
 from glorabench.record import Record
@@ -31,41 +31,76 @@ DISCORDANT = [(10, 0, 200), (0, 10, 200), (15, 5, 200), (30, 12, 1000), (100, 60
 @pytest.mark.parametrize(("ahead", "behind", "n"), DISCORDANT)
 def test_one_seed_is_mcnemars_exact_test(ahead: int, behind: int, n: int) -> None:
     first, second = pair(ahead, behind, n)
-    assert stats.paired_p([first], [second]) == pytest.approx(binomtest(ahead, ahead + behind, 0.5).pvalue)
+    assert crossed.paired_p([first], [second]) == pytest.approx(binomtest(ahead, ahead + behind, 0.5).pvalue)
 
 
 @pytest.mark.parametrize(("ahead", "behind", "n"), DISCORDANT[:-1])
 def test_seeds_that_are_copies_agree_with_mcnemar(ahead: int, behind: int, n: int) -> None:
     first, second = pair(ahead, behind, n)
     exact = binomtest(ahead, ahead + behind, 0.5).pvalue
-    assert stats.paired_p([first] * 3, [second] * 3) == pytest.approx(exact, abs=0.02)
+    assert crossed.paired_p([first] * 3, [second] * 3) == pytest.approx(exact, abs=0.02)
 
 
 def test_by_hand() -> None:
     first, second = pair(6, 0, 10)
-    assert stats.mcnemar(first, second) == pytest.approx(2 / 2**6)
-    assert stats.mcnemar(first, first) == 1.0
+    assert crossed.mcnemar(first, second) == pytest.approx(2 / 2**6)
+    assert crossed.mcnemar(first, first) == 1.0
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 3))
 def test_p_does_not_depend_on_the_side_and_is_a_probability(ahead: int, behind: int, seeds: int) -> None:
     first, second = pair(ahead, behind, 30)
-    there = stats.paired_p([first] * seeds, [second] * seeds)
-    assert there == stats.paired_p([second] * seeds, [first] * seeds)
+    there = crossed.paired_p([first] * seeds, [second] * seeds)
+    assert there == crossed.paired_p([second] * seeds, [first] * seeds)
     assert 0 < there <= 1
 
 
-def test_bootstrapped_means_spread_as_theory_has_it() -> None:
-    """Two levels: variance over seeds / seeds plus variance over examples of what the drawn seeds average to."""
-    generator = np.random.default_rng(0)
-    d = generator.choice([-1.0, 0.0, 1.0], p=[0.1, 0.7, 0.2], size=(3, 400)) + np.array([[0.2], [0.0], [-0.2]])
-    seeds, n = d.shape
-    pooled = sum(np.outer(w, w) @ np.cov(d, bias=True) for w in [np.full(seeds, 1 / seeds)]).trace()
-    inner = np.cov(d, bias=True).trace() / seeds**2 + pooled * (1 - 1 / seeds)
-    expected = d.mean(axis=1).var() / seeds + inner / n
-    missed = stats.deviations(d, np.random.default_rng(1), 20_000)
-    assert missed.mean() == pytest.approx(0, abs=0.002)
-    assert missed.var() == pytest.approx(expected, rel=0.05)
+def test_seeds_without_noise_of_examples_are_a_t_test_over_seeds() -> None:
+    gaps = np.repeat([[0.02], [0.05], [-0.01]], 40, axis=1)
+    found, expected = crossed.paired(gaps, np.zeros_like(gaps)), ttest_1samp(gaps[:, 0], 0)
+    assert (found.value, found.p, found.freedom) == pytest.approx((0.02, expected.pvalue, 2))
+    low, high = expected.confidence_interval(0.95)
+    assert (found.estimate.low, found.estimate.high) == pytest.approx((low, high))
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=3, max_size=40), st.integers(1, 4))
+def test_seeds_that_agree_are_a_t_test_over_examples(row: list[float], seeds: int) -> None:
+    assume(len(set(row)) > 1)
+    found, expected = crossed.paired([row] * seeds, np.zeros((seeds, len(row)))), ttest_1samp(row, 0)
+    assert (found.value, found.p) == pytest.approx((np.mean(row), expected.pvalue))
+    assert found.freedom == pytest.approx(len(row) - 1)
+
+
+def test_the_variance_is_that_of_a_two_way_analysis_by_hand() -> None:
+    gaps = np.array([[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 0.0]])
+    # mean 1/2; no effect of seeds; examples 1, 1/2, 0, 1/2: MS 2 * (1/4 + 1/4) / 3; rest 1 / 3
+    found = crossed.paired(gaps, np.zeros_like(gaps))
+    assert found.variance == pytest.approx((1 / 3 + 1 / 3 - 1 / 3) / 8)  # that of seeds, 0, counts as the rest
+    assert found.freedom == pytest.approx((1 / 3) ** 2 / ((1 / 3) ** 2 * (1 / 1 + 1 / 3 + 1 / 3)))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.03])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_no_difference_is_called_one_as_rarely_as_the_level_says(seeds: int, spread: float) -> None:
+    """Examples differ in difficulty, seeds in how good each method came out."""
+    generator = np.random.default_rng(4)
+    rejected = 0
+    for _ in range(400):
+        hard = generator.normal(0.7, 0.2, 300)
+        sides = [
+            generator.random((seeds, 300)) < hard + generator.normal(0, spread, (seeds, 1)) for _ in ("first", "second")
+        ]
+        rejected += crossed.paired_p(*sides) < 0.05
+    assert rejected <= 32  # 0.05 * 400 and three standard deviations of that
+
+
+def test_a_weighted_sum_has_the_weighted_variance_of_its_tasks() -> None:
+    generator = np.random.default_rng(5)
+    one, two = (crossed.paired(generator.random((3, 50)) < p, generator.random((3, 50)) < 0.5) for p in (0.6, 0.9))
+    both = crossed.weighted([(0.25, one), (0.75, two)])
+    assert both.value == pytest.approx(0.25 * one.value + 0.75 * two.value)
+    assert both.variance == pytest.approx(one.variance / 16 + 9 * two.variance / 16)
+    assert min(one.freedom, two.freedom) < both.freedom < one.freedom + two.freedom + 1
 
 
 def test_holms_correction_by_hand() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import test_wide
-from glorabench import cli, record, stats
+from glorabench import cli, crossed, record, stats
 from glorabench.comparison.versus import compared, parsed
 from glorabench.errors import BadInput
 from glorabench.record import Record
@@ -69,7 +69,7 @@ def test_words_that_are_no_two_sides_are_refused(words: list[str], said: str) ->
 def test_each_task_has_its_paired_difference_and_the_sentence_its_tally() -> None:
     part = compared([*LORA, *GLORA], {"method": "lora"}, {"method": "glora"})
     both = [[[i < n for i in range(N)]] * 2 for n in (180, 100)]
-    d = stats.paired_difference(*both)
+    d = crossed.paired_difference(*both)
     assert [row[0] for row in part.body] == ["digits", "dsprites_loc", "mean of 2"]
     assert part.body[0][3:] == ("-0.50", part.body[0][4], "2", "tie")
     span = f"{100 * d.low:.2f} to {100 * d.high:.2f}"

@@ -82,7 +82,7 @@ def tex(part: Part) -> str:
 
 
 def _tex(text: str) -> str:
-    return re.sub(r"(?<=\d)([*=])", r"$^{\1}$", "".join(_TEX.get(letter, letter) for letter in text))
+    return re.sub(r"(?<=\d)([*=])(?= |$)", r"$^{\1}$", "".join(_TEX.get(letter, letter) for letter in text))
 
 
 def html(parts: Sequence[Part]) -> str:

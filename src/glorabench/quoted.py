@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 from glorabench import papers, sheets, stats
 from glorabench.forms import Part
@@ -33,9 +34,9 @@ def parts(suite: str) -> list[Part]:
         head, body = sheets.sheet(lines, layout)
         told = [f"[{sources[s]}] {s}" for s in dict.fromkeys(row.source for row in own)] + _noted(own, layout)
         title = f"published figures of {backbone} on suite {suite}, none measured here"
-        said = _NOTES.format(layout.notes, len(papers.papers(suite)))
-        made.append(Part(title, head, body, told, said, *sheets.blocks(layout)))
-    return made
+        made.append(Part(title, head, body, told, "", *sheets.blocks(layout)))
+    said = _NOTES.format(layout.notes, len(papers.papers(suite)))
+    return [*made[:-1], replace(made[-1], notes=said)]
 
 
 def _noted(rows: Sequence[Paper], layout: Layout) -> list[str]:

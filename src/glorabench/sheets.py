@@ -14,14 +14,17 @@ Sheet = tuple[list[str], list[list[str]]]
 
 
 def sheet(made: Iterable[Line], layout: Layout) -> Sheet:
-    """Short names; one digit, in means two, with what marks it and half of its interval."""
-    head = ["method", *layout.by, *(entry.short for entry in layout.entries), "n", *sizes.SIZES]
+    """Short names; one digit, in means two, with what marks it and half of its interval; the sizes that any row has."""
+    made = list(made)
+    known = [i for i, _ in enumerate(sizes.SIZES) if not made or any(line.sizes[i] for line in made)]
+    names = [sizes.SIZES[i] for i in known]
+    head = ["method", *layout.by, *(entry.short for entry in layout.entries), "n", *names]
     digits = {entry.name: 2 if isinstance(entry, Mean) else 1 for entry in layout.entries}
 
     def row(line: Line) -> list[str]:
         signs = {name: verdict.sign for name, verdict in line.verdicts.items()}
         shown = [line.values[name].text(digits[name], " ", signs.get(name, "")) for name in digits]
-        return [line.method, *line.by, *shown, line.n, *line.sizes]
+        return [line.method, *line.by, *shown, line.n, *(line.sizes[i] for i in known)]
 
     return head, [row(line) for line in made]
 

@@ -18,8 +18,8 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Sizes:
-    """Means over runs: trained parameters without the head, of the head, bytes to keep for a task; then parameters of
-    the supernet, where there is one."""
+    """Means over tasks, of means over runs: trained parameters without the head, of the head, bytes to keep for a task;
+    then parameters of the supernet, where there is one."""
 
     params: float
     head: float
@@ -29,8 +29,14 @@ class Sizes:
     @classmethod
     def of(cls, done: Sequence[Record]) -> Sizes:
         """Of runs that have a result."""
-        params, head, stored = (fmean(r.params[name] or 0 for r in done) for name in ("method", "head", "stored_bytes"))
-        return cls(params, head, stored, done[0].params["supernet"])
+        tasks: dict[str, list[Record]] = {}
+        for r in done:
+            tasks.setdefault(r.names["task"], []).append(r)
+
+        def mean(name: str) -> float:
+            return fmean(fmean(r.params[name] or 0 for r in own) for own in tasks.values())
+
+        return cls(mean("method"), mean("head"), mean("stored_bytes"), done[0].params["supernet"])
 
     @property
     def texts(self) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from glorabench import sizes, stats, ties
+from glorabench import crossed, sizes, stats, ties
 from glorabench.cells import MARK, Cell, cells, contaminated, draw_of
 from glorabench.labels import INHERITED, inherits
 from glorabench.record import Record, unpack
@@ -20,7 +20,7 @@ NOTES = (
     "ratio to the plain backbone, which what merges is again; "
     "merge: largest change of a logit by merging, and predictions that flipped if any, or no where it is impossible; "
     "interval: Student's t over seeds, of a mean over tasks a bootstrap over seeds stratified by task; "
-    f"verdict: {ties.WORDS}; differences: bootstrap over paired seeds and examples, optimistic for few seeds."
+    f"verdict: {ties.WORDS}; differences: {crossed.WORDS}."
 )
 _FIT = {"train": "train alone", "trainval": "train and val"}
 _NOTE_OF_MARK = (
@@ -158,6 +158,6 @@ def _against(best: Cell, other: Cell, verdict: ties.Verdict) -> str:
         return f"{other.method} {verdict.how}"
     pairs = [(a, b) for a in best.done for b in other.done if draw_of(a) == draw_of(b)]
     first, second = ([unpack(pair[side].outcomes or "0:") for pair in pairs] for side in (0, 1))
-    d = stats.paired_difference(first, second)
+    d = crossed.paired_difference(first, second)
     span = f"{100 * d.value:.2f} points (95 % interval {100 * d.low:.2f} to {100 * d.high:.2f}, {verdict.said})"
     return f"{other.method} is tied with it: {span}" if verdict.kind == "tied" else f"{other.method} is {span} behind"

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from glorabench import stats
+from glorabench import crossed, stats
 from glorabench.cells import Cell, draw_of
 from glorabench.record import Record
 
@@ -18,9 +18,9 @@ LEVEL = 0.05
 SIGNS = {"best": "*", "tied": "=", "behind": "", "untested": "?"}
 WORDS = (
     "best: the highest mean that the test split did not choose; tied: not told apart from it by a paired test over the "
-    "examples of the seeds that both have (McNemar's exact test for one seed, else a bootstrap over seeds and "
-    "examples; for a mean over tasks stratified by task), p at least 0.05 after Holm's correction for all comparisons "
-    "with the best; where outcomes or seeds in common are missing, by overlapping intervals, or untested"
+    "examples of the seeds that both have (Student's t, seeds and examples both drawn at random; McNemar's exact "
+    "test for one seed), p at least 0.05 after Holm's correction for all comparisons with the best, which the same "
+    "results chose; where outcomes or seeds in common are missing, by overlapping intervals, or untested"
 )
 
 
@@ -123,15 +123,13 @@ def _test(first: _Runs, second: _Runs, weights: Mapping[str, tuple[float, str]])
         if any(text is None for side in packed for text in side):
             return "has no outcomes in common with it"
         pairs[at] = tuple(map(str, packed[0])), tuple(map(str, packed[1]))
-    ahead = sum(weights[at][0] * _ahead(*sides) for at, sides in pairs.items())
-    if ahead < -1e-12:  # seeds that the other has not made it the best
+    found = {at: _paired(*sides) for at, sides in pairs.items()}
+    whole = crossed.weighted([(weights[at][0], one) for at, one in found.items()])
+    if whole.value < -1e-12:  # seeds that the other has not made it the best
         return "is ahead of it on the seeds that both have"
-    if len(pairs) == 1:
-        return _p(*next(iter(pairs.values())))
-    missed = np.zeros(stats.DRAWS)
-    for number, at in enumerate(pairs):
-        missed = missed + weights[at][0] * _deviations(*pairs[at], number)
-    return stats.p_value(ahead, missed)
+    sides = next(iter(pairs.values()))
+    one_seed = len(pairs) == 1 and len(sides[0]) == 1
+    return crossed.mcnemar(*(_bits(side[0]) for side in sides)) if one_seed else whole.p
 
 
 def packed_of(r: Record, metric: str) -> str | None:
@@ -148,23 +146,8 @@ def _bits(text: str) -> np.ndarray:
 
 
 @lru_cache(4096)
-def _p(first: tuple[str, ...], second: tuple[str, ...]) -> float:
-    return stats.paired_p([_bits(x) for x in first], [_bits(x) for x in second])  # type: ignore[arg-type]
-
-
-def _gaps(first: tuple[str, ...], second: tuple[str, ...]) -> stats.Array:
-    a, b = (np.stack([_bits(x) for x in side]).astype(np.float64) for side in (first, second))
-    return a - b
-
-
-@lru_cache(4096)
-def _ahead(first: tuple[str, ...], second: tuple[str, ...]) -> float:
-    return float(_gaps(first, second).mean())
-
-
-@lru_cache(512)
-def _deviations(first: tuple[str, ...], second: tuple[str, ...], number: int) -> stats.Array:
-    return stats.deviations(_gaps(first, second), np.random.default_rng(number))
+def _paired(first: tuple[str, ...], second: tuple[str, ...]) -> crossed.Paired:
+    return crossed.paired(*(np.stack([_bits(text) for text in side]) for side in (first, second)))
 
 
 def _overlap(best: stats.Estimate, other: stats.Estimate, why: str) -> Verdict:

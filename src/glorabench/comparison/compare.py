@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
-from glorabench import stats
+from glorabench import crossed, stats
 from glorabench.cells import refuse_mixtures
 from glorabench.comparison.side import Side, place_of
 from glorabench.errors import BadInput
@@ -35,7 +35,7 @@ class Comparison:
     """Two configurations on the same tasks and seeds.
 
     Args:
-        tasks: one by one; intervals by `stats.paired_difference`, optimistic for few seeds.
+        tasks: one by one; intervals by `crossed.paired_difference`.
         mean: first - second of the mean over tasks: a value for each seed that has every task, then Student's t.
     """
 
@@ -124,7 +124,7 @@ def _on_task(task: str, first: Side, second: Side) -> OnTask:
         gaps = stats.mean([first.top1(task, seed) - second.top1(task, seed) for seed in seeds])
         return OnTask(task, a, b, gaps, paired=False)
     one, two = ([unpack(text or "0:") for text in each] for each in packed)
-    return OnTask(task, a, b, stats.paired_difference(one, two))
+    return OnTask(task, a, b, crossed.paired_difference(one, two))
 
 
 def points(value: float) -> str:

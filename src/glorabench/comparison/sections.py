@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from glorabench import stats
+from glorabench import crossed, stats
 from glorabench.comparison.compare import Comparison, points
 from glorabench.comparison.side import Seed, Side
 from glorabench.render import grid
@@ -20,9 +20,9 @@ _READ = (
     "points: top-1 of the first configuration minus that of the second, mean over tasks; interval: Student's t over "
     "the n seeds, the tasks taken as given. A claim holds when the interval lies above zero, does not hold when it "
     "lies below, and is not decided otherwise; intervals are not corrected for the number of claims. A task is won or "
-    "lost when the interval of its paired outcomes excludes zero: a bootstrap over seeds and examples, optimistic for "
-    "few seeds. parameters, FLOPs: first / second; parameters are those of the subnet without the head, FLOPs those of "
-    "training and search together, every run counted as if it stood alone."
+    "lost when the interval of its paired outcomes excludes zero: "
+    f"{crossed.WORDS}. parameters, FLOPs: first / second; parameters are those of the subnet without the head, FLOPs "
+    "those of training and search together, every run counted as if it stood alone."
 )
 _COST = ("configuration", "records", "runs", "parameters", "stage", "seconds", "TFLOP")
 _CURSE = ("configuration", "images", "candidates", "first batch", "winner", "held out", "test", "too high by")

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from glorabench import crossed
 from glorabench.cells import MARK, cells
 from glorabench.comparison.compare import Comparison, compare, points
 from glorabench.comparison.side import Side, matching, place_of, told
@@ -29,8 +30,8 @@ _AT: Mapping[str, tuple[str, Callable[[Side], float | None]]] = {
 }
 AT = tuple(_AT)
 _NOTES = (
-    "points: top-1 of the first side minus that of the second; interval of a task: bootstrap over paired seeds and "
-    "examples, optimistic for few seeds; of the mean: Student's t over seeds. A task is won or lost when its interval "
+    "points: top-1 of the first side minus that of the second; interval of a task: "
+    f"{crossed.WORDS}; of the mean: over seeds alone. A task is won or lost when its interval "
     "excludes zero, not corrected for the number of tasks, and tied otherwise. Parameters are without the head, of the "
     "subnet; FLOPs and seconds are of training and search together."
 )
