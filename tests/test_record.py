@@ -38,6 +38,7 @@ def a_config(**changed: Any) -> dict[str, Any]:
 
 def a_record(config: dict[str, Any] | None = None, **fields: Any) -> Record:
     config = a_config() if config is None else config
+    fields.setdefault("params", {"method": 3, "head": 2, "total": 9, "stored_bytes": 20, "supernet": None})
     return Record(record.run_id(config), "done", config, metrics={"top1": 0.5, "n": 4}, **fields)
 
 
@@ -99,7 +100,7 @@ def test_a_record_lies_below_its_suite_under_a_name_that_says_what_it_is(tmp_pat
 def test_a_record_survives_the_disk(tmp_path: Path) -> None:
     made = a_record(
         history=[{"epoch": 0, "train/loss": 0.1 + 0.2}],
-        params={"method": 36_864, "supernet": None},
+        params={"method": 36_864, "head": 10, "stored_bytes": 147_496, "supernet": None},
         merge={"max_abs_diff": 1e-7, "flipped": 0},
         paths=[{"A": "lora"}],
         outcomes=record.pack([True, False]),
@@ -172,6 +173,11 @@ def put(path: Path, **changed: Any) -> Path:
         {"run_id": "0" * 12},
         {"protocol": record.PROTOCOL + 1},
         {"surprise": 1},
+        {"status": "weird"},
+        {"metrics": {}},
+        {"metrics": {"top1": None}},
+        {"metrics": {"top1": float("nan")}},
+        {"params": {"method": 3}},
     ],
     ids=lambda changed: "-".join(map(str, changed)),
 )

@@ -66,7 +66,7 @@ def many(seeds: range, upstream: bool = False) -> list[Record]:
 
 @pytest.fixture(scope="module")
 def mini() -> list[Record]:
-    return record.read_all([ROOT / "results" / "runs" / "mini"])
+    return record.read_all([ROOT / "results" / "quickstart" / "runs" / "mini"])
 
 
 @pytest.fixture(scope="module")

@@ -125,7 +125,7 @@ def test_equal_cost_counts_all_stages(at: str, chosen: str) -> None:
 def test_only_what_both_have_is_compared_and_the_rest_is_named() -> None:
     less = [r for r in GLORA if (r.names["task"], r.config["seed"]) != ("digits", 1)]
     part = compared([*LORA, *less], {"method": "lora"}, {"method": "glora"})
-    assert part.told[-1] == "left out, as glora has no result there: digits, seed 1"
+    assert part.told[-1] == "left out, as glora has no result there: digits (seed 1)"
     assert [row[5] for row in part.body] == ["1", "2", "1"]
     with pytest.raises(BadInput, match="no task and seed in common"):
         compared([made(), made("glora", seed=1)], {"method": "lora"}, {"method": "glora"})
@@ -190,4 +190,4 @@ def test_the_lists_of_shots_are_a_seed_too() -> None:
     assert part.body[0][1:4] == ("20.00", "10.00", "10.00")
     assert part.body[0][5] == "3"
     less = compared(drawn[:-1], {"method": "lora"}, {"method": "full"})
-    assert less.told[-1] == "left out, as full has no result there: food101_1shot, seed 0, split seed 2"
+    assert less.told[-1] == "left out, as full has no result there: food101_1shot (seed 0, split seed 2)"

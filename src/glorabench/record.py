@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import count
+from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -139,6 +140,12 @@ def read(path: Path) -> Record:
         record = Record(**data)
         if record.run_id != run_id(record.config, record.protocol) or record.run_id not in path.name:
             raise ValueError("its run_id is not the hash of its config")
+        if record.status not in ("done", "failed"):
+            raise ValueError(f"its status is '{record.status}'")
+        if record.status == "done":
+            lacking = {"method", "head", "stored_bytes", "supernet"} - record.params.keys()
+            if lacking or not isfinite(record.metrics["top1"]):
+                raise ValueError(f"it is done without {', '.join(sorted(lacking)) or 'a top-1'}")
         kept = {**({"top1": record.outcomes} if record.outcomes else {}), **(record.outcomes_of or {})}
         for name, packed in kept.items():
             if abs(fmean(unpack(packed)) - record.metrics[name]) > 1e-9:

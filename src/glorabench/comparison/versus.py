@@ -154,9 +154,12 @@ def _common(a: Side, b: Side) -> tuple[Side, Side, list[str]]:
         raise BadInput(f"{a.label} and {b.label} have no task and seed in common: make the runs that one of them lacks")
     said = []
     for side, other in ((a, b), (b, a)):
-        lost = [f"{task}, seed {seed}" for task, seed in side.runs if (task, seed) not in common]
+        lost: dict[str, list[str]] = {}
+        for task, seed in sorted(side.runs.keys() - common):
+            lost.setdefault(task, []).append(str(seed))
         if lost:
-            said.append(f"left out, as {other.label} has no result there: {'; '.join(lost)}")
+            told = "; ".join(f"{task} (seed {', '.join(seeds)})" for task, seeds in lost.items())
+            said.append(f"left out, as {other.label} has no result there: {told}")
     kept = [[r for r in s.records if place_of(r) in common] for s in (a, b)]
     return Side(a.label, kept[0]), Side(b.label, kept[1]), said
 
