@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from glorabench import crossed, output, record, render, stats, table
+from glorabench import cli, crossed, output, record, render, stats, table
 from glorabench.errors import BadInput
 from glorabench.record import Record
 
@@ -465,6 +465,51 @@ def test_the_command_writes_the_table_of_the_records_it_finds(
     page.write_text(BLOCK)
     assert render.main("mini", tmp_path, "text", str(page)) == 0
     assert render.markdown(records[::-1]) in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("other", "key"),
+    [
+        ({"protocol": record.PROTOCOL + 1}, "protocol"),
+        ({"fit_on": "train"}, "selection.fit_on"),
+    ],
+    ids=["protocol", "selection"],
+)
+def test_the_command_refuses_mixed_protocols_names_the_records_and_says_how_to_choose(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: dict[str, Any], key: str
+) -> None:
+    ours, strange = made("lora"), made("full", **other)
+    for r in (ours, strange):
+        record.write(r, record.path_of(tmp_path, r.config).with_stem(r.run_id))
+    words = ["table", "mini", "--results", str(tmp_path)]
+    assert cli.main(words) == 2
+    shown = capsys.readouterr()
+    said, value = shown.err, next(iter(other.values()))
+    assert not shown.out
+    assert f"{value}: {strange.run_id}" in said
+    assert f": {ours.run_id}" in said
+    assert f"{key}={value}" in said
+    assert cli.main([*words, "--format", "csv", f"{key}={value}"]) == 0
+    assert capsys.readouterr().out == render.csv([strange])
+
+
+def test_the_command_takes_conditions_on_both_sides_of_an_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [made("full"), made("lora"), made("lora", seed=1), made("ssf")]
+    for r in records:
+        record.write(r, record.path_of(tmp_path, r.config))
+    options = ["--results", str(tmp_path), "--format", "csv"]
+    assert cli.main(["table", "mini", "method=lora,full", *options, "seed=0"]) == 0
+    assert capsys.readouterr().out == render.csv(records[:2])
+    for word, said in (
+        ("method=lroa", "no record has method=lroa: they have full or lora or ssf"),
+        ("metod=lora", "did you mean 'method'"),
+        ("lora", "'lora' is no condition"),
+        ("seed=0 seed=1", "seed is given twice"),
+    ):
+        assert cli.main(["table", "mini", *word.split(), *options]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_the_command_names_what_is_missing_or_corrupt(tmp_path: Path) -> None:

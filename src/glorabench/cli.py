@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 for success, 1 for a failed run, 2 for bad input, 130 after Ctrl-C."""
     parser = _parser()
     args, late = parser.parse_known_args(argv)
-    rest = next((name for name in ("overrides", "words") if hasattr(args, name)), None)
+    rest = next((name for name in ("overrides", "where") if hasattr(args, name)), None)
     if late and (rest is None or any(word.startswith("-") for word in late)):
         parser.error(f"unknown argument: {' '.join(late)}")
     if late and rest:  # they may stand on both sides of an option

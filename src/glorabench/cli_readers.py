@@ -39,6 +39,8 @@ def add(commands: Any) -> None:
 
     table = of_suite("table", help="print the table of a suite from its records")
     shown(table, "csv")
+    told = "only records with it, in words of the config; A,B is any of both"
+    table.add_argument("where", nargs="*", metavar="KEY=VALUE", help=told)
     table.add_argument("--long", action="store_true", help="a row for each task and method, with costs, for any suite")
     table.add_argument("--brief", action="store_true", help="without how each method stands to the best of each task")
     table.add_argument("--published", action="store_true", help="hold every task, too, against what papers print")
@@ -86,8 +88,8 @@ def dispatch(args: argparse.Namespace) -> int:
         from glorabench import render, why
 
         if args.why is not None:
-            return why.main(args.suite, args.results, args.why)
-        asked = (args.long, args.published, args.brief)
+            return why.main(args.suite, args.results, args.why, args.where)
+        asked = (args.where, args.long, args.published, args.brief)
         return render.main(args.suite, args.results, args.format, args.into, *asked)
     if args.command == "compare":
         from glorabench.comparison import versus

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from glorabench import deviation, forms, quoted, sheets, wide
+from glorabench import conditions, deviation, forms, quoted, sheets, wide
 from glorabench.cells import comparable
+from glorabench.conditions import matching
 from glorabench.forms import Part
 from glorabench.gathered import by_file, nothing
 from glorabench.layouts import layout_of
@@ -26,6 +27,7 @@ def main(
     results: Path | None,
     form: str,
     into: str | None,
+    where: Sequence[str] = (),
     long: bool = False,
     published: bool = False,
     brief: bool = False,
@@ -37,14 +39,19 @@ def main(
         results: folder of the records.
         form: text, md, csv, tex or html.
         into: a file, see `output.put`.
+        where: KEY=VALUE, conditions on the records.
         long: a row for each task and method also where the suite has a layout.
         published: every task is held against what papers print.
         brief: not how each method stands to the best of each task.
 
     Raises:
-        BadInput: there is neither, a record is damaged, or the file has no block for the suite.
+        BadInput: there is neither, a record is damaged, no record meets the conditions, they are of several protocols
+            or selections, or the file has no block for the suite.
     """
     records = list(by_file(suite, results).values())
+    if records:
+        records = matching(records, conditions.read(where))
+        conditions.one_protocol(records)
     if not records and (suite not in quoted.suites() or (results is not None and not results.is_dir())):
         raise nothing(suite, results, quoted.suites())
     if not records:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glorabench import stats, ties
+from glorabench import conditions, stats, ties
 from glorabench.cells import Cell, cells, comparable, flat, settings
 from glorabench.errors import BadInput, nearest
 from glorabench.gathered import by_file, nothing
@@ -16,15 +16,17 @@ from glorabench.record import Record
 _ENVIRONMENT = ("versions", "device", "threads", "precision", "weights", "data")
 
 
-def main(suite: str, results: Path | None, cell: str) -> int:
-    """The `table SUITE --why CELL` command.
+def main(suite: str, results: Path | None, cell: str, where: Sequence[str] = ()) -> int:
+    """The `table SUITE --why CELL` command; `where` are conditions KEY=VALUE on the records.
 
     Raises:
-        BadInput: there are no records, or no such cell.
+        BadInput: there are no records, none that meets the conditions, or no such cell.
     """
     found = by_file(suite, results)
     if not found:
         raise nothing(suite, results)
+    kept = {r.run_id for r in conditions.matching(found.values(), conditions.read(where))}
+    found = {path: r for path, r in found.items() if r.run_id in kept}
     print("\n".join(told(found, cell)))
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,8 @@ from typing import Any
 
 from glorabench import stats
 from glorabench.cells import MARK, contaminated, draw_of, settings
-from glorabench.errors import BadInput, nearest
+from glorabench.conditions import matching, told, values
+from glorabench.errors import BadInput
 from glorabench.record import Record
 
 _TASK = ("data.task", "names.task")
@@ -34,25 +34,8 @@ def select(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record]:
     found = matching(records, where)
     flats = [{k: v for k, v in settings(r.config).items() if k not in _TASK} for r in found]
     if keys := _differing(flats):
-        clash = "; ".join(f"{key.removeprefix('names.')} is {_values(f.get(key) for f in flats)}" for key in keys)
+        clash = "; ".join(f"{key.removeprefix('names.')} is {values(f.get(key) for f in flats)}" for key in keys)
         raise BadInput(f"{told(where) or 'no condition'} is more than one configuration: {clash}: add one to `where`")
-    return found
-
-
-def matching(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record]:
-    """The records that meet all conditions, of however many configurations; see `select`.
-
-    Raises:
-        BadInput: nothing matches, with the key.
-    """
-    found = list(records)
-    if not found:
-        raise BadInput("there are no records to choose from")
-    for key, wanted in where.items():
-        kept = [r for r in found if _matches(_setting(r.config, key), wanted)]
-        if not kept:
-            raise BadInput(f"no record has {told({key: wanted})}{_instead(found, key, where)}")
-        found = kept
     return found
 
 
@@ -62,46 +45,11 @@ def place_of(r: Record) -> tuple[str, Seed]:
     return r.names["task"], seed if draw < 0 else f"{seed}, split seed {draw}"
 
 
-def told(where: Mapping[str, Any]) -> str:
-    """Conditions as text: `method=lora, method.rank=4 or 8`."""
-    return ", ".join(f"{k}={_values(v) if isinstance(v, list) else _text(v)}" for k, v in where.items())
-
-
-def _matches(value: Any, wanted: Any) -> bool:
-    return value == wanted or (isinstance(wanted, list) and value in wanted)
-
-
-def _setting(config: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key, the name of a group, or None."""
-    node: Any = config
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return config["names"].get(key, node) if isinstance(node, Mapping) else node
-
-
-def _instead(found: Sequence[Record], key: str, where: Mapping[str, Any]) -> str:
-    """End of a message: what the records have there, or the nearest key."""
-    values = [_setting(r.config, key) for r in found]
-    known = {k for r in found for k in settings(r.config)} | {"method", "backbone", "data"}
-    if all(value is None for value in values):
-        return f": none has the key{nearest(key, known)}"
-    before = {k: where[k] for k in list(where)[: list(where).index(key)]}
-    return f": {'those with ' + told(before) if before else 'they'} have {_values(values)}"
-
-
 def _differing(flats: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys that do not agree, the shortest first."""
     known = {key for flat in flats for key in flat}
     keys = [key for key in known if any(flat.get(key) != flats[0].get(key) for flat in flats)]
     return sorted(keys, key=lambda key: (key.count("."), key))[:_SHOWN]
-
-
-def _values(values: Iterable[Any]) -> str:
-    return " or ".join(dict.fromkeys(map(_text, values)))
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from glorabench import crossed
 from glorabench.cells import MARK, cells
 from glorabench.comparison.compare import Comparison, compare, points
-from glorabench.comparison.side import Side, matching, place_of, told
-from glorabench.errors import BadInput, first_line
+from glorabench.comparison.side import Side, place_of
+from glorabench.conditions import matching, read, told
+from glorabench.errors import BadInput
 from glorabench.forms import Part
 from glorabench.gathered import gathered
 from glorabench.output import put
@@ -62,30 +61,15 @@ def parsed(words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
         BadInput: not two sides, two suites, or a value that is no YAML.
     """
     suites = [word for word in words if "=" not in word]
-    parts = [word.partition("=") for word in words if "=" in word]
-    pairs = [(key, text) for key, _, text in parts]
-    starts = [index for index, (key, _) in enumerate(pairs) if key == pairs[0][0]]
+    pairs = [word for word in words if "=" in word]
+    keys = [word.partition("=")[0] for word in pairs]
+    starts = [index for index, key in enumerate(keys) if key == keys[0]]
     if len(suites) > 1 or len(starts) != 2:
         raise BadInput(
             f"two sides are needed, the second from where the first key comes again, and at most one suite; got "
             f"'{' '.join(words)}'. For example: glorabench compare mini method=lora method.rank=8 method=glora"
         )
-    sides: list[dict[str, Any]] = []
-    for own in (pairs[: starts[1]], pairs[starts[1] :]):
-        if double := [key for key in dict(own) if [k for k, _ in own].count(key) > 1]:
-            raise BadInput(f"{double[0]} is given twice for one side: list its values ({double[0]}=A,B)")
-        sides.append({key: _value(key, text) for key, text in own})
-    return (suites or ["mini"])[0], sides[0], sides[1]
-
-
-def _value(key: str, text: str) -> Any:
-    try:
-        value = yaml.safe_load(text)
-        if isinstance(value, str) and "," in value:
-            return [yaml.safe_load(part) for part in value.split(",")]
-    except yaml.YAMLError as error:
-        raise BadInput(f"{key}={text}: {first_line(error)}") from error
-    return [value] if isinstance(value, list) else value  # a list is one value; any of several are A,B
+    return (suites or ["mini"])[0], read(pairs[: starts[1]]), read(pairs[starts[1] :])
 
 
 def compared(
