@@ -75,8 +75,9 @@ def tex(part: Part) -> str:
         r"\end{tabular}",
         r"\end{adjustbox}",
         *([r"\par\footnotesize " + _tex(part.notes)] if part.notes else []),
-        *([r"\begin{itemize}", *said, r"\end{itemize}"] if said else []),
         r"\end{table*}",
+        # behind the float: published tables have more lines than a page
+        *([r"\begin{itemize}\footnotesize", *said, r"\end{itemize}"] if said else []),
         "",
     ])  # fmt: skip
 
