@@ -31,7 +31,7 @@ table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from 
 	$(BIN)/glorabench table mini --results results --into results/mini/README.md
 	$(BIN)/glorabench compare mini --results results method=lora method=glora search=evolution --into results/mini/README.md#searched
 	$(BIN)/glorabench compare mini --results results method=lora method=glora search=null --into results/mini/README.md#random
-	$(BIN)/glorabench cost mini --results results --into results/mini/README.md
+	$(BIN)/glorabench cost mini --results results --into results/mini/README.md --figures results/mini
 	$(BIN)/glorabench forgetting mini --results results --into results/mini/README.md
 	$(BIN)/glorabench tuned mini --results results/tuning --into results/mini/README.md
 	$(BIN)/glorabench optimism mini --results results/tuning --into results/mini/README.md

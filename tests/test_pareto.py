@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import replace
 from math import comb
@@ -234,6 +235,29 @@ def test_the_command_shows_both_tables_and_what_they_mean(
     assert "60.00" in out
     assert "latency 64" in out
     assert "bootstrap" in out
+
+
+def test_the_command_draws_a_front_for_each_cost_as_a_file_of_its_own(results: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "drawn"
+    assert cli.main(["cost", "mini", "--results", str(results), "--figures", str(folder)]) == 0
+    assert {path.name for path in folder.iterdir()} == {f"accuracy-{axis.name}.svg" for axis in AXES}
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    tree = ElementTree.fromstring(first["accuracy-params.svg"])
+    space = "{http://www.w3.org/2000/svg}"
+    assert tree.tag == f"{space}svg"
+    kinds = {"".join(g.itertext()).partition(":")[0]: g.get("class") for g in tree.iter(f"{space}g")}
+    assert kinds == {"lora": "front", "full": "front", "ssf": "other"}
+    style = "".join(e.text or "" for e in tree.iter(f"{space}style"))
+    used = {name for e in tree.iter() for name in e.get("class", "").split()}
+    assert all(f".{name}" in style for name in used - {"other", "name"})  # names and others look as the rest
+    assert cli.main(["cost", "mini", "--results", str(results), "--figures", str(folder)]) == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+def test_a_folder_that_cannot_be_made_is_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (results / "file").touch()
+    assert cli.main(["cost", "mini", "--results", str(results), "--figures", str(results / "file")]) == 2
+    assert "give another folder with --figures" in capsys.readouterr().err
 
 
 def test_what_was_measured_on_different_machines_is_said() -> None:

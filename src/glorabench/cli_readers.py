@@ -55,6 +55,7 @@ def add(commands: Any) -> None:
 
     cost = of_suite("cost", help="accuracy against parameters, FLOPs, time, memory and latency: the Pareto fronts")
     shown(cost, "csv")
+    cost.add_argument("--figures", type=Path, metavar="FOLDER", help="draw the fronts: accuracy-COST.svg")
 
     about = "learning against forgetting: accuracy, and what is left of that on the upstream task"
     shown(of_suite("forgetting", help=about))
@@ -98,7 +99,7 @@ def dispatch(args: argparse.Namespace) -> int:
     if args.command == "cost":
         from glorabench import frontier
 
-        return frontier.main(args.suite, args.results, args.format, args.into)
+        return frontier.main(args.suite, args.results, args.format, args.into, args.figures)
     if args.command == "forgetting":
         from glorabench import retention
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from statistics import median
 
 from glorabench import pareto
-from glorabench.cells import comparable
+from glorabench.cells import comparable, refuse_mixtures
+from glorabench.errors import BadInput
 from glorabench.forms import Part
 from glorabench.gathered import gathered
 from glorabench.output import put
@@ -34,18 +35,41 @@ NOTES = (
 )
 
 
-def main(suite: str, results: Path | None, form: str, into: str | None) -> int:
-    """The `cost` command: costs and fronts of a suite's records, shown as `form` or written `into` a file.
+def main(suite: str, results: Path | None, form: str, into: str | None, drawn: Path | None = None) -> int:
+    """The `cost` command: costs and fronts of a suite's records, shown as `form` or written `into` a file, and the
+    figures of the fronts as accuracy-COST.svg in the folder `drawn`.
 
     Raises:
-        BadInput: there are no records, one is damaged, they do not compare, or the file has no block for the suite.
+        BadInput: there are no records, one is damaged, they do not compare, the file has no block for the suite, or
+            the folder cannot be written.
     """
     records = gathered(suite, results)[1]
+    if drawn is not None:
+        draw(records, drawn)
     if form == "csv" and into is None:
         print(csv(records), end="")
     else:
         put([part for group in comparable(records) for part in parts(group)], form, into, f"cost:{suite}")
     return 0
+
+
+def draw(records: Sequence[Record], folder: Path) -> None:
+    """Write the figure of each front.
+
+    Raises:
+        BadInput: the records do not compare, or the folder cannot be written.
+    """
+    from glorabench.report import figures
+    from glorabench.report.standalone import standalone
+
+    refuse_mixtures(records)
+    made = points(records)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for one in figures.tradeoffs(made, pareto.standings(made)):
+            (folder / f"{one.name}.svg").write_text(standalone(one.image), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written ({error.strerror}): give another folder with --figures") from error
 
 
 def parts(records: Sequence[Record]) -> list[Part]:

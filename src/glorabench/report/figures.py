@@ -30,7 +30,7 @@ _TITLES: Final = {
 _HEAD = ("method", "top1_percent", "low", "high", "n")
 
 
-def tradeoffs(made: Sequence[Point], standings: Standings) -> list[str]:
+def tradeoffs(made: Sequence[Point], standings: Standings) -> list[Figure]:
     """Accuracy, mean over tasks, against each cost that is known; `standings` may be empty."""
     drawn = []
     for axis in AXES:
@@ -55,7 +55,7 @@ def tradeoffs(made: Sequence[Point], standings: Standings) -> list[str]:
         head = [*_HEAD, axis.name, "front", "p_front"]
         missing = [p.method for p in made if not p.reason and p not in [point for _, point, _ in known]]
         note = f"Not known of every run of {'; '.join(missing)}." if missing else ""
-        drawn.append(figure(Figure(f"accuracy-{axis.name}", heading, image, head, rows, note)))
+        drawn.append(Figure(f"accuracy-{axis.name}", heading, image, head, rows, note))
     return drawn
 
 

@@ -13,7 +13,7 @@ from glorabench.points import Point, points
 from glorabench.record import Record
 from glorabench.report import figures, tables
 from glorabench.report.cards import embedded
-from glorabench.report.markup import note
+from glorabench.report.markup import figure, note
 
 _HERE = Path(__file__).parent
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -93,7 +93,10 @@ def _costs(number: int, title: str, records: Sequence[Record], pointed: Sequence
         standings, unknown = pareto.standings(pointed), []
     except BadInput as error:
         standings, unknown = {}, [f"Nothing is said of fronts: {error}."]
-    drawn = [_grid(figures.tradeoffs(pointed, standings)), *map(note, [*unknown, *figures.gaps(pointed)])]
+    drawn = [
+        _grid([figure(one) for one in figures.tradeoffs(pointed, standings)]),
+        *map(note, [*unknown, *figures.gaps(pointed)]),
+    ]
     return "\n".join([note(_READ_TRADEOFFS), *drawn, tables.costs(number, title, records, pointed, standings)])
 
 
