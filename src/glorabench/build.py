@@ -21,6 +21,7 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed")
 PROGRESS = ("auto", "bar", "lines", "none")
 SEARCHED = ("val", "test")
 WINNERS = ("inherit", "retrain")
+VERSION = 2  # of a search: raise it, and conf/search/_base.yaml, when the same config may find another winner
 COMPILERS = ("inductor", "aot_eager")
 
 
@@ -124,4 +125,8 @@ def check_search(search: dict[str, Any], chosen: dict[str, Any]) -> None:
     for key, least in (("min_params", 0), ("max_params", 0), ("epochs", 1)):
         if key == "min_params" or search[key] is not None:
             whole(f"search.{key}", search[key], least)
+    if search.get("version", VERSION) != VERSION:  # records of before have none
+        raise BadInput(
+            f"search.version {search['version']!r} is of another release, this one has {VERSION}: leave it out"
+        )
     make(search["algorithm"])

@@ -167,8 +167,9 @@ class ImageData(LightningDataModule):
             images = np.stack([self.view.still(Image.fromarray(whole[i])) for i in range(min(count, len(whole)))])
         return self.normalise(torch.tensor(images).to(device))
 
-    def searched(self, on: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        """(inputs, labels) that score the candidates of a search, ready for the network and kept on `device`.
+    def searched(self, on: str, device: torch.device, seed: int) -> tuple[Tensor, Tensor]:
+        """(inputs, labels) that score the candidates of a search, ready for the network and kept on `device`; in an
+        order drawn by `seed`, as any part of them has to be a fair sample and lists are often sorted by class.
 
         Raises:
             LeakError: asked for test by a search that is not declared `contaminated`, as its record would have to say.
@@ -177,11 +178,13 @@ class ImageData(LightningDataModule):
             raise LeakError("a search on test has to be declared: search.on=test")
         split = self.task.splits["test"] if on == "test" else self.task.split(on)
         size = (len(split.labels), 3, self.view.size, self.view.size)
+        places = torch.randperm(size[0], generator=torch.Generator().manual_seed(seed)).to(device)
         inputs, done = torch.empty(size, device=device), 0  # filled in place: a large test split is there once
         for images, _ in self._evaluated(split):
-            inputs[done : done + len(images)] = self.normalise(images.to(device))
+            inputs[places[done : done + len(images)]] = self.normalise(images.to(device))
             done += len(images)
-        return inputs, torch.tensor(split.labels).to(device)
+        labels = torch.tensor(split.labels).to(device)
+        return inputs, torch.empty_like(labels).index_copy_(0, places, labels)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalise on the device; erase and mix what is trained on."""
