@@ -156,6 +156,12 @@ def test_a_suite_of_which_nothing_is_known_is_refused(
     assert cli.main(["table", "fgvc"]) == 2
 
 
+def test_conditions_choose_records_and_no_published_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for word, said in (("method=lora", "no records of suite 'vtab1k'"), ("lora", "'lora' is no condition")):
+        assert cli.main(["table", "vtab1k", word, "--results", str(tmp_path)]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_the_deviation_is_ours_minus_published_in_both_averages() -> None:
     values = {task: value + 1 for task, value in FULL.items()}
     found = tagged(*[run_at(task, value / 100, "full") for task, value in values.items()])

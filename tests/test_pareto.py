@@ -254,6 +254,23 @@ def test_the_command_draws_a_front_for_each_cost_as_a_file_of_its_own(results: P
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
+def test_each_backbone_has_figures_that_say_what_they_are_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [run(m, r, backbone=b) for m, r in (("lora", 30), ("full", 35)) for b in ("vit_mini", "vit_b16")]
+    for r in records:
+        record.write(r, record.path_of(tmp_path, r.config))
+    folder = tmp_path / "drawn"
+    assert cli.main(["cost", "mini", "--results", str(tmp_path), "--figures", str(folder)]) == 0
+    drawn = [(folder / name).read_text() for name in ("accuracy-params.svg", "accuracy-params-2.svg")]
+    told = ["".join(ElementTree.fromstring(text).itertext()) for text in drawn]
+    names = sorted(("vit_mini", "vit_b16"), key=lambda name: name not in told[0])
+    assert all(f"2 runs of {name} on suite mini" in text for name, text in zip(names, told, strict=True))
+    fake = [replace(r, provenance={"data": {"fake": True}}) for r in records[::2]]
+    frontier.draw(fake, folder)
+    assert "FAKE IMAGES" in (folder / "accuracy-params.svg").read_text()
+
+
 def test_a_folder_that_cannot_be_made_is_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (results / "file").touch()
     assert cli.main(["cost", "mini", "--results", str(results), "--figures", str(results / "file")]) == 2

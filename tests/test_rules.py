@@ -155,6 +155,7 @@ READERS = (
     "table",
     "wide",
     "render",
+    "conditions",
     *("gathered", "points", "pareto", "frontier", "optimism", "tuned", "replay", "mirror", "push", "cli_readers"),
     *(f"comparison/{name}" for name in PAGE),
     *(f"report/{path.stem}" for path in (SRC / "report").glob("*.py")),

@@ -467,6 +467,12 @@ def test_the_command_writes_the_table_of_the_records_it_finds(
     assert render.markdown(records[::-1]) in page.read_text()
 
 
+def test_a_long_csv_of_two_backbones_says_which_is_which() -> None:
+    rows = list(csv.DictReader(io.StringIO(render.csv([made(), made(backbone="vit_b16")], long=True))))
+    assert [row["backbone"] for row in rows] == ["vit_mini", "vit_b16"]
+    assert "backbone" not in render.csv([made()], long=True)
+
+
 @pytest.mark.parametrize(
     ("other", "key"),
     [
@@ -502,7 +508,15 @@ def test_the_command_takes_conditions_on_both_sides_of_an_option(
     options = ["--results", str(tmp_path), "--format", "csv"]
     assert cli.main(["table", "mini", "method=lora,full", *options, "seed=0"]) == 0
     assert capsys.readouterr().out == render.csv(records[:2])
+    assert cli.main(["table", "method=ssf", *options]) == 0  # the suite may be left out
+    assert capsys.readouterr().out == render.csv(records[3:])
+    for rate in ("0.001", "1e-3", "1.0e-3", "5e-4,1e-3"):
+        assert cli.main(["table", "mini", f"train.lr={rate}", *options]) == 0
+        assert capsys.readouterr().out == render.csv(records)
     for word, said in (
+        ("=lora", "'=lora' is no condition"),
+        ("sed=0", "did you mean 'seed'"),
+        ("protcol=1", "did you mean 'protocol'"),
         ("method=lroa", "no record has method=lroa: they have full or lora or ssf"),
         ("metod=lora", "did you mean 'method'"),
         ("lora", "'lora' is no condition"),

@@ -245,6 +245,14 @@ def test_packed_outcomes_are_read_as_records_have_them() -> None:
         assert ties._bits(record.pack(bits)).tolist() == bits
 
 
+def test_seeds_that_were_scored_on_other_examples_are_compared_by_their_intervals() -> None:
+    records = [made(m, seed=s, right=n + s) for m, n in (("lora", 50), ("full", 150)) for s in (0, 1)]
+    fewer = [outcomes(r, record.unpack(r.outcomes or "")[: N - r.config["seed"]]) for r in records]
+    found = ties.on_task(cells(fewer))
+    assert found["lora"].how.startswith("was not scored on the same examples with every seed: behind")
+    assert "lora was not scored" in render.markdown(fewer)
+
+
 def test_what_is_ahead_on_the_seeds_in_common_is_not_called_behind_by_their_test() -> None:
     best = [made("lora", seed=seed, right=right) for seed, right in ((0, 190), (1, 100), (2, 100))]
     other = [made("full", seed=seed, right=120) for seed in (1, 2)]

@@ -133,9 +133,17 @@ def test_only_what_both_have_is_compared_and_the_rest_is_named() -> None:
         compared([made(), made("glora", status="failed")], {"method": "lora"}, {"method": "glora"})
 
 
+def test_seeds_with_other_examples_fall_back_to_seeds_and_say_so() -> None:
+    def fewer(r: Record) -> Record:
+        return replace(r, outcomes=record.pack(record.unpack(r.outcomes or "")[: N - r.config["seed"]]))
+
+    part = compared([*map(fewer, LORA), *map(fewer, GLORA)], {"method": "lora"}, {"method": "glora"})
+    assert part.body[1][6] == "win (no outcomes in common: interval over seeds)"
+
+
 def test_missing_outcomes_fall_back_to_seeds_and_say_so() -> None:
     part = compared([*LORA, *(replace(r, outcomes=None) for r in GLORA)], {"method": "lora"}, {"method": "glora"})
-    assert part.body[1][6] == "win (outcomes missing: interval over seeds)"
+    assert part.body[1][6] == "win (no outcomes in common: interval over seeds)"
     d = stats.mean([0.4, 0.4])
     assert part.body[1][4] == f"{100 * d.low:.2f} to {100 * d.high:.2f}"
 

@@ -125,8 +125,6 @@ def check_search(search: dict[str, Any], chosen: dict[str, Any]) -> None:
     for key, least in (("min_params", 0), ("max_params", 0), ("epochs", 1)):
         if key == "min_params" or search[key] is not None:
             whole(f"search.{key}", search[key], least)
-    if search.get("version", VERSION) != VERSION:  # records of before have none
-        raise BadInput(
-            f"search.version {search['version']!r} is of another release, this one has {VERSION}: leave it out"
-        )
+    if repr(search.get("version")) != repr(VERSION):  # a record of before has none, and would be made anew under its id
+        raise BadInput(f"search.version is {VERSION} in this release, got {search.get('version')!r}: leave it as it is")
     make(search["algorithm"])

@@ -88,6 +88,8 @@ def dispatch(args: argparse.Namespace) -> int:
     if args.command == "table":
         from glorabench import render, why
 
+        if "=" in args.suite:  # the suite may be left out, as in `compare`
+            args.suite, args.where = "mini", [args.suite, *args.where]
         if args.why is not None:
             return why.main(args.suite, args.results, args.why, args.where)
         asked = (args.where, args.long, args.published, args.brief)

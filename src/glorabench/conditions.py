@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from glorabench.cells import settings
+from glorabench.cells import flat
 from glorabench.errors import BadInput, first_line, nearest
 from glorabench.record import Record
 
+_POWER = re.compile(r"[+-]?\d+e[+-]?\d+", re.IGNORECASE)  # 1e-3, which YAML takes for a word
 _SHOWN = 4  # ids that a message names for each value
 
 
@@ -24,7 +26,7 @@ def read(words: Sequence[str]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
-        if not equals:
+        if not key or not equals:
             raise BadInput(f"'{word}' is no condition: KEY=VALUE, for example method=lora,glora")
         if key in made:
             raise BadInput(f"{key} is given twice: list its values ({key}=A,B)")
@@ -39,12 +41,16 @@ def value_of(key: str, text: str) -> Any:
         BadInput: no YAML.
     """
     try:
-        value = yaml.safe_load(text)
+        value = _plain(text)
         if isinstance(value, str) and "," in value:
-            return [yaml.safe_load(part) for part in value.split(",")]
+            return [_plain(part) for part in value.split(",")]
     except yaml.YAMLError as error:
         raise BadInput(f"{key}={text}: {first_line(error)}") from error
     return [value] if isinstance(value, list) else value  # a list is one value; any of several are A,B
+
+
+def _plain(text: str) -> Any:
+    return float(text) if _POWER.fullmatch(text.strip()) else yaml.safe_load(text)
 
 
 def matching(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record]:
@@ -101,7 +107,7 @@ def _setting(r: Record, key: str) -> Any:
 def _instead(found: Sequence[Record], key: str, where: Mapping[str, Any]) -> str:
     """End of a message: what the records have there, or the nearest key."""
     held = [_setting(r, key) for r in found]
-    known = {k for r in found for k in settings(r.config)} | {"method", "backbone", "data"}
+    known = {k for r in found for k in (*flat(r.config), *r.names)} | {"protocol"}
     if all(value is None for value in held):
         return f": none has the key{nearest(key, known)}"
     before = {k: where[k] for k in list(where)[: list(where).index(key)]}

@@ -69,7 +69,8 @@ def paired(first: Any, second: Any) -> Paired:
     """The difference of two tables of outcomes.
 
     Args:
-        first, second: right or wrong, seeds x examples, row by row the same seed and the same examples.
+        first, second: right or wrong, seeds x examples, row by row the same seed and the same examples; examples that
+            differ from seed to seed, as val of few shots does, add no variance of their own to the estimate.
     """
     gaps: NDArray[np.float64] = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     seeds, examples = gaps.shape

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv as library
 import io
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
 from glorabench import pareto
-from glorabench.cells import comparable, refuse_mixtures
+from glorabench.cells import comparable
 from glorabench.errors import BadInput
 from glorabench.forms import Part
 from glorabench.gathered import gathered
@@ -54,7 +55,7 @@ def main(suite: str, results: Path | None, form: str, into: str | None, drawn: P
 
 
 def draw(records: Sequence[Record], folder: Path) -> None:
-    """Write the figure of each front.
+    """Write the figure of each front as accuracy-COST.svg; those of a second table, as of another backbone, end in -2.
 
     Raises:
         BadInput: the records do not compare, or the folder cannot be written.
@@ -62,12 +63,16 @@ def draw(records: Sequence[Record], folder: Path) -> None:
     from glorabench.report import figures
     from glorabench.report.standalone import standalone
 
-    refuse_mixtures(records)
-    made = points(records)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for one in figures.tradeoffs(made, pareto.standings(made)):
-            (folder / f"{one.name}.svg").write_text(standalone(one.image), encoding="utf-8", newline="\n")
+        for number, group in enumerate(comparable(records), start=1):
+            made = points(group)
+            said, behind = [title_of(group, True), *remarks(group)[len(NOTES) :]], f"-{number}" if number > 1 else ""
+            for one in figures.tradeoffs(made, pareto.standings(made)):
+                text = standalone(one.image, [*said, one.note])
+                (folder / f"{one.name}{behind}.svg").write_text(text, encoding="utf-8", newline="\n")
+            for gap in figures.gaps(made):
+                print(gap, file=sys.stderr)
     except OSError as error:
         raise BadInput(f"{folder} cannot be written ({error.strerror}): give another folder with --figures") from error
 

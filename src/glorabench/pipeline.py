@@ -122,7 +122,7 @@ def searched(config: Config, stage: Stage) -> tuple[Found, dict[str, Any], dict[
     settings, space, data = config["search"], stage.tuner.paths, stage.parts.data
     limits = space.check_limits(settings["min_params"], settings["max_params"])
     data.contaminated = settings["on"] == "test"
-    inputs, labels = data.searched(settings["on"], stage.device, config["seed"])
+    inputs, labels = data.searched(settings["on"], stage.device)
     held = round(settings["held_out"] * len(labels))
     n = len(labels) - held
     context = stage.trainer.precision_plugin.forward_context

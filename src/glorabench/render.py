@@ -39,7 +39,7 @@ def main(
         results: folder of the records.
         form: text, md, csv, tex or html.
         into: a file, see `output.put`.
-        where: KEY=VALUE, conditions on the records.
+        where: KEY=VALUE, conditions on the records; a published table takes none.
         long: a row for each task and method also where the suite has a layout.
         published: every task is held against what papers print.
         brief: not how each method stands to the best of each task.
@@ -48,11 +48,11 @@ def main(
         BadInput: there is neither, a record is damaged, no record meets the conditions, they are of several protocols
             or selections, or the file has no block for the suite.
     """
-    records = list(by_file(suite, results).values())
+    records, wanted = list(by_file(suite, results).values()), conditions.read(where)
     if records:
-        records = matching(records, conditions.read(where))
+        records = matching(records, wanted)
         conditions.one_protocol(records)
-    if not records and (suite not in quoted.suites() or (results is not None and not results.is_dir())):
+    elif wanted or suite not in quoted.suites() or (results is not None and not results.is_dir()):
         raise nothing(suite, results, quoted.suites())
     if not records:
         print(f"no records of suite '{suite}': these are published figures", file=sys.stderr)
@@ -96,7 +96,10 @@ def csv(records: Sequence[Record], long: bool = False, published: bool = False) 
     """The table as comma-separated values; the rows of a wide one say their backbone, selection and protocol."""
     layout = None if long else layout_of(records)
     if layout is None:
-        head, body = [*COLUMNS], [[*row] for row in rows(records)]
+        groups = comparable(records)
+        backbone = ["backbone"] if len(groups) > 1 else []
+        head = [*backbone, *COLUMNS]
+        body = [[*(of[0].names[key] for key in backbone), *row] for of in groups for row in rows(of)]
     else:
         lines = [(group, wide.lines(group, layout)) for group in comparable(records)]
         head = ["backbone", "selection", "protocol", *sheets.exact([], layout)[0]]

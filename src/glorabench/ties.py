@@ -122,6 +122,8 @@ def _test(first: _Runs, second: _Runs, weights: Mapping[str, tuple[float, str]])
         packed = [[packed_of(side[at][draw], metric) for draw in draws] for side in (first, second)]
         if any(text is None for side in packed for text in side):
             return "has no outcomes in common with it"
+        if len({str(text).partition(":")[0] for side in packed for text in side}) > 1:
+            return "was not scored on the same examples with every seed"
         pairs[at] = tuple(map(str, packed[0])), tuple(map(str, packed[1]))
     found = {at: _paired(*sides) for at, sides in pairs.items()}
     whole = crossed.weighted([(weights[at][0], one) for at, one in found.items()])

@@ -120,7 +120,8 @@ def _on_task(task: str, first: Side, second: Side) -> OnTask:
     seeds = first.seeds(task)
     packed = [[side.runs[task, seed].outcomes for seed in seeds] for side in (first, second)]
     a, b = (fmean(side.top1(task, seed) for seed in seeds) for side in (first, second))
-    if not all(text for each in packed for text in each):
+    counts = {(text or "").partition(":")[0] for each in packed for text in each}
+    if counts == {""} or len(counts) > 1:  # outcomes are missing, or seeds have other examples
         gaps = stats.mean([first.top1(task, seed) - second.top1(task, seed) for seed in seeds])
         return OnTask(task, a, b, gaps, paired=False)
     one, two = ([unpack(text or "0:") for text in each] for each in packed)

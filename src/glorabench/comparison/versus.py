@@ -153,7 +153,7 @@ def _part(c: Comparison, more: Sequence[str], records: Sequence[Record]) -> Part
     body = []
     for on in c.tasks:
         tops, span = (f"{100 * on.first:.2f}", f"{100 * on.second:.2f}"), _span(on.difference.low, on.difference.high)
-        how = _OUTCOME[on.sign] + " (outcomes missing: interval over seeds)" * (not on.paired)
+        how = _OUTCOME[on.sign] + " (no outcomes in common: interval over seeds)" * (not on.paired)
         body.append((on.task, *tops, points(on.difference.value), span, str(on.difference.n), how))
     means = [f"{100 * side.mean(side.top1).value:.2f}" for side in (c.first, c.second)]
     mean, span = c.mean, _span(c.mean.low, c.mean.high)

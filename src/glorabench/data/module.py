@@ -30,7 +30,7 @@ class ImageData(LightningDataModule):
         report_on: `test`, or `val` for tuning.
         batch_size: of training; the last incomplete batch is dropped, unless it is the only one.
         eval_batch_size: of evaluation.
-        seed: of the order of batches and of augmentation.
+        seed: of the order of batches, of augmentation and of what a search holds out.
         size, mean, std, interpolation: what the backbone wants.
         augment: a recipe of `augment.py`, or None.
         mixup, cutmix: Beta parameters, or None.
@@ -151,8 +151,7 @@ class ImageData(LightningDataModule):
         """
         if self.report_on == "val":
             return [self.val_dataloader()]
-        testing = self.trainer is not None and self.trainer.testing
-        if not testing or self._test_was_read:
+        if self.trainer is None or not self.trainer.testing or self._test_was_read:
             raise LeakError("test labels are read once, by the final test step")
         self._test_was_read = True
         return [self._evaluation(name, self.task.splits[name]) for name in self.task.tests]
@@ -167,9 +166,9 @@ class ImageData(LightningDataModule):
             images = np.stack([self.view.still(Image.fromarray(whole[i])) for i in range(min(count, len(whole)))])
         return self.normalise(torch.tensor(images).to(device))
 
-    def searched(self, on: str, device: torch.device, seed: int) -> tuple[Tensor, Tensor]:
+    def searched(self, on: str, device: torch.device) -> tuple[Tensor, Tensor]:
         """(inputs, labels) that score the candidates of a search, ready for the network and kept on `device`; in an
-        order drawn by `seed`, as any part of them has to be a fair sample and lists are often sorted by class.
+        order that the seed draws, as a part of them is held out and lists are often sorted by class.
 
         Raises:
             LeakError: asked for test by a search that is not declared `contaminated`, as its record would have to say.
@@ -178,13 +177,11 @@ class ImageData(LightningDataModule):
             raise LeakError("a search on test has to be declared: search.on=test")
         split = self.task.splits["test"] if on == "test" else self.task.split(on)
         size = (len(split.labels), 3, self.view.size, self.view.size)
-        places = torch.randperm(size[0], generator=torch.Generator().manual_seed(seed)).to(device)
-        inputs, done = torch.empty(size, device=device), 0  # filled in place: a large test split is there once
-        for images, _ in self._evaluated(split):
-            inputs[places[done : done + len(images)]] = self.normalise(images.to(device))
-            done += len(images)
-        labels = torch.tensor(split.labels).to(device)
-        return inputs, torch.empty_like(labels).index_copy_(0, places, labels)
+        places = torch.randperm(size[0], generator=torch.Generator().manual_seed(self.seed)).to(device)
+        inputs = torch.empty(size, device=device)  # filled in place: a large test split is there once
+        for at, (images, _) in zip(places.split(self.eval_batch_size), self._evaluated(split), strict=True):
+            inputs[at] = self.normalise(images.to(device))
+        return inputs, torch.tensor(split.labels, device=device)[places.argsort()]
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalise on the device; erase and mix what is trained on."""
