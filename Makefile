@@ -29,11 +29,15 @@ table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from 
 	$(BIN)/glorabench table mini --results results --brief --into README.md
 	$(BIN)/glorabench table mini --results results/quickstart --long --into README.md#quickstart
 	$(BIN)/glorabench table mini --results results --into results/mini/README.md
-	$(BIN)/glorabench compare mini --results results method=lora method=glora search=evolution --into results/mini/README.md#searched
-	$(BIN)/glorabench compare mini --results results method=lora method=glora search=null --into results/mini/README.md#random
+	$(BIN)/glorabench compare mini --results results method=lora method.rank=8 method=glora search=null --into results/mini/README.md#random
+	$(BIN)/glorabench compare mini --results results method=lora method.rank=8 method=glora search=evolution --into results/mini/README.md#searched
+	$(BIN)/glorabench compare mini --results results method=lora method.rank=3 method=glora search=null --into results/mini/README.md#layers
+	$(BIN)/glorabench compare mini --results results method=lora method.rank=3 method=glora search=evolution --into results/mini/README.md#layers_searched
+	$(BIN)/glorabench compare mini --results results method=glora search=evolution method=glora search=null --into results/mini/README.md#search
 	$(BIN)/glorabench cost mini --results results --into results/mini/README.md --figures results/mini
 	$(BIN)/glorabench forgetting mini --results results --into results/mini/README.md
 	$(BIN)/glorabench tuned mini --results results/tuning --into results/mini/README.md
+	$(BIN)/glorabench tuned mini --results results/tuning/lora_all --into results/mini/README.md#layers
 	$(BIN)/glorabench optimism mini --results results/tuning --into results/mini/README.md
 	$(BIN)/glorabench report mini --results results --out results/mini/report.html
 	$(BIN)/glorabench table mini --results results/pretraining --into results/pretraining/README.md

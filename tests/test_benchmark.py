@@ -16,8 +16,16 @@ from glorabench.record import Record
 from glorabench.tuned import check_budgets, trials
 
 ROOT = Path(__file__).parents[1]
-RUNS, TRIALS = (ROOT / "results" / folder / "mini" for folder in ("runs", "tuning/runs"))
-MORE = ("full", "linear", "lora", "glora")  # methods with two seeds more
+RUNS, TRIALS, LAYERS = (ROOT / "results" / name / "mini" for name in ("runs", "tuning/runs", "tuning/lora_all/runs"))
+ALL, SEARCHED = "lora on all layers", "glora + evolution"
+MORE = ("full", "linear", "lora", "glora", ALL)  # methods with two seeds more
+
+
+def arm(r: Record) -> str:
+    """What the record is a run of."""
+    if r.names["method"] == "lora" and r.config["method"]["rank"] == 3:
+        return ALL
+    return r.names["method"] + (f" + {r.names['search']}" if "search" in r.names else "")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +40,8 @@ def test_the_rates_of_the_recipe_are_those_that_equal_trials_chose() -> None:
     assert {one.method: one.best for one in found} == rates
     assert {one.method for one in found} == set(compose.options("method"))
     assert {len(one.runs) for one in found} == {4}
+    (layers,) = trials(record.read_all([LAYERS]))
+    assert layers.runs.keys() == found[0].runs.keys()
 
 
 def test_no_trial_read_the_test_split_and_no_run_chose_on_it(runs: list[Record]) -> None:
@@ -42,12 +52,13 @@ def test_no_trial_read_the_test_split_and_no_run_chose_on_it(runs: list[Record])
 def test_every_method_was_run_on_every_task_at_its_rate(runs: list[Record]) -> None:
     rates = yaml.safe_load((compose.conf_dir() / "train" / "mini_tuned.yaml").read_text())["lr_of"]
     seeds: dict[str, dict[str, set[int]]] = {}
+    (layers,) = trials(record.read_all([LAYERS]))
+    rates |= {ALL: layers.best, SEARCHED: rates["glora"]}
     for r in runs:
         assert r.status == "done"
-        assert r.config["train"]["lr"] == rates[r.names["method"]]
-        name = r.names["method"] + (f" + {r.names['search']}" if "search" in r.names else "")
-        seeds.setdefault(name, {}).setdefault(r.names["task"], set()).add(r.config["seed"])
-    assert seeds.keys() == {*compose.options("method"), "glora + evolution"}
+        assert r.config["train"]["lr"] == rates[arm(r)]
+        seeds.setdefault(arm(r), {}).setdefault(r.names["task"], set()).add(r.config["seed"])
+    assert seeds.keys() == {*compose.options("method"), SEARCHED, ALL}
     for name, by_task in seeds.items():
         assert by_task.keys() == TASKS.keys(), name
         assert all(found >= set(range(5 if name in MORE else 3)) for found in by_task.values()), name
@@ -56,7 +67,7 @@ def test_every_method_was_run_on_every_task_at_its_rate(runs: list[Record]) -> N
 def test_a_deleted_record_changes_its_cell_and_mean_and_the_table_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], runs: list[Record]
 ) -> None:
-    few = [r for r in runs if r.names["method"] in ("lora", "ssf", "linear")]
+    few = [r for r in runs if arm(r) in ("lora", "ssf", "linear")]
     (lost,) = (r for r in few if (r.names["method"], r.names["task"], r.config["seed"]) == ("lora", "shapes_count", 1))
     for r in few:
         source = record.path_of(ROOT / "results", r.config)

@@ -142,6 +142,11 @@ def test_labels_tell_configurations_of_a_method_apart() -> None:
     ]
 
 
+def test_a_label_says_a_list_as_a_command_line_takes_it() -> None:
+    rows = table.rows([made(targets=["q", "v"]), made(targets=["q"]), made(targets=None)])
+    assert [row[1] for row in rows] == ["lora (targets=[q,v])", "lora (targets=[q])", "lora (targets=None)"]
+
+
 def test_labels_name_what_differs_outside_the_method_too_and_nothing_that_agrees() -> None:
     other = made(rank=2, alpha=8)
     other.config["train"]["lr"] = 0.5

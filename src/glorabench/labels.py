@@ -89,9 +89,14 @@ def _told(family: Sequence[Mapping[str, Any]], by_task: bool) -> list[list[str]]
         varying = _varying(flat, kin, own) if by_task else set()
         said = [PUBLISHED] if TUNED in keys and flat.get(TUNED) is not None else []
         for name, key in ((key.removeprefix("method."), key) for key in sorted(own)):
-            said.append(f"{name} by task" if key in varying else f"{name}={flat.get(key)}")
+            said.append(f"{name} by task" if key in varying else f"{name}={_text(flat.get(key))}")
         told.append(said)
     return told
+
+
+def _text(value: Any) -> str:
+    """As a command line takes it: `[q,v]`."""
+    return f"[{','.join(map(_text, value))}]" if isinstance(value, list) else str(value)
 
 
 def _varying(flat: Mapping[str, Any], kin: Sequence[Mapping[str, Any]], own: set[str]) -> set[str]:
