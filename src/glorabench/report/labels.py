@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from textwrap import wrap
@@ -11,8 +12,8 @@ CHARACTERS = 22  # in a line; 11 units high, the widest usual typefaces need 7 f
 
 
 def broken(name: str) -> list[str]:
-    """The lines of a name."""
-    return wrap(name, CHARACTERS, break_on_hyphens=False) or [""]
+    """The lines of a name; a list in it may be broken, too."""
+    return wrap(re.sub(r",(?=\S)", ", ", name), CHARACTERS, break_on_hyphens=False) or [""]
 
 
 def spread(wanted: Sequence[float], heights: Sequence[float], top: float) -> list[float]:
