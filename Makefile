@@ -33,6 +33,7 @@ table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from 
 	$(BIN)/glorabench compare mini --results results method=lora method.rank=8 method=glora search=evolution --into results/mini/README.md#searched
 	$(BIN)/glorabench compare mini --results results method=lora method.rank=3 method=glora search=null --into results/mini/README.md#layers
 	$(BIN)/glorabench compare mini --results results method=lora method.rank=3 method=glora search=evolution --into results/mini/README.md#layers_searched
+	$(BIN)/glorabench compare mini --results results method=lora method.rank=3 method=lora method.rank=8 --into results/mini/README.md#lora
 	$(BIN)/glorabench compare mini --results results method=glora search=evolution method=glora search=null --into results/mini/README.md#search
 	$(BIN)/glorabench cost mini --results results --into results/mini/README.md --figures results/mini
 	$(BIN)/glorabench forgetting mini --results results --into results/mini/README.md
