@@ -156,6 +156,7 @@ READERS = (
     "wide",
     "render",
     "conditions",
+    "outcomes",
     *("gathered", "points", "pareto", "frontier", "optimism", "tuned", "replay", "mirror", "push", "cli_readers"),
     *(f"comparison/{name}" for name in PAGE),
     *(f"report/{path.stem}" for path in (SRC / "report").glob("*.py")),

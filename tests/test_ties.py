@@ -13,6 +13,7 @@ from scipy.stats import binomtest, t, ttest_1samp
 
 import test_wide
 from glorabench import crossed, record, render, stats, table, ties
+from glorabench import outcomes as packed
 from glorabench.cells import cells
 from glorabench.layouts import LAYOUTS
 from glorabench.record import Record
@@ -31,27 +32,27 @@ DISCORDANT = [(10, 0, 200), (0, 10, 200), (15, 5, 200), (30, 12, 1000), (100, 60
 @pytest.mark.parametrize(("ahead", "behind", "n"), DISCORDANT)
 def test_one_seed_is_mcnemars_exact_test(ahead: int, behind: int, n: int) -> None:
     first, second = pair(ahead, behind, n)
-    assert crossed.paired_p([first], [second]) == pytest.approx(binomtest(ahead, ahead + behind, 0.5).pvalue)
+    assert crossed.paired([first], [second]).exact == pytest.approx(binomtest(ahead, ahead + behind, 0.5).pvalue)
 
 
 @pytest.mark.parametrize(("ahead", "behind", "n"), DISCORDANT[:-1])
 def test_seeds_that_are_copies_agree_with_mcnemar(ahead: int, behind: int, n: int) -> None:
     first, second = pair(ahead, behind, n)
     exact = binomtest(ahead, ahead + behind, 0.5).pvalue
-    assert crossed.paired_p([first] * 3, [second] * 3) == pytest.approx(exact, abs=0.02)
+    assert crossed.paired([first] * 3, [second] * 3).exact == pytest.approx(exact, abs=0.02)
 
 
 def test_by_hand() -> None:
     first, second = pair(6, 0, 10)
-    assert crossed.mcnemar(first, second) == pytest.approx(2 / 2**6)
-    assert crossed.mcnemar(first, first) == 1.0
+    assert crossed.paired([first], [second]).exact == pytest.approx(2 / 2**6)
+    assert crossed.paired([first], [first]).exact == 1.0
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 3))
 def test_p_does_not_depend_on_the_side_and_is_a_probability(ahead: int, behind: int, seeds: int) -> None:
     first, second = pair(ahead, behind, 30)
-    there = crossed.paired_p([first] * seeds, [second] * seeds)
-    assert there == crossed.paired_p([second] * seeds, [first] * seeds)
+    there = crossed.paired([first] * seeds, [second] * seeds).exact
+    assert there == crossed.paired([second] * seeds, [first] * seeds).exact
     assert 0 < there <= 1
 
 
@@ -90,7 +91,7 @@ def test_no_difference_is_called_one_as_rarely_as_the_level_says(seeds: int, spr
         sides = [
             generator.random((seeds, 300)) < hard + generator.normal(0, spread, (seeds, 1)) for _ in ("first", "second")
         ]
-        rejected += crossed.paired_p(*sides) < 0.05
+        rejected += crossed.paired(*sides).exact < 0.05
     assert rejected <= 32  # 0.05 * 400 and three standard deviations of that
 
 
@@ -242,7 +243,7 @@ def test_taking_a_record_away_moves_only_its_column_and_the_means_over_it() -> N
 def test_packed_outcomes_are_read_as_records_have_them() -> None:
     for n in (1, 7, 8, 9, N):
         bits = [i % 3 == 0 for i in range(n)]
-        assert ties._bits(record.pack(bits)).tolist() == bits
+        assert packed.bits(record.pack(bits)).tolist() == bits
 
 
 def test_seeds_that_were_scored_on_other_examples_are_compared_by_their_intervals() -> None:

@@ -18,7 +18,7 @@ _SHOWN = 4  # ids that a message names for each value
 
 
 def read(words: Sequence[str]) -> dict[str, Any]:
-    """The conditions that the words KEY=VALUE of a command line say; see `value_of`.
+    """The conditions that the words KEY=VALUE of a command line say; see `_value`.
 
     Raises:
         BadInput: a word is none, or a key comes twice.
@@ -30,11 +30,11 @@ def read(words: Sequence[str]) -> dict[str, Any]:
             raise BadInput(f"'{word}' is no condition: KEY=VALUE, for example method=lora,glora")
         if key in made:
             raise BadInput(f"{key} is given twice: list its values ({key}=A,B)")
-        made[key] = value_of(key, text)
+        made[key] = _value(key, text)
     return made
 
 
-def value_of(key: str, text: str) -> Any:
+def _value(key: str, text: str) -> Any:
     """The value of `key=text`: YAML, of which `A,B` is any of A and B.
 
     Raises:

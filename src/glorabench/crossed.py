@@ -29,11 +29,13 @@ class Paired:
         value: its mean.
         parts: whose sum is its variance, each with its degrees of freedom.
         n: seeds.
+        alone: of one seed, how many examples the first and the second side alone have right.
     """
 
     value: float
     parts: tuple[tuple[float, float], ...]
     n: int
+    alone: tuple[int, int] | None = None
 
     @property
     def variance(self) -> float:
@@ -53,6 +55,16 @@ class Paired:
         from scipy.stats import t
 
         return float(2 * t.sf(abs(self.value) / sqrt(self.variance), self.freedom))
+
+    @property
+    def exact(self) -> float:
+        """Two-sided p: of one seed McNemar's exact test, by which half of the examples that one side alone has right
+        are each side's; of several seeds `p`."""
+        if self.alone is None:
+            return self.p
+        from scipy.stats import binomtest
+
+        return float(binomtest(self.alone[0], sum(self.alone)).pvalue) if any(self.alone) else 1.0
 
     @property
     def estimate(self) -> Estimate:
@@ -76,10 +88,11 @@ def paired(first: Any, second: Any) -> Paired:
     seeds, examples = gaps.shape
     value = float(gaps.mean())
     by_seed, by_example = gaps.mean(axis=1), gaps.mean(axis=0)
+    alone = (int((gaps > 0).sum()), int((gaps < 0).sum())) if seeds < 2 else None
     if examples < 2:
-        return Paired(value, ((float(by_seed.var(ddof=1)) / seeds, seeds - 1),) if seeds > 1 else (), seeds)
+        return Paired(value, ((float(by_seed.var(ddof=1)) / seeds, seeds - 1),) if seeds > 1 else (), seeds, alone)
     if seeds < 2:
-        return Paired(value, ((float(by_example.var(ddof=1)) / examples, examples - 1),), seeds)
+        return Paired(value, ((float(by_example.var(ddof=1)) / examples, examples - 1),), seeds, alone)
     left = gaps - by_seed[:, None] - by_example + value
     rest = float((left**2).sum()) / ((seeds - 1) * (examples - 1))
     # no component of variance is below zero
@@ -99,21 +112,3 @@ def weighted(found: Iterable[tuple[float, Paired]]) -> Paired:
 def paired_difference(first: Any, second: Any) -> Estimate:
     """The difference in accuracy, first - second, with its interval; arguments as of `paired`."""
     return paired(first, second).estimate
-
-
-def paired_p(first: Any, second: Any) -> float:
-    """Two-sided p of no difference: McNemar's exact test for one seed, else that of `paired`; arguments as there."""
-    return mcnemar(first[0], second[0]) if len(first) == 1 else paired(first, second).p
-
-
-def mcnemar(first: Any, second: Any) -> float:
-    """Two-sided p of McNemar's exact test: of the examples that one side alone has right, half are each side's.
-
-    Args:
-        first, second: right or wrong for each example.
-    """
-    from scipy.stats import binomtest
-
-    a, b = np.asarray(first, bool), np.asarray(second, bool)
-    ahead, behind = int((a & ~b).sum()), int((b & ~a).sum())
-    return float(binomtest(ahead, ahead + behind).pvalue) if ahead + behind else 1.0

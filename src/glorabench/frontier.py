@@ -16,6 +16,7 @@ from glorabench.errors import BadInput
 from glorabench.forms import Part
 from glorabench.gathered import gathered
 from glorabench.output import put
+from glorabench.pareto import Standings
 from glorabench.points import AXES, Point, mergeable, points, ratio
 from glorabench.record import Record
 from glorabench.render import title_of
@@ -23,7 +24,8 @@ from glorabench.table import estimate_text, marks
 
 _NETWORKS = [(network, batch) for batch in (64, 1) for network in ("unmerged", "merged")]
 _COSTS = ("parameters", "TFLOP", "seconds", "MiB", *(f"{network} {batch}" for network, batch in _NETWORKS))
-_FRONTS = tuple(axis.short for axis in AXES)
+FRONTS = ("on the front of", *(axis.short for axis in AXES))
+Stood = tuple[list[Record], list[Point], Standings]
 NOTES = (
     "top-1: mean over tasks in percent, Student's t over the n seeds that every task has. Of a run, mean over tasks "
     "and seeds: parameters trained without the head (the subnet's); TFLOP and seconds of all stages of training, a "
@@ -44,31 +46,39 @@ def main(suite: str, results: Path | None, form: str, into: str | None, drawn: P
         BadInput: there are no records, one is damaged, they do not compare, the file has no block for the suite, or
             the folder cannot be written.
     """
-    records = gathered(suite, results)[1]
+    found = stood(gathered(suite, results)[1])
     if drawn is not None:
-        draw(records, drawn)
+        draw(found, drawn)
     if form == "csv" and into is None:
-        print(csv(records), end="")
+        print(csv(found), end="")
     else:
-        put([part for group in comparable(records) for part in parts(group)], form, into, f"cost:{suite}")
+        put([part for each in found for part in parts(*each)], form, into, f"cost:{suite}")
     return 0
 
 
-def draw(records: Sequence[Record], folder: Path) -> None:
+def stood(records: Iterable[Record]) -> list[Stood]:
+    """Each table's records, what its configurations cost, and where these stand on the fronts.
+
+    Raises:
+        BadInput: the records do not compare.
+    """
+    return [(group, made := points(group), pareto.standings(made)) for group in comparable(records)]
+
+
+def draw(found: Iterable[Stood], folder: Path) -> None:
     """Write the figure of each front as accuracy-COST.svg; those of a second table, as of another backbone, end in -2.
 
     Raises:
-        BadInput: the records do not compare, or the folder cannot be written.
+        BadInput: the folder cannot be written.
     """
     from glorabench.report import figures
     from glorabench.report.standalone import standalone
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for number, group in enumerate(comparable(records), start=1):
-            made = points(group)
+        for number, (group, made, standings) in enumerate(found, start=1):
             said, behind = [title_of(group, True), *remarks(group)[len(NOTES) :]], f"-{number}" if number > 1 else ""
-            for one in figures.tradeoffs(made, pareto.standings(made)):
+            for one in figures.tradeoffs(made, standings):
                 text = standalone(one.image, [*said, one.note])
                 (folder / f"{one.name}{behind}.svg").write_text(text, encoding="utf-8", newline="\n")
             for gap in figures.gaps(made):
@@ -77,11 +87,13 @@ def draw(records: Sequence[Record], folder: Path) -> None:
         raise BadInput(f"{folder} cannot be written ({error.strerror}): give another folder with --figures") from error
 
 
-def parts(records: Sequence[Record]) -> list[Part]:
+def parts(records: Sequence[Record], made: Sequence[Point], standings: Standings) -> list[Part]:
     """What comparable records cost, and on which fronts they are, with notes."""
-    made, title = points(records), title_of(records, True)
-    on = ("on the front of", *_FRONTS)
-    return [Part(title, head(), costs(made)), Part(f"{title}: fronts", on, fronts(made), remarks(records))]
+    title = title_of(records, True)
+    return [
+        Part(title, head(), costs(made)),
+        Part(f"{title}: fronts", FRONTS, fronts(made, standings), remarks(records)),
+    ]
 
 
 def costs(made: Iterable[Point]) -> list[tuple[str, ...]]:
@@ -109,10 +121,9 @@ def _ratio(point: Point, batch: int, network: str) -> str:
     return "=" if all(map(mergeable, point.records)) else "no"
 
 
-def fronts(made: Sequence[Point]) -> list[tuple[str, ...]]:
-    """A row for each configuration: how sure it is that it is on the front of each axis."""
-    found = pareto.standings(made)
-    entries = [[_standing(found[axis.name][index]) for axis in AXES] for index in range(len(made))]
+def fronts(made: Sequence[Point], standings: Standings) -> list[tuple[str, ...]]:
+    """A row of `FRONTS` for each configuration: how sure it is that it is on the front of each axis."""
+    entries = [[_standing(standings[axis.name][index]) for axis in AXES] for index in range(len(made))]
     return [(point.method, *row) for point, row in zip(made, entries, strict=True)]
 
 
@@ -139,7 +150,7 @@ def head() -> tuple[str, ...]:
     return ("method", "top-1 %", "95 % interval", "n", *_COSTS)
 
 
-def csv(records: Sequence[Record]) -> str:
+def csv(found: Iterable[Stood]) -> str:
     """One row for each configuration, in units: parameters, FLOPs, seconds, bytes; and its standings."""
     networks = [f"{network}_{batch}" for network, batch in _NETWORKS]
     names = [axis.name for axis in AXES[:4]]
@@ -148,11 +159,9 @@ def csv(records: Sequence[Record]) -> str:
     out = io.StringIO()
     writer = library.writer(out, lineterminator="\n")
     writer.writerow([*head, *names, *networks, "mergeable", *standings])
-    for group in comparable(records):
-        first, made = group[0], points(group)
+    for (first, *_), made, places in found:
         selection = [first.config["selection"][key] for key in ("fit_on", "report_on", "rule")]
         of = [first.names["backbone"], first.names["data"], first.protocol, *selection]
-        found = pareto.standings(made)
         for index, point in enumerate(made):
             row: list[object] = [*of, point.method]
             top1 = None if point.reason else point.top1
@@ -161,7 +170,7 @@ def csv(records: Sequence[Record]) -> str:
             ratios = [_ratio(point, batch, network) if top1 else "" for network, batch in _NETWORKS]
             row += ["" if text in ("no", "=") else text for text in ratios]
             row.append(int(all(map(mergeable, point.records))) if top1 else "")
-            each = [found[axis.name][index] for axis in AXES]
+            each = [places[axis.name][index] for axis in AXES]
             row += [x for s in each for x in ((int(s.on), f"{s.probability:.4f}") if s else ("", ""))]
             writer.writerow(row)
     return out.getvalue()

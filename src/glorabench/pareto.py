@@ -35,7 +35,10 @@ class Standing:
     probability: float
 
 
-def standings(made: Sequence[Point], repeats: int = 2000) -> dict[str, list[Standing | None]]:
+Standings = Mapping[str, Sequence[Standing | None]]  # by axis, then in the order of the points
+
+
+def standings(made: Sequence[Point], repeats: int = 2000) -> Standings:
     """For each axis, each point's standing; None of what is not judged or does not know this cost.
 
     A bootstrap with two levels: seeds, then the examples of each task; configurations share the draws, those of seeds

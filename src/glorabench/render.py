@@ -10,7 +10,6 @@ from pathlib import Path
 
 from glorabench import conditions, deviation, forms, quoted, sheets, wide
 from glorabench.cells import comparable
-from glorabench.conditions import matching
 from glorabench.forms import Part
 from glorabench.gathered import by_file, nothing
 from glorabench.layouts import layout_of
@@ -50,7 +49,7 @@ def main(
     """
     records, wanted = list(by_file(suite, results).values()), conditions.read(where)
     if records:
-        records = matching(records, wanted)
+        records = conditions.matching(records, wanted)
         conditions.one_protocol(records)
     elif wanted or suite not in quoted.suites() or (results is not None and not results.is_dir()):
         raise nothing(suite, results, quoted.suites())

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from glorabench import crossed, sizes, stats, ties
+from glorabench import crossed, outcomes, sizes, stats, ties
 from glorabench.cells import MARK, Cell, cells, contaminated, draw_of
 from glorabench.labels import INHERITED, inherits
-from glorabench.record import Record, unpack
+from glorabench.record import Record
 from glorabench.sizes import SIZES, Sizes
 
 COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "verdict", *SIZES, "step ms", "latency", "merge")
@@ -156,8 +156,8 @@ def _winner(cell: Cell) -> str:
 def _against(best: Cell, other: Cell, verdict: ties.Verdict) -> str:
     if verdict.p is None:
         return f"{other.method} {verdict.how}"
-    pairs = [(a, b) for a in best.done for b in other.done if draw_of(a) == draw_of(b)]
-    first, second = ([unpack(pair[side].outcomes or "0:") for pair in pairs] for side in (0, 1))
-    d = crossed.paired_difference(first, second)
+    first, second = ({draw_of(r): outcomes.packed_of(r) for r in cell.done} for cell in (best, other))
+    draws = sorted(first.keys() & second.keys())
+    d = outcomes.paired(*(tuple(side[draw] for draw in draws) for side in (first, second))).estimate
     span = f"{100 * d.value:.2f} points (95 % interval {100 * d.low:.2f} to {100 * d.high:.2f}, {verdict.said})"
     return f"{other.method} is tied with it: {span}" if verdict.kind == "tied" else f"{other.method} is {span} behind"

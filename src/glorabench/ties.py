@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
-
-from glorabench import crossed, stats
+from glorabench import crossed, outcomes, stats
 from glorabench.cells import Cell, draw_of
 from glorabench.record import Record
 
@@ -114,42 +110,21 @@ def _score(by: _Runs, weights: Mapping[str, tuple[float, str]], draws: set[tuple
 
 def _test(first: _Runs, second: _Runs, weights: Mapping[str, tuple[float, str]]) -> float | str:
     """p of the paired test, or why there is none."""
-    pairs: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
-    for at, (_, metric) in weights.items():
+    found: list[tuple[float, crossed.Paired]] = []
+    for at, (weight, metric) in weights.items():
         draws = sorted(first[at].keys() & second[at].keys())
         if not draws:
             return "shares no seed with it"
-        packed = [[packed_of(side[at][draw], metric) for draw in draws] for side in (first, second)]
-        if any(text is None for side in packed for text in side):
+        one, two = (tuple(outcomes.packed_of(side[at][draw], metric) for draw in draws) for side in (first, second))
+        if "" in (known := outcomes.counts(one, two)):
             return "has no outcomes in common with it"
-        if len({str(text).partition(":")[0] for side in packed for text in side}) > 1:
+        if len(known) > 1:
             return "was not scored on the same examples with every seed"
-        pairs[at] = tuple(map(str, packed[0])), tuple(map(str, packed[1]))
-    found = {at: _paired(*sides) for at, sides in pairs.items()}
-    whole = crossed.weighted([(weights[at][0], one) for at, one in found.items()])
+        found.append((weight, outcomes.paired(one, two)))
+    whole = found[0][1] if len(found) == 1 else crossed.weighted(found)
     if whole.value < -1e-12:  # seeds that the other has not made it the best
         return "is ahead of it on the seeds that both have"
-    sides = next(iter(pairs.values()))
-    one_seed = len(pairs) == 1 and len(sides[0]) == 1
-    return crossed.mcnemar(*(_bits(side[0]) for side in sides)) if one_seed else whole.p
-
-
-def packed_of(r: Record, metric: str) -> str | None:
-    """Right or wrong for each example behind a metric of a record, packed; None where they are missing."""
-    return r.outcomes if metric == "top1" else (r.outcomes_of or {}).get(metric)
-
-
-@lru_cache(1024)
-def _bits(text: str) -> np.ndarray:
-    """As `record.unpack`, for many."""
-    count, _, body = text.partition(":")
-    whole = np.frombuffer(base64.b64decode(body), np.uint8)
-    return np.unpackbits(whole, count=int(count), bitorder="little").astype(bool)
-
-
-@lru_cache(4096)
-def _paired(first: tuple[str, ...], second: tuple[str, ...]) -> crossed.Paired:
-    return crossed.paired(*(np.stack([_bits(text) for text in side]) for side in (first, second)))
+    return whole.exact
 
 
 def _overlap(best: stats.Estimate, other: stats.Estimate, why: str) -> Verdict:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
-from glorabench import crossed, stats
+from glorabench import stats
 from glorabench.cells import refuse_mixtures
 from glorabench.comparison.side import Side, place_of
 from glorabench.errors import BadInput
-from glorabench.record import unpack
+from glorabench.outcomes import counts, packed_of, paired
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Comparison:
     """Two configurations on the same tasks and seeds.
 
     Args:
-        tasks: one by one; intervals by `crossed.paired_difference`.
+        tasks: one by one; intervals by `crossed`.
         mean: first - second of the mean over tasks: a value for each seed that has every task, then Student's t.
     """
 
@@ -118,14 +118,12 @@ def _gaps(side: Side, other: Side) -> list[str]:
 
 def _on_task(task: str, first: Side, second: Side) -> OnTask:
     seeds = first.seeds(task)
-    packed = [[side.runs[task, seed].outcomes for seed in seeds] for side in (first, second)]
+    one, two = (tuple(packed_of(side.runs[task, seed]) for seed in seeds) for side in (first, second))
     a, b = (fmean(side.top1(task, seed) for seed in seeds) for side in (first, second))
-    counts = {(text or "").partition(":")[0] for each in packed for text in each}
-    if counts == {""} or len(counts) > 1:  # outcomes are missing, or seeds have other examples
+    if "" in (known := counts(one, two)) or len(known) > 1:  # outcomes are missing, or seeds have other examples
         gaps = stats.mean([first.top1(task, seed) - second.top1(task, seed) for seed in seeds])
         return OnTask(task, a, b, gaps, paired=False)
-    one, two = ([unpack(text or "0:") for text in each] for each in packed)
-    return OnTask(task, a, b, crossed.paired_difference(one, two))
+    return OnTask(task, a, b, paired(one, two).estimate)
 
 
 def points(value: float) -> str:

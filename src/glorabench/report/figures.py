@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from glorabench import stats
 from glorabench.cells import Cell
-from glorabench.pareto import Standing
+from glorabench.pareto import Standings
 from glorabench.points import AXES, Axis, Point
 from glorabench.record import Record
 from glorabench.report.axes import span
@@ -17,7 +17,6 @@ from glorabench.report.markup import Figure, figure
 from glorabench.report.scatter import Dot, scatter
 from glorabench.stats import Estimate
 
-Standings = Mapping[str, Sequence[Standing | None]]  # by axis, then in the order of the points
 # what heads a figure, what stands below its axis, and the unit that it counts in; another cost is called as in tables
 _TITLES: Final = {
     "params": ("parameters", "trained parameters, without the head", 1),

@@ -11,7 +11,6 @@ from glorabench.report.labels import LINE, text
 
 _SCALE = 2  # units of a figure are made for a phone
 _CHARACTERS = 58  # in a line of what stands above
-_FONT = 'system-ui, "Segoe UI", Roboto, "Liberation Sans", "DejaVu Sans", sans-serif'
 
 
 def standalone(image: str, said: Iterable[str]) -> str:
@@ -28,7 +27,7 @@ def standalone(image: str, said: Iterable[str]) -> str:
     wide, high = float(found[1]), float(found[2]) + above
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     size = f"width: {_SCALE * wide:g}px; height: {_SCALE * high:g}px"
-    own = f"svg {{ {size}; font-family: {_FONT}; background: var(--paper); }}"
+    own = f"svg {{ {size}; font-family: var(--font); background: var(--paper); }}"
     head, _, body = image.replace(found[0], f'viewBox="0 {-above:g} {wide:g} {high:g}"', 1).partition(">")
     head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
     heading = text(lines, 0, -(above + LINE) / 2 + 4, 'class="title"')

@@ -7,9 +7,9 @@ from html import escape
 
 from glorabench import frontier, render, retention
 from glorabench.layouts import layout_of
-from glorabench.points import AXES, Point
+from glorabench.pareto import Standings
+from glorabench.points import Point
 from glorabench.record import Record
-from glorabench.report.figures import Standings
 from glorabench.report.markup import as_csv, note
 from glorabench.report.markup import table as sheet
 
@@ -48,11 +48,6 @@ def costs(number: int, title: str, records: Sequence[Record], made: Sequence[Poi
     head, rows = frontier.head(), frontier.costs(made)
     parts = [sheet(f"costs-{number}", f"{title}: costs", head, rows, as_csv(head, rows))]
     if standings:
-        head = ("on the front of", *(axis.short for axis in AXES))
-        places = [[standings[axis.name][i] for axis in AXES] for i in range(len(made))]
-        rows = [
-            (point.method, *("" if s is None else f"{s.probability:.2f}{'*' * s.on}" for s in found))
-            for point, found in zip(made, places, strict=True)
-        ]
+        head, rows = frontier.FRONTS, frontier.fronts(made, standings)
         parts.append(sheet(f"fronts-{number}", f"{title}: fronts", head, rows, as_csv(head, rows)))
     return "\n".join([*parts, *map(note, frontier.remarks(records))])
