@@ -7,7 +7,7 @@ PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup quickstart test check table
+.PHONY: help setup quickstart test test-all check table
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ quickstart: $(VENV)/.run ## set up, then compare GLoRA with LoRA on embedded ima
 
 test: $(VENV)/.dev ## set up, then run the tests in two processes; ARGS="-k glora" chooses
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+
+test-all: $(VENV)/.dev ## the tests, and the long campaigns: kills, bad words, hostile records; about an hour
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "" $(ARGS)
 
 check: $(VENV)/.dev ## lint, formatting and types
 	$(BIN)/ruff check

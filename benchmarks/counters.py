@@ -27,7 +27,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from glorabench.backbones.base import Backbone
-from glorabench.compose import compose, make, options
+from glorabench.compose import compose, options
+from glorabench.config.instantiate import METHOD, make
 from glorabench.cost import flops
 from glorabench.count import pristine
 from glorabench.methods.reparam import Reparam
@@ -96,7 +97,7 @@ def injected(words: Sequence[str], overrides: Sequence[str] | None) -> Backbone:
         if overrides is None:
             floor(backbone)
         else:
-            make(config["method"]).inject(backbone)
+            make(config["method"], METHOD).inject(backbone)
     return backbone
 
 

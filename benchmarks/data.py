@@ -34,7 +34,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
 import pages
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.data.base import ImageTask
 from glorabench.data.decode import THREADS
 from glorabench.data.files import Files
@@ -115,9 +116,9 @@ def pace(batches: Iterable[Any], device: torch.device) -> float:
 
 def consumed(config: dict[str, Any], size: int, device: torch.device, steps: int) -> float:
     """Images a second that the backbone trains on: forward, backward and AdamW of LoRA; the median of `steps`."""
-    backbone = make(config["backbone"])
+    backbone = make(config["backbone"], BACKBONE)
     backbone.set_head(10)
-    make(config["method"]).inject(backbone)
+    make(config["method"], METHOD).inject(backbone)
     net = backbone.net.to(device).train()
     optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], fused=True)
     images, labels = torch.randn(BATCH, 3, size, size, device=device), torch.arange(BATCH, device=device) % 10
@@ -145,7 +146,7 @@ def main() -> None:
     args = parser.parse_args()
     config = compose([*args.overrides, "backbone.weights_from=null", "method=lora", "method.targets=[qkv,o,fc1,fc2]"])
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    preprocess = vars(make(config["backbone"]).preprocess)
+    preprocess = vars(make(config["backbone"], BACKBONE).preprocess)
     result: dict[str, Any] = {"images_per_s": {}}
     for width, height in SIZES:
         with tempfile.TemporaryDirectory() as folder:

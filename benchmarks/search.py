@@ -25,7 +25,8 @@ import numpy as np
 import torch
 
 import pages
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import ALGORITHM, BACKBONE, METHOD, make
 from glorabench.provenance import provenance
 from glorabench.search.algorithms import Algorithm
 from glorabench.search.candidates import Candidates
@@ -76,11 +77,11 @@ def main() -> None:
     device = torch.device(args.device)
     torch.manual_seed(0)
     config = compose(["method=glora", "method.path=supernet", "search=evolution", *args.overrides])
-    backbone, plain = make(config["backbone"]), make(config["backbone"])
+    backbone, plain = make(config["backbone"], BACKBONE), make(config["backbone"], BACKBONE)
     for made in (backbone, plain):
         made.set_head(CLASSES)
         made.net.to(device).eval()
-    make(config["method"]).inject(backbone)
+    make(config["method"], METHOD).inject(backbone)
     with torch.no_grad():
         for parameter in backbone.net.parameters():
             if parameter.requires_grad:
@@ -105,7 +106,7 @@ def main() -> None:
             "ratio": round(ours / floor, 3),
         }
 
-    batches = generations(evaluator.space, make(config["search"]["algorithm"]))
+    batches = generations(evaluator.space, make(config["search"]["algorithm"], ALGORITHM))
     draws = [evaluator.space.draw(0, step) for step in range(args.candidates + 1)]
     evaluator(draws[-1])  # counts FLOPs, and warms up
     forward()

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from counters import CLASSES, floor, literal
 from glorabench.backbones.base import Backbone
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import BACKBONE, DATA, METHOD, make
 from glorabench.search.space import PathSpace
 
 PLAIN = "backbone.last_block=all"  # Hugging Face's layers cannot compute a part of a fused projection
@@ -36,7 +37,9 @@ class Worker:
         config = compose([f"backbone={backbone}", PLAIN, f"data.task={TASK}", *(variant.words or [])])
         self.config, self.batch, self.drawn, self.trained = config, batch, 0, 0
         torch.manual_seed(0)
-        self.backbone: Backbone = make(config["backbone"], weights_from=None)  # time does not depend on weights
+        self.backbone: Backbone = make(
+            config["backbone"], BACKBONE, weights_from=None
+        )  # time does not depend on weights
         self.backbone.set_head(CLASSES)
         if variant.literal:
             self.whole = ExitStack()  # to the end of this process
@@ -44,7 +47,7 @@ class Worker:
         if variant.words is None:
             floor(self.backbone)
         else:
-            make(config["method"]).inject(self.backbone)
+            make(config["method"], METHOD).inject(self.backbone)
         self.net = self.backbone.net.to(self.device).train(not self.backbone.trunk_is_frozen())
         self.space = PathSpace(self.net)
         trained = [p for p in self.net.parameters() if p.requires_grad]
@@ -76,7 +79,7 @@ class Worker:
         """Images per second of an epoch, as a run reads, moves, resizes and normalises them."""
         assert self.backbone.preprocess is not None
         looks = vars(self.backbone.preprocess)
-        data = make(self.config["data"]).module(
+        data = make(self.config["data"], DATA).module(
             fit_on="trainval", report_on="test", batch_size=self.batch, eval_batch_size=self.batch, seed=0, **looks
         )
         loader = data.train_dataloader()

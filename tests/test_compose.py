@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from glorabench import record
-from glorabench.compose import GROUPS, compose, conf_dir, expand, make, options
+from glorabench.compose import GROUPS, compose, conf_dir, expand, options
+from glorabench.config.instantiate import METHOD, make
 from glorabench.errors import BadInput
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -223,19 +224,19 @@ def test_whatever_moves_numbers_is_another_run(word: str) -> None:
 
 def test_an_argument_that_an_object_does_not_take_is_named() -> None:
     with pytest.raises(BadInput, match=r"LoRA.*rnk"):
-        make({**compose([])["method"], "rnk": 3})
+        make({**compose([])["method"], "rnk": 3}, METHOD)
 
 
 def test_what_an_object_says_is_wrong_arrives_unchanged() -> None:
     with pytest.raises(BadInput, match=r"^method.rank must be a whole number of at least 1, got 0$"):
-        make(compose(["method.rank=0"])["method"])
+        make(compose(["method.rank=0"])["method"], METHOD)
 
 
 def test_an_object_that_does_not_exist_is_named() -> None:
     with pytest.raises(BadInput, match=r"glorabench\.methods\.none"):
-        make({"_target_": "glorabench.methods.none.None"})
+        make({"_target_": "glorabench.methods.none.None"}, METHOD)
 
 
 def test_objects_are_made_of_plain_values() -> None:
-    method = make(compose(["method.targets=[q,k]"])["method"])
+    method = make(compose(["method.targets=[q,k]"])["method"], METHOD)
     assert (type(method).__name__, method.targets, method.rank) == ("LoRA", ("q", "k"), 8)

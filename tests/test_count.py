@@ -11,7 +11,8 @@ import torch
 from conftest import tiny_vit
 from glorabench import cost, published
 from glorabench.cli import main
-from glorabench.compose import compose, make, options
+from glorabench.compose import compose, options
+from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.count import Table, Unhosted, counts, markdown, tables, trained
 from glorabench.errors import BadInput
 from glorabench.published import Figure
@@ -127,7 +128,7 @@ def test_a_random_path_is_as_large_as_the_mean_of_the_supernet():
 
 def test_stored_bytes_and_total_of_a_small_case():
     made = tiny_vit()
-    make(compose(["method=lora", "method.targets=[qkv]", "method.rank=2"])["method"]).inject(made)
+    make(compose(["method=lora", "method.targets=[qkv]", "method.rank=2"])["method"], METHOD).inject(made)
     found = cost.parameters(made)
     assert found["method"] == 2 * 2 * (32 + 96)
     assert found["head"] == 5 * 33
@@ -197,8 +198,8 @@ def test_the_arithmetic_in_words():
 
 def test_repadapters_biases_are_what_its_paper_leaves_out():
     with torch.device("meta"):
-        backbone = make(compose(["backbone=vit_b16"])["backbone"])
-        make(compose(["backbone=vit_b16", "method=repadapter"])["method"]).inject(backbone)
+        backbone = make(compose(["backbone=vit_b16"])["backbone"], BACKBONE)
+        make(compose(["backbone=vit_b16", "method=repadapter"])["method"], METHOD).inject(backbone)
     named = {n: p for n, p in backbone.net.named_parameters() if p.requires_grad and "reparams" in n}
     assert sum(p.numel() for n, p in named.items() if n.endswith("bias")) == 18_624
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import DATA, make
 from glorabench.data import mini
 from glorabench.data.base import Drawn, ImageTask, LeakError, both
 from glorabench.data.batches import Batches, Shuffle
@@ -165,7 +166,7 @@ def test_what_a_drawing_raises_is_not_swallowed(tmp_path: Path) -> None:
 
 
 def test_a_composed_task_lies_in_the_cache_that_the_environment_names(cache: Path) -> None:
-    tasks = [make(compose(["data.task=digits"])["data"]) for _ in range(2)]
+    tasks = [make(compose(["data.task=digits"])["data"], DATA) for _ in range(2)]
     assert (cache / "mini" / f"digits-v{mini.VERSION}" / "meta.json").is_file()
     assert same(*(dict(task.splits) for task in tasks))
     assert tasks[0].fingerprint == tasks[1].fingerprint

@@ -26,7 +26,8 @@ from glorabench.backbones.base import Backbone
 from glorabench.backbones.vision import vision_backbone
 from glorabench.build import build
 from glorabench.cli import main
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import METHOD, make
 from glorabench.errors import BadInput
 from glorabench.export import command as exports
 from glorabench.export import load, snippets, to_peft, to_plain
@@ -304,7 +305,7 @@ def trained_tiny(words: str, backbone: str) -> tuple[Backbone, Method]:
     """A tiny backbone whose method has taken a few steps, every trained tensor away from where it started."""
     made = BACKBONES[backbone]()
     given = words.split("|") if "|" in words else words.split()
-    method = make(compose([*given, f"backbone={FAMILY[backbone]}"])["method"])
+    method = make(compose([*given, f"backbone={FAMILY[backbone]}"])["method"], METHOD)
     torch.manual_seed(0)
     method.inject(made)
     for _ in train(made.net, backbone, steps=3):

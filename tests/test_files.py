@@ -16,7 +16,8 @@ from PIL import Image
 from glorabench import record
 from glorabench.cells import refuse_mixtures
 from glorabench.cli import main
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import DATA, make
 from glorabench.data import decode, fewshot, vtab1k
 from glorabench.data.files import Files
 from glorabench.data.listing import Listing
@@ -449,7 +450,7 @@ def test_features_of_images_that_vary_are_not_kept(shots, places):
 
 
 def test_a_task_opens_with_the_objective_of_its_scorings(vtab, tmp_path):
-    task = make(compose([*of_vtab(vtab), f"cache_dir={tmp_path}"])["data"])
+    task = make(compose([*of_vtab(vtab), f"cache_dir={tmp_path}"])["data"], DATA)
     assert task.tests == ["test"]
     assert task.objective(0.0).scorings == [{"top1": None}]
     assert task.split("train").labels.shape == (24,)

@@ -13,7 +13,8 @@ from conftest import tiny_llama
 from glorabench.backbones.llama import LLAMA, llama_backbone
 from glorabench.build import build
 from glorabench.checksum import sha256_of
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import BACKBONE, make
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import Reparametrized, merge
 from test_methods import batch, loss, method_of
@@ -256,7 +257,7 @@ def test_a_dtype_that_no_weights_have_is_refused(dtype):
 def test_llama_7b_has_its_published_size():
     config = compose(["backbone=llama_7b", "method=lora"])
     with torch.device("meta"):
-        made = make(config["backbone"])
+        made = make(config["backbone"], BACKBONE)
     assert sum(p.numel() for p in made.net.parameters()) == 6_738_415_616
     assert {p.dtype for p in made.net.parameters()} == {torch.float32}
     assert len(made.sites(["block"])) == 32
@@ -265,13 +266,13 @@ def test_llama_7b_has_its_published_size():
 def test_its_missing_weights_are_named_with_the_place_to_put_them(tmp_path, monkeypatch):
     monkeypatch.setenv("GLORABENCH_WEIGHTS", str(tmp_path))
     with pytest.raises(BadInput, match=rf"in {tmp_path}/llama-7b. Put a Llama"):
-        make(compose(["backbone=llama_7b"])["backbone"])
+        make(compose(["backbone=llama_7b"])["backbone"], BACKBONE)
 
 
 def test_a_composed_backbone_reads_the_folder_and_keeps_its_hash(folder):
     config = compose(["backbone=llama_7b", f"backbone.weights_from={folder}", "backbone.dtype=float32"])
     assert config["backbone"]["sha256"] == sha256_of(folder)
-    assert make(config["backbone"]).net.model.layers[0].mlp.up_proj.weight.shape == (88, 32)
+    assert make(config["backbone"], BACKBONE).net.model.layers[0].mlp.up_proj.weight.shape == (88, 32)
 
 
 def test_a_task_of_images_needs_a_backbone_that_sees(folder):

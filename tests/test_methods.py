@@ -16,7 +16,8 @@ from timm.layers.norm import LayerNorm2d
 from torch import nn
 
 from conftest import images, tiny_convnext, tiny_llama, tiny_vit
-from glorabench.compose import compose, make, options
+from glorabench.compose import compose, options
+from glorabench.config.instantiate import METHOD, make
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import Foldable, Reparam, Reparametrized, foldable, merge, obstacle
 from glorabench.search.space import PathSpace
@@ -127,7 +128,7 @@ def composed(words, backbone):
 
 
 def method_of(words, backbone, **changes):
-    return make(copy.deepcopy(composed(words, backbone)) | changes)
+    return make(copy.deepcopy(composed(words, backbone)) | changes, METHOD)
 
 
 def config_of(case, backbone):
@@ -137,7 +138,7 @@ def config_of(case, backbone):
 
 
 def small(case, backbone):
-    return make(copy.deepcopy(config_of(case, backbone)))
+    return make(copy.deepcopy(config_of(case, backbone)), METHOD)
 
 
 def injected(case, backbone, dtype=torch.float64, seed=0):
@@ -351,13 +352,13 @@ import json, sys, torch
 from pathlib import Path
 from safetensors.torch import load_file
 from test_methods import BACKBONES, logits
-from glorabench.compose import make
+from glorabench.config.instantiate import METHOD, make
 from glorabench.search.space import PathSpace
 for folder in map(Path, sys.argv[1:]):
     case, backbone, config, paths = json.loads((folder / "case.json").read_text())
     made = BACKBONES[backbone]()
     torch.manual_seed(0)
-    make(config).inject(made)
+    make(config, METHOD).inject(made)
     made.net.load_state_dict(load_file(folder / "adapter.safetensors"), strict=False)
     space = PathSpace(made.net)
     space.set(space.genome(paths))
@@ -531,7 +532,7 @@ def test_d_on_a_layer_without_bias_is_named():
 )
 def test_norms_are_trained_wherever_the_adapters_are(words, build):
     made = build()
-    make({**compose(words)["method"], "rank": 4}).inject(made)
+    make({**compose(words)["method"], "rank": 4}, METHOD).inject(made)
     norms = [module for module in made.net.modules() if isinstance(module, nn.LayerNorm)]
     assert norms
     assert all(p.requires_grad for norm in norms for p in norm.parameters())

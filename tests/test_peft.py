@@ -14,7 +14,8 @@ from conftest import tiny_convnext, tiny_vit
 from glorabench import cost
 from glorabench.backbones.base import Backbone
 from glorabench.cli import main
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import METHOD, make
 from glorabench.errors import BadInput
 from glorabench.methods.peft import CONFIGS, Peft, Tuned
 from glorabench.methods.reparam import Foldable, merge, obstacle
@@ -174,7 +175,7 @@ def test_what_the_document_says_of_a_tuner_is_what_it_does(row: dict[str, str]) 
 
 
 def adapted(backbone: Backbone, words: str) -> set[str]:
-    make(compose(["method=peft", *words.split()])["method"]).inject(backbone)
+    make(compose(["method=peft", *words.split()])["method"], METHOD).inject(backbone)
     return {path for path, module in backbone.net.named_modules() if isinstance(module, Tuned)}
 
 

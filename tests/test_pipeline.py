@@ -19,7 +19,8 @@ from conftest import images, tiny_vit
 from glorabench import build as building
 from glorabench import pipeline, record, trained
 from glorabench.cli import main
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import METHOD, make
 from glorabench.data.base import LeakError
 from glorabench.data.mini import TASKS
 from glorabench.errors import BadInput
@@ -317,7 +318,7 @@ def test_inductor_computes_the_same_outputs_and_gradients(words):
     for _ in range(2):
         made = tiny_vit(depth=1)
         torch.manual_seed(0)
-        make(config["method"]).inject(made)
+        make(config["method"], METHOD).inject(made)
         with torch.no_grad():
             for parameter in made.net.parameters():
                 if parameter.requires_grad:

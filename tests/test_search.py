@@ -18,7 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from conftest import images, tiny_convnext, tiny_llama, tiny_vit
 from glorabench.backbones.attention import shorten
-from glorabench.compose import compose, make, options
+from glorabench.compose import compose, options
+from glorabench.config.instantiate import ALGORITHM, make
 from glorabench.errors import BadInput
 from glorabench.search import evaluate
 from glorabench.search.algorithms import Evolution, Random
@@ -269,7 +270,7 @@ def test_every_search_of_conf_asks_for_as_many_and_takes_known_words():
     assert {"evolution", "random", "nsga2"} <= set(names)
     for name in names:
         config = compose(["method=glora", "method.path=supernet", f"search={name}"])["search"]
-        assert make(config["algorithm"]).evaluations == 1050
+        assert make(config["algorithm"], ALGORITHM).evaluations == 1050
         assert config["sampler"] in SAMPLERS
 
 
@@ -285,7 +286,7 @@ def test_every_search_of_conf_asks_for_as_many_and_takes_known_words():
 def test_settings_that_make_no_search_are_refused(word, message):
     config = compose(["method=glora", "method.path=supernet", "search=evolution", word])["search"]
     with pytest.raises(BadInput, match=message):
-        make(config["algorithm"])
+        make(config["algorithm"], ALGORITHM)
 
 
 # --- candidates

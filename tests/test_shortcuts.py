@@ -9,7 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from conftest import images, tiny_vit
 from glorabench.backbones.attention import ClassTokenBlock, shorten
 from glorabench.backbones.vision import vision_backbone
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import BACKBONE, make
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import Reparametrized, merge
 from test_methods import MATRIX, UNMERGEABLE, batch, method_of, small
@@ -150,7 +151,7 @@ def test_an_unknown_way_is_named():
 
 @pytest.mark.parametrize(("words", "way"), [([], "class_token"), (["backbone.last_block=all"], "all")])
 def test_the_configuration_takes_the_cheap_way_and_can_be_told_not_to(words, way):
-    made = make(compose(["backbone=vit_mini", *words])["backbone"])
+    made = make(compose(["backbone=vit_mini", *words])["backbone"], BACKBONE)
     assert made.ways == {"last_block": way}
 
 
@@ -232,7 +233,7 @@ def flops(made, backward=False):
 
 def vit_b16(method="", last_block="all"):
     with torch.device("meta"):
-        made = make(compose(["backbone=vit_b16", f"backbone.last_block={last_block}"])["backbone"])
+        made = make(compose(["backbone=vit_b16", f"backbone.last_block={last_block}"])["backbone"], BACKBONE)
         if method:
             method_of(method, "vit").inject(made)
     return made

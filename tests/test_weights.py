@@ -19,7 +19,8 @@ from glorabench.backbones import weights
 from glorabench.backbones.base import Backbone
 from glorabench.backbones.vision import vision_backbone
 from glorabench.checksum import sha256_of
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import BACKBONE, make
 from glorabench.errors import BadInput
 
 
@@ -457,7 +458,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("config", AUTHORS)
 def test_every_tensor_of_the_authors_file_lands_where_it_belongs(folder: Path, config: str) -> None:
     path, expected = write_authors(folder, config)
-    made = make(node(config))
+    made = make(node(config), BACKBONE)
     assert equal(trunk(made), expected)
     assert made.classifier.weight.shape[0] == 1
     assert made.weights == {"source": AUTHORS[config], "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
@@ -469,9 +470,9 @@ def test_a_file_is_pinned_by_its_hash(folder: Path, config: str) -> None:
     path, _ = write_authors(folder, config)
     right = hashlib.sha256(path.read_bytes()).hexdigest()
     assert node(config)["sha256"] == right  # so it is part of the run's identity
-    assert make(node(config, f"backbone.sha256={right}")).weights["sha256"] == right
+    assert make(node(config, f"backbone.sha256={right}"), BACKBONE).weights["sha256"] == right
     with pytest.raises(BadInput, match=rf"{path.name} has sha256 {right}, expected 0{{64}}: .*set backbone.sha256"):
-        make(node(config, f"backbone.sha256='{'0' * 64}'"))
+        make(node(config, f"backbone.sha256='{'0' * 64}'"), BACKBONE)
 
 
 @pytest.mark.parametrize("config", AUTHORS)
@@ -487,7 +488,9 @@ def test_preprocessing_is_stated_and_is_that_of_the_checkpoint(config: str) -> N
         "interpolation": timms.interpolation,
     }
     with torch.device("meta"):
-        made = make({**stated, "model": stated["model"].partition(".")[0]})  # timm's default tag is another checkpoint
+        made = make(
+            {**stated, "model": stated["model"].partition(".")[0]}, BACKBONE
+        )  # timm's default tag is another checkpoint
     assert made.preprocess.mean == tuple(stated["preprocess"]["mean"])
 
 
@@ -495,14 +498,14 @@ def test_a_head_of_the_placeholders_size_is_not_taken_either(folder: Path) -> No
     arrays, _ = jax_file(True)
     arrays |= {"head/kernel": np.full((32, 1), 9, np.float32), "head/bias": np.full(1, 9, np.float32)}
     np.savez(folder / AUTHORS["vit_b16"], **arrays)
-    assert not make(node("vit_b16")).classifier.bias.any()
+    assert not make(node("vit_b16"), BACKBONE).classifier.bias.any()
 
 
 def test_a_file_with_its_optimiser_is_read_without_it(folder: Path) -> None:
     arrays, expected = jax_file(False)
     target = {f"opt/target/{key}": value for key, value in arrays.items()}
     np.savez(folder / AUTHORS["vit_b16_augreg"], **target, **{"opt/state/step": np.ones(1, np.float32)})
-    assert equal(trunk(make(node("vit_b16_augreg"))), expected)
+    assert equal(trunk(make(node("vit_b16_augreg"), BACKBONE)), expected)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -510,7 +513,7 @@ def test_the_decoder_of_a_full_mae_file_is_dropped_and_the_record_says_so(folder
     path = folder / f"mae_pretrain_vit_base_full{suffix}"
     whole = {**mae_file(), **mae_decoder()}
     torch.save({"model": whole}, path) if suffix == ".pth" else save_file(whole, path)
-    made = make(node("vit_b16_mae", f"backbone.weights_from={path}"))
+    made = make(node("vit_b16_mae", f"backbone.weights_from={path}"), BACKBONE)
     assert equal(trunk(made), mae_file())
     assert made.weights["dropped"] == f"MAE's decoder, {len(mae_decoder()) - 1} tensors"
 
@@ -521,13 +524,13 @@ def test_a_finetuned_mae_file_is_another_network(folder: Path) -> None:
     with pytest.raises(
         BadInput, match=r"mae_pretrain_vit_base\.pth holds another architecture: 0 .*2 missing, 2 unknown"
     ):
-        make(node("vit_b16_mae"))
+        make(node("vit_b16_mae"), BACKBONE)
 
 
 @pytest.mark.parametrize("config", ["vit_b16", "vit_b16_mae"])
 def test_positions_of_another_image_size_are_resampled_as_timm_does_and_recorded(folder: Path, config: str) -> None:
     path, expected = write_authors(folder, config, grid=6)
-    made = make(node(config))
+    made = make(node(config), BACKBONE)
     how = "bilinear" if path.suffix == ".npz" else "bicubic"
     assert made.weights["resampled"] == f"position embedding, from 6 x 6 to 4 x 4 patches ({how})"
     first, rest = expected["pos_embed"][:, :1], expected["pos_embed"][:, 1:]
@@ -572,7 +575,7 @@ def test_the_npz_of_another_vit_is_one_line_with_file_and_fix(folder: Path, case
     arrays, message = WRONG[case]
     np.savez(folder / "ViT-B_16.npz", **altered(**arrays))
     with pytest.raises(BadInput, match=message) as said:
-        make(node("vit_b16"))
+        make(node("vit_b16"), BACKBONE)
     text = str(said.value)
     assert text.startswith(str(folder / "ViT-B_16.npz"))
     assert "\n" not in text
@@ -584,29 +587,29 @@ def test_the_npz_of_a_larger_vit_is_named_by_its_sizes(folder: Path) -> None:
     with pytest.raises(
         BadInput, match="the file has 2 blocks, 32 features, 4 heads, 8 x 8 pixels a patch, the model 12 "
     ):
-        make(compose(["backbone=vit_b16"])["backbone"])
+        make(compose(["backbone=vit_b16"])["backbone"], BACKBONE)
 
 
 def test_an_npz_under_a_vit_that_pools_otherwise_is_refused(folder: Path) -> None:
     write_authors(folder, "vit_b16")
     with pytest.raises(BadInput, match=r"no whole fc_norm.weight \(of 2 tensors\)"):
-        make(node("vit_b16", "+backbone.model_args.global_pool=avg"))
+        make(node("vit_b16", "+backbone.model_args.global_pool=avg"), BACKBONE)
 
 
 def test_what_is_no_npz_of_a_vit_is_named(folder: Path) -> None:
     path = folder / "ViT-B_16.npz"
     np.savez(path, x_train=np.ones(3), y_train=np.ones(3))
     with pytest.raises(BadInput, match=r"ViT-B_16.npz holds no ViT .*\(2 arrays, first: x_train\); give"):
-        make(node("vit_b16"))
+        make(node("vit_b16"), BACKBONE)
     np.save(folder / "a.npy", np.ones(3))
     for begun in ((folder / "a.npy").read_bytes(), b"<html>log in to download</html>", b""):
         path.write_bytes(begun)
         with pytest.raises(BadInput, match=r"ViT-B_16.npz is not an .npz archive: .*: fetch it again"):
-            make(node("vit_b16"))
+            make(node("vit_b16"), BACKBONE)
     write_authors(folder, "vit_b16")
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(BadInput, match=r"ViT-B_16.npz cannot be read .*truncated or altered: fetch it again"):
-        make(node("vit_b16"))
+        make(node("vit_b16"), BACKBONE)
 
 
 def test_the_patches_of_a_pth_are_not_stretched(folder: Path) -> None:
@@ -614,7 +617,7 @@ def test_the_patches_of_a_pth_are_not_stretched(folder: Path) -> None:
     with pytest.raises(
         BadInput, match=r"w.pth holds another architecture: patches of 4 x 4 pixels, the model's 8 x 8;"
     ):
-        make(node("vit_b16_mae", f"backbone.weights_from={folder / 'w.pth'}"))
+        make(node("vit_b16_mae", f"backbone.weights_from={folder / 'w.pth'}"), BACKBONE)
 
 
 def test_a_bare_name_of_timm_chooses_no_weights() -> None:
@@ -632,7 +635,7 @@ def test_the_size_of_images_is_that_of_the_network() -> None:
     with pytest.raises(
         BadInput, match=r"preprocess.size is 224, but the network takes 32 x 32: set it and backbone.model"
     ):
-        make(compose(["backbone=vit_b16", "+backbone.model_args={img_size: 32, depth: 1}"])["backbone"])
+        make(compose(["backbone=vit_b16", "+backbone.model_args={img_size: 32, depth: 1}"])["backbone"], BACKBONE)
 
 
 @pytest.mark.parametrize("config", AUTHORS)

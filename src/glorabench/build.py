@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 
 from glorabench import schedules, selection
 from glorabench.backbones.base import Backbone
-from glorabench.compose import make
+from glorabench.config import schema
+from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, check_arguments, make
 from glorabench.data.base import ImageTask
 from glorabench.data.module import ImageData
-from glorabench.errors import BadInput, one_of, whole
+from glorabench.errors import BadInput, first_line
 from glorabench.methods.base import Method
-from glorabench.search.samplers import SAMPLERS
 
-DECAYS = ("matrices", "all")
-PRECISIONS = ("auto", "32-true", "bf16-mixed")
-PROGRESS = ("auto", "bar", "lines", "none")
-SEARCHED = ("val", "test")
-WINNERS = ("inherit", "retrain")
 VERSION = 2  # of a search: raise it, and conf/search/_base.yaml, when the same config may find another winner
-COMPILERS = ("inductor", "aot_eager")
 
 
 @dataclass
@@ -36,10 +33,13 @@ class Parts:
 
 
 def build(config: dict[str, Any]) -> Parts:
-    """Task, injected backbone, method and data of a config; random parts are a function of its seed."""
-    check(config)
+    """Task, injected backbone, method and data of a checked config; random parts are a function of its seed."""
     torch.manual_seed(config["seed"])
-    task, backbone, method = make(config["data"]), make(config["backbone"]), make(config["method"])
+    task, backbone, method = (
+        make(config["data"], DATA),
+        make(config["backbone"], BACKBONE),
+        make(config["method"], METHOD),
+    )
     if backbone.preprocess is None:
         raise BadInput(f"task {task.name} has images, backbone {backbone.name} reads tokens: choose vit_mini")
     backbone.set_head(task.classes)
@@ -59,46 +59,47 @@ def build(config: dict[str, Any]) -> Parts:
 
 
 def check(config: dict[str, Any]) -> None:
-    """Refuse values that would only fail later.
+    """Refuse what would only fail later: values, their combinations, and a method that the backbone cannot host.
 
     Raises:
         BadInput: naming the key.
     """
-    train = config["train"]
-    for key, value, known in (
-        ("train.decay", train["decay"], DECAYS),
-        ("train.precision", train["precision"], PRECISIONS),
-        ("progress", config["progress"], PROGRESS),
-    ):
-        one_of(key, value, known)
+    schema.check(config)
     selection.check(config)
-    if config["compile"] is not None:
-        one_of("compile", config["compile"], COMPILERS)
-    whole = {f"train.{key}": train[key] for key in ("epochs", "batch_size", "eval_batch_size")}
-    whole |= {key: config[key] for key in ("checkpoint_every", "latency_rounds")}
-    for key, value in whole.items():
-        if not isinstance(value, int) or value < 1:
-            raise BadInput(f"{key} must be a whole number of at least 1, got {value!r}")
-    for key in ("lr", "weight_decay", "warmup_epochs", "clip"):
-        optional = key == "clip" and train[key] is None
-        if not optional and not (isinstance(train[key], int | float) and train[key] >= 0):
-            raise BadInput(f"train.{key} must be a number of at least 0, got {train[key]!r}")
-    schedules.check(train)
-    for key in ("drop_path", "label_smoothing"):
-        if not isinstance(train[key], int | float) or not 0 <= train[key] < 1:
-            raise BadInput(f"train.{key} must be a number from 0 to below 1, got {train[key]!r}")
-    for key in ("mixup", "cutmix"):
-        value = train.get(key)
-        if value is not None and not (type(value) in (int, float) and value > 0):
-            raise BadInput(f"train.{key} must be null or a number above 0, got {value!r}")
-    if not isinstance(train["cache_features"], bool):
-        raise BadInput(f"train.cache_features must be true or false, got {train['cache_features']!r}")
-    make(config["method"])
+    schedules.check(config["train"])
     if config.get("search"):
         check_search(config["search"], config["selection"])
-    seed = config["seed"]
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise BadInput(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}")
+    check_arguments(config["data"], DATA)
+    reads = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
+    if reads != "images":
+        name = config["backbone"]["name"]
+        raise BadInput(f"task {config['names']['task']} has images, backbone {name} reads {reads}: choose vit_mini")
+
+
+@lru_cache(maxsize=256)  # the runs of a sweep share few
+def rehearse(backbone: str, method: str) -> str:
+    """Inject a method into a backbone on the meta device, where nothing is computed or read; what the backbone reads.
+
+    Args:
+        backbone: its config node, in JSON.
+        method: that of the method.
+
+    Raises:
+        BadInput: one of them cannot be made, or the backbone cannot host the method.
+    """
+    tuned = make(json.loads(method), METHOD)
+    with torch.device("meta"):
+        try:
+            trunk = make(json.loads(backbone), BACKBONE)
+        except BadInput:
+            raise
+        except Exception as error:  # whatever timm or transformers say of a size
+            raise BadInput(f"backbone: it cannot be built with these values ({first_line(error)})") from error
+        if trunk.head is not None:
+            trunk.set_head(2)
+        with suppress(NotImplementedError, RuntimeError):  # some tuners of peft compute when they start
+            tuned.inject(trunk)
+    return "tokens" if trunk.preprocess is None else "images"
 
 
 def check_search(search: dict[str, Any], chosen: dict[str, Any]) -> None:
@@ -107,24 +108,15 @@ def check_search(search: dict[str, Any], chosen: dict[str, Any]) -> None:
     Raises:
         BadInput: naming the key.
     """
-    for key, known in (("on", SEARCHED), ("winner", WINNERS), ("sampler", SAMPLERS)):
-        one_of(f"search.{key}", search[key], known)
     if (chosen["fit_on"], chosen["report_on"]) != ("trainval", "test"):
         raise BadInput(
             "a search divides trainval itself (supernet on train, candidates on val) and reports test: "
             "selection.fit_on=trainval selection.report_on=test"
         )
-    if (fit_on := search.get("fit_on")) is not None:
-        one_of("search.fit_on", fit_on, ("train", "trainval"))
-        if fit_on == "trainval" and search["on"] == "val":
-            raise BadInput(
-                "search.fit_on=trainval trains the supernet on the images that score it: it is for search.on=test"
-            )
-    if not isinstance(search["held_out"], int | float) or not 0 <= search["held_out"] <= 0.5:
-        raise BadInput(f"search.held_out must be a number from 0 to 0.5, got {search['held_out']!r}")
-    for key, least in (("min_params", 0), ("max_params", 0), ("epochs", 1)):
-        if key == "min_params" or search[key] is not None:
-            whole(f"search.{key}", search[key], least)
+    if search.get("fit_on") == "trainval" and search["on"] == "val":
+        raise BadInput(
+            "search.fit_on=trainval trains the supernet on the images that score it: it is for search.on=test"
+        )
     if repr(search.get("version")) != repr(VERSION):  # a record of before has none, and would be made anew under its id
         raise BadInput(f"search.version is {VERSION} in this release, got {search.get('version')!r}: leave it as it is")
-    make(search["algorithm"])
+    make(search["algorithm"], ALGORITHM)

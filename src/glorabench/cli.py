@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from glorabench import __version__, cli_readers
-from glorabench.errors import BadInput
+from glorabench.errors import BadInput, printable
 
 _EXAMPLES = """examples:
   glorabench run experiment=quickstart                 GLoRA against LoRA on embedded images, with a table
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     count.add_argument("--format", choices=("text", "md"), default="text")
     count.add_argument("--into", type=Path, help="replace the block between the markers table:counts of this file")
 
-    worded(
+    exporter = worded(
         "export",
         "run=ID to=FORMAT, and out=, results_dir=, backbone.weights_from=",
         help="a finished run as a plain checkpoint, an adapter, or an adapter of Hugging Face peft",
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "to=adapter: for glorabench.export.load. to=peft: for peft.PeftModel. docs/export.md says what each holds.",
         epilog=_EXPORTS,
     )
-    worded(
+    searcher = worded(
         "search",
         "run=ID, search=NAME, search.winner=retrain, results_dir=, ...",
         help="search the supernet of a finished run, without training it again",
@@ -92,6 +92,10 @@ def _parser() -> argparse.ArgumentParser:
         "the winner once. Without further words it is the official evolution.",
         epilog=_SEARCHES,
     )
+
+    for command in (run, count, exporter, searcher):
+        told = "let _target_ name code of this package of yours (methods, backbones, data, searches)"
+        command.add_argument("--allow", action="append", default=[], metavar="PACKAGE", help=told)
 
     worded(
         "data",
@@ -113,6 +117,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _dispatch(args: argparse.Namespace) -> int:
+    if getattr(args, "allow", None):
+        from glorabench.config import instantiate
+
+        instantiate.allow(args.allow)
     if args.command in cli_readers.COMMANDS:
         return cli_readers.dispatch(args)
     if args.command == "run":
@@ -160,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(args)
     except BadInput as error:
-        print(f"glorabench: {error}", file=sys.stderr)
+        print(f"glorabench: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)

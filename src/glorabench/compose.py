@@ -1,10 +1,11 @@
-"""From words on the command line to configs, and from configs to objects: the only place that instantiates."""
+"""From words on the command line to resolved, checked configs."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # its produ
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
-from hydra.errors import HydraException, InstantiationException
-from hydra.utils import instantiate
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from glorabench import checksum, recipes
+from glorabench.config import schema, words
 from glorabench.data.settle import settled
-from glorabench.errors import BadInput, nearest
+from glorabench.errors import BadInput, first_line, nearest, nearest_key
 
 _PACKAGE = Path(__file__).resolve().parent
 GROUPS = ("method", "backbone", "data", "train", "search", "logger", "experiment")
@@ -51,9 +52,14 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     """The plain resolved config of one run; `names` says what its groups chose.
 
     Raises:
-        BadInput: a value refers to nothing.
+        BadInput: a value refers to nothing, a key is not known, or a value is not of its type or range.
     """
     cfg = OmegaConf.create({k: v for k, v in cfg.items_ex(resolve=False) if k != "hydra"})
+    for group in ("data", "method", "backbone", "train", "selection", "logger"):
+        if not isinstance(node := OmegaConf.select(cfg, group), DictConfig):
+            raise BadInput(
+                f"{group} must hold keys and values, got {node!r}" if group in cfg else f"{group} is missing"
+            )
     cfg.data.update(settled(_plain(cfg.data)))
     task = OmegaConf.select(cfg, "data.label") or OmegaConf.select(cfg, "data.task")
     names = {group: choices.get(group) for group in ("method", "backbone", "data")}
@@ -61,9 +67,10 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     cfg.names = {**names, "task": task, **searched}
     own = [conf_dir() / group / f"{choices.get(group)}.yaml" for group in ("method", "train")]
     recipes.check(cfg.get("recipe"), str(names["method"]), options("method"), [*own, conf_dir() / "run.yaml"])
-    config = _plain(cfg)
+    config = {key: schema.canonical(value, _forms(key, choices.get(key))) for key, value in _plain(cfg).items()}
+    schema.check(config)
     for key in ("results_dir", "cache_dir"):
-        config[key] = str(Path(str(config[key])).expanduser())
+        config[key] = _home(key, config[key])
     backbone = config["backbone"]
     if backbone.get("sha256") is None:  # the run is of these weights, wherever the file lies
         backbone["sha256"] = checksum.expected(backbone.get("weights_from"), backbone.get("name"))
@@ -80,10 +87,40 @@ def _plain(node: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
+@cache
+def _forms(group: str, name: str | None) -> Any:
+    """Numbers in the form in which this package writes them: those of the group's file, and of `schema.FORMS`."""
+    forms = dict(schema.FORMS.get(group, {}))
+    path = conf_dir() / group / f"{name}.yaml"
+    if name is None or not path.is_file():
+        return forms
+    node = OmegaConf.to_container(OmegaConf.load(path))
+    defaults = ((key, _default(value)) for key, value in node.items()) if isinstance(node, dict) else ()
+    return {**{str(key): value for key, value in defaults if value is not None}, **forms}
+
+
+def _default(value: Any) -> Any:
+    """A value of a file; of `${recipe:KEY,DEFAULT}` the default."""
+    match = re.fullmatch(r"\$\{recipe:\w+\s*,\s*(.+)\}", value) if isinstance(value, str) else None
+    return value if match is None else OmegaConf.from_dotlist([f"value={match[1]}"]).value
+
+
+def _home(key: str, path: str) -> str:
+    """A path with `~` and `~name` written out.
+
+    Raises:
+        BadInput: there is no such home folder.
+    """
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError as error:
+        raise BadInput(f"{key}={path}: {first_line(error)}: give the whole path") from error
+
+
 def _by_family(values: DictConfig, *, _root_: DictConfig) -> Any:
     """`${by_family:{vit:[q,v],llama:[q,v]}}`: the value for the family of the chosen backbone."""
     family = OmegaConf.select(_root_, "backbone.family")
-    if family not in values:
+    if not isinstance(family, str) or family not in values:
         hint = nearest(family, map(str, values))
         raise BadInput(f"none is given for backbones of family '{family}': give it on the command line{hint}")
     return values[family]
@@ -121,8 +158,8 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             groups = [o for o in overrides if o.partition("=")[0].lstrip("+") in GROUPS]
             cfg = hydra_compose("run", overrides=groups)
-        return f"no key '{wrong}'{nearest(wrong, _keys(cfg))}"
-    return text.splitlines()[0]
+        return f"no key '{wrong}'{nearest_key(wrong, _keys(cfg))}"
+    return first_line(error) if text == str(error) else text.splitlines()[0]
 
 
 def _keys(cfg: DictConfig, prefix: str = "") -> list[str]:
@@ -145,10 +182,9 @@ def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], b
     """
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # the loader knows what glob finds
-    try:
-        parsed = parser.parse_overrides(list(overrides))
-    except HydraException as error:
-        raise BadInput(f"{str(error).splitlines()[0]} (an override is key=value)") from error
+    overrides = words.quote_paths(overrides)
+    parsed = words.parse(parser, overrides)
+    words.check_groups(parsed, GROUPS)
     swept = [o for o in parsed if o.is_sweep_override()]
     first = []
     for o in swept:
@@ -167,21 +203,6 @@ def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], b
             raise BadInput(f"'{swept[0].input_line}' is a sweep: add -m (glorabench run -m ...)")
         return [list(overrides)], False
     params = probe.hydra.sweeper.get("params") or {}
-    words = [f"{key}={value}" for key, value in params.items()] + list(overrides)
-    batches = BasicSweeper.split_arguments(parser.parse_overrides(words), None)
+    every = [f"{key}={value}" for key, value in params.items()] + list(overrides)
+    batches = BasicSweeper.split_arguments(words.parse(parser, every), None)
     return batches[0], True
-
-
-def make(node: Any, **extra: Any) -> Any:
-    """The object that a config node describes.
-
-    Raises:
-        BadInput: what the object's own code says is wrong, an argument that it does not take, or no such object.
-    """
-    try:
-        return instantiate(node, _convert_="all", **extra)
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, TypeError | ImportError | InstantiationException):  # a wrong argument or target
-            raise BadInput(f"{node.get('_target_')}: {' '.join(str(cause).split())}") from error
-        raise cause from error

@@ -14,7 +14,8 @@ import torch
 
 from glorabench import cost, published
 from glorabench.backbones.base import Backbone
-from glorabench.compose import compose, expand, make
+from glorabench.compose import compose, expand
+from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.errors import BadInput
 from glorabench.forms import grid
 from glorabench.output import embed
@@ -42,7 +43,7 @@ class Table:
 def pristine(config: str, classes: int = 1) -> Backbone:
     """The backbone of a config, in JSON, on the meta device, with a head where it has one: copy it."""
     with torch.device("meta"):
-        backbone = make(json.loads(config))
+        backbone = make(json.loads(config), BACKBONE)
         if backbone.head is not None:
             backbone.set_head(classes)
     return backbone
@@ -59,7 +60,7 @@ def counts(overrides: Sequence[str]) -> dict[str, int | None]:
         config = compose(overrides)
     except BadInput as error:
         raise Unhosted(str(error)) from error
-    method = make(config["method"])
+    method = make(config["method"], METHOD)
     with torch.device("meta"):
         backbone = copy.deepcopy(pristine(json.dumps(config["backbone"])))
         try:

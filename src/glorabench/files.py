@@ -91,6 +91,21 @@ def write_text(path: Path, text: str, fix: str = FREE_SPACE) -> None:
         draft.write_text(text, encoding="utf-8", newline="")
 
 
+def check_writable(folder: Path, fix: str = FREE_SPACE) -> None:
+    """Make a folder and try to write into it, before work whose result belongs there begins.
+
+    Raises:
+        BadInput: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable.{_HOST}-{os.getpid()}.tmp"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BadInput(f"{folder} is not writable ({error.strerror or error}): {fix}") from error
+
+
 @contextmanager
 def alone(path: Path, message: str) -> Iterator[None]:
     """One process at a time is inside the block of a `path`; the others print `message` and wait.

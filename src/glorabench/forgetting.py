@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone
 from glorabench.checksum import ASSETS
-from glorabench.compose import make
+from glorabench.config.instantiate import BACKBONE, make
 from glorabench.data.cache import Arrays, cached
 
 _BATCH = 256
@@ -62,7 +62,7 @@ def forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, Any] | N
 
 @lru_cache(4)  # a sweep asks for each of its runs
 def _before(config: str, cache_dir: str, device: str) -> float:
-    plain = make(json.loads(config))
+    plain = make(json.loads(config), BACKBONE)
     plain.net.to(device)
     held_out = _held_out(Path(cache_dir) / "upstream" / plain.name)
     return _score(Upstream(plain, _head(ASSETS / f"{plain.name}.safetensors")), *held_out, device)

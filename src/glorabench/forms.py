@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from glorabench import paging
+from glorabench.errors import printable
 
 WORDS = ("task", "method", "of", "on the front of")  # columns that hold words; the others are numbers
 _TEX = {
@@ -47,14 +48,24 @@ class Part:
 def grid(columns: Sequence[str], body: Iterable[Sequence[str]], left: Sequence[str]) -> list[str]:
     """The lines of a Markdown table; the columns `left` hold words, the others numbers."""
     rule = ["---" if name in left else "---:" for name in columns]
-    return [f"| {' | '.join(line)} |" for line in (columns, rule, *body)]
+    return [f"| {' | '.join(map(_cell, line))} |" for line in (columns, rule, *body)]
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is: no HTML begins in it, and no comment, such as the mark of a block."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", printable(text))
+
+
+def _cell(text: str) -> str:
+    return escape(text).replace("|", r"\|")
 
 
 def markdown(part: Part, titled: bool = True) -> str:
     """As Markdown."""
     lines = [*grid(part.head, part.body, WORDS), ""]
     lines = [*lines, part.notes, ""] if part.notes else lines
-    return (f"**{part.title}**\n\n" if titled else "") + "\n".join([*lines, *(f"- {x}" for x in part.told)]) + "\n"
+    told = [f"- {escape(line)}" for line in part.told]
+    return (f"**{escape(part.title)}**\n\n" if titled else "") + "\n".join([*lines, *told]) + "\n"
 
 
 def tex(part: Part) -> str:
@@ -120,6 +131,11 @@ def pages(part: Part, width: int) -> Iterator[tuple[list[str], list[list[str]]]]
     yield from paging.cut(list(part.head), body, part.fixed, part.blocks, width)
 
 
+def _shown(text: str) -> str:
+    """A cell for a terminal: its own line ends stay, nothing else acts on the terminal."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def show(part: Part) -> None:
     """Print it, then what is told, then the notes."""
     from rich import box
@@ -129,16 +145,16 @@ def show(part: Part) -> None:
     # no markup: names hold words in brackets
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
     if part.blocks:
-        console.print(part.title, style="italic", soft_wrap=True)
+        console.print(printable(part.title), style="italic", soft_wrap=True)
     for columns, rows in pages(part, console.width):
         shown = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False) if part.blocks else None
         shown = shown or Table(title=part.title)
         for name in columns:
             shown.add_column(name, justify="left" if name in WORDS else "right", no_wrap=bool(part.blocks))
         for row in rows:
-            shown.add_row(*row)
+            shown.add_row(*map(_shown, row))
         console.print(*([shown, ""] if part.blocks else [shown]))
     for line in part.told:
-        console.print(line, soft_wrap=True)
+        console.print(printable(line), soft_wrap=True)
     if part.notes:
         console.print(part.notes, style="dim", soft_wrap=True)

@@ -12,7 +12,7 @@ from statistics import median
 
 from glorabench import pareto
 from glorabench.cells import comparable
-from glorabench.errors import BadInput
+from glorabench.files import write_text
 from glorabench.forms import Part
 from glorabench.gathered import gathered
 from glorabench.output import put
@@ -74,17 +74,13 @@ def draw(found: Iterable[Stood], folder: Path) -> None:
     from glorabench.report import figures
     from glorabench.report.standalone import standalone
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, (group, made, standings) in enumerate(found, start=1):
-            said, behind = [title_of(group, True), *remarks(group)[len(NOTES) :]], f"-{number}" if number > 1 else ""
-            for one in figures.tradeoffs(made, standings):
-                text = standalone(one.image, [*said, one.note])
-                (folder / f"{one.name}{behind}.svg").write_text(text, encoding="utf-8", newline="\n")
-            for gap in figures.gaps(made):
-                print(gap, file=sys.stderr)
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be written ({error.strerror}): give another folder with --figures") from error
+    for number, (group, made, standings) in enumerate(found, start=1):
+        said, behind = [title_of(group, True), *remarks(group)[len(NOTES) :]], f"-{number}" if number > 1 else ""
+        for one in figures.tradeoffs(made, standings):
+            text = standalone(one.image, [*said, one.note])
+            write_text(folder / f"{one.name}{behind}.svg", text, "give another folder with --figures")
+        for gap in figures.gaps(made):
+            print(gap, file=sys.stderr)
 
 
 def parts(records: Sequence[Record], made: Sequence[Point], standings: Standings) -> list[Part]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glorabench import forms
-from glorabench.errors import BadInput
+from glorabench.errors import BadInput, first_line
+from glorabench.files import write_text
 from glorabench.forms import Part
 
 
@@ -43,12 +44,16 @@ def embed(text: str, block: str, path: Path) -> None:
     Raises:
         BadInput: the file does not exist or has no such block, or several.
     """
-    if not path.is_file():
-        raise BadInput(f"no file {path}")
+    try:
+        page = path.read_text(encoding="utf-8") if path.is_file() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read as text ({first_line(error)}): give a Markdown file") from error
+    if page is None:
+        raise BadInput(f"no file {path}: make it, with the lines <!-- {block} --> and <!-- /{block} -->")
     begin, end = f"<!-- {block} -->\n", f"<!-- /{block} -->"
     whole, count = re.subn(
-        re.escape(begin) + r".*?" + re.escape(end), lambda _: begin + text + end, path.read_text(), flags=re.DOTALL
+        re.escape(begin) + r".*?" + re.escape(end), lambda _: begin + text + end, page, flags=re.DOTALL
     )
     if count != 1:
         raise BadInput(f"{path} needs one block {begin.strip()} ... {end}, found {count}")
-    path.write_text(whole)
+    write_text(path, whole, "the file is as it was; give another one with --into")

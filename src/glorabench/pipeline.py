@@ -19,7 +19,7 @@ from torch import Tensor
 
 from glorabench import cost, record, trained
 from glorabench.build import build
-from glorabench.compose import make
+from glorabench.config.instantiate import ALGORITHM, make
 from glorabench.errors import BadInput
 from glorabench.search.driver import Found, search
 from glorabench.search.evaluate import Evaluator
@@ -129,7 +129,9 @@ def searched(config: Config, stage: Stage) -> tuple[Found, dict[str, Any], dict[
     evaluator = partial(Evaluator, stage.parts.backbone, predict=stage.objective.predict, context=context)
     evaluate = evaluator(_batches(inputs[:n], labels[:n], data.eval_batch_size))
     with closing(_state(config, stage, space)) as state:
-        found = search(space, make(settings["algorithm"]), limits, config["seed"], evaluate, state, progress(config))
+        found = search(
+            space, make(settings["algorithm"], ALGORITHM), limits, config["seed"], evaluate, state, progress(config)
+        )
     apart = evaluator(_batches(inputs[n:], labels[n:], data.eval_batch_size))(found.winner) if held else None
     report = report_of(found, space, n, held, None if apart is None else apart.accuracy)
     if not evaluate.flops:  # everything was in the state already

@@ -27,6 +27,7 @@ from torch import Generator, Tensor, nn
 
 from glorabench import glyphs
 from glorabench.backbones import vit_mini as architecture
+from glorabench.files import check_writable, whole_file, write_text
 
 VALIDATION_SEED = 1_000_003
 VALIDATION_IMAGES = 2048
@@ -77,6 +78,7 @@ def pretrain(out: Path, seed: int = 0, recipe: Recipe | None = None) -> dict[str
         The record, as written to `vit_mini.json`.
     """
     recipe = recipe or Recipe()
+    check_writable(out, "give another folder with --out")
     began = time.monotonic()
     torch.manual_seed(seed)
     bank = glyphs.bank()
@@ -169,9 +171,9 @@ def held_out() -> tuple[Tensor, Tensor]:
 def _save(net: nn.Module, out: Path, seed: int, recipe: Recipe, began: float) -> dict[str, Any]:
     half = {name: tensor.half().contiguous() for name, tensor in net.state_dict().items()}
     net.load_state_dict(half)  # the accuracy on record is that of the rounded weights
-    out.mkdir(parents=True, exist_ok=True)
     file = out / "vit_mini.safetensors"
-    save_file(half, file)
+    with whole_file(file) as draft:
+        save_file(half, draft)
     record: dict[str, Any] = {
         "architecture": "vit_mini",
         "parameters": sum(tensor.numel() for tensor in half.values()),
@@ -195,6 +197,6 @@ def _save(net: nn.Module, out: Path, seed: int, recipe: Recipe, began: float) ->
         },
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }
-    (out / "vit_mini.json").write_text(json.dumps(record, indent=2) + "\n")
+    write_text(out / "vit_mini.json", json.dumps(record, indent=2) + "\n")
     print(f"upstream top-1 {record['upstream']['top1']:.4f}", flush=True)
     return record

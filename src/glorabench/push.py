@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from glorabench.errors import BadInput, first_line
+from glorabench.files import safe_name, write_text
 from glorabench.gathered import gathered
 from glorabench.mirror import OTHERWISE, Target, reach, send, staged
 from glorabench.replay import Replay, replays
@@ -29,10 +30,11 @@ class Pushed:
     def __init__(self, path: Path, target: Target) -> None:
         self.path, self.key = path, f"{target.mode} {target.place}"
         try:
-            self.all: dict[str, dict[str, str]] = json.loads(path.read_text()) if path.exists() else {}
+            self.all: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            if not all(isinstance(own, dict) for own in self.all.values()):
+                raise ValueError("it holds no names and values")
             self.own = self.all.setdefault(self.key, {})
-            self.own.items()
-        except (ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise BadInput(
                 f"{path} is damaged ({first_line(error)}): remove it, and everything is pushed again"
             ) from error
@@ -44,10 +46,7 @@ class Pushed:
     def add(self, made: Replay) -> None:
         """Note that this was pushed."""
         self.own[made.id] = made.digest
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps(self.all, indent=1, sort_keys=True) + "\n")
-        draft.replace(self.path)
+        write_text(self.path, json.dumps(self.all, indent=1, sort_keys=True) + "\n", "what was pushed stays pushed")
 
 
 def main(
@@ -74,6 +73,8 @@ def main(
             for one in _told(waiting):
                 try:
                     send(one, target, files)
+                except OSError as error:  # the disk is full, or the folder is gone
+                    raise BadInput(f"{files} cannot be written ({error.strerror or error}). {OTHERWISE}") from error
                 except Exception as error:
                     raise BadInput(f"W&B refuses {one.name} ({first_line(error)}). {OTHERWISE}") from error
                 pushed.add(one)
@@ -95,7 +96,7 @@ def _told(waiting: list[Replay]) -> Iterator[Replay]:
 
 
 def _offline(folder: Path, target: Target) -> Path:
-    return folder / "wandb" / "pushed" / target.place
+    return folder / "wandb" / "pushed" / Path(*map(safe_name, target.place.split("/")))
 
 
 @contextmanager

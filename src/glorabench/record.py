@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import count
-from math import isfinite
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from glorabench.errors import BadInput
+from glorabench import files
+from glorabench.errors import BadInput, first_line
+from glorabench.records import schema
 
 ROOTS = (Path("results/local"), Path("results"))  # where records are looked for
 SCHEMA = 2
@@ -26,6 +27,9 @@ VOLATILE = (
 )
 # options that came later: where they are off (null) a run is what it was without them
 OFF = ("compile", "schedule", "warmup_lr", "end_lr", "augment", "mixup", "cutmix", "every", "tuned_on", "fit_on")
+
+
+_LARGEST_FILE = 64 * 2**20  # bytes
 
 
 class CorruptRecord(BadInput):
@@ -100,59 +104,60 @@ def run_id(config: Mapping[str, Any], protocol: int = PROTOCOL) -> str:
 
 def path_of(root: Path, config: Mapping[str, Any]) -> Path:
     """Where the record of `config` lies below the results folder `root`."""
-    names = config["names"]
-    stem = [names["method"], names["backbone"], names["task"], f"s{config['seed']}", run_id(config)]
-    return root / "runs" / names["data"] / f"{'-'.join(stem)}.json"
+    method, backbone, task, data = (files.safe_name(config["names"][k]) for k in ("method", "backbone", "task", "data"))
+    return root / "runs" / data / f"{'-'.join([method, backbone, task])[:180]}-s{config['seed']}-{run_id(config)}.json"
 
 
 def write(record: Record, path: Path) -> None:
-    """Write atomically: a file that exists is whole, even after a kill or a full disk.
+    """Write a record whole: see `files.whole_file`.
 
     Raises:
         BadInput: the folder is not writable or the disk is full.
     """
-    text = json.dumps(asdict(record), indent=1, sort_keys=True) + "\n"
-    draft = path.with_suffix(f".{os.getpid()}.tmp")  # two processes may make the same record
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        raise BadInput(
-            f"the record {path} cannot be written ({error.strerror}). Free space or set results_dir=FOLDER and "
-            "give the same command again: training goes on from its checkpoint."
-        ) from error
+    fix = "free space or set results_dir=FOLDER, and give the same command again: training goes on from its checkpoint"
+    files.write_text(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n", fix)
 
 
 def read(path: Path) -> Record:
     """The record at `path`.
 
     Raises:
-        CorruptRecord: the file is not a whole record of this schema.
+        CorruptRecord: the file is no regular one, or does not hold a whole record of this schema.
     """
     try:
-        data = json.loads(path.read_text())
-        if (schema := data.get("schema", SCHEMA)) != SCHEMA:
-            raise ValueError(f"schema {schema}, expected {SCHEMA}")
+        data = json.loads(_text(path))
+        if isinstance(data, dict) and (schema_ := data.get("schema", SCHEMA)) != SCHEMA:
+            raise ValueError(f"schema {schema_!r}, expected {SCHEMA}")
+        if reason := schema.problem(data):
+            raise ValueError(reason)
         record = Record(**data)
         if record.run_id != run_id(record.config, record.protocol) or record.run_id not in path.name:
             raise ValueError("its run_id is not the hash of its config")
-        if record.status not in ("done", "failed"):
-            raise ValueError(f"its status is '{record.status}'")
-        if record.status == "done":
-            lacking = {"method", "head", "stored_bytes", "supernet"} - record.params.keys()
-            if lacking or not isfinite(record.metrics["top1"]):
-                raise ValueError(f"it is done without {', '.join(sorted(lacking)) or 'a top-1'}")
-        kept = {**({"top1": record.outcomes} if record.outcomes else {}), **(record.outcomes_of or {})}
-        for name, packed in kept.items():
+        if record.config != identity(record.config):
+            raise ValueError("its config has keys that are not part of a run's identity")
+        packs = {**({"top1": record.outcomes} if record.outcomes else {}), **(record.outcomes_of or {})}
+        for name, packed in packs.items():
             if abs(fmean(unpack(packed)) - record.metrics[name]) > 1e-9:
                 raise ValueError(f"its {name} is not the mean of its outcomes")
-    except (ValueError, TypeError, AttributeError, LookupError, OSError) as error:
-        raise CorruptRecord(f"{path} is not a whole record ({error}): remove it or repeat its run") from error
+    except (ValueError, TypeError, AttributeError, LookupError, OSError, RecursionError, MemoryError) as error:
+        raise CorruptRecord(
+            f"{path} is not a whole record ({first_line(error)}): remove it or repeat its run"
+        ) from error
     return record
+
+
+def _text(path: Path) -> str:
+    """The text of a regular file: a pipe or a device would never end.
+
+    Raises:
+        OSError: it is no regular file, or one that is too large for a record.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError("no regular file")
+    if state.st_size > _LARGEST_FILE:
+        raise OSError(f"{state.st_size:,} bytes are more than any record has")
+    return path.read_text(encoding="utf-8")
 
 
 def set_aside(path: Path) -> Path:
@@ -196,5 +201,8 @@ def pack(outcomes: Iterable[bool]) -> str:
 def unpack(text: str) -> list[bool]:
     """The inverse of `pack`."""
     count, _, body = text.partition(":")
-    whole = int.from_bytes(base64.b64decode(body), "little")
+    packed = base64.b64decode(body, validate=True)
+    if not 0 <= int(count) <= 8 * len(packed) or len(packed) != (int(count) + 7) // 8:
+        raise ValueError(f"{int(count)} outcomes in {len(packed)} bytes")
+    whole = int.from_bytes(packed, "little")
     return [bool(whole >> i & 1) for i in range(int(count))]

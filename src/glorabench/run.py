@@ -15,7 +15,7 @@ import torch
 
 from glorabench import cost, pipeline, record, trained
 from glorabench.build import Parts, build, check
-from glorabench.compose import make
+from glorabench.config.instantiate import BACKBONE, allowed, make
 from glorabench.data import decode
 from glorabench.errors import BadInput
 from glorabench.forgetting import forgetting
@@ -144,6 +144,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
         upstream=upstream,
         provenance={
             **provenance(),
+            **({"allowed": allowed()} if allowed() else {}),  # code of the user's own, by --allow
             "weights": parts.backbone.weights,
             "data": parts.data.facts(),
             "precision": str(last.trainer.precision),
@@ -169,7 +170,7 @@ def _deployment(config: dict[str, Any], parts: Parts, device: torch.device) -> t
     if config["compile"] is not None:
         net = copy.deepcopy(net)  # a copy is not compiled, as the others are not
     inputs = parts.data.example(256, device)
-    plain = make(config["backbone"], weights_from=None)  # its time does not depend on its weights
+    plain = make(config["backbone"], BACKBONE, weights_from=None)  # its time does not depend on its weights
     plain.set_head(parts.task.classes)
     nets = {"plain": plain.net.to(device), "unmerged": net}
     if reason := obstacle(net):

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from glorabench import record, render
 from glorabench.compose import compose, conf_dir, expand, resolve
+from glorabench.config.words import quote_paths
 from glorabench.data.settle import refuse
 from glorabench.errors import BadInput
 from glorabench.record import Record
@@ -24,6 +25,7 @@ def main(words: Sequence[str], multirun: bool) -> int:
     Raises:
         BadInput: the words or the machine are not ready; nothing was started.
     """
+    words = quote_paths(words)
     jobs, is_sweep = expand(words, multirun)
     if len(jobs) > 100:
         print(f"{len(jobs):,} runs: composing them takes about {len(jobs) / 10:.0f} s", flush=True)

@@ -18,6 +18,7 @@ from glorabench.comparison.sections import Claim
 from glorabench.comparison.side import Side, select, told
 from glorabench.compose import conf_dir, options
 from glorabench.errors import BadInput, first_line, nearest, one_of
+from glorabench.files import write_text
 from glorabench.record import Record
 
 _T = TypeVar("_T")
@@ -40,17 +41,20 @@ def main(name: str, results: Path | None, out: Path | None) -> int:
     out = out or folder
     mark = f"<!-- written by `glorabench page {name}`: change conf/page/{name}.yaml or the records, not this file -->\n"
     readme = out / "README.md"
-    if readme.exists() and not readme.read_text().startswith("<!-- written by `glorabench page "):
+    if readme.exists() and not _is_own(readme):
         raise BadInput(f"{readme} was written by hand: give another folder with --out, or remove it")
     files = rendered(spec(name), _records(folder))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for file, text in files.items():
-            (out / file).write_text(mark + text if file == readme.name else text)
-            print(out / file, file=sys.stderr)
-    except OSError as error:
-        raise BadInput(f"{out} cannot be written ({error.strerror}): give another folder with --out") from error
+    for file, text in files.items():
+        write_text(out / file, mark + text if file == readme.name else text, "give another folder with --out")
+        print(out / file, file=sys.stderr)
     return 0
+
+
+def _is_own(readme: Path) -> bool:
+    try:
+        return readme.read_text(encoding="utf-8").startswith("<!-- written by `glorabench page ")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def spec(name: str) -> dict[str, Any]:

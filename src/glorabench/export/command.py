@@ -5,8 +5,8 @@ What is written is loaded back and compared with the trained network on random i
 
 from __future__ import annotations
 
+import errno
 import math
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from glorabench import record as records
 from glorabench.backbones.base import Backbone
-from glorabench.compose import make
+from glorabench.config.instantiate import METHOD, make
 from glorabench.errors import BadInput, first_line, one_of
 from glorabench.export import snippets, to_plain
 from glorabench.export.rebuild import WEIGHTS, backbone_node, chosen, example, method_node, plain, rebuilt, values
+from glorabench.files import safe_name, whole_folder
 from glorabench.record import Record
 
 LIMIT = 1e-3  # largest logit difference, relative to the largest logit: what is off by more is not written
@@ -56,9 +57,9 @@ def main(words: Sequence[str]) -> int:
             raise BadInput(f"export needs {key}={value}")
     one_of("to", given["to"], FORMATS)
     root, record, overrides = chosen(given)
-    names = record.names
-    stem = f"{names['method']}-{names['task']}-s{record.config['seed']}-{record.run_id}-{given['to']}"
-    out = Path(given["out"]).expanduser() if "out" in given else root / "exports" / stem
+    method, task = safe_name(record.names["method"]), safe_name(record.names["task"])
+    name = f"{method}-{task}-s{record.config['seed']}-{record.run_id}-{given['to']}"
+    out = Path(given["out"]).expanduser() if "out" in given else root / "exports" / name
     show(export(record, root / "adapters" / f"{record.run_id}.safetensors", given["to"], out, overrides), given["to"])
     return 0
 
@@ -104,7 +105,7 @@ def _adapter(job: _Job, folder: Path) -> nn.Module:
 def _peft(job: _Job, folder: Path) -> nn.Module:
     from glorabench.export import to_peft  # peft itself takes seconds to import
 
-    to_peft.write(job.trained, make(method_node(job.record)), job.fresh, folder)
+    to_peft.write(job.trained, make(method_node(job.record), METHOD), job.fresh, folder)
     return to_peft.read(job.fresh, folder)
 
 
@@ -123,25 +124,32 @@ def export(record: Record, adapters: Path, to: str, out: Path, overrides: Sequen
     trained, node = rebuilt(record, adapters, overrides), backbone_node(record, overrides)
     classes = None if trained.classifier is None else trained.classifier.out_features
     inputs, job = example(trained), _Job(trained, record, adapters, node, partial(plain, node, classes))
-    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        draft.mkdir(parents=True)
-        records.write(record, draft / f"record-{record.run_id}.json")
-        with torch.no_grad():
-            wanted = trained.net(inputs)
-            found = FORMATS[to](job, draft)(inputs)
-        difference, size = float((found - wanted).abs().max()), float(wanted.abs().max())
-        if not difference <= LIMIT * size:
-            raise BadInput(
-                f"to={to}: loaded back, a logit is off by {difference:.1e} where the largest is {size:.1e}, so nothing "
-                "was kept: use to=adapter"
-            )
-        draft.rename(out)
-    except (OSError, SafetensorError) as error:
-        raise BadInput(f"{out} cannot be written ({first_line(error)}): give another folder, out=FOLDER") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with whole_folder(out, "free space, or give another folder: out=FOLDER") as draft:
+        difference = _write(job, to, draft, inputs)
     return Exported(out, snippets.lines(to, node, classes, out), difference)
+
+
+def _write(job: _Job, to: str, folder: Path, inputs: Tensor) -> float:
+    """Write the files of a format; the largest difference of a logit when they are loaded back.
+
+    Raises:
+        BadInput: what was written computes something else.
+        OSError: the disk is full.
+    """
+    records.write(job.record, folder / f"record-{job.record.run_id}.json")
+    try:
+        with torch.no_grad():
+            wanted = job.trained.net(inputs)
+            found = FORMATS[to](job, folder)(inputs)
+    except SafetensorError as error:  # how safetensors says that the disk is full
+        raise OSError(errno.ENOSPC, first_line(error)) from error
+    difference, size = float((found - wanted).abs().max()), float(wanted.abs().max())
+    if not difference <= LIMIT * size:
+        raise BadInput(
+            f"to={to}: loaded back, a logit is off by {difference:.1e} where the largest is {size:.1e}, so nothing "
+            "was kept: use to=adapter"
+        )
+    return difference
 
 
 def show(made: Exported, to: str) -> None:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from glorabench import trained
 from glorabench.backbones.base import Backbone
-from glorabench.compose import compose, make
-from glorabench.errors import BadInput, one_of
+from glorabench.compose import compose, options
+from glorabench.config import schema
+from glorabench.config.instantiate import BACKBONE, METHOD, make
+from glorabench.errors import BadInput, first_line, one_of
 from glorabench.gathered import located
 from glorabench.record import ROOTS, Record
 from glorabench.search.space import PathSpace
@@ -32,16 +34,24 @@ def rebuilt(record: Record, file: Path, overrides: Sequence[str] = ()) -> Backbo
     Raises:
         BadInput: checkpoint or tensors are missing, damaged, or not those of the run.
     """
-    torch.manual_seed(record.config["seed"])  # some tuners of peft freeze random tensors
-    backbone: Backbone = make(backbone_node(record, overrides))
-    if backbone.head is not None:
-        backbone.set_head(_classes(file, backbone.head))
-    make(method_node(record)).inject(backbone)
-    trained.load(backbone, file)
-    _check_weights(record, backbone)
-    if record.paths is not None:
-        space = PathSpace(backbone.net)
-        space.set(space.genome(record.paths))
+    schema.check_nodes(record.config)
+    try:
+        torch.manual_seed(record.config["seed"])  # some tuners of peft freeze random tensors
+        backbone: Backbone = make(backbone_node(record, overrides), BACKBONE)
+        if backbone.head is not None:
+            backbone.set_head(_classes(file, backbone.head))
+        make(method_node(record), METHOD).inject(backbone)
+        trained.load(backbone, file)
+        _check_weights(record, backbone)
+        if record.paths is not None:
+            space = PathSpace(backbone.net)
+            space.set(space.genome(record.paths))
+    except BadInput:
+        raise
+    except Exception as error:  # whatever values that no run was made with lead to
+        raise BadInput(
+            f"run {record.run_id}: its network cannot be built from its record ({first_line(error)}): repeat the run"
+        ) from error
     backbone.net.eval()
     return backbone
 
@@ -68,7 +78,13 @@ def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, An
     given = values(overrides, [WEIGHTS])
     if WEIGHTS in given:
         node["weights_from"] = given[WEIGHTS]
-    elif node.get("weights_from") not in (None, "embedded", "hub"):
+    elif node.get("weights_from") == "hub":
+        raise BadInput(
+            f"run {record.run_id} used weights of timm's hub, and nothing is downloaded because a record says so: give "
+            f"{WEIGHTS}=PATH, or {WEIGHTS}=hub to let timm fetch them"
+        )
+    elif node.get("weights_from") not in (None, "embedded"):
+        one_of("backbone", record.names["backbone"], options("backbone"))
         usual = compose([f"backbone={record.names['backbone']}"])["backbone"]["weights_from"]
         node["weights_from"] = str(Path(str(usual)).parent / node["weights_from"])
     return node
@@ -82,7 +98,7 @@ def plain(node: Mapping[str, Any], classes: int | None) -> nn.Module:
         classes: of the head, which is fresh; None for a network without one.
     """
     usual = {"drop_path": 0.0, "last_block": "all"}
-    net: Any = make({**node, **{key: value for key, value in usual.items() if key in node}}).net
+    net: Any = make({**node, **{key: value for key, value in usual.items() if key in node}}, BACKBONE).net
     if classes is not None:
         net.reset_classifier(classes)  # timm's own, by which the network knows how many
     return net.eval()
@@ -136,7 +152,7 @@ def _classes(file: Path, head: str) -> int:
 
 def _check_weights(record: Record, backbone: Backbone) -> None:
     """Refuse a checkpoint that is not the run's."""
-    used, found = record.provenance["weights"]["sha256"], backbone.weights.get("sha256")
+    used, found = (record.provenance.get("weights") or {}).get("sha256"), backbone.weights.get("sha256")
     if used != found:
         raise BadInput(
             f"run {record.run_id} used weights with sha256 {used}, these have {found}: give the file of the run with "

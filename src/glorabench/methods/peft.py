@@ -27,7 +27,13 @@ from glorabench.methods.reparam import Foldable
 
 CONFIGS = {config.__name__: config for config in PEFT_TYPE_TO_CONFIG_MAPPING.values()}
 TUNERS = {config.__name__: PEFT_TYPE_TO_TUNER_MAPPING.get(kind) for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-OURS = {"target_modules", "modules_to_save", *(field.name for field in fields(PeftConfig))}  # said by roles and runs
+OURS = {
+    "target_modules",
+    "modules_to_save",
+    "megatron_config",
+    "megatron_core",
+    *(field.name for field in fields(PeftConfig)),
+}  # said by roles and runs
 STEPS = {"init_lora_weights": ("corda", "eva", "lora_ga"), "use_asa": (True,)}  # else peft falls back in silence
 
 

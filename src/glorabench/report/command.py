@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from glorabench.errors import BadInput
+from glorabench.files import write_text
 from glorabench.gathered import gathered
 from glorabench.report.page import page
 
@@ -24,10 +24,6 @@ def main(suite: str | None, results: Path | None, out: Path | None) -> int:
     folder, records = gathered(suite, results)
     out = out or folder / "report.html"
     text = page(records)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise BadInput(f"{out} cannot be written ({error.strerror}): give another file with --out") from error
+    write_text(out, text, "give another file with --out")
     print(out, file=sys.stderr)
     return 0

@@ -8,8 +8,8 @@ from typing import Any
 
 from glorabench import pipeline, render, trained
 from glorabench.build import check
-from glorabench.compose import compose
-from glorabench.errors import BadInput
+from glorabench.compose import compose, options
+from glorabench.errors import BadInput, one_of
 from glorabench.export.rebuild import WEIGHTS, backbone_node, chosen, values
 from glorabench.record import Record
 from glorabench.run import run
@@ -59,6 +59,7 @@ def configured(record: Record, root: Path, words: Sequence[str], weights: Sequen
             "with selection.fit_on=train, or let search=evolution do all of it"
         )
     chosen = [] if any(word.startswith("search=") for word in words) else ["search=evolution"]
+    one_of("backbone", old["names"]["backbone"], options("backbone"))
     new = compose([f"backbone={old['names']['backbone']}", *chosen, *words])
     kept = {name: old["search"].get(name) for name in _SUPERNET} if "search" in old else {"epochs": None}
     return {

@@ -1,0 +1,1 @@
+"""Config: from words on a command line to a checked config, and from there to objects."""

@@ -1,0 +1,211 @@
+"""Make the object that a config node describes, from explicit lists. A config is data: it can name nothing else.
+
+A node is a mapping with `_target_`, the address of a class or function, and its arguments. What may stand there depends
+on what the node is for (see `KINDS`). A package of the user's own is added by `allow`, which only a command line calls:
+no record and no YAML file can ask for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from glorabench.errors import BadInput, first_line, nearest
+
+TARGET = "_target_"
+_ALLOWED = "GLORABENCH_ALLOW"  # in the environment, so that jobs in other processes know it, too
+_ADDRESS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a node is for.
+
+    Args:
+        key: of the config, such as `method`.
+        noun: what such an object is called.
+        base: the class that a target is derived from, as an address; None where targets are functions.
+        package: whose modules may define such classes.
+        addresses: functions that may be named.
+    """
+
+    key: str
+    noun: str
+    base: str | None = None
+    package: str = ""
+    addresses: tuple[str, ...] = ()
+
+
+METHOD = Kind("method", "method", "glorabench.methods.base.Method", "glorabench.methods")
+ALGORITHM = Kind("search.algorithm", "search algorithm", "glorabench.search.algorithms.Algorithm", "glorabench.search")
+BACKBONE = Kind(
+    "backbone",
+    "backbone",
+    addresses=("glorabench.backbones.vision.vision_backbone", "glorabench.backbones.llama.llama_backbone"),
+)
+DATA = Kind("data", "loader of data", addresses=("glorabench.data.mini.load", "glorabench.data.files.load"))
+KINDS = (METHOD, BACKBONE, DATA, ALGORITHM)
+
+
+def allow(packages: Iterable[str]) -> None:
+    """Let configs name methods, backbones, loaders and searches of these packages, which are then imported.
+
+    Packages in the current folder are seen. Jobs that this process starts inherit it.
+
+    Raises:
+        BadInput: no name of a package.
+    """
+    packages = list(packages)
+    for name in packages:
+        if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or name == "glorabench":
+            raise BadInput(f"--allow {name}: give the name of a package of yours, such as --allow my_package")
+    os.environ[_ALLOWED] = ",".join(sorted({*allowed(), *packages}))
+
+
+def allowed() -> list[str]:
+    """The packages that the command line allowed."""
+    return [name for name in os.environ.get(_ALLOWED, "").split(",") if name]
+
+
+def check_address(node: Any, kind: Kind) -> str:
+    """The address that a node names; nothing is imported.
+
+    Raises:
+        BadInput: it is no such node, or the address is not one that a node of this kind may name.
+    """
+    if not isinstance(node, Mapping):
+        raise BadInput(f"{kind.key} must hold keys and values, got {node!r}")
+    _refuse_instructions(node, kind.key)
+    address = node.get(TARGET)
+    if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
+        raise BadInput(f"{kind.key}.{TARGET} must be the address of a {kind.noun}, got {address!r}")
+    module, _, name = address.rpartition(".")
+    inside = bool(kind.package) and module in _modules(kind.package) and not name.startswith("_")
+    if inside or address in kind.addresses or address.partition(".")[0] in allowed():
+        return address
+    hint = nearest(address, kind.addresses) if kind.addresses else f". They stand in {kind.package}.*"
+    own = address.partition(".")[0]
+    raise BadInput(
+        f"{kind.key}.{TARGET}: '{address}' is no {kind.noun} of glorabench{hint.rstrip('.')}. For code of your own, "
+        f"add --allow {own if own != 'glorabench' else 'my_package'} to the command"
+    )
+
+
+def target_of(node: Any, kind: Kind) -> Callable[..., Any]:
+    """The class or function that a node names, imported.
+
+    Raises:
+        BadInput: see `check_address`; or there is no such thing, or it is of another kind.
+    """
+    address = check_address(node, kind)
+    module, _, name = address.rpartition(".")
+    if address.partition(".")[0] in allowed() and "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        target = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise BadInput(f"{kind.key}.{TARGET}: there is no {address} ({first_line(error)})") from error
+    if kind.base is not None:
+        package, _, base = kind.base.rpartition(".")
+        if not (inspect.isclass(target) and issubclass(target, getattr(import_module(package), base))):
+            raise BadInput(f"{kind.key}.{TARGET}: {address} is no {kind.noun}: it is not derived from {kind.base}")
+        if inspect.isabstract(target) or (target.__module__ != module and module.startswith("glorabench.")):
+            raise BadInput(f"{kind.key}.{TARGET}: {address} is no {kind.noun} that can be made")
+    elif not callable(target):
+        raise BadInput(f"{kind.key}.{TARGET}: {address} is no function")
+    return target
+
+
+def check_arguments(node: Any, kind: Kind) -> None:
+    """Check the arguments of a node by names and types; nothing is made.
+
+    Raises:
+        BadInput: see `target_of`; or an argument that is not known, is missing, or is of another type.
+    """
+    _arguments(target_of(node, kind), node, kind)
+
+
+def make(node: Any, kind: Kind, **more: Any) -> Any:
+    """The object that a node describes.
+
+    Args:
+        node: `_target_` and arguments.
+        kind: what it is for.
+        more: arguments that replace those of the node.
+
+    Raises:
+        BadInput: see `check_arguments`; or what the object's own code says is wrong.
+    """
+    target = target_of(node, kind)
+    return target(**_arguments(target, {**node, **more}, kind))
+
+
+def _arguments(target: Callable[..., Any], node: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    given = {str(key): value for key, value in node.items() if key != TARGET}
+    parameters = inspect.signature(target).parameters.values()
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    known = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if not open_ended and (strange := [name for name in given if name not in known]):
+        raise BadInput(f"{kind.key}: {node[TARGET]} has no argument '{strange[0]}'{nearest(strange[0], known)}")
+    if missing := [name for name, p in known.items() if p.default is p.empty and name not in given]:
+        raise BadInput(f"{kind.key}.{missing[0]} is missing: {node[TARGET]} needs it")
+    _check_types(target, given, kind)
+    return given
+
+
+def _check_types(target: Callable[..., Any], given: Mapping[str, Any], kind: Kind) -> None:
+    """Hold arguments against the annotations of `target`; the numbers of a class are for its own `__post_init__`."""
+    from pydantic import TypeAdapter, ValidationError
+
+    hints = get_type_hints(target)
+    for name, value in given.items():
+        annotation = hints.get(name, Any)
+        if annotation is Any or (inspect.isclass(target) and annotation in (int, float, bool)):
+            continue
+        strict = "tuple" not in str(annotation)  # a list is welcome where a tuple is kept
+        try:
+            TypeAdapter(annotation).validate_python(value, strict=strict)
+        except ValidationError as error:
+            raise BadInput(f"{kind.key}.{name} must be {_describe(annotation)}, got {value!r}") from error
+
+
+def _describe(annotation: Any) -> str:
+    """A type in words: `float | None` is a number or null."""
+    words = {
+        "str": "text", "float": "a number", "int": "a whole number", "bool": "true or false", "None": "null",
+        "Mapping": "keys and values", "dict": "keys and values",
+        "tuple": "a list", "Sequence": "a list", "list": "a list",
+    }  # fmt: skip
+    text = annotation.__name__ if inspect.isclass(annotation) else str(annotation)
+    parts = re.split(r" \| (?![^\[]*\])", text)
+    names = [re.split(r"[.]", part.partition("[")[0])[-1].replace("NoneType", "None") for part in parts]
+    return " or ".join(dict.fromkeys(words.get(name, name) for name in names))
+
+
+def _refuse_instructions(node: Any, key: str, depth: int = 0) -> None:
+    """Refuse what Hydra's `instantiate` would obey anywhere in a node: it is no setting of anything here."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            instruction = isinstance(name, str) and re.fullmatch(r"_\w+_", name)
+            if instruction and (name != TARGET or depth):
+                raise BadInput(f"{key}.{name} is not a setting: a config names one object and its values, leave it out")
+            _refuse_instructions(value, f"{key}.{name}", depth + 1)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            _refuse_instructions(value, key, depth + 1)
+
+
+@cache
+def _modules(package: str) -> frozenset[str]:
+    """The modules of one of our packages, by its files: nothing is imported."""
+    root = Path(__file__).resolve().parents[1]
+    folder = root.joinpath(*package.split(".")[1:])
+    return frozenset(f"{package}.{path.stem}" for path in folder.glob("[!_]*.py"))

@@ -1,0 +1,318 @@
+"""The schema of a config: which keys there are, of which type, in which range. One message for the first wrong value.
+
+What a method, a backbone, a loader or a search takes is checked where its class or function is known
+(`instantiate.check_arguments`); here stands what every run has.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, Kind, check_address
+from glorabench.errors import BadInput, nearest, nearest_key
+
+MOST = 2**31 - 1  # no count of epochs, images or tokens is larger
+_Checked = TypeVar("_Checked")
+
+
+def _refuse(phrase: str, value: object) -> PydanticCustomError:
+    return PydanticCustomError("glorabench", "{phrase}, got {value}", {"phrase": phrase, "value": repr(value)[:200]})
+
+
+def _either(phrase: str, holds: Callable[[Any], bool], optional: bool) -> Any:
+    """A validator: the value as it is, if `holds` says so, or null where it is optional."""
+
+    def check(value: Any) -> Any:
+        if (optional and value is None) or (value is not None and holds(value)):
+            return value
+        raise _refuse(f"must be {phrase}", value)
+
+    return BeforeValidator(check)
+
+
+def is_whole(value: object, least: float = -math.inf, most: float = math.inf) -> bool:
+    """True for a whole number in a range; a boolean is none."""
+    return type(value) is int and least <= value <= most
+
+
+def is_number(value: object, least: float = -math.inf, below: float = math.inf) -> bool:
+    """True for a finite number from `least` to less than `below`; a boolean is none."""
+    return type(value) in (int, float) and math.isfinite(value) and least <= value < below  # type: ignore[arg-type]
+
+
+def _whole(least: int, most: int = MOST, optional: bool = False) -> Any:
+    bounds = f"of at least {least}" if most == MOST else f"from {least} to {most}"
+    phrase = f"a whole number {bounds}{' or null' if optional else ''}"
+    return _either(phrase, lambda value: is_whole(value, least, most), optional)
+
+
+def _at_least(least: float, optional: bool = False) -> Any:
+    phrase = f"a number of at least {least:g}{' or null' if optional else ''}"
+    return _either(phrase, lambda value: is_number(value, least), optional)
+
+
+def _above_zero(optional: bool = False) -> Any:
+    return _either(
+        f"{'null or ' if optional else ''}a number above 0", lambda value: is_number(value, 0) and value > 0, optional
+    )
+
+
+def _share() -> Any:
+    return _either("a number from 0 to below 1", lambda value: is_number(value, 0, 1), False)
+
+
+def is_text(value: object) -> bool:
+    """True for text that is not empty and has no control characters."""
+    return isinstance(value, str) and value != "" and value.isprintable()
+
+
+def _text(what: str, optional: bool = False) -> Any:
+    return _either(f"{what}{' or null' if optional else ''}", is_text, optional)
+
+
+def _one_of(*known: str, optional: bool = False) -> Any:
+    def check(value: Any) -> Any:
+        if value in known or (optional and value is None):
+            return value
+        hint = nearest(value, known)
+        raise PydanticCustomError("glorabench", "{phrase}", {"phrase": f"{_quoted(value)}{hint}"})
+
+    return BeforeValidator(check)
+
+
+def _quoted(value: object) -> str:
+    return f"'{value}'" if isinstance(value, str | int | float | bool | None) else repr(value)[:200]
+
+
+class _Node(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class Train(_Node):
+    """The recipe of a training: `conf/train`."""
+
+    epochs: Annotated[int, _whole(1)]
+    warmup_epochs: Annotated[float, _at_least(0)]
+    batch_size: Annotated[int, _whole(1)]
+    eval_batch_size: Annotated[int, _whole(1)]
+    lr: Annotated[float, _at_least(0)]
+    lr_of: dict[str, Annotated[float, _at_least(0)]] | None = None
+    schedule: Annotated[str | None, _one_of("timm", optional=True)] = None
+    warmup_lr: Annotated[float | None, _at_least(0, optional=True)] = None
+    end_lr: Annotated[float | None, _at_least(0, optional=True)] = None
+    min_lr: Annotated[float | None, _at_least(0, optional=True)] = None
+    weight_decay: Annotated[float, _at_least(0)]
+    decay: Annotated[str, _one_of("matrices", "all")]
+    clip: Annotated[float | None, _above_zero(optional=True)]
+    drop_path: Annotated[float, _share()]
+    augment: Annotated[str | None, _one_of("timm", optional=True)] = None
+    mixup: Annotated[float | None, _above_zero(optional=True)] = None
+    cutmix: Annotated[float | None, _above_zero(optional=True)] = None
+    label_smoothing: Annotated[float, _share()]
+    precision: Annotated[str, _one_of("auto", "32-true", "bf16-mixed")]
+    cache_features: Annotated[bool, _either("true or false", lambda value: type(value) is bool, False)]
+
+
+class Selection(_Node):
+    """What is trained on, what is reported, and what chose the result."""
+
+    fit_on: Annotated[str, _one_of("trainval", "train")]
+    report_on: Annotated[str, _one_of("test", "val")]
+    rule: Annotated[str, _one_of("last_epoch", "best_test_epoch")]
+    every: Annotated[int | None, _whole(1, optional=True)] = None
+    tuned_on: Annotated[str | None, _one_of("test", optional=True)] = None
+
+
+class Search(_Node):
+    """A search of a path: `conf/search`."""
+
+    version: Annotated[int, _whole(1)]
+    fit_on: Annotated[str | None, _one_of("train", "trainval", optional=True)] = None
+    sampler: Annotated[str, _one_of("uniform", "fair", "sandwich")]
+    epochs: Annotated[int | None, _whole(1, optional=True)]
+    on: Annotated[str, _one_of("val", "test")]
+    held_out: Annotated[
+        float, _either("a number from 0 to 0.5", lambda value: is_number(value, 0) and value <= 0.5, False)
+    ]
+    min_params: Annotated[int, _whole(0, most=2**63 - 1)]
+    max_params: Annotated[int | None, _whole(0, most=2**63 - 1, optional=True)]
+    winner: Annotated[str, _one_of("inherit", "retrain")]
+    algorithm: dict[str, Any]
+
+
+class Logger(_Node):
+    """The tracker: `conf/logger`."""
+
+    mode: Annotated[str, _one_of("offline", "online", "disabled")]
+    project: Annotated[str | None, _text("the name of a project", optional=True)] = None
+    group: Annotated[str | None, _text("the name of a group", optional=True)] = None
+
+
+class Run(_Node):
+    """A whole config, resolved."""
+
+    seed: Annotated[int, _whole(0, most=2**32 - 1)]
+    selection: Selection
+    train: Train
+    search: Search | None = None
+    logger: Logger
+    method: dict[str, Any]
+    backbone: dict[str, Any]
+    data: dict[str, Any]
+    names: dict[str, Annotated[str, _text("printable text")]]
+    recipe: dict[str, dict[str, Any]] | None = None
+    results_dir: Annotated[str, _text("the path of a folder")]
+    cache_dir: Annotated[str, _text("the path of a folder")]
+    checkpoint_every: Annotated[int, _whole(1)]
+    compile: Annotated[str | None, _one_of("inductor", "aot_eager", optional=True)] = None
+    latency_rounds: Annotated[int, _whole(0)]
+    progress: Annotated[str, _one_of("auto", "bar", "lines", "none")]
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check the keys, types and ranges of a resolved config; nothing heavy is imported.
+
+    Raises:
+        BadInput: naming the first wrong key, its value and what is allowed.
+    """
+    validate(Run, config)
+    check_nodes(config)
+
+
+def check_nodes(config: Mapping[str, Any]) -> None:
+    """Check that the nodes of a config, which may be that of a record, name what they may and hold plain values.
+
+    Raises:
+        BadInput: naming the key.
+    """
+    nodes: list[tuple[Any, Kind]] = [(config[kind.key], kind) for kind in (METHOD, BACKBONE, DATA)]
+    if config.get("search"):
+        nodes.append((config["search"]["algorithm"], ALGORITHM))
+    for node, kind in nodes:
+        check_address(node, kind)
+        _check_plain(node, kind.key)
+    _check_backbone(config["backbone"])
+
+
+def validate(model: type[BaseModel], node: Any, prefix: str = "") -> None:
+    """Hold a node against a model of this schema.
+
+    Raises:
+        BadInput: naming the first wrong key below `prefix`, its value and what is allowed.
+    """
+    try:
+        model.model_validate(node)
+    except ValidationError as error:
+        raise BadInput(message(error.errors(include_url=False), model, prefix)) from error
+
+
+def message(errors: Iterable[ErrorDetails], model: type[BaseModel], prefix: str = "") -> str:
+    """The first error in one line; an unknown key comes first: it may be a misspelling of the missing one."""
+    ordered = sorted(errors, key=lambda error: error["type"] != "extra_forbidden")
+    error = ordered[0]
+    key = ".".join([*filter(None, [prefix]), *(str(part) for part in error["loc"] if part != "[key]")])
+    if error["type"] == "extra_forbidden":
+        return f"no key '{key}'{nearest_key(key, known_keys(model, prefix))}"
+    if error["type"] == "missing":
+        return f"{key} is missing: it has no value"
+    if error["type"] == "glorabench":
+        return f"{key} {error['msg']}"
+    nouns = {
+        "model_type": "keys and values",
+        "dict_type": "keys and values",
+        "model_attributes_type": "keys and values",
+    }
+    return f"{key} must be {nouns.get(error['type'], error['type'].removesuffix('_type'))}, got {error['input']!r}"[
+        :400
+    ]
+
+
+def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """The dotted keys of a model and of those inside it."""
+    keys = []
+    for name, field in model.model_fields.items():
+        key = f"{prefix}.{name}" if prefix else name
+        keys.append(key)
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                keys += known_keys(inner, key)
+    return keys
+
+
+def _check_plain(node: Any, key: str) -> None:
+    """Numbers are finite everywhere, keys are names, and text has no control characters."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            if not is_text(name):
+                raise BadInput(f"{key} has a key that is no name: {name!r}")
+            _check_plain(value, f"{key}.{name}")
+    elif isinstance(node, list | tuple):
+        for value in node:
+            _check_plain(value, key)
+    elif isinstance(node, float) and not math.isfinite(node):
+        raise BadInput(f"{key} must be a finite number, got {node!r}")
+    elif isinstance(node, str) and node and not node.isprintable():
+        raise BadInput(f"{key} must be printable text, got {node!r}")
+    elif not isinstance(node, str | int | float | bool | None):
+        raise BadInput(f"{key} must be text, a number, true, false, null or a list of them, got {node!r}")
+
+
+# of timm's and transformers' own machinery: what reads files, reaches a hub or changes what the network returns
+_MACHINERY = re.compile(
+    r"pretrained.*|checkpoint_path|cache_dir|scriptable|exportable|no_jit|features_only|out_indices|feature_cfg|"
+    r"kwargs_filter|attn_implementation|auto_map|trust_remote_code|quantization_config|name_or_path|_.*"
+)
+
+
+def _check_backbone(node: Mapping[str, Any]) -> None:
+    """Its name is part of file names; its further arguments are sizes and the names of functions, never paths."""
+    name = node.get("name")
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+@=-]*", name):
+        raise BadInput(f"backbone.name must be letters, digits and ._+-, got {name!r}")
+    arguments = node.get("model_args") or {}
+    if not isinstance(arguments, Mapping):
+        raise BadInput(f"backbone.model_args must hold keys and values, got {arguments!r}")
+    for key, value in arguments.items():
+        if _MACHINERY.fullmatch(key):
+            raise BadInput(f"backbone.model_args.{key} is not yours to set: weights come from backbone.weights_from")
+        if isinstance(value, str) and not re.fullmatch(r"[\w-]*", value):
+            raise BadInput(f"backbone.model_args.{key} must be a number or a name, got {value!r}")
+
+
+def canonical(node: Any, default: Any) -> Any:
+    """`node` with its numbers in the form that `default` has them in, so that one configuration has one id.
+
+    Where the default is 1.0, a 1 becomes 1.0; where it is 8, an 8.0 becomes 8. What has no default stays.
+    """
+    if isinstance(node, Mapping) and isinstance(default, Mapping):
+        return {key: canonical(value, default.get(key)) for key, value in node.items()}
+    if type(default) is float and type(node) is int:
+        return float(node)
+    if type(default) is int and type(node) is float and node.is_integer():
+        return int(node)
+    return node
+
+
+_NUMBERS = (
+    "lr",
+    "warmup_lr",
+    "end_lr",
+    "min_lr",
+    "weight_decay",
+    "clip",
+    "drop_path",
+    "mixup",
+    "cutmix",
+    "label_smoothing",
+)
+FORMS: Mapping[str, Any] = {  # of what a YAML file leaves open, or computes
+    "train": {**dict.fromkeys(_NUMBERS, 0.0), "warmup_epochs": 0},
+    "backbone": {"drop_path": 0.0},
+    "search": {"held_out": 0.0},
+}

@@ -1,0 +1,76 @@
+"""Words of a command line as people type them: paths get the quotes that Hydra's grammar needs, groups one name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from glorabench.errors import BadInput, first_line
+
+PATHS = ("results_dir", "cache_dir", "data.root", "data.cache_dir", "backbone.weights_from")
+OPTIONAL = ("search", "experiment")  # groups that may be left out
+# what is no path: null and booleans, lists, sweeps, interpolations, and what is quoted already
+_MEANT = re.compile(r"(?i:null|true|false)|[\[{'\"].*|.*\$\{.*|(choice|range|interval|glob|sort|shuffle|tag|str)\(.*\)")
+
+
+def quote_paths(words: Iterable[str]) -> list[str]:
+    """The words, the value of each path in quotes: `data.root=~/my data (1)` is read as it is typed."""
+    return [_quoted(word) for word in words]
+
+
+def _quoted(word: str) -> str:
+    key, equals, value = word.partition("=")
+    if not equals or key.lstrip("+") not in PATHS or not value or _MEANT.fullmatch(value) or "," in value:
+        return word
+    escaped = re.sub(r"(\\*)(?='|$)", lambda match: 2 * match[1], value).replace("'", "\\'")
+    return f"{key}='{escaped}'"
+
+
+def parse(parser: OverridesParser, words: Sequence[str]) -> list[Override]:
+    """The words as Hydra's overrides, each of a group with one name.
+
+    Raises:
+        BadInput: a word is no override; says how its value is quoted.
+    """
+    return [_one(parser.parse_overrides, word) for word in words]
+
+
+def _one(parse_overrides: Callable[[list[str]], list[Override]], word: str) -> Override:
+    key, equals, value = word.partition("=")
+    try:
+        return parse_overrides([word])[0]
+    except (HydraException, RecursionError) as error:
+        reason = "it is nested too deep" if isinstance(error, RecursionError) else first_line(error)
+        advice = f". A value with blanks or signs is quoted: \"{key}='{value}'\"" if equals and "'" not in value else ""
+        raise BadInput(f"'{word[:200]}': {reason} (an override is key=value){advice[:300]}") from error
+
+
+def check_groups(overrides: Iterable[Override], groups: Sequence[str]) -> None:
+    """Check that each word about a group gives it one name; a sweep gives it one at a time.
+
+    Raises:
+        BadInput: a list, a mapping or a number where a name is meant, or a group that is taken away.
+    """
+    for override in overrides:
+        key = str(override.key_or_group)
+        if key.startswith("hydra.") and key.partition(".")[2] == "sweeper.params":
+            _check_params(override)
+        if key not in groups:
+            continue
+        if override.is_delete() and key not in OPTIONAL:
+            raise BadInput(f"'{override.input_line}': a run needs a {key}: choose one with {key}=NAME")
+        if not override.is_delete() and not override.is_sweep_override():
+            value: Any = override.value()
+            if not (isinstance(value, str) or (value is None and key in OPTIONAL)):
+                raise BadInput(f"{key} must be one name, got {override.get_value_string()}; several: -m {key}=A,B")
+
+
+def _check_params(override: Override) -> None:
+    value: Any = override.value()
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise BadInput(f"hydra.sweeper.params holds keys and values, got {override.get_value_string()}")

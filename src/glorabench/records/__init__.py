@@ -1,0 +1,1 @@
+"""Records: what one run says of itself, as files."""

@@ -1,0 +1,298 @@
+"""The schema of a record: what a file must hold, by type and content, before anything reads it.
+
+A record may come from anybody. It is data: what stands in it is held against this schema, and nothing that it names is
+loaded, run or written without a check of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, ValidationError
+from pydantic_core import PydanticCustomError
+
+DEPTH = 32  # levels of nesting that a record may have; the deepest real one has 6
+LONGEST = 500  # characters of a name
+_LARGEST = 2.0**63
+
+
+def _number(value: Any) -> Any:
+    if type(value) not in (int, float) or not math.isfinite(value) or abs(value) > _LARGEST:
+        raise PydanticCustomError("glorabench", "must be a finite number")
+    return value
+
+
+def _count(value: Any) -> Any:
+    if type(value) is not int or not 0 <= value <= _LARGEST:
+        raise PydanticCustomError("glorabench", "must be a whole number of at least 0")
+    return value
+
+
+def _name(value: Any) -> Any:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST or not value.isprintable():
+        raise PydanticCustomError("glorabench", f"must be printable text of at most {LONGEST} characters")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Count = Annotated[int, BeforeValidator(_count)]
+Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
+Name = Annotated[str, BeforeValidator(_name)]
+Positive = Annotated[float, BeforeValidator(_number), Field(gt=0)]
+
+
+class _Open(BaseModel):
+    """A mapping that may have further keys: what another release keeps, too."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+
+class Names(_Open):
+    """What the parts of a run are called."""
+
+    method: Name
+    backbone: Name
+    data: Name
+    task: Name
+    search: Name | None = None
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, str | int | float | bool | None):
+        raise PydanticCustomError("glorabench", "must be text, a number, true, false or null")
+    return value
+
+
+Scalar = Annotated[Any, BeforeValidator(_scalar)]
+
+
+class Data(_Open):
+    """What names the task of a run."""
+
+    suite: Name | None = None
+    task: Name | None = None
+    label: Name | None = None
+    shots: Scalar = None
+    split_seed: Count | None = None
+
+
+class SearchConfig(_Open):
+    """How a path was searched."""
+
+    version: Scalar = None
+    winner: Name | None = None
+    on: Name | None = None
+    fit_on: Name | None = None
+
+
+class Selection(_Open):
+    """What was trained on, what is reported, what chose the result."""
+
+    fit_on: Name
+    report_on: Name
+    rule: Name
+    every: Scalar = None
+    tuned_on: Name | None = None
+    contaminated: StrictBool | None = None
+    epoch: Count | None = None
+
+
+class Config(_Open):
+    """The parts of a config that every reader asks for."""
+
+    names: Names
+    seed: Count
+    selection: Selection
+    method: dict[str, Any]
+    backbone: dict[str, Any]
+    data: Data
+    train: dict[str, Scalar]
+    search: SearchConfig | None = None
+
+
+class Timing(_Open):
+    """Milliseconds of a forward pass."""
+
+    median: Positive
+    iqr: Number | None = None
+
+
+class Stage(_Open):
+    """What one training, or a search, took."""
+
+    seconds: Number
+    steps: Count
+    images: Count
+    flops: Count
+
+
+class Cost(_Open):
+    """What a run took."""
+
+    train_s: Number | None = None
+    step_ms: Number | None = None
+    peak_bytes: Count | None = None
+    peak_kind: Name | None = None
+    flops_per_step: Number | None = None
+    search_s: Number | None = None
+    latency_ms: dict[str, dict[str, Timing]] = {}
+    ways: dict[str, Any] = {}
+    stages: dict[Literal["train", "supernet", "search", "retrain"], Stage] | None = None
+
+
+class Params(_Open):
+    """Exact counts."""
+
+    method: Count | None = None
+    head: Count | None = None
+    total: Count | None = None
+    stored_bytes: Count | None = None
+    supernet: Count | None = None
+
+
+class Merge(_Open):
+    """The certificate of a merge, or why there is none."""
+
+    mergeable: StrictBool
+    reason: StrictStr | None = None
+    max_abs_diff: Number | None = None
+    flipped: Count | None = None
+    n: Count | None = None
+
+
+class Best(_Open):
+    """A path on the front of a search."""
+
+    params: Count
+    score: Share
+    genome: Annotated[str, Field(pattern=r"^[0-9a-z]*$")]
+
+
+class Search(_Open):
+    """What a search says of itself."""
+
+    evaluated: Count
+    score: Share
+    n: Count
+    held_out: Share | None
+    n_held_out: Count
+    params: Count
+    first: Share
+    best: list[Annotated[list[Number], Field(min_length=2, max_length=2)]]
+    front: list[Best] = []
+
+
+class Upstream(_Open):
+    """What is left of the upstream task."""
+
+    task: Name
+    n: Count
+    before: Share
+    after: Share
+
+
+class Provenance(_Open):
+    """Where the numbers come from."""
+
+    git: dict[str, Any] | None = None
+    versions: dict[str, Any] = {}
+    weights: dict[str, Any] | None = None
+    data: dict[str, Any] = {}
+
+
+class RecordFile(BaseModel):
+    """A record as it stands in a file."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+    status: Literal["done", "failed"]
+    config: Config
+    selection: dict[str, Any] = {}
+    metrics: dict[str, Number] = {}
+    outcomes: StrictStr | None = None
+    outcomes_of: dict[str, StrictStr] | None = None
+    history: list[dict[str, Number | StrictStr]] = []
+    params: Params = Params()
+    cost: Cost = Cost()
+    merge: Merge | None = None
+    paths: list[dict[str, StrictStr]] | None = None
+    search: Search | None = None
+    upstream: Upstream | None = None
+    provenance: Provenance = Provenance()
+    error: dict[str, StrictStr] | None = None
+    schema_: Annotated[int, BeforeValidator(_count), Field(alias="schema")] = 2
+    protocol: Annotated[int, BeforeValidator(_count)] = 1
+
+
+def problem(data: Any) -> str | None:
+    """What is wrong with the content of a record, in a line; None where it holds.
+
+    Args:
+        data: as JSON gives it.
+    """
+    if text := _unfit(data):
+        return text
+    try:
+        RecordFile.model_validate(data)
+    except ValidationError as errors:
+        return _told(errors)
+    if data["status"] == "done":
+        return _unfinished(data)
+    return None
+
+
+def _told(errors: ValidationError) -> str:
+    error = errors.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in error["loc"]) or "it"
+    words = {
+        "missing": "is missing",
+        "extra_forbidden": "is no key of a record",
+        "model_type": "must hold keys and values",
+        "dict_type": "must hold keys and values",
+        "list_type": "must be a list",
+        "string_type": "must be text",
+        "bool_type": "must be true or false",
+    }
+    text = words.get(error["type"], error["msg"].removeprefix("Input should ").replace("be ", "must be ", 1))
+    shown = "" if error["type"] in ("missing", "extra_forbidden") else f", got {repr(error['input'])[:60]}"
+    return f"{key} {text}{shown}"
+
+
+def _unfit(node: Any, key: str = "", depth: int = 0) -> str | None:
+    """What stands in no record: numbers that are not finite, control characters, endless nesting."""
+    if depth > DEPTH:
+        return f"it is nested more than {DEPTH} deep"
+    if isinstance(node, float) and not math.isfinite(node):
+        return f"{key} is not finite"
+    if isinstance(node, str) and re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", node):
+        return f"{key} has control characters"
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for name, value in items:
+        if isinstance(name, str) and not name.isprintable():
+            return f"{key or 'it'} has a key with control characters"
+        if text := _unfit(value, f"{key}.{name}" if key else str(name), depth + 1):
+            return text
+    return None
+
+
+def _unfinished(data: Mapping[str, Any]) -> str | None:
+    """What a record that is done lacks: every reader asks for it."""
+    for part, needed in (("params", ("method", "head", "stored_bytes")), ("metrics", ("top1", "n"))):
+        for name in needed:
+            if data.get(part, {}).get(name) is None:
+                return f"it is done without {part}.{name}"
+    if "supernet" not in data["params"]:
+        return "it is done without params.supernet"
+    if not all(0 <= value <= 1 for name, value in data["metrics"].items() if name.split("/")[-1].startswith("top1")):
+        return "an accuracy is not between 0 and 1"
+    for batch, timing in data.get("cost", {}).get("latency_ms", {}).items():
+        if timing and not {"plain", "unmerged"} <= timing.keys():
+            return f"cost.latency_ms.{batch} lacks plain or unmerged"
+    merge = data.get("merge")
+    if merge and merge["mergeable"] and (merge.get("max_abs_diff") is None or merge.get("flipped") is None):
+        return "merge has no certificate"
+    return None
