@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glorabench import record
+from glorabench import files, record
 from glorabench.errors import BadInput
 from glorabench.record import CorruptRecord, Record
 
@@ -24,6 +24,8 @@ def a_config(**changed: Any) -> dict[str, Any]:
     config = {
         "seed": 0,
         "method": {"_target_": "glorabench.methods.lora.LoRA", "targets": ["q", "v"], "rank": 8},
+        "backbone": {"_target_": "glorabench.backbones.vision.vision_backbone", "name": "vit_mini"},
+        "selection": {"fit_on": "trainval", "report_on": "test", "rule": "last_epoch"},
         "data": {"task": "digits", "cache_dir": "/somewhere"},
         "train": {"lr": 1e-3, "epochs": 2},
         "names": dict(NAMES),
@@ -39,7 +41,7 @@ def a_config(**changed: Any) -> dict[str, Any]:
 def a_record(config: dict[str, Any] | None = None, **fields: Any) -> Record:
     config = a_config() if config is None else config
     fields.setdefault("params", {"method": 3, "head": 2, "total": 9, "stored_bytes": 20, "supernet": None})
-    return Record(record.run_id(config), "done", config, metrics={"top1": 0.5, "n": 4}, **fields)
+    return Record(record.run_id(config), "done", record.identity(config), metrics={"top1": 0.5, "n": 4}, **fields)
 
 
 def written(folder: Path, made: Record | None = None) -> Path:
@@ -101,7 +103,7 @@ def test_a_record_survives_the_disk(tmp_path: Path) -> None:
     made = a_record(
         history=[{"epoch": 0, "train/loss": 0.1 + 0.2}],
         params={"method": 36_864, "head": 10, "stored_bytes": 147_496, "supernet": None},
-        merge={"max_abs_diff": 1e-7, "flipped": 0},
+        merge={"mergeable": True, "max_abs_diff": 1e-7, "flipped": 0},
         paths=[{"A": "lora"}],
         outcomes=record.pack([True, False]),
     )
@@ -120,7 +122,7 @@ def test_a_failing_write_leaves_the_old_record_whole(tmp_path: Path, monkeypatch
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(record.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(BadInput, match=r"No space left on device.*results_dir=FOLDER"):
         record.write(replace(a_record(), metrics={"top1": 0.9, "n": 4}), path)
     assert path.read_bytes() == before

@@ -34,4 +34,4 @@ def expected(source: str | None, name: str) -> str | None:
     if source == "embedded":
         return json.loads((ASSETS / f"{name}.json").read_text())["sha256"]
     path = Path(source).expanduser() if source not in (None, "hub") else None
-    return sha256_of(path) if path is not None and path.exists() else None
+    return sha256_of(path) if path is not None and (path.is_file() or path.is_dir()) else None  # no pipe, no device

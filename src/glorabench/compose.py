@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,8 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
             raise BadInput(
                 f"{group} must hold keys and values, got {node!r}" if group in cfg else f"{group} is missing"
             )
+    if "names" in cfg:
+        raise BadInput("no key 'names': the names of a run are those of its groups, and data.label")
     cfg.data.update(settled(_plain(cfg.data)))
     task = OmegaConf.select(cfg, "data.label") or OmegaConf.select(cfg, "data.task")
     names = {group: choices.get(group) for group in ("method", "backbone", "data")}
@@ -140,10 +142,15 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
+    return _composed(conf_dir(), tuple(overrides))
+
+
+@lru_cache(maxsize=2)  # a run is looked at when its command is expanded, and again when its config is resolved
+def _composed(folder: Path, overrides: tuple[str, ...]) -> DictConfig:
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with initialize_config_dir(str(folder), version_base="1.3"):
             return hydra_compose("run", overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: a group named by a number
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:  # of a group's odd name
         raise BadInput(_explain(error, overrides)) from error
 
 

@@ -46,7 +46,7 @@ def _value(key: str, text: str) -> Any:
             return [_plain(part) for part in value.split(",")]
         json.dumps(value, allow_nan=False)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise BadInput(f"{key}={text[:200]} is no value of a config ({first_line(error)})") from error
+        raise BadInput(f"{key}={text[:200]}: {first_line(error)}") from error
     return [value] if isinstance(value, list) else value  # a list is one value; any of several are A,B
 
 

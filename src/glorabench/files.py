@@ -103,7 +103,7 @@ def check_writable(folder: Path, fix: str = FREE_SPACE) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise BadInput(f"{folder} is not writable ({error.strerror or error}): {fix}") from error
+        raise BadInput(f"{folder} cannot be written ({error.strerror or error}): {fix}") from error
 
 
 @contextmanager

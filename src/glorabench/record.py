@@ -130,11 +130,9 @@ def read(path: Path) -> Record:
             raise ValueError(f"schema {schema_!r}, expected {SCHEMA}")
         if reason := schema.problem(data):
             raise ValueError(reason)
-        record = Record(**data)
+        record = Record(**{**data, "config": identity(data["config"])})  # nothing of where somebody keeps things
         if record.run_id != run_id(record.config, record.protocol) or record.run_id not in path.name:
             raise ValueError("its run_id is not the hash of its config")
-        if record.config != identity(record.config):
-            raise ValueError("its config has keys that are not part of a run's identity")
         packs = {**({"top1": record.outcomes} if record.outcomes else {}), **(record.outcomes_of or {})}
         for name, packed in packs.items():
             if abs(fmean(unpack(packed)) - record.metrics[name]) > 1e-9:

@@ -110,8 +110,8 @@ def _row(cell: Cell, verdict: ties.Verdict | None) -> tuple[str, ...]:
 def _merge(certificates: Sequence[dict[str, Any]]) -> str:
     if not all(c["mergeable"] for c in certificates):
         return "no"
-    flipped = sum(c["flipped"] for c in certificates)
-    largest = max((c["max_abs_diff"] for c in certificates), default=0.0)
+    flipped = sum(c.get("flipped") or 0 for c in certificates)
+    largest = max((c.get("max_abs_diff") or 0.0 for c in certificates), default=0.0)
     return f"{largest:.0e}" + (f", {flipped} flipped" if flipped else "")
 
 

@@ -18,7 +18,7 @@ from glorabench.comparison.sections import Claim
 from glorabench.comparison.side import Side, select, told
 from glorabench.compose import conf_dir, options
 from glorabench.errors import BadInput, first_line, nearest, one_of
-from glorabench.files import write_text
+from glorabench.files import check_writable, write_text
 from glorabench.record import Record
 
 _T = TypeVar("_T")
@@ -44,6 +44,7 @@ def main(name: str, results: Path | None, out: Path | None) -> int:
     if readme.exists() and not _is_own(readme):
         raise BadInput(f"{readme} was written by hand: give another folder with --out, or remove it")
     files = rendered(spec(name), _records(folder))
+    check_writable(out, "give another folder with --out")
     for file, text in files.items():
         write_text(out / file, mark + text if file == readme.name else text, "give another folder with --out")
         print(out / file, file=sys.stderr)

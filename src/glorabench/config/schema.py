@@ -191,7 +191,7 @@ def check_nodes(config: Mapping[str, Any]) -> None:
     Raises:
         BadInput: naming the key.
     """
-    nodes: list[tuple[Any, Kind]] = [(config[kind.key], kind) for kind in (METHOD, BACKBONE, DATA)]
+    nodes: list[tuple[Any, Kind]] = [(config.get(kind.key), kind) for kind in (METHOD, BACKBONE, DATA)]
     if config.get("search"):
         nodes.append((config["search"]["algorithm"], ALGORITHM))
     for node, kind in nodes:

@@ -106,10 +106,10 @@ class Config(_Open):
     names: Names
     seed: Count
     selection: Selection
-    method: dict[str, Any]
-    backbone: dict[str, Any]
+    method: dict[str, Any] = {}
+    backbone: dict[str, Any] = {}
     data: Data
-    train: dict[str, Scalar]
+    train: dict[str, Scalar] = {}
     search: SearchConfig | None = None
 
 
@@ -124,9 +124,9 @@ class Stage(_Open):
     """What one training, or a search, took."""
 
     seconds: Number
-    steps: Count
-    images: Count
-    flops: Count
+    flops: Number
+    steps: Count | None = None
+    images: Count | None = None
 
 
 class Cost(_Open):
@@ -174,14 +174,14 @@ class Best(_Open):
 class Search(_Open):
     """What a search says of itself."""
 
-    evaluated: Count
     score: Share
-    n: Count
     held_out: Share | None
-    n_held_out: Count
-    params: Count
-    first: Share
-    best: list[Annotated[list[Number], Field(min_length=2, max_length=2)]]
+    best: list[Annotated[list[Number], Field(min_length=2, max_length=2)]] = []
+    evaluated: Count | None = None
+    n: Count | None = None
+    n_held_out: Count | None = None
+    params: Count | None = None
+    first: Share | None = None
     front: list[Best] = []
 
 
@@ -201,6 +201,13 @@ class Provenance(_Open):
     versions: dict[str, Any] = {}
     weights: dict[str, Any] | None = None
     data: dict[str, Any] = {}
+
+
+class Error(_Open):
+    """Why a run failed."""
+
+    kind: StrictStr
+    message: StrictStr
 
 
 class RecordFile(BaseModel):
@@ -223,7 +230,7 @@ class RecordFile(BaseModel):
     search: Search | None = None
     upstream: Upstream | None = None
     provenance: Provenance = Provenance()
-    error: dict[str, StrictStr] | None = None
+    error: Error | None = None
     schema_: Annotated[int, BeforeValidator(_count), Field(alias="schema")] = 2
     protocol: Annotated[int, BeforeValidator(_count)] = 1
 
@@ -257,7 +264,7 @@ def _told(errors: ValidationError) -> str:
         "string_type": "must be text",
         "bool_type": "must be true or false",
     }
-    text = words.get(error["type"], error["msg"].removeprefix("Input should ").replace("be ", "must be ", 1))
+    text = words.get(error["type"], error["msg"].replace("Input should be ", "must be "))
     shown = "" if error["type"] in ("missing", "extra_forbidden") else f", got {repr(error['input'])[:60]}"
     return f"{key} {text}{shown}"
 
@@ -292,7 +299,4 @@ def _unfinished(data: Mapping[str, Any]) -> str | None:
     for batch, timing in data.get("cost", {}).get("latency_ms", {}).items():
         if timing and not {"plain", "unmerged"} <= timing.keys():
             return f"cost.latency_ms.{batch} lacks plain or unmerged"
-    merge = data.get("merge")
-    if merge and merge["mergeable"] and (merge.get("max_abs_diff") is None or merge.get("flipped") is None):
-        return "merge has no certificate"
     return None
