@@ -126,7 +126,7 @@ def damages(data: dict[str, Any], count: int) -> Iterator[tuple[str, Change]]:
             yield f"{place} is {value!r:.30}", put(place, value)
 
 
-def texts() -> Iterator[tuple[str, Callable[[Path], None]]]:
+def texts() -> Iterator[tuple[str, Callable[[Path], object]]]:
     """Files that are no JSON of a record at all."""
     for name, text in (
         ("empty", ""), ("null", "null"), ("list", "[]"), ("number", "3"), ("half", '{"run_id": "'), ("words", "hello"),

@@ -58,7 +58,7 @@ def _digits() -> tuple[Images, Labels]:
     from PIL import Image
     from sklearn.datasets import load_digits
 
-    values, labels = load_digits(return_X_y=True)
+    values, labels = map(np.asarray, load_digits(return_X_y=True))
     grey = np.rint(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     # Bicubic, not nearest: 4 x 4 blocks would put edges into the picture that no pen drew.
     size = (SIDE, SIDE)

@@ -33,7 +33,9 @@ def _count(value: Any) -> Any:
 
 def _name(value: Any) -> Any:
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST or not value.isprintable():
-        raise PydanticCustomError("glorabench", f"must be printable text of at most {LONGEST} characters")
+        raise PydanticCustomError(
+            "glorabench", "must be printable text of at most {most} characters", {"most": LONGEST}
+        )
     return value
 
 
