@@ -275,6 +275,9 @@ def _check_backbone(node: Mapping[str, Any]) -> None:
     name = node.get("name")
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+@=-]*", name):
         raise BadInput(f"backbone.name must be letters, digits and ._+-, got {name!r}")
+    for key, what in (("weights_from", "embedded, hub, the path of a file or null"), ("sha256", "a hash or null")):
+        if not (node.get(key) is None or is_text(node[key])):
+            raise BadInput(f"backbone.{key} must be {what}, got {node[key]!r}")
     arguments = node.get("model_args") or {}
     if not isinstance(arguments, Mapping):
         raise BadInput(f"backbone.model_args must hold keys and values, got {arguments!r}")
