@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from glorabench import cost, pipeline, record, trained
+from glorabench import cost, failures, ownership, pipeline, record, trained
 from glorabench.build import Parts, build, check
 from glorabench.compose import make
 from glorabench.data import decode
@@ -32,26 +32,31 @@ from glorabench.training import checkpoints, interruptible
 def run(config: dict[str, Any]) -> Record:
     """The record of a config: read if it exists, else made.
 
-    An interrupted training goes on from its checkpoint. A run that fails leaves a record with the reason.
+    An interrupted training goes on from its checkpoint. A run that fails leaves a record with the reason. Of several
+    processes one makes the run, and the others wait for its record.
 
     Raises:
         BadInput: the config or the machine is not ready for the run, or its record cannot be written.
     """
     path = record.path_of(Path(config["results_dir"]), config)
-    if (found := find(path)) is not None and found.status == "done":
-        return found
-    try:
-        made = _execute(config)
-    except (BadInput, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        made = failure(config, error)
-        if (found := find(path)) is not None and found.status == "done":
-            return found  # another process finished the same run, and removed the checkpoint under this one
-    record.write(made, path)
-    if made.status == "done":
-        shutil.rmtree(checkpoints(config), ignore_errors=True)
-    return made
+    if (before := find(path)) is not None and before.status == "done":
+        return before
+    with ownership.owned(config):
+        if (found := find(path)) is not None and (found.status == "done" or found != before):
+            return found  # another process has made it in the meantime
+        try:
+            made = _execute(config)
+        except BadInput:
+            raise
+        except Exception as error:
+            failures.show(error)
+            made = failures.failure(config, error)
+            if (found := find(path)) is not None and found.status == "done":
+                return found  # where locks are unknown: another process finished it, and removed its checkpoint
+        record.write(made, path)
+        if made.status == "done":
+            shutil.rmtree(checkpoints(config), ignore_errors=True)
+        return made
 
 
 def find(path: Path) -> Record | None:
@@ -63,20 +68,6 @@ def find(path: Path) -> Record | None:
     except record.CorruptRecord as error:
         print(f"warning: {error}; kept as {record.set_aside(path).name}, the run is repeated", file=sys.stderr)
         return None
-
-
-def failure(config: dict[str, Any], error: Exception) -> Record:
-    """What remains of a run that failed."""
-    message = (str(error).splitlines() or [""])[0]
-    if isinstance(error, torch.OutOfMemoryError):
-        message += " Lower train.batch_size."
-    return Record(
-        run_id=record.run_id(config),
-        status="failed",
-        config=record.identity(config),  # nothing of this machine: where it puts things is not the run
-        error={"kind": type(error).__name__, "message": message},
-        provenance=provenance(),
-    )
 
 
 def _execute(config: dict[str, Any]) -> Record:
