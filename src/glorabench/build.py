@@ -77,13 +77,14 @@ def check(config: dict[str, Any]) -> None:
     whole = {f"train.{key}": train[key] for key in ("epochs", "batch_size", "eval_batch_size")}
     whole |= {key: config[key] for key in ("checkpoint_every", "latency_rounds")}
     for key, value in whole.items():
-        if not isinstance(value, int) or value < 1:
-            raise BadInput(f"{key} must be a whole number of at least 1, got {value!r}")
+        least = 0 if key == "latency_rounds" else 1
+        if not isinstance(value, int) or value < least:
+            raise BadInput(f"{key} must be a whole number of at least {least}, got {value!r}")
     for key in ("lr", "weight_decay", "warmup_epochs", "clip"):
         optional = key == "clip" and train[key] is None
         if not optional and not (isinstance(train[key], int | float) and train[key] >= 0):
             raise BadInput(f"train.{key} must be a number of at least 0, got {train[key]!r}")
-    schedules.check(train)
+    schedules.check(train, (config.get("search") or {}).get("epochs"))
     for key in ("drop_path", "label_smoothing"):
         if not isinstance(train[key], int | float) or not 0 <= train[key] < 1:
             raise BadInput(f"train.{key} must be a number from 0 to below 1, got {train[key]!r}")

@@ -105,7 +105,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
     scored = {name: [torch.cat(part).cpu() for part in zip(*kept, strict=True)] for name, kept in tuner.scored.items()}
     outcomes = {name: last.objective.outcomes(*pair) for name, pair in scored.items()}
     _keep(config, parts, scored, metric := last.objective.metric_name)
-    timings, proof = _deployment(config, parts, last.device)
+    timings, proof = _deployment(config, parts, last.device, last.cost()["train_s"])
     params = cost.parameters(parts.backbone)
     return Record(
         run_id=record.run_id(config),
@@ -134,7 +134,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
         search=searched.report if searched else None,
         upstream=upstream,
         provenance={
-            **provenance(),
+            **provenance(parts.backbone.net),
             "weights": parts.backbone.weights,
             "data": parts.data.facts(),
             "precision": str(last.trainer.precision),
@@ -153,16 +153,17 @@ def _keep(config: dict[str, Any], parts: Parts, scored: dict[str, list[torch.Ten
         trained.save(tensors, Path(config["results_dir"]) / name / f"{record.run_id(config)}.safetensors")
 
 
-def _deployment(config: dict[str, Any], parts: Parts, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Inference latency of the plain, the trained and the merged network, and the merge certificate or the reason why
-    there is none; where a method has nothing to fold, merging is the network itself and its time is not taken twice."""
+def _deployment(
+    config: dict[str, Any], parts: Parts, device: torch.device, train_s: float
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Inference latency of the plain, the trained and the merged network, None with latency_rounds=0, and the merge
+    certificate or the reason why there is none; where a method has nothing to fold, merging is the network itself and
+    its time is not taken twice. Measuring ends after as many seconds as training took, or ten."""
     net = parts.backbone.net.to(device).eval()
     if config["compile"] is not None:
         net = copy.deepcopy(net)  # a copy is not compiled, as the others are not
     inputs = parts.data.example(256, device)
-    plain = make(config["backbone"], weights_from=None)  # its time does not depend on its weights
-    plain.set_head(parts.task.classes)
-    nets = {"plain": plain.net.to(device), "unmerged": net}
+    nets = {"unmerged": net}
     if reason := obstacle(net):
         proof = {"mergeable": False, "reason": reason}
     else:
@@ -170,5 +171,10 @@ def _deployment(config: dict[str, Any], parts: Parts, device: torch.device) -> t
         proof = {"mergeable": True, **cost.certificate(net, merged, inputs)}
         if foldable(net):
             nets["merged"] = merged
-    measure = partial(cost.latency, nets, rounds=config["latency_rounds"])
+    if not config["latency_rounds"]:
+        return None, proof
+    plain = make(config["backbone"], weights_from=None)  # its time does not depend on its weights
+    plain.set_head(parts.task.classes)
+    nets = {"plain": plain.net.to(device), **nets}
+    measure = partial(cost.latency, nets, rounds=config["latency_rounds"], seconds=max(train_s, 10.0) / 2)
     return {f"batch_{n}": measure(inputs[:n]) for n in (1, 64)}, proof

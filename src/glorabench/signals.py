@@ -34,6 +34,7 @@ def listening() -> Iterator[None]:
                 signal.signal(number, _hear)
         yield
     finally:
+        _HEARD.clear()
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)

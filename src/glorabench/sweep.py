@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from glorabench import ownership, record, render, signals
+from glorabench import ownership, recipes, record, render, signals
 from glorabench.compose import compose, conf_dir, expand, resolve
 from glorabench.data.settle import refuse
 from glorabench.errors import BadInput
@@ -28,12 +28,15 @@ def main(words: Sequence[str], multirun: bool) -> int:
     Raises:
         BadInput: the words or the machine are not ready; nothing was started.
     """
+    recipes.shortened()  # of an earlier command
     jobs, is_sweep = expand(words, multirun)
     if len(jobs) > 100:
         print(f"{len(jobs):,} runs: composing them takes about {len(jobs) / 10:.0f} s", flush=True)
     configs = list({record.run_id(config): config for config in map(compose, jobs)}.values())
     for folder in {config["results_dir"] for config in configs}:
         _writable(Path(folder))
+    for said in recipes.shortened():
+        print(said, flush=True)
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
     missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path)]
     print(f"{len(configs) - len(missing)} of {len(configs)} found", flush=True)

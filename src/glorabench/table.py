@@ -102,7 +102,7 @@ def _row(cell: Cell, verdict: ties.Verdict | None) -> tuple[str, ...]:
         verdict.kind if verdict else "",
         *Sizes.of(cell.done).texts,
         f"{median(r.cost['step_ms'] for r in cell.done):.1f}",
-        f"{median(latency_ratio(r) for r in cell.done):.2f}",
+        _latency(cell.done),
         _merge([r.merge for r in cell.done if r.merge]),
     )
 
@@ -115,10 +115,16 @@ def _merge(certificates: Sequence[dict[str, Any]]) -> str:
     return f"{largest:.0e}" + (f", {flipped} flipped" if flipped else "")
 
 
-def latency_ratio(r: Record) -> float:
-    """Latency of what would be deployed (merged, where it can be) relative to the plain backbone, batch 64."""
-    timing = r.cost["latency_ms"]["batch_64"]
-    return timing.get("merged", timing["unmerged"])["median"] / timing["plain"]["median"]
+def _latency(records: Iterable[Record]) -> str:
+    found = [ratio for r in records if (ratio := latency_ratio(r)) is not None]
+    return f"{median(found):.2f}" if found else "-"
+
+
+def latency_ratio(r: Record) -> float | None:
+    """Latency of what would be deployed (merged, where it can be) relative to the plain backbone, batch 64; None where
+    it was not measured (latency_rounds=0)."""
+    timing = (r.cost.get("latency_ms") or {}).get("batch_64")
+    return timing.get("merged", timing["unmerged"])["median"] / timing["plain"]["median"] if timing else None
 
 
 def findings(records: Iterable[Record]) -> list[str]:
