@@ -296,11 +296,25 @@ def test_settings_that_make_no_search_are_refused(word, message):
 def test_a_child_has_the_genes_of_its_parents_and_comes_once(space, seed, rate):
     candidates = Candidates(space, *space.limits, np.random.default_rng(seed))
     one, two = space.draw(seed, 0), space.draw(seed, 1)
-    child = candidates.child(one, two, rate)
-    assert child is not None
+    children = candidates.children(lambda: candidates.recombined(one, two, rate), 5, 20)
+    assert 1 <= len(children) == len(set(children)) <= 5
     if rate == 0:
-        assert all(gene in pair for gene, *pair in zip(child, one, two, strict=True))
-    assert candidates.admit(child) is None
+        assert all(gene in pair for child in children for gene, *pair in zip(child, one, two, strict=True))
+    assert not any(candidates.admit(child) for child in children)
+
+
+def test_no_more_tries_than_allowed_are_made_for_children():
+    space = space_of([(4, 2, 1)])
+    candidates, drawn = Candidates(space, *space.limits, np.random.default_rng(0)), []
+
+    def draw():
+        drawn.append(np.array([len(drawn) % 2]))
+        return drawn[-1]
+
+    assert candidates.children(draw, 3, 7) == [(0,), (1,)]
+    assert len(drawn) == 7
+    assert candidates.children(lambda: np.array([2]), 1, 9) == [(2,)]
+    assert candidates.children(draw, 0, 9) == []
 
 
 # --- samplers

@@ -14,6 +14,7 @@ from glorabench.data.base import ImageTask
 from glorabench.data.module import ImageData
 from glorabench.errors import BadInput, one_of, whole
 from glorabench.methods.base import Method
+from glorabench.search import VERSION
 from glorabench.search.samplers import SAMPLERS
 
 DECAYS = ("matrices", "all")
@@ -21,7 +22,6 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed")
 PROGRESS = ("auto", "bar", "lines", "none")
 SEARCHED = ("val", "test")
 WINNERS = ("inherit", "retrain")
-VERSION = 2  # of a search: raise it, and conf/search/_base.yaml, when the same config may find another winner
 COMPILERS = ("inductor", "aot_eager")
 
 

@@ -11,6 +11,7 @@ from glorabench import crossed, outcomes, sizes, stats, ties
 from glorabench.cells import MARK, Cell, cells, contaminated, draw_of
 from glorabench.labels import INHERITED, inherits
 from glorabench.record import Record
+from glorabench.search import VERSION
 from glorabench.sizes import SIZES, Sizes
 
 COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "verdict", *SIZES, "step ms", "latency", "merge")
@@ -38,7 +39,9 @@ def notes(records: Iterable[Record]) -> str:
 def marks(records: Iterable[Record]) -> str:
     """What the marks of the rows say, and that the images are not real, where it is so."""
     records = list(records)
-    return _inherited(records) + _NOTE_OF_MARK * contaminated(records) + _NOTE_OF_FAKE * fake(records)
+    return (
+        _inherited(records) + _searches(records) + _NOTE_OF_MARK * contaminated(records) + _NOTE_OF_FAKE * fake(records)
+    )
 
 
 def _inherited(records: Iterable[Record]) -> str:
@@ -51,6 +54,15 @@ def _inherited(records: Iterable[Record]) -> str:
     rest = "as other rows are" if own == others else f"other rows train on {' or '.join(others)}"
     between = ", " if own == others else "; "
     return f" {INHERITED}: the weights are those of the supernet, trained on {' or '.join(own)}{between}{rest}."
+
+
+def _searches(records: Iterable[Record]) -> str:
+    """Which earlier versions of the search have found the paths of rows; nothing where it is the present one."""
+    found = {r.config["search"].get("version", 1) for r in records if r.config.get("search")}
+    if not found - {VERSION}:
+        return ""
+    said = " and ".join(f"search.version={version}" for version in sorted(found, key=str))
+    return f" Searched paths are of {said}; the search of this release is version {VERSION} (docs/search.md)."
 
 
 def fake(records: Iterable[Record]) -> bool:
