@@ -373,8 +373,8 @@ def test_what_is_held_out_has_the_classes_of_what_chooses(task):
 
 
 def test_a_search_of_another_version_is_refused(tmp_path):
-    with pytest.raises(BadInput, match=r"search\.version is 2 in this release, got 1"):
-        run(config(tmp_path, "search.version=1"))
+    with pytest.raises(BadInput, match=r"search\.version is 3 in this release, got 2"):
+        run(config(tmp_path, "search.version=2"))
 
 
 def test_a_supernet_is_not_compiled(tmp_path):

@@ -18,8 +18,7 @@ from glorabench.data.base import ImageTask
 from glorabench.data.module import ImageData
 from glorabench.errors import BadInput, first_line
 from glorabench.methods.base import Method
-
-VERSION = 2  # of a search: raise it, and conf/search/_base.yaml, when the same config may find another winner
+from glorabench.search import VERSION
 
 
 @dataclass
@@ -66,7 +65,7 @@ def check(config: dict[str, Any]) -> None:
     """
     schema.check(config)
     selection.check(config)
-    schedules.check(config["train"])
+    schedules.check(config["train"], (config.get("search") or {}).get("epochs"))
     if config.get("search"):
         check_search(config["search"], config["selection"])
     check_arguments(config["data"], DATA)

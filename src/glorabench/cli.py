@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from glorabench import __version__, cli_readers
+from glorabench import __version__, cli_readers, signals, streams
 from glorabench.errors import BadInput, printable
 
+_PRINTING = ("count", "table", "compare", "cost", "forgetting", "optimism", "tuned")  # they do nothing else
 _EXAMPLES = """examples:
   glorabench run experiment=quickstart                 GLoRA against LoRA on embedded images, with a table
   glorabench run method=lora data.task=digits seed=1   one run
@@ -153,8 +154,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     return 0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 for success, 1 for a failed run, 2 for bad input, 130 after Ctrl-C."""
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     args, late = parser.parse_known_args(argv)
     rest = next((name for name in ("overrides", "where") if hasattr(args, name)), None)
@@ -162,15 +162,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unknown argument: {' '.join(late)}")
     if late and rest:  # they may stand on both sides of an option
         setattr(args, rest, [*getattr(args, rest), *late])
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0 for success, 1 for a failed run, 2 for bad input, 130 after Ctrl-C or another signal.
+
+    A reader that leaves (`... | head -1`) or a closed standard output is no error; a run goes on without it.
+    """
     # a thread that waits in OpenMP soon sleeps instead of spinning: twice as fast where cores are shared
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "no CUDA runtime" is no news here
-    try:
-        return _dispatch(args)
-    except BadInput as error:
-        print(f"glorabench: {printable(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+    with streams.forgiving():
+        try:
+            with signals.listening():
+                args = _arguments(argv)
+                if args.command in _PRINTING:
+                    streams.end_with_reader()
+                code = _dispatch(args)
+                if not signals.interrupted():
+                    return code
+        except BadInput as error:
+            print(f"glorabench: {printable(str(error))}", file=sys.stderr)
+            return 2
+        except streams.ReaderLeft:
+            return 0
+        except KeyboardInterrupt:
+            pass
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return 130
 

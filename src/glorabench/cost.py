@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -79,23 +81,34 @@ class PeakMemory:
 
 
 @torch.inference_mode()
-def latency(nets: Mapping[str, nn.Module], inputs: Tensor, rounds: int) -> dict[str, dict[str, float]]:
+def latency(
+    nets: Mapping[str, nn.Module], inputs: Tensor, rounds: int, seconds: float = math.inf
+) -> dict[str, dict[str, float]]:
     """Milliseconds of a forward pass of each network, measured in turns so that drift hits all alike.
 
+    Args:
+        nets: by name.
+        inputs: of all of them.
+        rounds: of at least 5 ms for each network.
+        seconds: after which no further round begins.
+
     Returns:
-        For each name {median, iqr}, over `rounds` rounds of at least 5 ms each.
+        For each name {median, iqr} over the rounds.
     """
+    started = time.perf_counter()
     threads = torch.get_num_threads()
     timers = {
         name: Timer("net(inputs)", globals={"net": net.eval(), "inputs": inputs}, num_threads=threads)
         for name, net in nets.items()
     }
     single = {name: max(timer.timeit(2).mean, 1e-6) for name, timer in timers.items()}  # also warms up
-    repeats = {name: max(1, round(5e-3 / seconds)) for name, seconds in single.items()}
+    repeats = {name: max(1, round(5e-3 / each)) for name, each in single.items()}
     samples: dict[str, list[float]] = {name: [] for name in nets}
     for _ in range(rounds):
         for name, timer in timers.items():
             samples[name].append(timer.timeit(repeats[name]).mean * 1e3)
+        if time.perf_counter() - started > seconds:
+            break
     quantiles = {name: torch.tensor(x).quantile(torch.tensor([0.25, 0.5, 0.75])) for name, x in samples.items()}
     return {n: {"median": round(float(q[1]), 4), "iqr": round(float(q[2] - q[0]), 4)} for n, q in quantiles.items()}
 

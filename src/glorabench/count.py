@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from glorabench import cost, published
+from glorabench import cost, published, streams
 from glorabench.backbones.base import Backbone
 from glorabench.compose import compose, expand
 from glorabench.config.instantiate import BACKBONE, METHOD, make
@@ -129,6 +129,7 @@ def _table(book: Book, rows: Iterable[Row], words: Sequence[str], shown: type[Ba
     console = Console(stderr=True)
     quiet = not console.is_terminal
     for row in track(rows, f"counting on {name}", console=console, transient=True, disable=quiet):
+        streams.check()
         try:
             found = counted(row, words, book.tasks)
         except shown as error:

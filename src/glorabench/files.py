@@ -129,6 +129,22 @@ def alone(path: Path, message: str) -> Iterator[None]:
         lock.release()
 
 
+def is_taken(path: Path) -> bool:
+    """True while another process is inside the block of `alone` for `path`."""
+    from filelock import FileLock, Timeout
+
+    if not path.parent.is_dir():
+        return False
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
+    with suppress(OSError, NotImplementedError):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+    return False
+
+
 def safe_name(text: str) -> str:
     """A label as part of a file name: letters, digits and `._=+@-`; anything else, and a leading dot, becomes `_`.
 

@@ -16,7 +16,7 @@ from glorabench.search.space import PathSpace
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The training loss became NaN or infinite; the message names the step and the learning rate."""
+    """The training loss became NaN or infinite; the message names the step, and the learning rate after the first."""
 
 
 class FineTuner(LightningModule):
@@ -100,16 +100,22 @@ class FineTuner(LightningModule):
         """Stop on a loss that is not finite.
 
         Raises:
-            NonFiniteLoss: naming the first such step and its learning rate.
+            NonFiniteLoss: naming the first such step.
         """
         step = int(self.bad_step)
         if step >= 0:
             raise self._not_finite(step)
 
     def _not_finite(self, step: int) -> NonFiniteLoss:
+        where = f"the loss is not finite at step {step} of {self.total_steps}"
+        if step == 0:  # no update has been made: no learning rate is to blame
+            return NonFiniteLoss(
+                f"{where}, before anything was trained: the weights of the backbone or the inputs hold values that are "
+                "not finite, or too large for train.precision; look at backbone.weights_from and the data"
+            )
+        rate = self.lr * self.lr_factor(step)
         return NonFiniteLoss(
-            f"the loss is not finite at step {step} of {self.total_steps}, learning rate "
-            f"{self.lr * self.lr_factor(step):.3g}: lower train.lr, lengthen train.warmup_epochs or set train.clip"
+            f"{where}, learning rate {rate:.3g}: lower train.lr, lengthen train.warmup_epochs or set train.clip"
         )
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:

@@ -112,8 +112,10 @@ def _ratio(point: Point, batch: int, network: str) -> str:
     known = [value for value in values if value is not None]
     if known and len(known) == len(values):
         return f"{median(known):.2f}"
+    if not any(ratio(r, batch, "unmerged") for r in point.records):
+        return "-"  # it was not measured
     if known or ratio(point.records[0], batch, "unmerged") is None:
-        return ""  # some runs have it, some not; or it was not measured
+        return ""  # some runs have it, some not
     return "=" if all(map(mergeable, point.records)) else "no"
 
 
@@ -164,7 +166,7 @@ def csv(found: Iterable[Stood]) -> str:
             row += [*(_number(x) for x in (top1.value, top1.low, top1.high)), top1.n] if top1 else ["", "", "", 0]
             row += [_number(point.cost(axis)) for axis in AXES[:4]]
             ratios = [_ratio(point, batch, network) if top1 else "" for network, batch in _NETWORKS]
-            row += ["" if text in ("no", "=") else text for text in ratios]
+            row += ["" if text in ("no", "=", "-") else text for text in ratios]
             row.append(int(all(map(mergeable, point.records))) if top1 else "")
             each = [places[axis.name][index] for axis in AXES]
             row += [x for s in each for x in ((int(s.on), f"{s.probability:.4f}") if s else ("", ""))]

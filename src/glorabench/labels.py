@@ -8,6 +8,7 @@ from typing import Any
 
 INHERITED = "inherited"  # said of a winner with the weights of its supernet
 TUNED = "selection.tuned_on"
+_VERSION = "search.version"
 PUBLISHED = "published values"  # said of values that were chosen on the test split by whoever published them
 # keys that `recipe` may give each task a value of its own for, beside those of the method (docs/recipes.md)
 _BY_TASK = (
@@ -79,6 +80,8 @@ def _told(family: Sequence[Mapping[str, Any]], by_task: bool) -> list[list[str]]
     Who chose the values says it for those of a recipe: a label with the values would be another one on every task.
     """
     keys = _apart(family)
+    if len({flat.get(_VERSION) for flat in family}) > 1:
+        keys.add(_VERSION)  # also where each task has one: no row is of two
     weights = {(flat.get("backbone.weights_from"), flat.get("backbone.sha256")) for flat in family}
     known = {"search.winner"}  # the label says it already, or the name of the file does
     known |= {"backbone.sha256"} if len({name for name, _ in weights}) == len(weights) else set()

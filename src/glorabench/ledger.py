@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.flop_counter import FlopCounterMode
 
+from glorabench import signals
 from glorabench.finetuner import FineTuner
 
 _COUNTED = 8  # steps whose FLOPs are averaged; more than one because a supernet's paths differ
@@ -31,6 +32,7 @@ class Ledger(Callback):
         self.history: list[dict[str, float]] = []
         self.step_flops: list[int] = []
         self._started = 0.0
+        self._seconds, self._watched = 0.0, False
         self._counter: FlopCounterMode | None = None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,7 +52,13 @@ class Ledger(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count the FLOPs of the first steps."""
+        """Count the FLOPs of the first steps; stop where an interruption has met code that swallowed it.
+
+        Raises:
+            KeyboardInterrupt: it has.
+        """
+        if signals.interrupted():
+            raise KeyboardInterrupt
         if len(self.step_flops) < _COUNTED:
             self._counter = FlopCounterMode(display=False)
             self._counter.__enter__()

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from glorabench import cost, record, trained
+from glorabench import cost, ownership, record, trained
 from glorabench.build import build
 from glorabench.config.instantiate import ALGORITHM, make
 from glorabench.errors import BadInput
@@ -104,17 +104,18 @@ def supernet(config: Config, tracker: Tracker) -> Stage:
 
     fresh = stage()
     fresh.tuner.paths.check_limits(settings["min_params"], settings["max_params"])
-    if path.exists():
-        try:
-            fresh.restore(trained.load(fresh.parts.backbone, path))
-            return fresh
-        except (BadInput, LookupError) as error:
-            print(f"warning: {error}; kept as {record.set_aside(path).name}, trained again", file=sys.stderr)
-            fresh = stage()
-    fresh.fit()
-    trained.save(trained.tensors(fresh.parts.backbone), path, fresh.notes())
-    shutil.rmtree(fresh.folder, ignore_errors=True)
-    return fresh
+    with ownership.owned(made, "this supernet"):
+        if path.exists():
+            try:
+                fresh.restore(trained.load(fresh.parts.backbone, path))
+                return fresh
+            except (BadInput, LookupError) as error:
+                print(f"warning: {error}; kept as {record.set_aside(path).name}, trained again", file=sys.stderr)
+                fresh = stage()
+        fresh.fit()
+        trained.save(trained.tensors(fresh.parts.backbone), path, fresh.notes())
+        shutil.rmtree(fresh.folder, ignore_errors=True)
+        return fresh
 
 
 def searched(config: Config, stage: Stage) -> tuple[Found, dict[str, Any], dict[str, Any]]:
@@ -128,15 +129,15 @@ def searched(config: Config, stage: Stage) -> tuple[Found, dict[str, Any], dict[
     context = stage.trainer.precision_plugin.forward_context
     evaluator = partial(Evaluator, stage.parts.backbone, predict=stage.objective.predict, context=context)
     evaluate = evaluator(_batches(inputs[:n], labels[:n], data.eval_batch_size))
-    with closing(_state(config, stage, space)) as state:
-        found = search(
-            space, make(settings["algorithm"], ALGORITHM), limits, config["seed"], evaluate, state, progress(config)
-        )
+    kept = _identity(config, stage)
+    algorithm = make(settings["algorithm"], ALGORITHM)
+    with ownership.owned(kept, "this search"), closing(_state(kept, space)) as state:
+        found = search(space, algorithm, limits, config["seed"], evaluate, state, progress(config))
     apart = evaluator(_batches(inputs[n:], labels[n:], data.eval_batch_size))(found.winner) if held else None
     report = report_of(found, space, n, held, None if apart is None else apart.accuracy)
     if not evaluate.flops:  # everything was in the state already
         evaluate(found.winner)
-    images, flops = n * len(found.lines), round(evaluate.flops * found.computed)
+    images, flops = n * len(found.lines), round(evaluate.flops * evaluate.passes(found.scored))
     return found, report, {"seconds": round(found.seconds, 3), "steps": 0, "images": images, "flops": flops}
 
 
@@ -161,13 +162,17 @@ def report_of(found: Found, space: PathSpace, n: int, held: int, held_out: float
     }
 
 
-def _state(config: Config, stage: Stage, space: PathSpace) -> State:
-    """The kept state of this search: one file for all winners of the same candidates."""
+def _identity(config: Config, stage: Stage) -> Config:
+    """What names a search: one for all winners of the same candidates."""
     kept = {key: value for key, value in record.identity(config["search"]).items() if key != "winner"}
-    identity = {**config, "names": stage.config["names"], "search": kept}
-    path = Path(config["results_dir"]) / "searches" / f"{record.run_id(identity)}.jsonl"
-    supernet = supernet_path(config).stem
-    return State(path, {"space": space.fingerprint, "seed": config["seed"], "supernet": supernet, "search": kept})
+    return {**config, "names": stage.config["names"], "search": kept}
+
+
+def _state(identity: Config, space: PathSpace) -> State:
+    """The kept state of a search."""
+    path = Path(identity["results_dir"]) / "searches" / f"{record.run_id(identity)}.jsonl"
+    header = {"space": space.fingerprint, "seed": identity["seed"], "supernet": supernet_path(identity).stem}
+    return State(path, {**header, "search": identity["search"]})
 
 
 def _batches(inputs: Tensor, labels: Tensor, size: int) -> Batches:

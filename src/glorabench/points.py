@@ -46,7 +46,7 @@ def spent(r: Record, what: str) -> float | None:
 
 def ratio(r: Record, batch: int, network: str) -> float | None:
     """Measured latency of the `unmerged` or the `merged` network relative to the plain backbone; None without one."""
-    timing = r.cost.get("latency_ms", {}).get(f"batch_{batch}", {})
+    timing = (r.cost.get("latency_ms") or {}).get(f"batch_{batch}", {})
     return timing[network]["median"] / timing["plain"]["median"] if network in timing else None
 
 

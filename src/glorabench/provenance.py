@@ -5,25 +5,43 @@ from __future__ import annotations
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-_PACKAGES = ("glorabench", "torch", "timm", "lightning", "numpy")
+# what computes, and what decodes, resizes and ships images
+_PACKAGES = ("glorabench", "torch", "timm", "lightning", "numpy", "torchvision", "Pillow", "scipy", "scikit-learn")
+_PARTS = ("peft", "transformers")  # named where the network has layers of theirs
 
 
-@cache
-def provenance() -> dict[str, Any]:
-    """{git: {sha, dirty}, versions, threads}; git is None outside a checkout."""
+def provenance(net: nn.Module | None = None) -> dict[str, Any]:
+    """{git: {sha, dirty}, versions, threads}; git is None outside a checkout.
+
+    Args:
+        net: of the run, where there is one.
+    """
+    used = {type(module).__module__.partition(".")[0] for module in net.modules()} if net is not None else set()
+    known = {name: _version(name) for name in (*_PACKAGES, *(name for name in _PARTS if name in used))}
     return {
         "git": _git(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: v for name, v in known.items() if v is not None}},
         "threads": torch.get_num_threads(),
     }
 
 
+@cache
+def _version(name: str) -> str | None:
+    """Of its metadata: nothing is imported for it."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
 def _git() -> dict[str, Any] | None:
     root = Path(__file__).resolve().parents[2]
     if not (root / "conf" / "run.yaml").is_file():

@@ -9,8 +9,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from glorabench import schedules
 from glorabench.errors import BadInput, nearest
 
+_SHORTENED: set[str] = set()  # what composing has to say of warm-ups
 _ASKED = re.compile(r"\$\{recipe:(\w+)\s*,")
 
 
@@ -31,7 +33,27 @@ def recipe(key: str, default: Any, *, _root_: DictConfig) -> Any:
     return given[task]
 
 
+def warmup(wanted: float, *, _root_: DictConfig) -> float:
+    """`${warmup:10}`: epochs of warm-up; half of the shortest training of a run that would end before they do."""
+    lengths = [OmegaConf.select(_root_, key) for key in ("train.epochs", "search.epochs")]
+    epochs = min((epochs for epochs in lengths if type(epochs) is int), default=None)
+    if epochs is None or epochs < 1:  # refused later
+        return wanted
+    if (fitting := schedules.fitting_warmup(wanted, epochs)) != wanted:
+        said = f"train.warmup_epochs is {fitting}: the {wanted} of the recipe do not fit into a training of {epochs}"
+        _SHORTENED.add(said)
+    return fitting
+
+
+def shortened() -> list[str]:
+    """What has been said of warm-ups that were shortened, each once; from then on nothing was."""
+    said = sorted(_SHORTENED)
+    _SHORTENED.clear()
+    return said
+
+
 OmegaConf.register_new_resolver("recipe", recipe, replace=True)
+OmegaConf.register_new_resolver("warmup", warmup, replace=True)
 
 
 def check(recipes: Any, method: str, methods: Iterable[str], asking: Iterable[Path]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from glorabench import cost, pipeline, record, trained
+from glorabench import cost, failures, ownership, pipeline, record, trained
 from glorabench.build import Parts, build, check
 from glorabench.config.instantiate import BACKBONE, allowed, make
 from glorabench.data import decode
@@ -32,26 +32,31 @@ from glorabench.training import checkpoints, interruptible
 def run(config: dict[str, Any]) -> Record:
     """The record of a config: read if it exists, else made.
 
-    An interrupted training goes on from its checkpoint. A run that fails leaves a record with the reason.
+    An interrupted training goes on from its checkpoint. A run that fails leaves a record with the reason. Of several
+    processes one makes the run, and the others wait for its record.
 
     Raises:
         BadInput: the config or the machine is not ready for the run, or its record cannot be written.
     """
     path = record.path_of(Path(config["results_dir"]), config)
-    if (found := find(path)) is not None and found.status == "done":
-        return found
-    try:
-        made = _execute(config)
-    except (BadInput, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        made = failure(config, error)
-        if (found := find(path)) is not None and found.status == "done":
-            return found  # another process finished the same run, and removed the checkpoint under this one
-    record.write(made, path)
-    if made.status == "done":
-        shutil.rmtree(checkpoints(config), ignore_errors=True)
-    return made
+    if (before := find(path)) is not None and before.status == "done":
+        return before
+    with ownership.owned(config):
+        if (found := find(path)) is not None and (found.status == "done" or found != before):
+            return found  # another process has made it in the meantime
+        try:
+            made = _execute(config)
+        except BadInput:
+            raise
+        except Exception as error:
+            failures.show(error)
+            made = failures.failure(config, error)
+            if (found := find(path)) is not None and found.status == "done":
+                return found  # where locks are unknown: another process finished it, and removed its checkpoint
+        record.write(made, path)
+        if made.status == "done":
+            shutil.rmtree(checkpoints(config), ignore_errors=True)
+        return made
 
 
 def find(path: Path) -> Record | None:
@@ -63,20 +68,6 @@ def find(path: Path) -> Record | None:
     except record.CorruptRecord as error:
         print(f"warning: {error}; kept as {record.set_aside(path).name}, the run is repeated", file=sys.stderr)
         return None
-
-
-def failure(config: dict[str, Any], error: Exception) -> Record:
-    """What remains of a run that failed."""
-    message = (str(error).splitlines() or [""])[0]
-    if isinstance(error, torch.OutOfMemoryError):
-        message += " Lower train.batch_size."
-    return Record(
-        run_id=record.run_id(config),
-        status="failed",
-        config=record.identity(config),  # nothing of this machine: where it puts things is not the run
-        error={"kind": type(error).__name__, "message": message},
-        provenance=provenance(),
-    )
 
 
 def _execute(config: dict[str, Any]) -> Record:
@@ -114,7 +105,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
     scored = {name: [torch.cat(part).cpu() for part in zip(*kept, strict=True)] for name, kept in tuner.scored.items()}
     outcomes = {name: last.objective.outcomes(*pair) for name, pair in scored.items()}
     _keep(config, parts, scored, metric := last.objective.metric_name)
-    timings, proof = _deployment(config, parts, last.device)
+    timings, proof = _deployment(config, parts, last.device, last.cost()["train_s"])
     params = cost.parameters(parts.backbone)
     return Record(
         run_id=record.run_id(config),
@@ -143,7 +134,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
         search=searched.report if searched else None,
         upstream=upstream,
         provenance={
-            **provenance(),
+            **provenance(parts.backbone.net),
             **({"allowed": allowed()} if allowed() else {}),  # code of the user's own, by --allow
             "weights": parts.backbone.weights,
             "data": parts.data.facts(),
@@ -163,16 +154,17 @@ def _keep(config: dict[str, Any], parts: Parts, scored: dict[str, list[torch.Ten
         trained.save(tensors, Path(config["results_dir"]) / name / f"{record.run_id(config)}.safetensors")
 
 
-def _deployment(config: dict[str, Any], parts: Parts, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Inference latency of the plain, the trained and the merged network, and the merge certificate or the reason why
-    there is none; where a method has nothing to fold, merging is the network itself and its time is not taken twice."""
+def _deployment(
+    config: dict[str, Any], parts: Parts, device: torch.device, train_s: float
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Inference latency of the plain, the trained and the merged network, None with latency_rounds=0, and the merge
+    certificate or the reason why there is none; where a method has nothing to fold, merging is the network itself and
+    its time is not taken twice. Measuring ends after as many seconds as training took, or ten."""
     net = parts.backbone.net.to(device).eval()
     if config["compile"] is not None:
         net = copy.deepcopy(net)  # a copy is not compiled, as the others are not
     inputs = parts.data.example(256, device)
-    plain = make(config["backbone"], BACKBONE, weights_from=None)  # its time does not depend on its weights
-    plain.set_head(parts.task.classes)
-    nets = {"plain": plain.net.to(device), "unmerged": net}
+    nets = {"unmerged": net}
     if reason := obstacle(net):
         proof = {"mergeable": False, "reason": reason}
     else:
@@ -180,5 +172,10 @@ def _deployment(config: dict[str, Any], parts: Parts, device: torch.device) -> t
         proof = {"mergeable": True, **cost.certificate(net, merged, inputs)}
         if foldable(net):
             nets["merged"] = merged
-    measure = partial(cost.latency, nets, rounds=config["latency_rounds"])
+    if not config["latency_rounds"]:
+        return None, proof
+    plain = make(config["backbone"], BACKBONE, weights_from=None)  # its time does not depend on its weights
+    plain.set_head(parts.task.classes)
+    nets = {"plain": plain.net.to(device), **nets}
+    measure = partial(cost.latency, nets, rounds=config["latency_rounds"], seconds=max(train_s, 10.0) / 2)
     return {f"batch_{n}": measure(inputs[:n]) for n in (1, 64)}, proof

@@ -62,12 +62,27 @@ def factor(train: Mapping[str, Any], per_epoch: int) -> Callable[[int], float]:
     )
 
 
-def check(train: Mapping[str, Any]) -> None:
-    """Refuse rates that the chosen schedule cannot use, or would not.
+def fitting_warmup(wanted: float, epochs: int) -> float:
+    """The warm-up of a recipe for a run of some epochs: half of these, rounded down, where it is not shorter."""
+    return wanted if wanted < epochs else epochs // 2
+
+
+def check(train: Mapping[str, Any], supernet_epochs: int | None = None) -> None:
+    """Refuse rates that the chosen schedule cannot use, or would not, and a warm-up that does not end before the run.
+
+    Args:
+        train: the recipe, as in conf/train.
+        supernet_epochs: search.epochs, where a supernet is trained for another number of epochs.
 
     Raises:
         BadInput: naming the key.
     """
+    for key, epochs in (("train.epochs", train["epochs"]), ("search.epochs", supernet_epochs)):
+        if epochs is not None and train["warmup_epochs"] >= epochs:
+            raise BadInput(
+                f"train.warmup_epochs={train['warmup_epochs']} is not shorter than {key}={epochs}, so the learning "
+                f"rate would never reach train.lr: give train.warmup_epochs={epochs // 2} or more epochs"
+            )
     schedule = train.get("schedule")
     if schedule is not None:
         one_of("train.schedule", schedule, [name for name in SCHEDULES if name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from glorabench import record, render
+from glorabench import ownership, recipes, record, render, signals
 from glorabench.compose import compose, conf_dir, expand, resolve
 from glorabench.config.words import quote_paths
 from glorabench.data.settle import refuse
 from glorabench.errors import BadInput
 from glorabench.record import Record
+
+_BEGAN = time.time()  # of the sweep, or of a process that makes some of its runs
+_ELSEWHERE: set[str] = set()  # runs that this process left to others
 
 
 def main(words: Sequence[str], multirun: bool) -> int:
@@ -25,6 +29,7 @@ def main(words: Sequence[str], multirun: bool) -> int:
     Raises:
         BadInput: the words or the machine are not ready; nothing was started.
     """
+    recipes.shortened()  # of an earlier command
     words = quote_paths(words)
     jobs, is_sweep = expand(words, multirun)
     if len(jobs) > 100:
@@ -32,6 +37,8 @@ def main(words: Sequence[str], multirun: bool) -> int:
     configs = list({record.run_id(config): config for config in map(compose, jobs)}.values())
     for folder in {config["results_dir"] for config in configs}:
         _writable(Path(folder))
+    for said in recipes.shortened():
+        print(said, flush=True)
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
     missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path)]
     print(f"{len(configs) - len(missing)} of {len(configs)} found", flush=True)
@@ -42,7 +49,7 @@ def main(words: Sequence[str], multirun: bool) -> int:
             check(config)
         refuse(config["data"] for config in missing)
         if is_sweep:
-            _launch(words)
+            _sweep(words, missing)
         else:
             from glorabench.run import run
 
@@ -78,6 +85,35 @@ def _is_done(path: Path) -> bool:
         return False
 
 
+def _sweep(words: Sequence[str], missing: Sequence[dict[str, Any]]) -> None:
+    """Launch the sweep; wait for the runs that other processes make, and launch again what they have left undone."""
+    global _BEGAN
+    _BEGAN = time.time()
+    _ELSEWHERE.clear()
+    _launch(words)
+    paths = [record.path_of(Path(config["results_dir"]), config) for config in missing]
+    rest = list(zip(missing, paths, strict=True))
+    while rest := [(config, path) for config, path in rest if not _is_settled(path)]:
+        owned = [config for config, _ in rest if ownership.elsewhere(config)]
+        for config in owned:
+            with ownership.owned(config, _title(config)):
+                signals.check()
+        waited = bool(owned or _ELSEWHERE)
+        _ELSEWHERE.clear()
+        if not waited:  # nobody makes them: their jobs were lost
+            return
+        if not all(_is_settled(path) for _, path in rest):
+            _launch(words)
+
+
+def _is_settled(path: Path) -> bool:
+    """True when there is a result, or a failure of after this command began."""
+    try:
+        return _is_done(path) or (path.exists() and path.stat().st_mtime > _BEGAN and record.read(path) is not None)
+    except (OSError, record.CorruptRecord):
+        return False
+
+
 def _launch(words: Sequence[str]) -> None:
     """Hand the sweep to Hydra: any of its launchers can run `job`."""
     import hydra
@@ -94,21 +130,31 @@ def job(cfg: DictConfig) -> str:
     """One run of a sweep, in whatever process the launcher chose; a failure is recorded, never raised."""
     from hydra.core.hydra_config import HydraConfig
 
-    from glorabench.run import failure, run
+    from glorabench import failures
+    from glorabench.run import run
 
+    signals.check()
     hydra_config = HydraConfig.get()
     config = resolve(cfg, dict(hydra_config.runtime.choices))
     path = record.path_of(Path(config["results_dir"]), config)
-    if _is_done(path):
+    if _is_settled(path):
         return record.run_id(config)
-    print(f"  job {hydra_config.job.num + 1}: {_title(config)}", flush=True)
+    said = f"  job {hydra_config.job.num + 1}: {_title(config)}"
+    if ownership.elsewhere(config):
+        _ELSEWHERE.add(record.run_id(config))
+        print(f"{said}: another process makes it", flush=True)
+        return record.run_id(config)
+    print(said, flush=True)
     try:
         made = run(config)
     except BadInput as error:
-        made = failure(config, error)
+        print(f"    failed: {error}", flush=True)
+        made = failures.failure(config, error)
         with suppress(BadInput):  # if the record cannot be written, `main` says that there is none
             record.write(made, path)
-    print(f"    {_outcome(made)}", flush=True)
+    else:
+        print(f"    {_outcome(made)}", flush=True)
+    signals.check()
     return made.run_id
 
 

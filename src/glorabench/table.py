@@ -11,6 +11,7 @@ from glorabench import crossed, outcomes, sizes, stats, ties
 from glorabench.cells import MARK, Cell, cells, contaminated, draw_of
 from glorabench.labels import INHERITED, inherits
 from glorabench.record import Record
+from glorabench.search import VERSION
 from glorabench.sizes import SIZES, Sizes
 
 COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "verdict", *SIZES, "step ms", "latency", "merge")
@@ -38,7 +39,9 @@ def notes(records: Iterable[Record]) -> str:
 def marks(records: Iterable[Record]) -> str:
     """What the marks of the rows say, and that the images are not real, where it is so."""
     records = list(records)
-    return _inherited(records) + _NOTE_OF_MARK * contaminated(records) + _NOTE_OF_FAKE * fake(records)
+    return (
+        _inherited(records) + _searches(records) + _NOTE_OF_MARK * contaminated(records) + _NOTE_OF_FAKE * fake(records)
+    )
 
 
 def _inherited(records: Iterable[Record]) -> str:
@@ -51,6 +54,15 @@ def _inherited(records: Iterable[Record]) -> str:
     rest = "as other rows are" if own == others else f"other rows train on {' or '.join(others)}"
     between = ", " if own == others else "; "
     return f" {INHERITED}: the weights are those of the supernet, trained on {' or '.join(own)}{between}{rest}."
+
+
+def _searches(records: Iterable[Record]) -> str:
+    """Which earlier versions of the search have found the paths of rows; nothing where it is the present one."""
+    found = {r.config["search"].get("version", 1) for r in records if r.config.get("search")}
+    if not found - {VERSION}:
+        return ""
+    said = " and ".join(f"search.version={version}" for version in sorted(found, key=str))
+    return f" Searched paths are of {said}; the search of this release is version {VERSION} (docs/search.md)."
 
 
 def fake(records: Iterable[Record]) -> bool:
@@ -102,7 +114,7 @@ def _row(cell: Cell, verdict: ties.Verdict | None) -> tuple[str, ...]:
         verdict.kind if verdict else "",
         *Sizes.of(cell.done).texts,
         f"{median(r.cost['step_ms'] for r in cell.done):.1f}",
-        f"{median(latency_ratio(r) for r in cell.done):.2f}",
+        _latency(cell.done),
         _merge([r.merge for r in cell.done if r.merge]),
     )
 
@@ -115,10 +127,16 @@ def _merge(certificates: Sequence[dict[str, Any]]) -> str:
     return f"{largest:.0e}" + (f", {flipped} flipped" if flipped else "")
 
 
-def latency_ratio(r: Record) -> float:
-    """Latency of what would be deployed (merged, where it can be) relative to the plain backbone, batch 64."""
-    timing = r.cost["latency_ms"]["batch_64"]
-    return timing.get("merged", timing["unmerged"])["median"] / timing["plain"]["median"]
+def _latency(records: Iterable[Record]) -> str:
+    found = [ratio for r in records if (ratio := latency_ratio(r)) is not None]
+    return f"{median(found):.2f}" if found else "-"
+
+
+def latency_ratio(r: Record) -> float | None:
+    """Latency of what would be deployed (merged, where it can be) relative to the plain backbone, batch 64; None where
+    it was not measured (latency_rounds=0)."""
+    timing = (r.cost.get("latency_ms") or {}).get("batch_64")
+    return timing.get("merged", timing["unmerged"])["median"] / timing["plain"]["median"] if timing else None
 
 
 def findings(records: Iterable[Record]) -> list[str]:

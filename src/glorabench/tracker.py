@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
+from glorabench.environment import be_first
 from glorabench.errors import first_line, one_of
 
 MODES = ("offline", "online", "disabled")
@@ -40,11 +42,14 @@ class Tracker(Logger):
         import wandb
         from lightning.pytorch.loggers import WandbLogger
 
+        be_first()
         self.folder.mkdir(parents=True, exist_ok=True)
         # without a key W&B asks on a terminal, without network it waits: both end soon, in an exception
         settings = wandb.Settings(silent=True, console="off", login_timeout=15, init_timeout=20)
 
         def start(mode: str) -> Any:
+            for left in (self.folder / "wandb").glob(f"offline-run-*-{self.id}"):
+                shutil.rmtree(left, ignore_errors=True)  # of an attempt that was killed: one run, one folder
             experiment = wandb.init(
                 name=self.title,
                 dir=str(self.folder),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from glorabench import files
 from glorabench.backbones.base import Backbone
 from glorabench.errors import BadInput, first_line
 
@@ -28,18 +28,16 @@ def save(found: Mapping[str, Tensor], path: Path, notes: Mapping[str, Any] | Non
     Raises:
         BadInput: the folder is not writable or the disk is full.
     """
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
     said = None if notes is None else {"notes": json.dumps(notes)}
+    fix = (
+        "free space or set results_dir=FOLDER and give the same command again: training goes on from its last "
+        "checkpoint"
+    )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: t.detach().cpu().contiguous() for name, t in found.items()}, draft, said)
-        draft.replace(path)
-    except (OSError, SafetensorError) as error:
-        draft.unlink(missing_ok=True)
-        raise BadInput(
-            f"{path} cannot be written ({first_line(error)}). Free space or set results_dir=FOLDER and give the same "
-            "command again: training goes on from its checkpoint."
-        ) from error
+        with files.whole_file(path, fix) as draft:
+            save_file({name: t.detach().cpu().contiguous() for name, t in found.items()}, draft, said)
+    except SafetensorError as error:  # its own kind, also for a full disk
+        raise BadInput(f"{path} cannot be written ({first_line(error)}): {fix}") from error
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

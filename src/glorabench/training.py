@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +12,14 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor, nn
 
-from glorabench import record
+from glorabench import record, signals
 from glorabench.build import Parts
+from glorabench.checkpoint import Saver, WholeFiles, latest
 from glorabench.data.module import ImageData
+from glorabench.environment import OneProcess
 from glorabench.finetuner import FineTuner
 from glorabench.tracker import Tracker
 
@@ -26,7 +27,7 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # device banne
 for _message in (
     ".*does not have many workers.*",  # batches come from memory
     ".*LeafSpec.*is deprecated.*",  # Lightning's own use of torch
-    "Checkpoint directory .* exists and is not empty",  # that is how a run goes on
+    "The `srun` command is available",  # a run is one process: nothing for srun to start
     ".*module\\(s\\) in eval mode at the start.*",  # a constant trunk stays in eval mode on purpose
 ):
     warnings.filterwarnings("ignore", message=_message)
@@ -59,7 +60,9 @@ def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.M
 def trainer_of(
     config: dict[str, Any], own: Sequence[Callback], tracker: Tracker, every: int | None, folder: Path
 ) -> Trainer:
-    """Lightning's Trainer for a config: one device, a checkpoint in `folder` every few epochs.
+    """Lightning's Trainer for a config: one process, one device, a checkpoint in `folder` every few epochs.
+
+    Its root is a folder that nobody makes: Lightning restores by itself what it finds there under Slurm.
 
     Args:
         config: of the training.
@@ -72,17 +75,12 @@ def trainer_of(
     precision = train["precision"]
     if precision == "auto":
         precision = "bf16-mixed" if torch.cuda.is_available() else "32-true"
-    saver = ModelCheckpoint(
-        folder,
-        filename="last",
-        every_n_epochs=config["checkpoint_every"],
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+    saver = Saver(folder, config["checkpoint_every"])
     callbacks: list[Callback] = [*own, saver, *([RichProgressBar(leave=False)] if bar else [])]
     return Trainer(
         accelerator="auto",
         devices=1,
+        plugins=[OneProcess(), WholeFiles()],
         precision=precision,
         max_epochs=train["epochs"],
         callbacks=callbacks,
@@ -93,7 +91,7 @@ def trainer_of(
         limit_val_batches=1.0 if every else 0,
         check_val_every_n_epoch=every or 1,
         log_every_n_steps=1,  # only epoch means are logged
-        default_root_dir=config["results_dir"],
+        default_root_dir=folder / "lightning",
     )
 
 
@@ -105,14 +103,11 @@ def progress(config: dict[str, Any]) -> str:
 
 
 def fit(trainer: Trainer, tuner: FineTuner, data: ImageData, folder: Path) -> None:
-    """Train, from the last checkpoint if there is a whole one; Ctrl-C stays Ctrl-C."""
-    last = folder / "last.ckpt"
-    if last.exists() and not zipfile.is_zipfile(last):
-        print(
-            f"warning: {last} is damaged; kept as {record.set_aside(last).name}, training starts again", file=sys.stderr
-        )
+    """Train, from the newest checkpoint that is whole, if there is one; Ctrl-C stays Ctrl-C."""
+    signals.check()
+    start = latest(folder, tuner, trainer.callbacks)  # type: ignore[attr-defined]
     with interruptible():
-        trainer.fit(tuner, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        trainer.fit(tuner, data, ckpt_path=start, weights_only=True)
 
 
 @contextmanager

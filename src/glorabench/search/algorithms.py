@@ -10,10 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass, fields
 
+import numpy as np
+from numpy.typing import NDArray
+
 from glorabench.errors import BadInput, whole
 from glorabench.search.candidates import Candidates
 from glorabench.search.space import Genome
 
+_TRIES = 10  # for each child that is wanted, as in the official code
 Asking = Generator[list[Genome], list[float], None]
 
 
@@ -90,7 +94,8 @@ class Evolution(Generations):
     """The search of the official GLoRA code (that of NOAH and AutoFormer).
 
     Random candidates first; then in every generation children of the best ones so far, by mutation and by crossover,
-    filled up with random ones. The official code evaluates the last generation and never ranks it; here it counts.
+    filled up with random ones. Every try draws its parents anew, and there are ten tries for each child that is wanted,
+    shared by all of its kind. The official code evaluates the last generation and never ranks it; here it counts.
 
     Args:
         parents: the best so far, from which children come.
@@ -121,13 +126,23 @@ class Evolution(Generations):
                 return
             scored.update(zip(batch, (yield batch), strict=True))
 
+    def best(self, scored: dict[Genome, float]) -> list[Genome]:
+        """Those from which children come; of equally good ones the earlier comes first."""
+        return sorted(scored, key=lambda genome: -scored[genome])[: self.parents]
+
     def children(self, scored: dict[Genome, float], candidates: Candidates) -> list[Genome]:
-        """The next generation; of equally good parents the earlier one comes first."""
-        parents = sorted(scored, key=lambda genome: -scored[genome])[: self.parents]
+        """The next generation."""
+        parents = self.best(scored)
 
         def parent() -> Genome:
             return parents[candidates.rng.integers(len(parents))]
 
-        made = [candidates.child(one := parent(), one, self.rate) for _ in range(self.mutants)]
-        made += [candidates.child(parent(), parent(), 0.0) for _ in range(self.crossed)]
-        return candidates.filled(made, self.population)
+        def mutant() -> NDArray[np.int64]:
+            return candidates.recombined(one := parent(), one, self.rate)
+
+        def crossing() -> NDArray[np.int64]:
+            return candidates.recombined(parent(), parent(), 0.0)
+
+        mutants = candidates.children(mutant, self.mutants, _TRIES * self.mutants)
+        crossed = candidates.children(crossing, self.crossed, _TRIES * self.crossed)
+        return candidates.filled([*mutants, *crossed], self.population)

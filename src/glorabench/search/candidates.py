@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glorabench.search.space import Genome, PathSpace
 
-TRIES = 250  # at most, for one child (as in the official code)
+TRIES = 250  # at most, for one candidate: a space may be used up
 
 
 class Candidates:
@@ -76,11 +76,16 @@ class Candidates:
         kept = [genome for genome in found if genome is not None][:count]
         return kept + self.random(count - len(kept))
 
-    def child(self, one: Genome, two: Genome, rate: float) -> Genome | None:
-        """Each gene of one parent or of the other, and at `rate` drawn again; None if no new one is found."""
+    def children(self, draw: Callable[[], NDArray[np.int64]], count: int, tries: int) -> list[Genome]:
+        """As many new ones as asked for, moved inside the limits; fewer where `draw` gives no more in so many tries."""
+        found: list[Genome] = []
+        while len(found) < count and tries > 0:
+            tries -= 1
+            if (genome := self.admit(draw())) is not None:
+                found.append(genome)
+        return found
 
-        def draw() -> NDArray[np.int64]:
-            genome = np.where(self.rng.random(len(one)) < 0.5, one, two)
-            return np.where(self.rng.random(len(one)) < rate, self.rng.integers(self.space.options), genome)
-
-        return next(filter(None, (self.admit(draw()) for _ in range(TRIES))), None)
+    def recombined(self, one: Genome, two: Genome, rate: float) -> NDArray[np.int64]:
+        """Each gene of one parent or of the other, and at `rate` drawn again."""
+        genome = np.where(self.rng.random(len(one)) < 0.5, one, two)
+        return np.where(self.rng.random(len(one)) < rate, self.rng.integers(self.space.options), genome)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from glorabench import signals
 from glorabench.errors import BadInput
 from glorabench.search.algorithms import Algorithm
 from glorabench.search.candidates import Candidates
@@ -28,8 +29,9 @@ class Found:
 
     Args:
         winner: the best path; of equally accurate ones the smallest, then the first.
-        lines: {genome, score, seconds, computed} of each candidate in the order of asking.
+        lines: {genome, score, seconds} of each candidate in the order of asking.
         sizes: parameters of each candidate.
+        scored: the candidates in the order in which they are scored, if nothing interrupts it.
         first: how many of them were asked for first, before any score was known.
     """
 
@@ -37,6 +39,7 @@ class Found:
     first: int
     lines: list[dict[str, Any]] = field(repr=False)
     sizes: list[int] = field(repr=False)
+    scored: list[Genome] = field(repr=False)
 
     @property
     def scores(self) -> list[float]:
@@ -47,11 +50,6 @@ class Found:
     def seconds(self) -> float:
         """Time spent on scoring, interruptions left out."""
         return sum(line["seconds"] for line in self.lines)
-
-    @property
-    def computed(self) -> float:
-        """Forward passes of the whole network that the scoring was worth, in candidates."""
-        return sum(line["computed"] for line in self.lines)
 
     def best_so_far(self) -> list[list[float]]:
         """[candidates scored, best score] wherever the best score rose."""
@@ -90,6 +88,7 @@ def search(
 
     Raises:
         BadInput: no path lies within the limits, or the state cannot be written.
+        KeyboardInterrupt: a signal has asked for the end; every candidate scored so far is in the state.
     """
     asking = algorithm.asking(Candidates(space, *limits, np.random.default_rng([seed, *_APART])))
     asked: list[list[Genome]] = []
@@ -97,8 +96,9 @@ def search(
         try:
             batch = next(asking)
             while True:
-                for genome in sorted(batch):  # neighbours share their first blocks
+                for genome in _order(batch):
                     if genome not in state.told:
+                        signals.check()
                         state.tell(genome, _scored(evaluate, genome))
                     show(state.told[genome]["score"])
                 asked.append(batch)
@@ -114,14 +114,19 @@ def search(
         )
     lines, sizes = [state.told[genome] for genome in order], [space.size(genome) for genome in order]
     best = max(range(len(order)), key=lambda i: (lines[i]["score"], -sizes[i], -i))
-    return Found(order[best], len(asked[0]), lines, sizes)
+    return Found(order[best], len(asked[0]), lines, sizes, [*chain.from_iterable(map(_order, asked))])
+
+
+def _order(batch: list[Genome]) -> list[Genome]:
+    """The order of scoring: neighbours share their first blocks."""
+    return sorted(batch)
 
 
 def _scored(evaluate: Callable[[Genome], Score], genome: Genome) -> dict[str, float]:
     started = time.perf_counter()
     score = evaluate(genome)
     seconds = time.perf_counter() - started
-    return {"score": score.accuracy, "seconds": round(seconds, 4), "computed": round(score.computed, 4)}
+    return {"score": score.accuracy, "seconds": round(seconds, 4)}
 
 
 @contextmanager

@@ -7,7 +7,7 @@ not computed again: every block keeps its last output.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -133,15 +133,31 @@ class Evaluator:
                 self._folded[path] = genome[genes]
         self.space.set(before)
 
+    def passes(self, candidates: Iterable[Genome]) -> float:
+        """Forward passes of the whole network that it takes to score these paths one after the other.
+
+        A function of the paths alone, wherever an interruption made the evaluator begin anew. At least one path must
+        have been scored: only then is it known of how many blocks the outputs are kept.
+        """
+        total, before = 0.0, None
+        for genome in candidates:
+            total += round(1 - self._shared(before, genome) / len(self.units), 4)
+            before = genome
+        return total
+
     def _share(self, genome: Genome) -> int:
         """Let the first blocks, which are those of the last candidate, give their last outputs; how many do."""
-        shared = 0
-        if self._last is not None:
-            same = next((i for i, (a, b) in enumerate(zip(self._last, genome, strict=True)) if a != b), len(genome))
-            shared = sum(unit.keep and end <= same for unit, end in zip(self.units, self._ends, strict=True))
+        shared = self._shared(self._last, genome)
         for index, unit in enumerate(self.units):
             unit.reuse = index < shared
         return shared
+
+    def _shared(self, before: Genome | None, genome: Genome) -> int:
+        """How many of the first blocks are the same in two paths, and keep their outputs."""
+        if before is None:
+            return 0
+        same = next((i for i, (a, b) in enumerate(zip(before, genome, strict=True)) if a != b), len(genome))
+        return sum(unit.keep and end <= same for unit, end in zip(self.units, self._ends, strict=True))
 
     def _limit(self) -> None:
         """After the first batch: keep no more than KEPT_BYTES of all."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glorabench.search.algorithms import Asking, Generations
-from glorabench.search.candidates import Candidates
+from glorabench.search.candidates import TRIES, Candidates
 from glorabench.search.space import Genome
 
 if TYPE_CHECKING:
@@ -56,5 +57,8 @@ class NSGA2(Generations):
         def parent() -> Genome:
             return tuple(genomes[min(candidates.rng.integers(len(genomes), size=2), key=better.__getitem__)].tolist())
 
-        made = (candidates.child(parent(), parent(), self.rate) for _ in range(self.population))
+        def child() -> NDArray[np.int64]:
+            return candidates.recombined(parent(), parent(), self.rate)
+
+        made = candidates.children(child, self.population, TRIES * self.population)
         return candidates.filled(made, self.population)

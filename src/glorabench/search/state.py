@@ -1,18 +1,25 @@
-"""The state of a search: one JSON line for what is searched, then one for each candidate, as soon as it is scored."""
+"""The state of a search: one JSON line for what is searched, then one for each candidate, as soon as it is scored.
+
+Each line ends with a checksum of itself and of what is searched. A line that does not match is skipped, and its
+candidate is scored again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-from collections.abc import Iterator
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from glorabench import files, record
 from glorabench.errors import BadInput
 from glorabench.search.space import Genome
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_SUM = "sum"  # key of the checksum
+_FIX = "free space and give the same command again: the search goes on from its last candidate"
 
 
 def text(genome: Genome) -> str:
@@ -33,27 +40,15 @@ class State:
         header: what is searched; a file of something else is refused.
 
     Raises:
-        BadInput: the file is of another search, or cannot be written.
+        BadInput: the file is of another search, or cannot be read or written.
     """
 
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
         self.path = path
-        header = json.loads(json.dumps(header))  # as it is read back: tuples are lists
-        lines = list(_whole_lines(path))
-        if lines and lines[0] != header:
-            differing = sorted(k for k in {*lines[0], *header} if lines[0].get(k) != header.get(k))
-            raise BadInput(
-                f"{path} is the state of another search ({', '.join(differing)} differ): remove it to search anew, or "
-                "set results_dir=FOLDER"
-            )
-        self.told: dict[Genome, dict[str, Any]] = {
-            parse(line["genome"]): line for line in lines[1:] if "genome" in line
-        }
+        self.header: dict[str, Any] = json.loads(json.dumps(header))  # as it is read back: tuples are lists
+        self.told: dict[Genome, dict[str, Any]] = {parse(line["genome"]): line for line in self._scored()}
+        files.write_text(path, "".join(map(self._line, [self.header, *self.told.values()])), _FIX)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(f".{os.getpid()}.tmp")  # without the half line that a kill may have left
-            draft.write_text("".join(json.dumps(line) + "\n" for line in lines or [header]))
-            draft.replace(path)
             self._file = path.open("a")
         except OSError as error:
             raise self._unwritable(error) from error
@@ -66,7 +61,7 @@ class State:
         """
         self.told[genome] = {"genome": text(genome), **line}
         try:
-            self._file.write(json.dumps(self.told[genome]) + "\n")
+            self._file.write(self._line(self.told[genome]))
             self._file.flush()
         except OSError as error:
             raise self._unwritable(error) from error
@@ -77,30 +72,64 @@ class State:
             self._file.close()
 
     def _unwritable(self, error: OSError) -> BadInput:
-        return BadInput(
-            f"the search state {self.path} cannot be written ({error.strerror}). Free space and give the same command "
-            "again: the search goes on from its last candidate."
-        )
+        return BadInput(f"the search state {self.path} cannot be written ({error.strerror}): {_FIX}")
+
+    def _line(self, content: dict[str, Any]) -> str:
+        return json.dumps({**content, _SUM: _checksum(self.header, content)}) + "\n"
+
+    def _scored(self) -> list[dict[str, Any]]:
+        """The whole lines of this search that the file has; a file without any is set aside.
+
+        Raises:
+            BadInput: the file is of another search, or cannot be read.
+        """
+        lines = _lines(self.path)
+        if not lines:
+            return []
+        (first, digest), rest = lines[0], lines[1:]
+        if first != self.header and digest == _checksum(first, first):
+            differing = sorted(k for k in {*first, *self.header} if first.get(k) != self.header.get(k))
+            raise BadInput(
+                f"{self.path} is the state of another search ({', '.join(differing)} differ): remove it to search "
+                "anew, or set results_dir=FOLDER"
+            )
+        whole = [line for line, digest in rest if digest == _checksum(self.header, line)]
+        torn = bool(rest) and not rest[-1][0]  # a kill leaves half of the last line, and that is no damage
+        if first != self.header and not whole:
+            aside = record.set_aside(self.path)
+            print(f"warning: {self.path} is damaged; kept as {aside.name}, the search starts again", file=sys.stderr)
+        elif damaged := len(rest) - len(whole) - torn:
+            print(
+                f"warning: {damaged} damaged lines of {self.path} are skipped, their candidates are scored again",
+                file=sys.stderr,
+            )
+        return whole
 
 
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines that are whole.
+def _checksum(header: dict[str, Any], content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([header, content], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _lines(path: Path) -> list[tuple[dict[str, Any], Any]]:
+    """Each line and its checksum; nothing in place of what is no JSON object.
 
     Raises:
-        BadInput: the file cannot be read, or not even its first line is whole, so that it is something else.
+        BadInput: the file cannot be read.
     """
-    if not path.exists():
-        return
     try:
-        lines = path.read_text(errors="replace").splitlines()
+        if not path.exists():
+            return []
+        if not path.is_file():
+            raise OSError(0, "it is no regular file")
+        words = path.read_text(errors="replace").splitlines()
     except OSError as error:
         raise BadInput(f"the search state {path} cannot be read ({error.strerror})") from error
-    for number, line in enumerate(lines):
-        try:
-            found = json.loads(line)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict) and number == 0:
-            raise BadInput(f"{path} is no state of a search: move it away or set results_dir=FOLDER")
-        if isinstance(found, dict):
-            yield found
+    return [_object(word) for word in words]
+
+
+def _object(word: str) -> tuple[dict[str, Any], Any]:
+    with suppress(ValueError, RecursionError):
+        content = json.loads(word)
+        if isinstance(content, dict):
+            return content, content.pop(_SUM, None)
+    return {}, None

@@ -1,0 +1,105 @@
+"""Standard output and error, which may be closed, full or left by their reader. Light: no torch."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+_LEFT = (errno.EPIPE, errno.EBADF, errno.ECONNRESET)  # nobody reads any more
+
+
+class ReaderLeft(Exception):
+    """Nobody reads what a command prints, and printing is all that it does."""
+
+
+@contextmanager
+def forgiving() -> Iterator[None]:
+    """Inside the block what cannot be printed is dropped; a disk that is full is named once."""
+    _open_descriptors()
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_wrapped, before)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, ReaderLeft):
+                stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+def end_with_reader() -> None:
+    """From now on ReaderLeft is raised when the reader of standard output leaves: printing is all that is done."""
+    if descriptor := _descriptor():
+        descriptor.ends = True
+
+
+def check() -> None:
+    """Stop a long computation whose result nobody waits for.
+
+    Raises:
+        ReaderLeft: nobody does, and `end_with_reader` was called.
+    """
+    if (descriptor := _descriptor()) and descriptor.ends and descriptor.is_left():
+        raise ReaderLeft
+
+
+def _descriptor() -> _Descriptor | None:
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return raw if isinstance(raw, _Descriptor) else None
+
+
+def _open_descriptors() -> None:
+    """Standard descriptors that are closed go nowhere: a file opened later must not get their numbers."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)
+    os.close(number)
+
+
+def _wrapped(stream: TextIO | None) -> TextIO:
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")
+    try:
+        number = stream.fileno()
+        stream.flush()
+    except (OSError, ValueError, AttributeError):  # no file, as in a notebook
+        return stream
+    binary, lines = io.BufferedWriter(_Descriptor(number)), bool(getattr(stream, "line_buffering", False))
+    return io.TextIOWrapper(binary, stream.encoding, stream.errors, line_buffering=lines)
+
+
+class _Descriptor(io.FileIO):
+    """Drops what cannot be written, and everything after it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, "w", closefd=False)
+        self.broken = self.ends = False
+
+    def write(self, data: Any, /) -> int | None:
+        """Write, or count as written."""
+        if not self.broken:
+            try:
+                return super().write(data)
+            except OSError as error:
+                self.broken = True
+                self._lose(error)
+        return memoryview(data).nbytes
+
+    def _lose(self, error: OSError) -> None:
+        if error.errno not in _LEFT and self.fileno() != 2:
+            print(f"warning: standard output cannot be written ({error.strerror})", file=sys.stderr)
+        if self.ends:
+            raise ReaderLeft
+
+    def is_left(self) -> bool:
+        """True when it is a pipe without a reader."""
+        if self.broken or not hasattr(select, "poll"):
+            return self.broken
+        poll = select.poll()
+        poll.register(self.fileno(), 0)
+        return any(events & select.POLLERR for _, events in poll.poll(0))
