@@ -22,6 +22,7 @@ from glorabench.forgetting import forgetting
 from glorabench.methods.reparam import foldable, merge, obstacle
 from glorabench.provenance import device_name, provenance
 from glorabench.record import Record
+from glorabench.reuse import same_data
 from glorabench.search.space import PathSpace
 from glorabench.selection import contaminated
 from glorabench.stage import Stage
@@ -38,7 +39,7 @@ def run(config: dict[str, Any]) -> Record:
         BadInput: the config or the machine is not ready for the run, or its record cannot be written.
     """
     path = record.path_of(Path(config["results_dir"]), config)
-    if (found := find(path)) is not None and found.status == "done":
+    if (found := find(path)) is not None and found.status == "done" and same_data(found, config):
         return found
     try:
         made = _execute(config)
@@ -46,8 +47,10 @@ def run(config: dict[str, Any]) -> Record:
         raise
     except Exception as error:
         made = failure(config, error)
-        if (found := find(path)) is not None and found.status == "done":
+        if (found := find(path)) is not None and found.status == "done" and same_data(found, config):
             return found  # another process finished the same run, and removed the checkpoint under this one
+    if (found := find(path)) is not None and found.status == "done" and not same_data(found, config):
+        print(f"the data of this run have changed: its record of the old ones is {record.set_aside(path, 'old').name}")
     record.write(made, path)
     if made.status == "done":
         shutil.rmtree(checkpoints(config), ignore_errors=True)

@@ -16,6 +16,7 @@ from glorabench.compose import compose, conf_dir, expand, resolve
 from glorabench.data.settle import refuse
 from glorabench.errors import BadInput
 from glorabench.record import Record
+from glorabench.reuse import same_data
 
 
 def main(words: Sequence[str], multirun: bool) -> int:
@@ -31,7 +32,7 @@ def main(words: Sequence[str], multirun: bool) -> int:
     for folder in {config["results_dir"] for config in configs}:
         _writable(Path(folder))
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
-    missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path)]
+    missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
     print(f"{len(configs) - len(missing)} of {len(configs)} found", flush=True)
     if missing:
         from glorabench.build import check
@@ -69,9 +70,9 @@ def _writable(folder: Path) -> None:
         raise BadInput(f"results_dir {folder} is not writable ({error.strerror}); set results_dir=FOLDER") from error
 
 
-def _is_done(path: Path) -> bool:
+def _is_done(path: Path, config: dict[str, Any]) -> bool:
     try:
-        return path.exists() and record.read(path).status == "done"
+        return path.exists() and (found := record.read(path)).status == "done" and same_data(found, config)
     except record.CorruptRecord:
         return False
 
@@ -97,7 +98,7 @@ def job(cfg: DictConfig) -> str:
     hydra_config = HydraConfig.get()
     config = resolve(cfg, dict(hydra_config.runtime.choices))
     path = record.path_of(Path(config["results_dir"]), config)
-    if _is_done(path):
+    if _is_done(path, config):
         return record.run_id(config)
     print(f"  job {hydra_config.job.num + 1}: {_title(config)}", flush=True)
     try:
