@@ -36,6 +36,7 @@ from torchvision import transforms as T
 import pages
 from glorabench.compose import compose
 from glorabench.config.instantiate import BACKBONE, METHOD, make
+from glorabench.data import fingerprint
 from glorabench.data.base import ImageTask
 from glorabench.data.decode import THREADS
 from glorabench.data.files import Files
@@ -79,7 +80,9 @@ def ways(
     """What is compared: name -> a fresh iterable over all images."""
 
     def data(keep: bool, augment: str | None) -> ImageData:
-        kept, streamed = (Files(listing, name, cache / name, keep) for name, keep in (("train", True), ("test", keep)))
+        stamp = next(iter(fingerprint.stamps({"": listing}, fingerprint.statuses({"": listing})).values()))
+        kept = Files(listing, "train", cache / "train", stamp)
+        streamed = Files(listing, "test", cache / "test", stamp, keep=keep)
         task = ImageTask("benchmark", "photographs", "", 10, {"train": kept, "val": kept, "test": streamed}, "", "vtab")
         made = ImageData(
             task, fit_on="train", report_on="test", batch_size=BATCH, eval_batch_size=BATCH, seed=0, augment=augment,

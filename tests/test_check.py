@@ -330,8 +330,12 @@ def test_the_command_writes_fake_data_where_none_is(tmp_path: Path, capsys: pyte
     assert data("fake", "vtab1k", f"root={tmp_path / 'new'}") == 0
     assert data("check", "vtab1k", f"root={tmp_path / 'new'}") == 0
     assert "vtab1k: 19 of 19 right" in capsys.readouterr().out
-    assert data("fake", "vtab1k", f"root={tmp_path / 'new'}") == 2
-    assert "cifar exists already" in capsys.readouterr().err
+    assert data("fake", "vtab1k", f"root={tmp_path / 'new'}") == 0
+    assert "(all of it was there)" in capsys.readouterr().out
+    (tmp_path / "real" / "vtab-1k" / "dtd").mkdir(parents=True)
+    assert data("fake", "vtab1k", f"root={tmp_path / 'real'}") == 2
+    assert "dtd exists already" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "real" / "vtab-1k").iterdir()] == ["dtd"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from glorabench.cells import refuse_mixtures
 from glorabench.cli import main
 from glorabench.compose import compose
 from glorabench.config.instantiate import DATA, make
-from glorabench.data import decode, fewshot, vtab1k
+from glorabench.data import decode, fewshot, fingerprint, vtab1k
 from glorabench.data.files import Files
 from glorabench.data.listing import Listing
 from glorabench.data.preprocessing import NORMALISATIONS, View
@@ -55,6 +55,12 @@ def of_vtab(root, *words):
     return ["data=vtab1k", f"data.root={root}", *FAST, *words]
 
 
+def files_of(listing, caches):
+    """A split as it is found on the disk now."""
+    splits = {"train": listing}
+    return Files(listing, "train", caches, fingerprint.stamps(splits, fingerprint.statuses(splits))["train"])
+
+
 @pytest.fixture
 def split(tmp_path):
     """Ten images on the disk and where their caches go."""
@@ -62,7 +68,7 @@ def split(tmp_path):
     for i, name in enumerate(names):
         pixels = np.random.default_rng(i).integers(0, 256, (40, 50 + i, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / name)
-    return Files(Listing(tmp_path / "list.txt", tmp_path, names, tuple(range(10))), "train", tmp_path / "cache" / "x")
+    return files_of(Listing(tmp_path / "list.txt", tmp_path, names, tuple(range(10))), tmp_path / "cache" / "x")
 
 
 def test_a_split_is_decoded_once_for_each_way_it_is_looked_at(split):
@@ -93,7 +99,7 @@ def test_a_split_is_decoded_once_for_each_way_it_is_looked_at(split):
 def test_large_images_are_kept_with_a_shorter_side_of_512(tmp_path):
     Image.new("RGB", (2000, 1000)).save(tmp_path / "a.png")
     Image.new("RGB", (512, 3000)).save(tmp_path / "b.png")
-    files = Files(Listing(tmp_path, tmp_path, ("a.png", "b.png"), (0, 1)), "train", tmp_path / "cache")
+    files = files_of(Listing(tmp_path, tmp_path, ("a.png", "b.png"), (0, 1)), tmp_path / "cache")
     assert [image.shape for image in (files.whole()[i] for i in range(2))] == [(512, 1024, 3), (3000, 512, 3)]
 
 
@@ -101,13 +107,15 @@ def test_large_images_are_kept_with_a_shorter_side_of_512(tmp_path):
 def test_a_corrupt_image_is_named_and_leaves_no_cache(split, how):
     path = split.listing.path(7)
     path.write_bytes(path.read_bytes()[:600])
-    ask = {"still": lambda: split.still(VIEW), "whole": split.whole}[how]
+    ask = {"still": lambda files: files.still(VIEW), "whole": Files.whole}[how]
     with pytest.raises(BadInput, match=r"7\.jpg is truncated .*fetch it again"):
-        ask()
+        ask(split)
     assert [path.suffix for path in split.folder.iterdir()] == [".lock"]
     with Image.open(split.listing.path(6)) as image:
         image.save(path)
-    assert len(ask()) == 10
+    with pytest.raises(BadInput, match=r"7\.jpg was replaced while this run was reading it"):
+        ask(split)
+    assert len(ask(files_of(split.listing, split.caches))) == 10
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P"])
@@ -247,7 +255,7 @@ def test_a_disk_that_is_full_is_said(split, programs, how, damaged):
         place.mkdir(parents=True)
         (place / "images.npy").write_bytes(b"half")
     out, err = programs(BOUNDED.format(how=how)).communicate(timeout=120)
-    assert f"the cache {place} cannot be written (File too large): free space" in out, err
+    assert f"{place} cannot be written (File too large): free space or set cache_dir=FOLDER" in out, err
     assert {path.name for path in split.folder.iterdir()} == {f"{place.name}.lock"}
 
 
@@ -274,7 +282,7 @@ def test_how_large_uncropped_images_become_is_said(split, tmp_path, capsys):
     exact = sum(3 * 40 * (50 + i) for i in range(10))
     assert f"whole_512 (about {exact / 1e6:.1f} MB)" in capsys.readouterr().out
     Image.new("RGB", (2048, 1024)).save(tmp_path / "large.png")
-    files = Files(Listing(tmp_path, tmp_path, ("large.png",) * 100, (0,) * 100), "train", tmp_path / "cache")
+    files = files_of(Listing(tmp_path, tmp_path, ("large.png",) * 100, (0,) * 100), tmp_path / "cache")
     before = decode.opened()
     assert files._bytes_whole() == 100 * 3 * 512 * 1024
     assert decode.opened() == before
@@ -286,7 +294,7 @@ def test_what_cannot_be_kept_is_refused_before_it_is_decoded(tmp_path):
     Image.effect_noise((30_000, 512), 50).save(path)
     path.write_bytes(path.read_bytes()[:1000])
     count = shutil.disk_usage(tmp_path).free // (3 * 512 * 30_000) * 2
-    files = Files(Listing(tmp_path, tmp_path, (path.name,) * count, (0,) * count), "train", tmp_path / "cache")
+    files = files_of(Listing(tmp_path, tmp_path, (path.name,) * count, (0,) * count), tmp_path / "cache")
     before = decode.opened()
     with pytest.raises(BadInput, match=r"images of train take about [\d,.]+ GB .* GB are free: .*cache_dir=FOLDER"):
         files.whole()

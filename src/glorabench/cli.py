@@ -118,10 +118,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _dispatch(args: argparse.Namespace) -> int:
-    if getattr(args, "allow", None):
-        from glorabench.config import instantiate
+    if packages := getattr(args, "allow", None):
+        from glorabench.config.instantiate import allowing
 
-        instantiate.allow(args.allow)
+        args.allow = []
+        with allowing(packages):
+            return _dispatch(args)
     if args.command in cli_readers.COMMANDS:
         return cli_readers.dispatch(args)
     if args.command == "run":

@@ -54,7 +54,7 @@ def whole_file(path: Path, fix: str = FREE_SPACE) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path, fix: str = FREE_SPACE) -> Iterator[Path]:
+def whole_folder(path: Path, fix: str = FREE_SPACE, flush: bool = True) -> Iterator[Path]:
     """A new folder to fill; when the block ends, it becomes `path`. A block that fails leaves nothing.
 
     If another process has made `path` in the meantime, its folder stays and this one is dropped.
@@ -62,6 +62,7 @@ def whole_folder(path: Path, fix: str = FREE_SPACE) -> Iterator[Path]:
     Args:
         path: of the folder; the folder that it lies in is made.
         fix: what the user can do where it cannot be written.
+        flush: wait until the files are on the disk, so that they survive a power cut too.
 
     Raises:
         BadInput: the folder is not writable or the disk is full.
@@ -69,7 +70,7 @@ def whole_folder(path: Path, fix: str = FREE_SPACE) -> Iterator[Path]:
     with _draft_of(path, fix) as (target, draft):
         draft.mkdir()
         yield draft
-        for file in draft.rglob("*"):
+        for file in draft.rglob("*") if flush else ():
             if file.is_file():
                 with file.open("rb") as opened:
                     os.fsync(opened.fileno())

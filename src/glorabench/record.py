@@ -88,9 +88,14 @@ class Record:
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a config can move the numbers: everything but VOLATILE, at any depth (data.cache_dir is one), and OFF."""
+    """What of a config can move the numbers: everything but VOLATILE, at any depth (data.cache_dir is one), and OFF.
+
+    The root of data counts where nothing else tells which they are: with a loader of one's own.
+    """
     off = {key for key in OFF if config.get(key) is None}
     kept = {key: value for key, value in config.items() if key not in VOLATILE and key not in off}
+    if {"_target_", "root"} <= config.keys() and "suite" not in config and config.get("sha256") is None:
+        kept["root"] = config["root"]
     if isinstance(kept.get("weights_from"), str):
         kept["weights_from"] = Path(kept["weights_from"]).name  # sha256 says which, wherever the file lies
     return {key: identity(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
@@ -158,9 +163,10 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a damaged file so that its work is repeated and nothing is lost; returns the new name."""
-    names = (path.with_suffix(f".corrupt{number}") for number in count(1))
+def set_aside(path: Path, why: str = "corrupt") -> Path:
+    """Rename a file that is damaged, or no longer true, so that its work is repeated and nothing is lost; returns the
+    new name."""
+    names = (path.with_suffix(f".{why}{number}") for number in count(1))
     aside = next(name for name in names if not name.exists())
     return path.replace(aside)
 

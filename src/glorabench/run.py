@@ -22,6 +22,7 @@ from glorabench.forgetting import forgetting
 from glorabench.methods.reparam import foldable, merge, obstacle
 from glorabench.provenance import device_name, provenance
 from glorabench.record import Record
+from glorabench.reuse import same_data
 from glorabench.search.space import PathSpace
 from glorabench.selection import contaminated
 from glorabench.stage import Stage
@@ -39,10 +40,10 @@ def run(config: dict[str, Any]) -> Record:
         BadInput: the config or the machine is not ready for the run, or its record cannot be written.
     """
     path = record.path_of(Path(config["results_dir"]), config)
-    if (before := find(path)) is not None and before.status == "done":
+    if (before := find(path)) is not None and _stands(before, config):
         return before
     with ownership.owned(config):
-        if (found := find(path)) is not None and (found.status == "done" or found != before):
+        if (found := find(path)) is not None and (_stands(found, config) or found != before):
             return found  # another process has made it in the meantime
         try:
             made = _execute(config)
@@ -51,12 +52,20 @@ def run(config: dict[str, Any]) -> Record:
         except Exception as error:
             failures.show(error)
             made = failures.failure(config, error)
-            if (found := find(path)) is not None and found.status == "done":
+            if (found := find(path)) is not None and _stands(found, config):
                 return found  # where locks are unknown: another process finished it, and removed its checkpoint
+        if (found := find(path)) is not None and found.status == "done":
+            aside = record.set_aside(path, "old").name
+            print(f"the data of this run have changed: its record of the old ones is {aside}", flush=True)
         record.write(made, path)
         if made.status == "done":
             shutil.rmtree(checkpoints(config), ignore_errors=True)
         return made
+
+
+def _stands(found: Record, config: dict[str, Any]) -> bool:
+    """True for a result on the data that the config names now."""
+    return found.status == "done" and same_data(found, config)
 
 
 def find(path: Path) -> Record | None:

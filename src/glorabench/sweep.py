@@ -18,6 +18,7 @@ from glorabench.config.words import quote_paths
 from glorabench.data.settle import refuse
 from glorabench.errors import BadInput
 from glorabench.record import Record
+from glorabench.reuse import same_data
 
 _BEGAN = time.time()  # of the sweep, or of a process that makes some of its runs
 _ELSEWHERE: set[str] = set()  # runs that this process left to others
@@ -40,7 +41,7 @@ def main(words: Sequence[str], multirun: bool) -> int:
     for said in recipes.shortened():
         print(said, flush=True)
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
-    missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path)]
+    missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
     print(f"{len(configs) - len(missing)} of {len(configs)} found", flush=True)
     if missing:
         from glorabench.build import check
@@ -78,9 +79,9 @@ def _writable(folder: Path) -> None:
         raise BadInput(f"results_dir {folder} is not writable ({error.strerror}); set results_dir=FOLDER") from error
 
 
-def _is_done(path: Path) -> bool:
+def _is_done(path: Path, config: dict[str, Any]) -> bool:
     try:
-        return path.exists() and record.read(path).status == "done"
+        return path.exists() and (found := record.read(path)).status == "done" and same_data(found, config)
     except record.CorruptRecord:
         return False
 
@@ -93,7 +94,7 @@ def _sweep(words: Sequence[str], missing: Sequence[dict[str, Any]]) -> None:
     _launch(words)
     paths = [record.path_of(Path(config["results_dir"]), config) for config in missing]
     rest = list(zip(missing, paths, strict=True))
-    while rest := [(config, path) for config, path in rest if not _is_settled(path)]:
+    while rest := [(config, path) for config, path in rest if not _is_settled(path, config)]:
         owned = [config for config, _ in rest if ownership.elsewhere(config)]
         for config in owned:
             with ownership.owned(config, _title(config)):
@@ -102,14 +103,16 @@ def _sweep(words: Sequence[str], missing: Sequence[dict[str, Any]]) -> None:
         _ELSEWHERE.clear()
         if not waited:  # nobody makes them: their jobs were lost
             return
-        if not all(_is_settled(path) for _, path in rest):
+        if not all(_is_settled(path, config) for config, path in rest):
             _launch(words)
 
 
-def _is_settled(path: Path) -> bool:
+def _is_settled(path: Path, config: dict[str, Any]) -> bool:
     """True when there is a result, or a failure of after this command began."""
     try:
-        return _is_done(path) or (path.exists() and path.stat().st_mtime > _BEGAN and record.read(path) is not None)
+        return _is_done(path, config) or (
+            path.exists() and path.stat().st_mtime > _BEGAN and record.read(path) is not None
+        )
     except (OSError, record.CorruptRecord):
         return False
 
@@ -137,7 +140,7 @@ def job(cfg: DictConfig) -> str:
     hydra_config = HydraConfig.get()
     config = resolve(cfg, dict(hydra_config.runtime.choices))
     path = record.path_of(Path(config["results_dir"]), config)
-    if _is_settled(path):
+    if _is_settled(path, config):
         return record.run_id(config)
     said = f"  job {hydra_config.job.num + 1}: {_title(config)}"
     if ownership.elsewhere(config):

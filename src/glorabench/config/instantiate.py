@@ -1,7 +1,7 @@
 """Make the object that a config node describes, from explicit lists. A config is data: it can name nothing else.
 
 A node is a mapping with `_target_`, the address of a class or function, and its arguments. What may stand there depends
-on what the node is for (see `KINDS`). A package of the user's own is added by `allow`, which only a command line calls:
+on what the node is for (see `KINDS`). A package of the user's own is added by `allowing`, which only a command line calls:
 no record and no YAML file can ask for it.
 """
 
@@ -11,7 +11,8 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -55,10 +56,11 @@ DATA = Kind("data", "loader of data", addresses=("glorabench.data.mini.load", "g
 KINDS = (METHOD, BACKBONE, DATA, ALGORITHM)
 
 
-def allow(packages: Iterable[str]) -> None:
-    """Let configs name methods, backbones, loaders and searches of these packages, which are then imported.
+@contextmanager
+def allowing(packages: Iterable[str]) -> Iterator[None]:
+    """In the block, let configs name methods, backbones, loaders and searches of these packages, which are then imported.
 
-    Packages in the current folder are seen. Jobs that this process starts inherit it.
+    Packages in the current folder are seen. Jobs that the block starts inherit it.
 
     Raises:
         BadInput: no name of a package.
@@ -67,7 +69,14 @@ def allow(packages: Iterable[str]) -> None:
     for name in packages:
         if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or name == "glorabench":
             raise BadInput(f"--allow {name}: give the name of a package of yours, such as --allow my_package")
+    before = os.environ.get(_ALLOWED)
     os.environ[_ALLOWED] = ",".join(sorted({*allowed(), *packages}))
+    try:
+        yield
+    finally:
+        os.environ.pop(_ALLOWED)
+        if before is not None:
+            os.environ[_ALLOWED] = before
 
 
 def allowed() -> list[str]:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from glorabench.data import fake, fingerprint
-from glorabench.data.fingerprint import Sizes
+from glorabench.data import fake, fingerprint, overlap
+from glorabench.data.fingerprint import Statuses
 from glorabench.data.listing import Listing, per_class
 from glorabench.data.scan import Look, look_at
 from glorabench.data.suite import Options, Row, Splits, Suite
 from glorabench.errors import BadInput
+from glorabench.inputs import read_text
 
 Told = Callable[[int, int], None]
 Seen = dict[tuple[str, bool], Look]
@@ -32,6 +33,9 @@ class Report:
         fake: made by `glorabench data fake`.
         fingerprint: sha256 over names, labels and file sizes of all splits; None when files are missing.
         fingerprints: the same for each split whose files are all there.
+        stamps: the same for each of them, with the times of change; what a cache on this machine is found by.
+        digests: of each split, index of an image that was decoded -> hash of what its file holds.
+        overlaps: images that two splits share by what they hold, fewer than a leak would have; one line each.
         missing: there is no folder of this task.
     """
 
@@ -42,6 +46,9 @@ class Report:
     fake: bool = False
     fingerprint: str | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    stamps: Mapping[str, str] = field(default_factory=dict, compare=False)  # of this machine
+    digests: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    overlaps: tuple[str, ...] = ()
     missing: bool = False
 
 
@@ -56,7 +63,8 @@ def inspect(
     told: Told | None = None,
     seen: Seen | None = None,
 ) -> Report:
-    """Look at a task: lists, counts, labels, that every file exists, and SAMPLE images of each split decoded.
+    """Look at a task: lists, counts, labels, that every file exists and is in one of train, val and test, and SAMPLE
+    images of each split decoded.
 
     Args:
         suite: of the task.
@@ -82,11 +90,15 @@ def inspect(
     except OSError as error:
         fault = f"{error.filename or folder} cannot be read ({error.strerror}): check its permissions"
         return Report(row.name, {}, (fault,))
-    bytes_of = fingerprint.sizes(splits)
-    problems, kinds = _files(splits, bytes_of, deep, ends, told, {} if seen is None else seen)
+    statuses = fingerprint.statuses(splits)
+    looks = _looks(splits, statuses, deep, ends, told, {} if seen is None else seen)
+    problems, kinds = _files(splits, statuses, looks)
     if suite.alike and len(kinds) > 1:
         problems.append(_mixed(row, kinds))
-    prints = fingerprint.of_splits(splits, bytes_of)
+    digests = {split: {i: seen.digest for i, seen in each.items() if seen.digest} for split, each in looks.items()}
+    leaks, shared = overlap.of_contents(splits, digests) if deep else ([], [])
+    problems += [*overlap.of_paths(splits), *leaks]
+    prints = fingerprint.of_splits(splits, statuses)
     return Report(
         row.name,
         splits,
@@ -95,6 +107,9 @@ def inspect(
         fake=faked is not None,
         fingerprint=fingerprint.of_task(prints, splits),
         fingerprints=prints,
+        stamps=fingerprint.stamps(splits, statuses),
+        digests=digests,
+        overlaps=tuple(shared),
     )
 
 
@@ -133,47 +148,54 @@ def _place(listing: Listing, index: int) -> str:
     """Where a listing names an image; its line, when it is a list of lines."""
     name, source = listing.names[index], listing.source
     if source.is_file():
-        for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(read_text(source).splitlines(), 1):
             if line.strip().rpartition(" ")[::2] == (name, str(listing.labels[index])):
                 return f"{source}, line {number}"
     return f"{source}, {name}"
 
 
-def _files(
-    splits: Splits, bytes_of: Mapping[str, Sizes], deep: bool, ends: bool, told: Told | None, seen: Seen
-) -> tuple[list[str], dict[str, list[str]]]:
-    """Faults of the image files, and the files that were looked at by kind."""
-    paths: dict[str, list[tuple[str, bool]]] = {}
+def _looks(
+    splits: Splits, statuses: Mapping[str, Statuses], deep: bool, ends: bool, told: Told | None, seen: Seen
+) -> dict[str, dict[int, Look]]:
+    """What was seen of the files that are looked at, by split and index."""
+    asked: dict[str, dict[int, tuple[str, bool]]] = {}
     for split, listing in splits.items():
-        sample = set(_chosen(bytes_of[split], every=False))
-        chosen = _chosen(bytes_of[split], every=True) if deep or ends else sorted(sample)
-        paths[split] = [(f"{listing.folder}/{listing.names[i]}", deep or i in sample) for i in chosen]
-    done, new = 0, [each for found in paths.values() for each in found if each not in seen]
+        sample = set(_chosen(statuses[split], every=False))
+        chosen = _chosen(statuses[split], every=True) if deep or ends else sorted(sample)
+        asked[split] = {i: (f"{listing.folder}/{listing.names[i]}", deep or i in sample) for i in chosen}
+    done, new = 0, [each for found in asked.values() for each in found.values() if each not in seen]
     for count in look_at(new, seen):
         done += count
         if told:
             told(done, len(new))
+    return {split: {i: seen[each] for i, each in found.items()} for split, found in asked.items()}
+
+
+def _files(
+    splits: Splits, statuses: Mapping[str, Statuses], looks: Mapping[str, Mapping[int, Look]]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Faults of the image files, and the files that were looked at by kind."""
     problems: list[str] = []
     kinds: dict[str, list[str]] = {}
     for split, listing in splits.items():
-        if absent := [index for index, size in enumerate(bytes_of[split]) if size is None]:
+        if absent := [index for index, status in enumerate(statuses[split]) if status is None]:
             problems.append(
                 f"{listing.path(absent[0])} is missing or empty ({len(absent):,} of {len(listing):,} images "
                 f"that {listing.source} names): unpack the archive again, whole"
             )
-        faults = [fault for each in paths[split] if (fault := seen[each].fault)]
+        faults = [look.fault for look in looks[split].values() if look.fault]
         problems += faults[:_NAMED]
         if len(faults) > _NAMED:
             problems.append(f"{listing.source}: {len(faults) - _NAMED:,} more of its images are no whole images")
-        for each in paths[split]:
-            if kind := seen[each].kind:
-                kinds.setdefault(kind, []).append(each[0])
+        for index, look in looks[split].items():
+            if look.kind:
+                kinds.setdefault(look.kind, []).append(f"{listing.folder}/{listing.names[index]}")
     return problems, kinds
 
 
-def _chosen(sizes: Sizes, every: bool) -> list[int]:
+def _chosen(statuses: Statuses, every: bool) -> list[int]:
     """Indices of the files to look at: every one, or SAMPLE of them from the first to the last."""
-    there = [index for index, size in enumerate(sizes) if size is not None]
+    there = [index for index, status in enumerate(statuses) if status is not None]
     if every or len(there) <= SAMPLE:
         return there
     return [there[k * (len(there) - 1) // (SAMPLE - 1)] for k in range(SAMPLE)]

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from glorabench.data import fake
 from glorabench.data.check import Seen, Told, inspect
 from glorabench.data.suite import Options, Row, Suite
 from glorabench.data.suites import FAKES, SUITES
@@ -113,11 +114,10 @@ def _fake(names: Sequence[str], given: dict[str, str]) -> int:
     suite, root = SUITES[names[0]], Path(given["root"]).expanduser()
     for row in suite.rows:
         for place in (root / inside / name for inside in suite.inside for name in row.folders):
-            if place.exists():
-                raise BadInput(f"{place} exists already: fake data go where no others are: give another root")
-    try:
-        FAKES[suite.name](root, _yes("full", given.get("full", "false")))
-    except OSError as error:
-        raise BadInput(f"{error.filename or root} cannot be written ({error.strerror}): give another root") from error
-    print(f"{suite.title}, fake, in {root}; look at it: glorabench data check {suite.name} root={root}")
+            if place.exists() and fake.marked(place, suite.name) is None:
+                raise fake.refusal(place)
+    made = FAKES[suite.name](root, _yes("full", given.get("full", "false")))
+    old = len(made) - sum(made)
+    there = "" if not old else " (all of it was there)" if old == len(made) else f" ({old} of {len(made)} were there)"
+    print(f"{suite.title}, fake, in {root}{there}; look at it: glorabench data check {suite.name} root={root}")
     return 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import colorsys
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from glorabench.errors import BadInput
+from glorabench.files import whole_folder
+from glorabench.inputs import read_text
 
 MARKER = "FAKE.json"
 _NOTE = "Drawn by `glorabench data fake`: no real data. Delete this folder before the real data come here."
@@ -43,29 +45,48 @@ def spread(index: int, classes: int, few: int) -> int:
     return index % kept * (classes - 1) // max(kept - 1, 1)
 
 
-def fresh(folder: Path) -> Path:
-    """A new folder for fake data.
-
-    Raises:
-        BadInput: it exists already, perhaps with real data.
-    """
-    if folder.exists():
-        raise BadInput(f"{folder} exists already: fake data go where no others are: give another root")
-    folder.mkdir(parents=True)
-    return folder
-
-
-def mark(folder: Path, suite: str, sizes: Mapping[str, int]) -> None:
-    """Say in a task folder that it is fake; first of all, so that half a set is not taken for a real one.
+def build(folder: Path, suite: str, sizes: Mapping[str, int], fill: Callable[[Path], None]) -> bool:
+    """Make the folder of a fake task, whole or not at all; one that is there and says the same of itself stays.
 
     Args:
         folder: of the task.
         suite: of the task; the folder may be that of a real task of another one.
         sizes: number of images that each split has; a split that is not named may have any.
+        fill: writes lists and images into a folder.
+
+    Returns:
+        Whether it was made here; False where it was there, or another process was faster.
+
+    Raises:
+        BadInput: another folder is there, perhaps with real data, or this one cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    told = {"note": _NOTE, "suite": suite, "sizes": dict(sizes)}
-    (folder / MARKER).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    if not folder.exists():
+        with whole_folder(folder, fix="free space, or give another root", flush=False) as draft:
+            mark(draft, suite, sizes)
+            fill(draft)
+            made = draft.stat().st_ino
+        if folder.stat().st_ino == made:
+            return True
+    if marked(folder, suite) != dict(sizes):
+        raise refusal(folder)
+    return False
+
+
+def refusal(folder: Path) -> BadInput:
+    """What is said of a folder that other data have."""
+    return BadInput(f"{folder} exists already: fake data go where no others are: give another root")
+
+
+def mark(folder: Path, suite: str, sizes: Mapping[str, int]) -> None:
+    """Say in a folder that it is a fake task.
+
+    Args:
+        folder: of the task.
+        suite: as in `build`.
+        sizes: as in `build`.
+    """
+    content = {"note": _NOTE, "suite": suite, "sizes": dict(sizes)}
+    (folder / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def marked(folder: Path, suite: str) -> dict[str, int] | None:
@@ -76,10 +97,10 @@ def marked(folder: Path, suite: str) -> dict[str, int] | None:
     """
     path = folder / MARKER
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        sizes = {str(split): int(size) for split, size in told["sizes"].items()}
-        return sizes if told.get("suite", suite) == suite else None
+        content = json.loads(read_text(path))
+        sizes = {str(split): int(size) for split, size in content["sizes"].items()}
+        return sizes if content.get("suite", suite) == suite else None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadInput(f"{path} cannot be read: delete {folder} and make the fake data again") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -149,18 +150,25 @@ _NAMES: Final = {  # folder and names of the images, as the real ones are called
 }
 
 
-def fake(root: Path, full: bool) -> None:
-    """The five sets in the true layout below `root`/few-shot, with all 75 lists; of eight classes, unless `full`."""
-    for row in ROWS:
-        fake_row(row, root, full)
+def fake(root: Path, full: bool) -> list[bool]:
+    """The five sets in the true layout below `root`/few-shot, with all 75 lists; of eight classes, unless `full`.
+
+    Returns:
+        Of each set whether it was made here, and not found.
+    """
+    return [fake_row(row, root, full) for row in ROWS]
 
 
-def fake_row(row: Row, root: Path, full: bool) -> None:
+def fake_row(row: Row, root: Path, full: bool) -> bool:
     """One set of `fake`: 16 images of each class that occurs are the shots of all its lists."""
     kept = row.classes if full else 8
     val, test = (row.sizes[split][0] if full else 4 * kept for split in ("val", "test"))
-    folder = faking.fresh(root / "few-shot" / row.folders[0])
-    faking.mark(folder, SUITE.name, {"test": test})
+    fill = partial(_fill, row, kept, val, test)
+    return faking.build(root / "few-shot" / row.folders[0], SUITE.name, {"test": test}, fill)
+
+
+def _fill(row: Row, kept: int, val: int, test: int, folder: Path) -> None:
+    """The lists and images of a set of `kept` classes."""
     (folder / "annotations").mkdir()
     prefix, form = _NAMES[row.name]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -63,23 +65,30 @@ SUITE: Final = Suite(
 _NAMES: Final = {"cub": "images", "nabirds": "images", "dogs": "Images", "flowers": "jpg", "cars": "cars"}
 
 
-def fake(root: Path, full: bool) -> None:
-    """The five sets in the true layout below `root`/fgvc; each split has one image of each class, unless `full`."""
-    for row in ROWS:
-        fake_row(row, root, full)
+def fake(root: Path, full: bool) -> list[bool]:
+    """The five sets in the true layout below `root`/fgvc; each split has one image of each class, unless `full`.
+
+    Returns:
+        Of each set whether it was made here, and not found.
+    """
+    return [fake_row(row, root, full) for row in ROWS]
 
 
-def fake_row(row: Row, root: Path, full: bool) -> None:
+def fake_row(row: Row, root: Path, full: bool) -> bool:
     """One set of `fake`; ids start at 1, as in the official files."""
     sizes = {split: row.sizes[split][0] if full else row.classes for split in SPLITS}
-    folder = faking.fresh(root / "fgvc" / row.folders[0])
-    faking.mark(folder, SUITE.name, {**sizes, "trainval": sizes["train"]})
+    marked = {**sizes, "trainval": sizes["train"]}
+    return faking.build(root / "fgvc" / row.folders[0], SUITE.name, marked, partial(_fill, row, sizes))
+
+
+def _fill(row: Row, sizes: Mapping[str, int], folder: Path) -> None:
+    """The files and images of a set."""
+    below = _NAMES[row.name]
     for part, (split, size) in enumerate(sizes.items()):
-        found = {}
+        ids = {}
         for index in range(size):
             label, number = index % row.classes, part * 100_000 + index
             name = f"{label + 1:03d}.class/{number:06d}.jpg"
-            below = _NAMES[row.name]
             faking.draw(folder / below / name, label, number, (40, 30))
-            found[name if below.lower() == "images" else f"{below}/{name}"] = label + 1
-        (folder / f"{split}.json").write_text(json.dumps(found), encoding="utf-8")
+            ids[name if below.lower() == "images" else f"{below}/{name}"] = label + 1
+        (folder / f"{split}.json").write_text(json.dumps(ids), encoding="utf-8")

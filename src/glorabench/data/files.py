@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from glorabench.data import cache, decode
+from glorabench.data import cache, contents, decode
 from glorabench.data.base import ImageTask
 from glorabench.data.listing import Listing
 from glorabench.data.preprocessing import View, shorter_to
@@ -32,13 +33,17 @@ class Files:
     Args:
         listing: names and labels.
         name: of the split.
-        folder: of its caches; its name says which files these are.
+        caches: folder of those of this task.
+        stamp: what is known of its files without reading them, see `fingerprint.stamps`.
+        looked: index of an image -> hash of what its file holds, of those that a check has read.
         keep: whether evaluation reads a cache: True, False, or auto, when it is small.
     """
 
     listing: Listing
     name: str
-    folder: Path
+    caches: Path
+    stamp: str
+    looked: Mapping[int, str] = field(default_factory=dict, repr=False)
     keep: bool | str = True
     labels: NDArray[np.int64] = field(init=False, repr=False)
 
@@ -47,38 +52,77 @@ class Files:
 
     def kept(self, view: View) -> bool:
         """Whether `still` is the way to read this split: it is decoded already, or small enough to be kept."""
-        if self.keep == "auto":
-            return (self.folder / view.key).is_dir() or self._bytes(view) <= min(KEPT, self._free() // 2)
-        return bool(self.keep)
+        if self.keep != "auto":
+            return bool(self.keep)
+        known = contents.remembered(self._kept_hashes, self.looked)
+        decoded = bool(known) and (self.caches / contents.name_of(known) / view.key).is_dir()
+        return decoded or self._bytes(view) <= min(KEPT, self._free() // 2)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Of its decoded images; its name says what the files hold, which may have to be read for it."""
+        return self.caches / contents.name_of(self._hashes)
+
+    @cached_property
+    def _hashes(self) -> Sequence[str]:
+        def read() -> list[str]:
+            count = len(self.listing)
+            return list(decode.in_order(lambda i: contents.digest(self.listing.path(i)), count, f"reading {self.name}"))
+
+        return contents.hashes(self._kept_hashes, self.looked, read)
+
+    @property
+    def _kept_hashes(self) -> Path:
+        return self.caches / f"{self.stamp[:16]}.hashes"
 
     def _bytes(self, view: View) -> int:
         return len(self.listing) * 3 * view.size**2
 
     def _free(self) -> int:
-        place = next(parent for parent in self.folder.absolute().parents if parent.is_dir())
+        place = next(parent for parent in self.caches.absolute().parents if parent.is_dir())
         return shutil.disk_usage(place).free
 
     def still(self, view: View) -> NDArray[np.uint8]:
-        """All images as they are evaluated: N x 3 x size x size, decoded once."""
-        shape = (len(self.listing), 3, view.size, view.size)
+        """All images as they are evaluated: N x 3 x size x size, decoded once.
+
+        Raises:
+            BadInput: an image cannot be decoded, or the cache cannot be written.
+        """
+        folder, shape = self.folder / view.key, (len(self.listing), 3, view.size, view.size)
 
         def images() -> Iterator[NDArray[np.uint8]]:
-            self._announce(self.folder / view.key, self._bytes(view))
-            return decode.in_order(lambda i: self.read(view, i), len(self.listing), f"decoding {self.name}")
+            self._announce(folder, self._bytes(view))
+            return self._decoded(view.still)
 
-        return cache.stack(self.folder / view.key, shape, images)
+        return cache.stack(folder, shape, images)
+
+    def _decoded(self, fit: Callable[[Image.Image], NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        """Every image for a cache, in order."""
+
+        def read(index: int) -> NDArray[np.uint8]:
+            path = self.listing.path(index)
+            image = fit(decode.picture(path))
+            if contents.digest(path) != self._hashes[index]:
+                raise BadInput(f"{path} was replaced while this run was reading it: start the run again")
+            return image
+
+        return decode.in_order(read, len(self.listing), f"decoding {self.name}")
 
     def read(self, view: View, index: int) -> NDArray[np.uint8]:
         """One image as it is evaluated, decoded anew."""
         return view.still(decode.picture(self.listing.path(index)))
 
     def whole(self) -> cache.Ragged:
-        """All images uncropped, for augmentation, decoded once; a shorter side above 512 pixels becomes 512."""
+        """All images uncropped, for augmentation, decoded once; a shorter side above 512 pixels becomes 512.
+
+        Raises:
+            BadInput: as `still`.
+        """
         folder = self.folder / f"whole_{SHORT}"
 
         def images() -> Iterator[NDArray[np.uint8]]:
             self._announce(folder, self._bytes_whole())
-            return decode.in_order(lambda i: _bounded(self.listing.path(i)), len(self.listing), f"decoding {self.name}")
+            return self._decoded(_bounded)
 
         return cache.ragged(folder, len(self.listing), images)
 
@@ -109,8 +153,7 @@ def _bytes_bounded(path: Path) -> int:
     return round(3 * width * height * min(1.0, SHORT / min(width, height)) ** 2)
 
 
-def _bounded(path: Path) -> NDArray[np.uint8]:
-    image = decode.picture(path)
+def _bounded(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(shorter_to(image, SHORT, Image.Resampling.BICUBIC) if min(image.size) > SHORT else image)
 
 
@@ -150,7 +193,7 @@ def load(
     row = found.row(task)
     folder = Path(cache_dir).expanduser() / suite
     splits = {
-        name: Files(listing, name, folder / f"{row.name}-{report.fingerprints[name][:16]}",
+        name: Files(listing, name, folder / row.name, report.stamps[name], report.digests[name],
                     True if name in ("train", "val", "trainval") else cache_test)
         for name, listing in report.splits.items()
     }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
@@ -146,15 +146,23 @@ SUITE: Final = Suite(
 )  # fmt: skip
 
 
-def fake(root: Path, full: bool) -> None:
-    """ImageNet and the four sets beside it, of ten classes; with `full` of all, the test sets in their true sizes."""
+def fake(root: Path, full: bool) -> list[bool]:
+    """ImageNet and the four sets beside it, of ten classes; with `full` of all, the test sets in their true sizes.
+
+    Returns:
+        Of each set whether it was made here, and not found.
+    """
     a, r = set(shifts.A), set(shifts.R)
     few = {0, 3, 10, 100, 998, 999, min(a & r), max(a & r), min(a - r), max(r - a)}
     classes = shifts.ALL if full else tuple(sorted(few))
-    wnids = list(RANKS)
-    folder = faking.fresh(root / ROW.folders[0])
     size = 50 * len(classes) if full else 2 * len(classes)
-    faking.mark(folder, SUITE.name, {"test": size})
+    made = faking.build(root / ROW.folders[0], SUITE.name, {"test": size}, partial(_fill, classes, size))
+    return [made, *shifts.fake(root, classes, full)]
+
+
+def _fill(classes: tuple[int, ...], size: int, folder: Path) -> None:
+    """Training images in folders of wnids, and `size` test images with their list."""
+    wnids = list(RANKS)
     for label in classes:
         for number in range(24):
             name = f"{wnids[label]}/{wnids[label]}_{number}.JPEG"
@@ -166,4 +174,3 @@ def fake(root: Path, full: bool) -> None:
         lines.append(f"{name} {label}\n")
     (folder / "annotations").mkdir()
     (folder / "annotations" / "val_meta.list").write_text("".join(lines), encoding="utf-8")
-    shifts.fake(root, classes, full)

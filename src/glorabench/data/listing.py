@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from glorabench.errors import BadInput
+from glorabench.inputs import read_text
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp"))
 
@@ -55,9 +56,11 @@ def from_text(source: Path, folders: Sequence[Path]) -> Listing:
         BadInput: there is no such list, it is empty, or a line is none of that form.
     """
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
+        lines = read_text(source).splitlines()
     except FileNotFoundError:
         raise BadInput(f"no list {source}: unpack the archive again, whole, or set data.root=FOLDER") from None
+    except BadInput:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"the list {source} cannot be read ({error}): fetch it again") from error
     names, labels = [], []
@@ -79,10 +82,12 @@ def from_json(source: Path) -> Listing:
         BadInput: there is no such file, or it is no such object.
     """
     try:
-        found = json.loads(source.read_text(encoding="utf-8"))
+        found = json.loads(read_text(source))
     except FileNotFoundError:
         raise BadInput(f"no file {source}: unpack the archive again, whole, or set data.root=FOLDER") from None
-    except (OSError, ValueError) as error:
+    except BadInput:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{source} cannot be read ({error}): truncated? Fetch it again") from error
     if not isinstance(found, dict) or not found or not all(str(value).isdecimal() for value in found.values()):
         raise BadInput(f"{source} is no JSON object {{path: class}}: fetch it again")
@@ -92,7 +97,7 @@ def from_json(source: Path) -> Listing:
 
 
 def from_folders(folder: Path, label_of: Callable[[str], int | None]) -> Listing:
-    """A folder of folders of images, one for each class; other files are passed over.
+    """A folder of folders of images, one for each class; other files, and hidden ones, are passed over.
 
     Args:
         folder: of the classes.
@@ -105,7 +110,7 @@ def from_folders(folder: Path, label_of: Callable[[str], int | None]) -> Listing
         raise BadInput(f"no folder {folder}: unpack the archive there, or set data.root=FOLDER")
     found: list[tuple[int, str]] = []
     for entry in os.scandir(folder):
-        if not entry.is_dir():
+        if is_hidden(entry.name) or not entry.is_dir():
             continue
         label = label_of(entry.name)
         if label is None:
@@ -117,8 +122,13 @@ def from_folders(folder: Path, label_of: Callable[[str], int | None]) -> Listing
     return Listing(folder, folder, names, labels)
 
 
+def is_hidden(name: str) -> bool:
+    """A name that no data set gives: of what macOS and others leave beside files (._a.JPEG, .DS_Store)."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+    return not is_hidden(name) and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def _below(folders: Sequence[Path], name: str) -> Path:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from glorabench.data.decode import image_in
+from glorabench.data.contents import digest
+from glorabench.data.decode import decoded
 from glorabench.errors import BadInput
+from glorabench.inputs import check_regular
 
 _LOOKERS = 16  # they mostly wait: for the disk or, while an image is decoded, outside of Python
 _CHUNK = 64
@@ -19,23 +21,34 @@ _ENDS = {_JPEG: b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82"}
 
 
 class Look(NamedTuple):
-    """What a file is: `kind` jpeg or lossless, None when it is no whole image, and what is wrong with it."""
+    """What a file is: `kind` jpeg or lossless, None when it is no whole image; what is wrong with it; and, where all
+    of it was decoded, the hash of what it holds."""
 
     kind: str | None
     fault: str = ""
+    digest: str | None = None
 
 
-def sizes_of(folder: str, names: Iterable[str]) -> list[int | None]:
-    """Sizes in bytes of the files below a folder; None where there is none, or it is empty."""
-    return [_size(f"{folder}/{name}") for name in names]
+class Status(NamedTuple):
+    """Of a file: its size in bytes, and when its content and the file itself were changed, in nanoseconds."""
+
+    size: int
+    modified: int
+    changed: int
 
 
-def _size(path: str) -> int | None:
+def statuses_of(folder: str, names: Iterable[str]) -> list[Status | None]:
+    """Of the files below a folder; None where there is none, or it is empty or no regular file."""
+    return [_status(f"{folder}/{name}") for name in names]
+
+
+def _status(path: str) -> Status | None:
     try:
         found = os.stat(path)
     except (OSError, ValueError):  # a name may hold what no path can
         return None
-    return found.st_size or None if stat.S_ISREG(found.st_mode) else None
+    whole = stat.S_ISREG(found.st_mode) and found.st_size
+    return Status(found.st_size, found.st_mtime_ns, found.st_ctime_ns) if whole else None
 
 
 def look(path: str, decode: bool) -> Look:
@@ -44,26 +57,19 @@ def look(path: str, decode: bool) -> Look:
     JPEG files in circulation may go on after their end, so an unusual end alone is no fault.
     """
     try:
+        check_regular(path)
         with open(path, "rb") as file:
             head = file.read(12)
             file.seek(-min(12, file.seek(0, 2)), 2)
             tail = file.read()
+        whole = any(head.startswith(start) and tail.endswith(end) for start, end in _ENDS.items())
+        if decode or not whole:
+            decoded(path)
+        return Look("jpeg" if head.startswith(_LOSSY) else "lossless", digest=digest(path) if decode else None)
+    except BadInput as error:
+        return Look(None, str(error))
     except OSError as error:
         return Look(None, f"{path} cannot be read ({error.strerror}): check its permissions, or fetch it again")
-    whole = any(head.startswith(start) and tail.endswith(end) for start, end in _ENDS.items())
-    if (decode or not whole) and (fault := _undecodable(path)):
-        return Look(None, fault)
-    return Look("jpeg" if head.startswith(_LOSSY) else "lossless")
-
-
-def _undecodable(path: str) -> str:
-    """Why an image cannot be decoded; empty when it can."""
-    try:
-        with image_in(path) as image:
-            image.load()
-    except BadInput as error:
-        return str(error)
-    return ""
 
 
 def look_at(paths: Sequence[tuple[str, bool]], seen: dict[tuple[str, bool], Look]) -> Iterator[int]:

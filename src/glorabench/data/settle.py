@@ -84,7 +84,7 @@ def _sha256(suite: str, task: str, root: str, options: Options) -> str | None:
         splits = found.read(row, found.folder(row, Path(root).expanduser()), {**found.options, **dict(options)})
     except (BadInput, OSError):
         return None  # the run itself says what is wrong
-    return fingerprint.of_task(fingerprint.of_splits(splits, fingerprint.sizes(splits)), splits)
+    return fingerprint.of_task(fingerprint.of_splits(splits, fingerprint.statuses(splits)), splits)
 
 
 @lru_cache(maxsize=1024)

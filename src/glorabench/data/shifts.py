@@ -7,9 +7,9 @@ of a folder in a listing, which a missing folder or a sort as strings (0, 1, 10,
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -146,18 +146,28 @@ def _as_strings() -> dict[str, int]:
     return {name: rank for rank, name in enumerate(sorted(map(str, ALL)))}
 
 
-def fake(root: Path, classes: tuple[int, ...], full: bool) -> None:
-    """The four sets, of `classes`; V2 with ten images of each class, as it is, the others with three, unless `full`."""
-    wnids = list(RANKS)
+def fake(root: Path, classes: tuple[int, ...], full: bool) -> list[bool]:
+    """The four sets, of `classes`; V2 with ten images of each class, as it is, the others with three, unless `full`.
+
+    Returns:
+        Of each set whether it was made here, and not found.
+    """
+    made = []
     for shift in SHIFTS.values():
         kept = [label for label in shift.classes if label in classes]
         size = shift.size if full else (shift.each or 3) * len(kept)
-        folder = faking.fresh(root / shift.folders[0])
-        faking.mark(folder, "imagenet", {shift.name: size})
-        for index in range(size):
-            label, number = kept[index % len(kept)], index // len(kept)
-            parent = str(label) if shift.label_of is _number else wnids[label]
-            faking.draw(folder / shift.inner[0] / parent / _name(shift, number), label, index, (64, 48))
+        fill = partial(_fill, shift, kept, size)
+        made.append(faking.build(root / shift.folders[0], "imagenet", {shift.name: size}, fill))
+    return made
+
+
+def _fill(shift: Shift, kept: Sequence[int], size: int, folder: Path) -> None:
+    """The images of one set, of the `kept` classes."""
+    wnids = list(RANKS)
+    for index in range(size):
+        label, number = kept[index % len(kept)], index // len(kept)
+        parent = str(label) if shift.label_of is _number else wnids[label]
+        faking.draw(folder / shift.inner[0] / parent / _name(shift, number), label, 1_000_000 + index, (64, 48))
 
 
 def _name(shift: Shift, number: int) -> str:

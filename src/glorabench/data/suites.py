@@ -10,7 +10,7 @@ from glorabench.data import fewshot, fgvc, imagenet, vtab1k
 from glorabench.data.suite import Suite
 
 SUITES: Final[Mapping[str, Suite]] = {each.SUITE.name: each.SUITE for each in (vtab1k, fewshot, fgvc, imagenet)}
-FAKES: Final[Mapping[str, Callable[[Path, bool], None]]] = {
+FAKES: Final[Mapping[str, Callable[[Path, bool], list[bool]]]] = {
     "vtab1k": vtab1k.fake,
     "fewshot": fewshot.fake,
     "fgvc": fgvc.fake,

@@ -28,8 +28,9 @@ class Checked:
 
     @property
     def notes(self) -> list[str]:
-        """What the listings have to tell, each once."""
-        return list(dict.fromkeys(found.note for r in self.reports for found in r.splits.values() if found.note))
+        """What the listings have to tell, and the images that two splits share, each once."""
+        listed = [listing.note for report in self.reports for listing in report.splits.values() if listing.note]
+        return list(dict.fromkeys([*listed, *(line for report in self.reports for line in report.overlaps)]))
 
     @property
     def missing(self) -> bool:

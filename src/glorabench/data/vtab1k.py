@@ -7,6 +7,8 @@ of each list in a folder of its own. The lists of 800 and of 1,000 are separate 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -87,15 +89,18 @@ SUITE: Final = Suite(
 )
 
 
-def fake(root: Path, full: bool) -> None:
+def fake(root: Path, full: bool) -> list[bool]:
     """Write a fake set below `root`/vtab-1k: true names and layout, small pictures.
 
     Args:
         root: the folder.
         full: as many images as the true set has, instead of 80 for each task.
 
+    Returns:
+        Of each task whether it was made here, and not found.
+
     Raises:
-        BadInput: a task folder exists already.
+        BadInput: a task folder exists already, with other data, or cannot be written.
     """
     from rich.console import Console
     from rich.progress import track
@@ -104,16 +109,20 @@ def fake(root: Path, full: bool) -> None:
     console = Console(stderr=True)
     if full:
         console.print(f"drawing {sum(sum(each.values()) for each in sizes.values()):,} small files: some minutes")
-    for row in track(ROWS, "drawing", console=console, transient=True, disable=not sys.stderr.isatty()):
-        folder = faking.fresh(root / "vtab-1k" / row.name)
-        faking.mark(folder, SUITE.name, sizes[row.name])
-        for split, size in sizes[row.name].items():
-            first = {"val": sizes[row.name]["train"], "test": 10_000}.get(split, 0)
-            _write(row, folder, split, range(first, first + size), row.classes if full else 4)
+    rows = track(ROWS, "drawing", console=console, transient=True, disable=not sys.stderr.isatty())
+    fills = {row.name: partial(_fill, row, sizes[row.name], row.classes if full else 4) for row in ROWS}
+    return [faking.build(root / "vtab-1k" / row.name, SUITE.name, sizes[row.name], fills[row.name]) for row in rows]
+
+
+def _fill(row: Row, sizes: Mapping[str, int], classes: int, folder: Path) -> None:
+    """All lists and images of a task; trainval has the pictures of train and val again, as in the true set."""
+    for split, size in sizes.items():
+        first = {"val": sizes["train"], "test": 10_000}.get(split, 0)
+        _write(row, folder, split, range(first, first + size), classes)
 
 
 def _write(row: Row, folder: Path, split: str, numbers: range, classes: int) -> None:
-    """One list and its images; trainval has the pictures of train and val again, as in the true set."""
+    """One list and its images."""
     box = _SIDES.get(row.name, (64, 64))
     lines = []
     for index, number in enumerate(numbers):
