@@ -110,9 +110,9 @@ def _sweep(words: Sequence[str], missing: Sequence[dict[str, Any]]) -> None:
 def _is_settled(path: Path, config: dict[str, Any]) -> bool:
     """True when there is a result, or a failure of after this command began."""
     try:
-        return _is_done(path, config) or (
-            path.exists() and path.stat().st_mtime > _BEGAN and record.read(path) is not None
-        )
+        if _is_done(path, config):
+            return True
+        return path.exists() and path.stat().st_mtime > _BEGAN and record.read(path) is not None
     except (OSError, record.CorruptRecord):
         return False
 

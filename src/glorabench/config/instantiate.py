@@ -1,8 +1,8 @@
 """Make the object that a config node describes, from explicit lists. A config is data: it can name nothing else.
 
 A node is a mapping with `_target_`, the address of a class or function, and its arguments. What may stand there depends
-on what the node is for (see `KINDS`). A package of the user's own is added by `allowing`, which only a command line calls:
-no record and no YAML file can ask for it.
+on what the node is for (see `KINDS`). A package of the user's own is added by `allowing`, which only a command line
+calls: no record and no YAML file can ask for it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ KINDS = (METHOD, BACKBONE, DATA, ALGORITHM)
 
 @contextmanager
 def allowing(packages: Iterable[str]) -> Iterator[None]:
-    """In the block, let configs name methods, backbones, loaders and searches of these packages, which are then imported.
+    """In the block, let configs name methods, backbones, loaders and searches of these packages: they are imported.
 
     Packages in the current folder are seen. Jobs that the block starts inherit it.
 
