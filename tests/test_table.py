@@ -14,6 +14,7 @@ import pytest
 from glorabench import cli, crossed, output, record, render, stats, table
 from glorabench.errors import BadInput
 from glorabench.record import Record
+from glorabench.search import VERSION
 
 N = 200
 
@@ -51,7 +52,12 @@ def made(
     }
     if search:
         config["names"]["search"] = search
-        config["search"] = {"on": on, "winner": winner, "algorithm": {"_target_": f"glorabench.{search}"}}
+        config["search"] = {
+            "version": VERSION,
+            "on": on,
+            "winner": winner,
+            "algorithm": {"_target_": f"glorabench.{search}"},
+        }
     kept = Record(record.run_id(config, protocol), status, config, protocol=protocol)
     if status != "done":
         return replace(kept, error={"kind": "NonFiniteLoss", "message": "step 3"})

@@ -152,14 +152,21 @@ def findings(records: Iterable[Record]) -> list[str]:
     said = []
     for task, group in grouped.items():
         clean = [cell for cell in group if not cell.contaminated]
-        best = max(clean, key=lambda cell: cell.top1.value, default=None)
-        told = [f"best is {best.method}"] if best else ["none is called best"]
-        verdicts = ties.on_task(group)
-        told += [_against(best, cell, verdicts[cell.method]) for cell in clean if best and cell is not best]
+        by_name, verdicts = {cell.method: cell for cell in clean}, ties.on_task(group)
+        best = ties.best_of({cell.method: cell.top1.value for cell in clean})
+        told = [_called_best(best)]
+        others = [(cell, verdicts[cell.method]) for cell in clean if cell.method not in best]
+        told += [_against(by_name[verdict.against], cell, verdict) for cell, verdict in others]
         told += [f"{cell.method} saw the test split: not compared" for cell in group if cell.contaminated]
         said += [f"{task}: {'; '.join(told)}"] * (len(group) > 1)
         said += [f"{task}: {_winner(cell)}" for cell in group if any(r.search for r in cell.done)]
     return said
+
+
+def _called_best(names: Sequence[str]) -> str:
+    if len(names) > 1:
+        return f"best are {' and '.join(names)}, with equal means"
+    return f"best is {names[0]}" if names else "none is called best"
 
 
 def _winner(cell: Cell) -> str:

@@ -28,11 +28,14 @@ class Verdict:
         kind: `best`, `tied`, `behind` or `untested`.
         p: of the paired test, corrected; None where there was none.
         how: what stood in for the test, or why there was none.
+        against: the best one that it was held against; of several with equal means the one that it is least told apart
+            from.
     """
 
     kind: str
     p: float | None = None
     how: str = ""
+    against: str = ""
 
     @property
     def sign(self) -> str:
@@ -78,13 +81,32 @@ def _judged(rivals: Sequence[Mapping[str, Cell]], weights: Mapping[str, tuple[fl
     scores = {name: _score(runs[name], weights, draws) for name, draws in common.items() if draws}
     if len(scores) < 2:
         return {}
-    best = max(scores, key=lambda name: scores[name].value)
-    found = {name: _test(runs[best], runs[name], weights) for name in scores if name != best}
-    tested = [name for name, p in found.items() if isinstance(p, float)]
-    corrected = dict(zip(tested, stats.holm([float(found[name]) for name in tested]), strict=True))
-    verdicts = {name: Verdict("tied" if p >= LEVEL else "behind", p) for name, p in corrected.items()}
-    verdicts |= {n: _overlap(scores[best], scores[n], str(why)) for n, why in found.items() if n not in corrected}
-    return {best: Verdict("best"), **verdicts}
+    bests = best_of({name: score.value for name, score in scores.items()})
+    found = {name: _least_apart(name, bests, runs, weights) for name in scores if name not in bests}
+    tested = [name for name, (_, p) in found.items() if isinstance(p, float)]
+    corrected = dict(zip(tested, stats.holm([float(found[name][1]) for name in tested]), strict=True))
+    verdicts = {name: Verdict("best") for name in bests}
+    for name, (best, why) in found.items():
+        if (p := corrected.get(name)) is not None:
+            verdicts[name] = Verdict("tied" if p >= LEVEL else "behind", p, against=best)
+        else:
+            verdicts[name] = _overlap(scores[best], scores[name], str(why), best)
+    return verdicts
+
+
+def best_of(values: Mapping[str, float]) -> list[str]:
+    """The names with the highest value, in the order of the alphabet: means that are equal are both the best, in
+    whatever order their rows stand."""
+    rounded = {name: round(value, 12) for name, value in values.items()}  # equal but for what floating point leaves
+    return sorted(name for name, value in rounded.items() if value == max(rounded.values()))
+
+
+def _least_apart(
+    name: str, bests: Sequence[str], runs: Mapping[str, _Runs], weights: Mapping[str, tuple[float, str]]
+) -> tuple[str, float | str]:
+    """Of the best ones that from which `name` is told apart least, and p or why there is none."""
+    found = [(best, _test(runs[best], runs[name], weights)) for best in bests]
+    return max(found, key=lambda pair: pair[1] if isinstance(pair[1], float) else -1.0)
 
 
 def _name(rival: Mapping[str, Cell]) -> str:
@@ -127,10 +149,10 @@ def _test(first: _Runs, second: _Runs, weights: Mapping[str, tuple[float, str]])
     return whole.exact
 
 
-def _overlap(best: stats.Estimate, other: stats.Estimate, why: str) -> Verdict:
+def _overlap(best: stats.Estimate, other: stats.Estimate, why: str, name: str) -> Verdict:
     """By intervals over seeds: what overlaps is tied."""
     if math.isnan(best.low) or math.isnan(other.low):
-        return Verdict("untested", how=why)
+        return Verdict("untested", how=why, against=name)
     apart = other.high < best.low
     said = "behind, as their intervals do not overlap" if apart else "tied, as their intervals overlap"
-    return Verdict("behind" if apart else "tied", how=f"{why}: {said}")
+    return Verdict("behind" if apart else "tied", how=f"{why}: {said}", against=name)

@@ -106,11 +106,14 @@ def _cell(own: Cell, made: Sequence[Cell], paths: Mapping[str, Path], metric: st
     yield from _differing("its runs differ in", [f"s{r.config['seed']}" for r in own.records], seeds)
     rivals = [c for c in made if c.task == own.task]
     verdicts = ties.on_task(rivals, metric)
-    best = next((c for c in rivals if c.method in verdicts and verdicts[c.method].kind == "best"), None)
-    if best is None or own is best:
-        yield "  it is the best of its task" if best else "  nothing to compare it with"
+    bests = {c.method: c for c in rivals if c.method in verdicts and verdicts[c.method].kind == "best"}
+    if not bests or own.method in bests:
+        equal = " and ".join(name for name in bests if name != own.method)
+        best = "  it is the best of its task" + f", with the same mean as {equal}" * bool(equal)
+        yield best if bests else "  nothing to compare it with"
         return
     verdict = verdicts.get(own.method)
+    best = bests.get(verdict.against if verdict else "") or next(iter(bests.values()))
     stands = "; ".join(filter(None, (verdict.kind, verdict.said, verdict.how))) if verdict else "not compared"
     yield f"  against the best, {best.method}: {stands}"
     both = [{**settings(c.records[0].config), **_environment(c.records[0])} for c in (own, best)]
