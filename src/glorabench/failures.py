@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from glorabench import record
-from glorabench.errors import BadInput
+from glorabench.errors import BadInput, printable
 from glorabench.provenance import provenance
 from glorabench.record import Record
 
@@ -37,7 +37,7 @@ def failure(config: Mapping[str, Any], error: Exception) -> Record:
         run_id=record.run_id(config),
         status="failed",
         config=record.identity(config),  # nothing of this machine: where it puts things is not the run
-        error=said,
+        error={name: "\n".join(map(printable, text.split("\n"))) for name, text in said.items()},
         provenance=provenance(),
     )
 

@@ -1,0 +1,50 @@
+"""Nothing is lost by a kill: each command, killed anywhere and typed again, leaves what an undisturbed one leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kills import SCENARIOS
+
+SHORT = {"run": 3, "into": 4, "fake": 4, "export": 3}
+LONG = {
+    "run": 25, "sweep": 15, "search": 25, "retrain": 10, "cache": 10, "fake": 12, "export": 12, "push": 6, "into": 15,
+    "report": 8,
+}  # fmt: skip
+
+
+def kill(folder: Path, scenario: str, kills: int) -> dict:
+    script = Path(__file__).parent / "kills.py"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(folder)}
+    words = [sys.executable, str(script), str(folder / "kills"), scenario, str(kills)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("scenario", SHORT)
+def test_a_killed_command_typed_again_leaves_what_an_undisturbed_one_leaves(tmp_path: Path, scenario: str) -> None:
+    report = kill(tmp_path, scenario, SHORT[scenario])
+    assert report["wrong"] == []
+    assert report["kills"] >= 1
+
+
+@pytest.mark.campaign
+def test_campaign_of_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert LONG.keys() == SCENARIOS.keys()
+    reports = [kill(tmp_path / scenario, scenario, count) for scenario, count in LONG.items()]
+    wrong = [line for report in reports for line in report["wrong"]]
+    with capsys.disabled():
+        for report in reports:
+            print(
+                f"\n{report['scenario']}: {report['kills']} kills, {report['operations']} operations on files", end=""
+            )
+        print(f"\n{sum(report['kills'] for report in reports)} kills: {len(wrong)} lost or different")
+    assert not wrong, "\n".join(wrong)
+    assert sum(report["kills"] for report in reports) >= 100
