@@ -113,7 +113,7 @@ def _row(cell: Cell, verdict: ties.Verdict | None) -> tuple[str, ...]:
         str(cell.top1.n) + (f" ({len(failed)} failed)" if failed else ""),
         verdict.kind if verdict else "",
         *Sizes.of(cell.done).texts,
-        f"{median(r.cost['step_ms'] for r in cell.done):.1f}",
+        _step(cell.done),
         _latency(cell.done),
         _merge([r.merge for r in cell.done if r.merge]),
     )
@@ -130,6 +130,12 @@ def _merge(certificates: Sequence[dict[str, Any]]) -> str:
 def _latency(records: Iterable[Record]) -> str:
     found = [ratio for r in records if (ratio := latency_ratio(r)) is not None]
     return f"{median(found):.2f}" if found else "-"
+
+
+def _step(records: Sequence[Record]) -> str:
+    """Median milliseconds of a training step; empty where a record does not say it."""
+    times = [r.cost["step_ms"] for r in records if r.cost.get("step_ms") is not None]
+    return f"{median(times):.1f}" if times else ""
 
 
 def latency_ratio(r: Record) -> float | None:
