@@ -140,7 +140,7 @@ class Cost(_Open):
     peak_kind: Name | None = None
     flops_per_step: Number | None = None
     search_s: Number | None = None
-    latency_ms: dict[str, dict[str, Timing]] = {}
+    latency_ms: dict[str, dict[str, Timing]] | None = None
     ways: dict[str, Any] = {}
     stages: dict[Literal["train", "supernet", "search", "retrain"], Stage] | None = None
 
@@ -298,7 +298,7 @@ def _unfinished(data: Mapping[str, Any]) -> str | None:
         return "it is done without params.supernet"
     if not all(0 <= value <= 1 for name, value in data["metrics"].items() if name.split("/")[-1].startswith("top1")):
         return "an accuracy is not between 0 and 1"
-    for batch, timing in data.get("cost", {}).get("latency_ms", {}).items():
+    for batch, timing in (data.get("cost", {}).get("latency_ms") or {}).items():
         if timing and not {"plain", "unmerged"} <= timing.keys():
             return f"cost.latency_ms.{batch} lacks plain or unmerged"
     return None
