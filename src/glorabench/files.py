@@ -92,19 +92,25 @@ def write_text(path: Path, text: str, fix: str = FREE_SPACE) -> None:
         draft.write_text(text, encoding="utf-8", newline="")
 
 
-def check_writable(folder: Path, fix: str = FREE_SPACE) -> None:
+def check_writable(folder: Path, fix: str = FREE_SPACE, problem: str = "") -> None:
     """Make a folder and try to write into it, before work whose result belongs there begins.
+
+    Args:
+        folder: to write into.
+        fix: what the user can do where that fails.
+        problem: what is said then; by default, that the folder cannot be written.
 
     Raises:
         BadInput: it cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         probe = folder / f".writable.{_HOST}-{os.getpid()}.tmp"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise BadInput(f"{folder} cannot be written ({error.strerror or error}): {fix}") from error
+        raise BadInput(f"{problem or f'{folder} cannot be written'} ({error.strerror or error}): {fix}") from error
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from glorabench.compose import compose, conf_dir, expand, resolve
 from glorabench.config.words import quote_paths
 from glorabench.data.settle import refuse
 from glorabench.errors import BadInput
+from glorabench.files import check_writable
 from glorabench.record import Record
 from glorabench.reuse import same_data
 
@@ -70,13 +70,7 @@ def main(words: Sequence[str], multirun: bool) -> int:
 
 def _writable(folder: Path) -> None:
     """Refuse before training what could not be written after it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise BadInput(f"results_dir {folder} is not writable ({error.strerror}); set results_dir=FOLDER") from error
+    check_writable(folder, "set results_dir=FOLDER", f"results_dir {folder} is not writable")
 
 
 def _is_done(path: Path, config: dict[str, Any]) -> bool:
