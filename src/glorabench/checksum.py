@@ -5,6 +5,8 @@ import json
 from functools import cache
 from pathlib import Path
 
+from glorabench.inputs import check_regular
+
 ASSETS = Path(__file__).resolve().parent / "assets"
 
 
@@ -12,11 +14,14 @@ def sha256_of(path: Path) -> str:
     """Sha256 of a file in hexadecimal; read once for as long as the file is not touched.
 
     Of a folder: the hash of the hashes of its `config.json` and `*.safetensors`, in the order of their names.
+
+    Raises:
+        BadInput: it is a pipe or a device.
     """
     if path.is_dir():
         parts = [sha256_of(file) for file in sorted([*path.glob("config.json"), *path.glob("*.safetensors")])]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
-    stat = path.stat()
+    stat = check_regular(path)
     return _digest(path, stat.st_mtime_ns, stat.st_size)
 
 

@@ -89,7 +89,7 @@ class ClassTokenBlock(nn.Module):
 
 def shorten(net: nn.Module) -> bool:
     """Let the last block of `net` compute the class token alone; False where that would change the output."""
-    if not (isinstance(net, VisionTransformer) and net.global_pool == "token" and net.attn_pool is None):
+    if not (type(net) is VisionTransformer and net.global_pool == "token" and net.attn_pool is None):
         return False
     last = net.blocks[-1]
     if type(last) is not Block or type(last.attn) is not Attention or last.attn.gate is not None:

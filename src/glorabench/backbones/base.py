@@ -76,6 +76,8 @@ class Backbone:
         weights: provenance of the weights: {"source", "sha256"}.
         ways: exact shortcuts that the network takes, for the record.
         attend: attention of the network's own modules for fewer queries or more keys, where it has such a form.
+        usual: the network is of the class that the roles were written for; with another one a method is tried by one
+            forward pass when it is put in.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Backbone:
     weights: dict[str, str | None] = field(default_factory=dict)
     ways: dict[str, str] = field(default_factory=dict)
     attend: Callable[..., Tensor] | None = None
+    usual: bool = True
 
     def sites(self, targets: Iterable[str]) -> list[Site]:
         """Every site of the given roles, in the order of the network.
@@ -140,8 +143,12 @@ class Backbone:
         weight = getattr(self.net.get_submodule(path), "weight", None)
         if isinstance(weight, Tensor):
             return len(weight)
-        norm = next(p for p in self.roles["norm2"].find(depths) if depths[p] == depth)
-        return len(self.net.get_submodule(norm).get_parameter("weight"))
+        norms = [p for p in self.roles["norm2"].find(depths) if depths[p] == depth]
+        weight = getattr(self.net.get_submodule(norms[0]), "weight", None) if norms else None
+        if not isinstance(weight, Tensor):
+            kind = type(self.net.get_submodule(path)).__name__
+            raise BadInput(f"targets: {path} of {self.name} is a {kind}, which has no weights to adapt: leave it out")
+        return len(weight)
 
     def replace(self, path: str, module: nn.Module) -> None:
         """Put `module` at `path`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.lib.npyio import NpzFile
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from glorabench.backbones.wrapping import Notes, check_finite, without_prefix
 from glorabench.errors import BadInput, first_line
 
 FIX = "give this backbone's own file with backbone.weights_from=PATH, or choose the backbone that made this one"
@@ -26,16 +28,35 @@ _EMBEDDING, _POSITIONS = "embedding/kernel", "Transformer/posembed_input/pos_emb
 _QUERY = re.compile(r"Transformer/encoderblock_0/MultiHeadDotProductAttention_\d/query/kernel")
 
 
-def fit(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]) -> dict[str, str | None]:
-    """Load the trunk of `net` from tensors that have timm's or the authors' names.
+def fit(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]) -> Notes:
+    """Load the trunk of `net` from tensors that have timm's or the authors' names, or these behind a common prefix.
 
     Returns:
-        What was done to them, for the record: {} or "resampled" positions, "dropped" tensors of the pretraining.
+        What was done to them, for the record: {} or a "prefix" taken off, "resampled" positions, "dropped" tensors of
+        the pretraining.
 
     Raises:
-        BadInput: they are those of another network.
+        BadInput: they are those of another network, or not finite.
     """
-    notes: dict[str, str | None] = {}
+    shorter, prefix = without_prefix(state, net.state_dict(), (f"{head}.", *OLD_HEADS))
+    ways = [(state, {}), (shorter, prefix)] if prefix else [(state, {})]  # timm knows some files by their prefix
+    for tensors, taken in ways:
+        try:
+            trunk, notes = _matched(net, head, path, tensors)
+        except BadInput:
+            if tensors is ways[-1][0]:
+                raise
+            continue
+        check_finite(trunk, path)
+        net.load_state_dict(trunk, strict=False)
+        return taken | notes
+    raise AssertionError("the last way raises or returns")
+
+
+def _matched(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Notes]:
+    """The tensors of the trunk by the names of `net`, all of them and no more, and what was done to them."""
+    notes: Notes = {}
+    names = list(state)
     if isinstance(net, VisionTransformer):
         _same_patches(net, path, state)
         notes |= _resampled(net, state["pos_embed"].shape, "bicubic") if "pos_embed" in state else {}
@@ -48,30 +69,33 @@ def fit(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]) -
         try:
             state = convert(state, net)  # the authors' own key names, known to timm
         except Exception as error:  # whatever timm's code meets in a file that is none of its models
-            raise BadInput(f"{path} holds another architecture ({first_line(error)}); {FIX}") from error
+            raise BadInput(
+                f"{path} holds another architecture ({first_line(error)}; its names: {_some(names)}); {FIX}"
+            ) from error
     own = {k: v.shape for k, v in net.state_dict().items() if not k.startswith(f"{head}.")}
     state = {k: v for k, v in state.items() if k in own or not k.startswith((f"{head}.", *OLD_HEADS))}
     wrong = sorted(k for k, v in state.items() if k in own and v.shape != own[k])
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if wrong or missing or extra:
-        first = [*wrong, *missing, *extra][0]
-        sizes = f" is {tuple(state[first].shape)}, the model's {tuple(own[first])}" if wrong else ""
-        raise BadInput(
-            f"{path} holds another architecture: {len(wrong)} tensors of another shape, {len(missing)} missing, "
-            f"{len(extra)} unknown (first: {first}{sizes}); {FIX}"
-        )
-    net.load_state_dict(state, strict=False)
-    return notes
+        counts = {"tensors of another shape": wrong, "missing": missing, "unknown": extra}
+        said = [f"{len(keys)} {what}{f' ({keys[0]})' if keys else ''}" for what, keys in counts.items()]
+        sizes = f"; {wrong[0]} is {tuple(state[wrong[0]].shape)}, the model's {tuple(own[wrong[0]])}" if wrong else ""
+        raise BadInput(f"{path} holds another architecture: {', '.join(said)}{sizes}; its names: {_some(names)}; {FIX}")
+    return state, notes
 
 
-def fit_npz(net: nn.Module, head: str, path: Path) -> dict[str, str | None]:
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "none"
+
+
+def fit_npz(net: nn.Module, head: str, path: Path) -> Notes:
     """Load the trunk of `net` from an original JAX checkpoint (ViT, AugReg).
 
     Returns:
         What was done to it, for the record: {} or "resampled" positions.
 
     Raises:
-        BadInput: it is truncated, no such checkpoint, or that of another network.
+        BadInput: it is truncated, no such checkpoint, that of another network, or not finite.
     """
     if not isinstance(net, VisionTransformer):
         raise BadInput(f"{path} does not fit: an .npz belongs to a ViT, this is a {type(net).__name__}; {FIX}")
@@ -80,6 +104,7 @@ def fit_npz(net: nn.Module, head: str, path: Path) -> dict[str, str | None]:
         first = f", first: {min(arrays)}" if arrays else ""
         raise BadInput(f"{path} holds no ViT in its authors' names ({len(arrays)} arrays{first}); {FIX}")
     try:
+        check_finite({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
         found, own = _size_of_file(arrays), _size_of_net(net, head)
         if found != own:
             kinds = [kind for kind in found if found[kind] != own[kind]]
@@ -162,7 +187,7 @@ def _same_patches(net: VisionTransformer, path: Path | str, state: dict[str, Ten
         )
 
 
-def _resampled(net: VisionTransformer, shape: tuple[int, ...], how: str) -> dict[str, str | None]:
+def _resampled(net: VisionTransformer, shape: tuple[int, ...], how: str) -> Notes:
     """What timm does to positions of another image size, which is no error: how papers go to another resolution."""
     if net.pos_embed is None or len(shape) != 3 or shape[1] == net.pos_embed.shape[1]:
         return {}

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from glorabench.backbones.base import Backbone, Role
+from glorabench.backbones.wrapping import check_finite
 from glorabench.checksum import sha256_of
 from glorabench.errors import BadInput, first_line
 
@@ -95,4 +96,5 @@ def _load(folder: Path, sha256: str | None, dtype: torch.dtype) -> tuple[Llama, 
     net, info = loaded
     if wrong := [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]:
         raise BadInput(f"{folder} holds another architecture (first: {wrong[0]})")
+    check_finite(dict(net.named_parameters()), folder)
     return net, {"source": folder.name, "sha256": found}

@@ -9,6 +9,10 @@ from typing import Any
 import timm
 import torch
 from timm.data.config import resolve_data_config
+from timm.layers.attention import Attention
+from timm.models.convnext import ConvNeXt
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import nn
 
 from glorabench.backbones import attention, vit_mini, weights
 from glorabench.backbones.base import Backbone, Preprocess, Role
@@ -81,7 +85,8 @@ def vision_backbone(
         model_args: further arguments of the timm model.
 
     Raises:
-        BadInput: unknown model or family, or weights that are missing, altered or of another shape.
+        BadInput: unknown model or family, a model that is not of the family, or weights that are missing, altered or of
+            another shape.
     """
     if family not in FAMILIES:
         raise BadInput(f"backbone.family '{family}' is unknown{nearest(family, FAMILIES)}")
@@ -91,11 +96,11 @@ def vision_backbone(
         raise BadInput(f"timm has no model '{model}'{hint[:300]}")
     _known_tag(model)
     net = timm.create_model(model, num_classes=1, drop_path_rate=drop_path, **dict(model_args or {}))
-    table, head = FAMILIES[family]
-    if any(getattr(module, "use_conv_mlp", False) for module in net.modules()):
-        table = {name: replace(role, axis=1) for name, role in table.items()}  # a ConvNeXt that stays channels-first
+    head = FAMILIES[family][1]
+    table = _table(net, model, family)
     seen = _preprocess(net, dict(preprocess or {}))
     provenance = weights.load(net, head, name, model, weights_from, sha256)
+    usual = _is_usual(net)
     shortened = last_block == "class_token" and attention.shorten(net)
     return Backbone(
         name=name,
@@ -106,8 +111,42 @@ def vision_backbone(
         preprocess=seen,
         weights=provenance,
         ways={"last_block": "class_token" if shortened else "all"} if family == "vit" else {},
-        attend=attention.attend if family == "vit" else None,
+        attend=attention.attend if isinstance(net, VisionTransformer) else None,
+        usual=usual,
     )
+
+
+def _table(net: nn.Module, model: str, family: str) -> Mapping[str, Role]:
+    """The roles of a network, where it is one of the family.
+
+    Raises:
+        BadInput: it has no such blocks, or its head is no linear layer.
+    """
+    table, head = FAMILIES[family]
+    layers = dict(net.named_modules())
+    if not table["block"].find(layers):
+        lacking = f"no blocks named {table['block'].pattern}"
+    elif not isinstance(layers.get(head), nn.Linear):
+        lacking = f"no linear layer named {head}"
+    else:
+        lacking = ""
+    if lacking:
+        raise BadInput(
+            f"backbone.model={model} is a {type(net).__name__} with {lacking}, so it is none of the family '{family}' "
+            f"(backbone.family): choose a model of timm's that is, such as vit_base_patch16_224 or convnext_base"
+        )
+    if any(getattr(module, "use_conv_mlp", False) for module in layers.values()):
+        table = {name: replace(role, axis=1) for name, role in table.items()}  # a ConvNeXt that stays channels-first
+    if isinstance(layers.get("norm"), nn.Identity) and isinstance(layers.get("fc_norm"), nn.LayerNorm):
+        table = {**table, "norm": Role("fc_norm")}  # a ViT that averages its tokens normalises what comes of it
+    return table
+
+
+def _is_usual(net: nn.Module) -> bool:
+    """Whether a network is of a class that the role tables were written for, down to its blocks."""
+    if type(net) is VisionTransformer:
+        return all(type(block) is Block and type(block.attn) is Attention for block in net.blocks)
+    return type(net) is ConvNeXt
 
 
 def _known_tag(model: str) -> None:

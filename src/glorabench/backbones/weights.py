@@ -6,14 +6,15 @@ import hashlib
 from pathlib import Path
 
 import timm
-import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from glorabench.backbones import formats
+from glorabench.backbones import formats, wrapping
 from glorabench.checksum import ASSETS, expected, sha256_of
 from glorabench.errors import BadInput, first_line
+from glorabench.inputs import check_regular
+
+PICKLED = (".pth", ".pt", ".bin", ".ckpt")
 
 
 def load(
@@ -25,7 +26,8 @@ def load(
     On the meta device, where only shapes exist, nothing is read.
 
     Raises:
-        BadInput: the file is missing, has another sha256, cannot be read, or does not fit the model.
+        BadInput: the file is missing or no regular one, has another sha256, cannot be read, does not fit the model, or
+            holds numbers that are not finite.
     """
     if next(net.parameters()).is_meta:
         return {"source": "none (meta device)", "sha256": None}
@@ -34,6 +36,8 @@ def load(
     if source == "hub":
         return _from_hub(net, head, model, sha256)
     path = ASSETS / f"{name}.safetensors" if source == "embedded" else Path(source).expanduser()
+    if path.exists():
+        check_regular(path)
     if not path.is_file():
         raise BadInput(
             f"backbone.weights_from: no file {path}. Put the checkpoint there, give another path with "
@@ -46,30 +50,29 @@ def load(
             f"{path} has sha256 {found}, expected {sha256}: the file is altered, truncated or another "
             "checkpoint. Fetch it again, or set backbone.sha256 to the hash you trust."
         )
-    notes = formats.fit_npz(net, head, path) if path.suffix == ".npz" else formats.fit(net, head, path, read(path))
+    if path.suffix == ".npz":
+        notes = formats.fit_npz(net, head, path)
+    else:
+        state, taken = read(path)
+        notes = taken | formats.fit(net, head, path, state)
     return {"source": "embedded" if source == "embedded" else path.name, "sha256": found, **notes}
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or a pickled checkpoint (loaded with `weights_only`).
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str | None]]:
+    """The tensors of a .safetensors or a pickled checkpoint, and what was taken off around them, for the record.
 
     Raises:
-        BadInput: the suffix is unknown or the file cannot be read.
+        BadInput: the suffix is unknown, or the file cannot be read or holds more than `wrapping.unpickled` reads.
     """
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.suffix in {".pth", ".pt", ".bin"}:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            state = state.get("model", state.get("state_dict", state))
-            return {key: value for key, value in state.items() if isinstance(value, Tensor)}
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
+            return load_file(path), {}
+        if path.suffix in PICKLED:
+            return wrapping.unwrapped(wrapping.unpickled(path), path)
+    except BadInput:
+        raise
+    except Exception as error:  # torch and safetensors say it in many ways
         raise BadInput(f"{path} cannot be read ({first_line(error)}): truncated or not such a file") from error
-    except Exception as error:  # torch wraps unpickling errors in a private class
-        raise BadInput(
-            f"{path} is not a plain tensor file ({first_line(error)}); save its tensors alone: "
-            "torch.save({'model': state_dict}, PATH)"
-        ) from error
     raise BadInput(f"{path}: unknown suffix '{path.suffix}'; use .safetensors, .npz or .pth")
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput, whole
 from glorabench.methods.reparam import Reparam, Reparametrized, View
+from glorabench.methods.trial import trial
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Method:
         not refuse a gradient), what `unfreeze` names, and the head.
 
         Raises:
-            BadInput: nothing matched, or nothing became trainable.
+            BadInput: nothing matched, or nothing became trainable, or the network does not use what was put in.
         """
         before = {id(p) for p in backbone.net.parameters()}
         backbone.net.requires_grad_(False)
@@ -87,6 +88,8 @@ class Method:
             parameter.requires_grad_(True)
         if not trained:
             raise BadInput(f"{type(self).__name__} trains nothing on {backbone.name}: it has no head")
+        if not backbone.usual:
+            trial(backbone, dict.fromkeys(site.path for site in sites), type(self).__name__)
 
 
 def _assemble(layer: nn.Module, parts: list[tuple[Site, nn.Module]]) -> nn.Module:

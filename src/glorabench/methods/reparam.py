@@ -104,6 +104,18 @@ class Reparametrized(Foldable):
         """The number o of the whole layer."""
         return len(self.layer.get_parameter("weight"))
 
+    @property
+    def weight(self) -> Tensor:
+        """W' in the shape and dtype of the layer's weight, for code that reads it instead of calling the layer."""
+        original = self.layer.get_parameter("weight")
+        return self.folded()[0].view_as(original).to(original.dtype)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """b' likewise."""
+        bias = self.folded()[1]
+        return None if bias is None else bias.to(self.layer.get_parameter("weight").dtype)
+
     def parts(self) -> Iterator[tuple[slice, Reparam]]:
         """(rows, reparam) in the order of the rows."""
         pairs = zip(self.rows, self.reparams, strict=True)
