@@ -9,7 +9,7 @@ import errno
 import math
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,58 +92,99 @@ class _Job(NamedTuple):
     fresh: to_plain.Plain
 
 
-def _merged(job: _Job, folder: Path) -> nn.Module:
-    to_plain.write(job.trained, job.fresh, folder)
-    return to_plain.read(folder)
+class _Format(NamedTuple):
+    """How a folder is written, and how it is loaded; `file` is what tells it from other formats."""
+
+    file: str
+    write: Callable[[_Job, Path], object]
+    read: Callable[[_Job, Path], nn.Module]
 
 
-def _adapter(job: _Job, folder: Path) -> nn.Module:
-    shutil.copyfile(job.adapters, folder / ADAPTER)
-    return load(folder, job.node["weights_from"])
-
-
-def _peft(job: _Job, folder: Path) -> nn.Module:
+def _write_peft(job: _Job, folder: Path) -> None:
     from glorabench.export import to_peft  # peft itself takes seconds to import
 
     to_peft.write(job.trained, make(method_node(job.record), METHOD), job.fresh, folder)
+
+
+def _read_peft(job: _Job, folder: Path) -> nn.Module:
+    from glorabench.export import to_peft
+
     return to_peft.read(job.fresh, folder)
 
 
-FORMATS = {"merged": _merged, "adapter": _adapter, "peft": _peft}  # each writes a folder and gives back what it loads
+FORMATS = {
+    "merged": _Format(
+        "config.json",
+        lambda job, folder: to_plain.write(job.trained, job.fresh, folder),
+        lambda _, folder: to_plain.read(folder),
+    ),
+    "adapter": _Format(
+        ADAPTER,
+        lambda job, folder: shutil.copyfile(job.adapters, folder / ADAPTER),
+        lambda job, folder: load(folder, job.node["weights_from"]),
+    ),
+    "peft": _Format("adapter_config.json", _write_peft, _read_peft),
+}
 
 
 def export(record: Record, adapters: Path, to: str, out: Path, overrides: Sequence[str] = ()) -> Exported:
     """Write a run in the format `to` into the folder `out`, which appears whole or not at all.
 
+    A folder that holds this export already, as another process may have just made it, is checked and stays.
+
     Raises:
-        BadInput: the folder exists or cannot be written, the run cannot be built again, the format cannot express it,
-            or what was written computes something else.
+        BadInput: the folder holds something else or cannot be written, the run cannot be built again, the format cannot
+            express it, or what was written computes something else.
     """
-    if out.exists():
+    if out.exists() and not _holds(out, record, to):
         raise BadInput(f"{out} exists and is not overwritten: remove it or give another folder with out=FOLDER")
     trained, node = rebuilt(record, adapters, overrides), backbone_node(record, overrides)
     classes = None if trained.classifier is None else trained.classifier.out_features
     inputs, job = example(trained), _Job(trained, record, adapters, node, partial(plain, node, classes))
-    with whole_folder(out, "free space, or give another folder: out=FOLDER") as draft:
-        difference = _write(job, to, draft, inputs)
+    with torch.no_grad():
+        wanted = trained.net(inputs)
+    if out.exists():
+        print(f"{out} holds this export already")
+        difference = _difference(job, to, out, inputs, wanted)
+    else:
+        with whole_folder(out, "free space, or give another folder: out=FOLDER") as draft:
+            _write(job, to, draft)
+            difference = _difference(job, to, draft, inputs, wanted)
     return Exported(out, snippets.lines(to, node, classes, out), difference)
 
 
-def _write(job: _Job, to: str, folder: Path, inputs: Tensor) -> float:
-    """Write the files of a format; the largest difference of a logit when they are loaded back.
+def _holds(out: Path, record: Record, to: str) -> bool:
+    """True for a folder with the export of this run in this format."""
+    others = [form.file for name, form in FORMATS.items() if name != to]
+    try:
+        same = records.read(out / f"record-{record.run_id}.json") == record
+    except BadInput:
+        return False
+    return same and (out / FORMATS[to].file).is_file() and not any((out / file).exists() for file in others)
+
+
+def _write(job: _Job, to: str, folder: Path) -> None:
+    """Write the files of a format.
 
     Raises:
-        BadInput: what was written computes something else.
         OSError: the disk is full.
     """
     records.write(job.record, folder / f"record-{job.record.run_id}.json")
     try:
-        with torch.no_grad():
-            wanted = job.trained.net(inputs)
-            found = FORMATS[to](job, folder)(inputs)
+        FORMATS[to].write(job, folder)
     except SafetensorError as error:  # how safetensors says that the disk is full
         raise OSError(errno.ENOSPC, first_line(error)) from error
-    difference, size = float((found - wanted).abs().max()), float(wanted.abs().max())
+
+
+@torch.no_grad()
+def _difference(job: _Job, to: str, folder: Path, inputs: Tensor, wanted: Tensor) -> float:
+    """The largest difference of a logit when a folder is loaded back.
+
+    Raises:
+        BadInput: it computes something else.
+    """
+    difference = float((FORMATS[to].read(job, folder)(inputs) - wanted).abs().max())
+    size = float(wanted.abs().max())
     if not difference <= LIMIT * size:
         raise BadInput(
             f"to={to}: loaded back, a logit is off by {difference:.1e} where the largest is {size:.1e}, so nothing "
