@@ -192,8 +192,8 @@ def check_nodes(config: Mapping[str, Any]) -> None:
         BadInput: naming the key.
     """
     nodes: list[tuple[Any, Kind]] = [(config.get(kind.key), kind) for kind in (METHOD, BACKBONE, DATA)]
-    if config.get("search"):
-        nodes.append((config["search"]["algorithm"], ALGORITHM))
+    if (algorithm := (config.get("search") or {}).get("algorithm")) is not None:
+        nodes.append((algorithm, ALGORITHM))
     for node, kind in nodes:
         check_address(node, kind)
         _check_plain(node, kind.key)
