@@ -29,7 +29,7 @@ CONV = "method.targets=[stem,dwconv,downsample,fc1,fc2]"
 ALL_LORA = "method.path={A:lora,B:lora,C:lora,D:vector,E:vector}"
 VARIANTS = {  # beyond the files' own values: the backbones, and the words
     "lora qkv": ("vit", "method=lora method.targets=[qkv] method.dropout=0.1"),
-    "lora of noah": ("vit", "method=lora method.targets=[qkv] method.init=normal method.dropout=0.1"),
+    "lora of noah": ("vit", "method=lora method.targets=[qkv] method.init=normal_uncut method.dropout=0.1"),
     "lora of adapter+": ("vit", "method=lora method.targets=[q,k] method.init=normal method.std=0.01"),
     "lora everywhere": ("vit", "method=lora method.targets=[q,k,v,o,fc1,fc2] method.alpha=3"),
     "lora on all linears": ("llama", "method=lora method.targets=[q,k,v,o,gate,up,down] method.dropout=0.1"),
@@ -58,10 +58,13 @@ VARIANTS = {  # beyond the files' own values: the backbones, and the words
     "glora supernet": ("vit convnext llama", "method=glora method.path=supernet"),
     "vpt_deep as tokens": ("vit", "method=vpt_deep method.keys_only=false"),
     "fact_tt on q, k, v": ("vit", "method=fact_tt method.targets=[q,k,v,o,fc1,fc2]"),
+    "fact_tk of the code": ("vit", "method=fact_tk method.form=tk_code"),
+    "fact_tk of the code on parts": ("vit", "method=fact_tk method.form=tk_code method.targets=[q,k,v,o,fc1,fc2]"),
     "fact_tk on q, k, v": ("vit", "method=fact_tk method.targets=[q,k,v,o,fc1,fc2]"),
     "adapter of noah": (
         "vit convnext llama",
-        "method=pfeiffer method.targets=[out2] method.activation=quick_gelu method.init=normal method.dropout=0.1",
+        "method=pfeiffer method.targets=[out2] method.activation=quick_gelu method.init=normal_uncut "
+        "method.dropout=0.1",
     ),
     "adapters behind drop-path": ("vit llama", "method=houlsby method.targets=[out1,out2] method.norms=false"),
     "repadapter on q, k, v": ("vit", "method=repadapter method.targets=[q,k,v,fc1]"),
@@ -463,13 +466,13 @@ WRONG = {  # words, backbone: what is said
     ("method=lora method.dropout=1", "vit"): "method.dropout must be a number from 0 to below 1, got 1",
     ("method=adapter_plus method.drop_path=-0.1", "vit"): "method.drop_path must be a number from 0 to below 1",
     ("method=lora method.init=normul", "vit"): "method.init 'normul'; did you mean 'normal'",
-    ("method=dora method.init=svd", "vit"): "method.init 'svd'. Known: normal, zero_up",
+    ("method=dora method.init=svd", "vit"): "method.init 'svd'. Known: normal, normal_uncut, zero_up",
     ("method=pfeiffer method.init=zeros", "vit"): "method.init 'zeros'; did you mean 'zero'",
     ("method=pfeiffer method.activation=gelo", "vit"): "method.activation 'gelo'; did you mean 'gelu'",
     ("method=convpass method.init=zero", "vit"): r"method.init 'zero'.* Known: identity, xavier",
     ("method=convpass method.targets=[fc1]", "vit"): r"method.targets=\[attn,mlp\]",
     ("method=adaptformer method.targets=[attn]", "vit"): r"method.targets=\[mlp\]",
-    ("method=fact_tt method.form=tucker", "vit"): r"method.form 'tucker'.* Known: tk, tt",
+    ("method=fact_tt method.form=tucker", "vit"): r"method.form 'tucker'.* Known: tk, tk_code, tt",
     ("method=fact_tt method.targets=[stem]", "vit"): "Conv2d, this method needs a linear layer: take it out of targets",
     (
         "method=fact_tt method.targets=[q,gate]",

@@ -336,7 +336,7 @@ def vtab(method, task, *words):
     [  # read off methods.md, section 8
         ("fact_tt", "cifar", {"rank": 8, "scale": 1.0}),
         ("fact_tt", "clevr_dist", {"rank": 4, "scale": 10.0}),
-        ("fact_tk", "svhn", {"rank": 32, "scale": 100.0}),
+        ("fact_tk", "svhn", {"rank": 32, "scale": 100.0, "form": "tk_code"}),
         ("fact_tk", "dtd", {"rank": 16, "scale": 0.01}),
         ("repadapter", "caltech101", {"scale": 5.0}),
         ("repadapter", "smallnorb_azi", {"scale": 10.0}),

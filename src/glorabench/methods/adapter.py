@@ -25,8 +25,8 @@ class Adapter(Method):
     Args:
         rank: hidden units.
         activation: phi: gelu, relu or quick_gelu.
-        init: `zero_up`, `normal` or `zero` (see `Bottleneck`).
-        std: of `normal`.
+        init: `zero_up`, `normal`, `normal_uncut` or `zero` (see `Bottleneck`).
+        std: of the normal ones.
         scale: s.
         channel_scale: learn c, one number a feature, from one.
         dropout: rate after phi while training.

@@ -121,6 +121,12 @@ def weight_of(site: Site, layer: nn.Module, kinds: tuple[type[nn.Module], ...] =
     return View(layer, site.rows or slice(None)).weight.detach()
 
 
+def fill_normal(matrix: Tensor, init: str, std: float) -> None:
+    """Draw a matrix by `init`: `normal` is N(0, std²) cut at two std, `normal_uncut` cut at -2 and 2, as timm does."""
+    bound = 2 * std if init == "normal" else 2.0
+    nn.init.trunc_normal_(matrix, std=std, a=-bound, b=bound)
+
+
 def check_rank(rank: int, site: Site, weight: Tensor) -> None:
     """Refuse a rank that no matrix of this shape can have.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
 from glorabench.errors import BadInput
+from glorabench.methods.base import fill_normal
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -20,7 +21,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "quick_gelu": quick_gelu}
-INITS = ("zero_up", "normal", "zero")
+INITS = ("zero_up", "normal", "normal_uncut", "zero")
 
 
 def check_width(rank: int, site: Site) -> None:
@@ -42,8 +43,9 @@ class Bottleneck(nn.Module):
         activation: phi, a name of `ACTIVATIONS`.
         dropout: rate while training.
         init: `zero_up`: W_down Kaiming-uniform (a = sqrt 5), the rest zero. `normal`: both matrices N(0, std²) cut at
-            two std, biases zero. `zero`: everything zero, as in the published VPT code: then only b_up ever learns.
-        std: of `normal`.
+            two std, biases zero; `normal_uncut`: the same, not cut. `zero`: everything zero, as in the published VPT
+            code: then only b_up ever learns.
+        std: of the normal ones.
         like: a tensor of the wanted device and dtype.
     """
 
@@ -57,9 +59,9 @@ class Bottleneck(nn.Module):
         self.up_bias = nn.Parameter(like.new_zeros(width))
         if init == "zero_up":
             nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
-        elif init == "normal":
+        elif init != "zero":
             for matrix in (self.down, self.up):
-                nn.init.trunc_normal_(matrix, std=std, a=-2 * std, b=2 * std)
+                fill_normal(matrix, init, std)
         self.activation, self.dropout = ACTIVATIONS[activation], dropout
 
     def forward(self, h: Tensor) -> Tensor:

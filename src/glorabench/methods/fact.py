@@ -1,9 +1,13 @@
 """FacT (Jie and Deng 2023, arXiv 2212.03145): all updates share U (r x D) and V (D x r).
 
 Every D x D slice k of the adapted weights (q, k, v and o are one each, fc1 and fc2 four each) gets s V S_k U. In the
-tensor train every S_k is free; in the Tucker form S_k = sum_c P[c, k] C[:, :, c]. Slices are numbered
-in the order of the network. The authors' Tucker code numbers those of fc1 and fc2 differently: the same set of
-updates, other parameters.
+tensor train every S_k is free; in the Tucker form of the paper S_k = sum_c P[c, k] C[:, :, c]. Slices are numbered
+in the order of the network.
+
+The authors' Tucker code (PETL-ViT, commit 026e4f1), which made the published rows, computes something else with as many
+parameters: of fc1 and fc2 it takes the columns of all four matrices in turn (the first of each, the second of each, and
+so on) and cuts them into four matrices of r columns. The S of a network then span 112 dimensions at r = 16, where those
+of the paper span 16. The S of the code are also transposed, except those of fc2.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from glorabench.errors import BadInput, one_of
 from glorabench.methods.base import Method, check_rank, weight_of
 from glorabench.methods.reparam import Reparam
 
-FORMS = ("tt", "tk")
+FORMS = ("tt", "tk", "tk_code")
 
 
 class Factors(nn.Module):
@@ -41,14 +45,34 @@ class Factors(nn.Module):
 
 
 class Slices(Reparam):
-    """The slices of one layer, side by side in its rows (o = m D) or in its columns (i = m D)."""
+    """The slices of one layer, side by side in its rows (o = m D) or in its columns (i = m D).
 
-    def __init__(self, weight: Tensor, factors: Factors, first: int | None, scale: float, dropout: float) -> None:
+    Args:
+        weight: of the layer.
+        factors: what all slices share.
+        first: number of its first slice in the Tucker forms; None in the tensor train.
+        scale: s.
+        dropout: rate after S while training.
+        coded: S as the authors' Tucker code makes them.
+        mixed: in it, let the slices share their columns; its attention does not.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        factors: Factors,
+        first: int | None,
+        scale: float,
+        dropout: float,
+        coded: bool = False,
+        mixed: bool = False,
+    ) -> None:
         super().__init__()
         width, rank = factors.V.shape
         (o, i), self.factors = weight.shape, factors
         self.in_columns, self.count = i > width, max(o, i) // width
         self.scale, self.dropout, self.first = scale, dropout, first
+        self.coded, self.mixed = coded, mixed
         if first is None:
             self.S = nn.Parameter(weight.new_empty(self.count, rank, rank))
             bound = 1 / math.sqrt(rank * self.count if self.in_columns else rank)
@@ -59,7 +83,12 @@ class Slices(Reparam):
         if self.first is None:
             return self.S
         columns = self.factors.P[:, self.first : self.first + self.count]
-        return torch.einsum("ijc,ck->kij", self.factors.C, columns)
+        slices = torch.einsum("ijc,ck->kij", self.factors.C, columns)
+        if not self.coded:
+            return slices
+        if self.mixed:  # column j of slice k is column j m + k of all, of which each gets r
+            slices = slices.permute(1, 2, 0).flatten(1).unflatten(1, (self.count, -1)).transpose(0, 1)
+        return slices if self.in_columns else slices.mT
 
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(W0 + s V S_k U slice by slice, b0)."""
@@ -90,7 +119,7 @@ class FacT(Method):
     the same parameters and the same result.
 
     Args:
-        form: `tt` (tensor train) or `tk` (Tucker).
+        form: `tt` (tensor train), `tk` (Tucker) or `tk_code` (Tucker as the authors' code has it).
         rank: r.
         scale: s.
         dropout: rate after S_k while training.
@@ -106,7 +135,7 @@ class FacT(Method):
         one_of("method.form", self.form, FORMS)
 
     def setup(self, backbone: Backbone) -> tuple[Factors, Iterator[int | None]]:
-        """The shared factors, and the number of the first slice of each site in the Tucker form.
+        """The shared factors, and the number of the first slice of each site in the Tucker forms.
 
         Raises:
             BadInput: the blocks differ in width, or a layer is no row or column of D x D slices.
@@ -131,9 +160,10 @@ class FacT(Method):
         fused = any(site.role == "qkv" for site in sites)
         backbone.ways["shared_factors"] = "once for q, k, v" if fused else "for each role"
         firsts = [None if self.form == "tt" else sum(counts[:n]) for n in range(len(counts))]
-        return Factors(weights[0], self.rank, width, sum(counts) if self.form == "tk" else 0), iter(firsts)
+        return Factors(weights[0], self.rank, width, 0 if self.form == "tt" else sum(counts)), iter(firsts)
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """The slices of the site."""
         factors, firsts = shared
-        return Slices(weight_of(site, layer), factors, next(firsts), self.scale, self.dropout)
+        coded, mixed = self.form == "tk_code", site.role != "qkv"
+        return Slices(weight_of(site, layer), factors, next(firsts), self.scale, self.dropout, coded, mixed)

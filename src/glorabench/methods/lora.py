@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
 from glorabench.errors import BadInput, one_of
-from glorabench.methods.base import Method, check_rank, weight_of
+from glorabench.methods.base import Method, check_rank, fill_normal, weight_of
 from glorabench.methods.products import widen
 from glorabench.methods.reparam import Reparam
 
-INITS = ("zero_up", "normal")
+INITS = ("zero_up", "normal", "normal_uncut")
 PLACES = ("input", "hidden")
 
 
@@ -36,7 +36,7 @@ class LowRank(Reparam):
             nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
         else:
             for matrix in (self.down, self.up):
-                nn.init.trunc_normal_(matrix, std=std, a=-2 * std, b=2 * std)
+                fill_normal(matrix, init, std)
         self.scale, self.dropout, self.dropout_on = scale, dropout, dropout_on
 
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -63,9 +63,9 @@ class LoRA(Method):
         dropout: rate while training.
         dropout_on: `input`, x (the paper), or `hidden`, A x (the code of the binary adapters).
         init: `zero_up` is the paper's: A Kaiming-uniform (a = sqrt 5), B zero, so that training starts from the
-            pretrained network. `normal` draws both from N(0, std²) cut at two std, as the codes of NOAH (std 0.02)
-            and Adapter+ (0.01) do in effect.
-        std: of `normal`.
+            pretrained network. `normal` draws both from N(0, std²) cut at two std, as Adapter+'s code does (std 0.01);
+            `normal_uncut` from N(0, std²), as NOAH's does in effect (0.02).
+        std: of both.
     """
 
     rank: int
