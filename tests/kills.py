@@ -135,7 +135,8 @@ def _be_child(words: list[str], kill_at: int | None, below: Path | None, pipe: i
     sys.addaudithook(listen)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
-    os.environ.get("KILLS_LOUD") or os.dup2(quiet, 2)
+    if "KILLS_LOUD" not in os.environ:
+        os.dup2(quiet, 2)
     code = 70
     try:
         code = main(words)

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from conftest import DIM, images, tiny_vit
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import METHOD, make
 from glorabench.methods.base import fill_normal
 from glorabench.methods.reparam import merge
 
@@ -23,7 +24,7 @@ def adapted(form: str, *words: str) -> Any:
     """A tiny ViT in float64 with all factors random."""
     made = tiny_vit(dtype=torch.float64)
     own = [f"method.form={form}", f"method.rank={RANK}", "method.scale=0.7"]
-    make(compose(["method=fact_tk", *own, *words])["method"]).inject(made)
+    make(compose(["method=fact_tk", *own, *words])["method"], METHOD).inject(made)
     made.net.eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -119,7 +120,9 @@ def test_a_normal_start_is_cut_at_two_std_or_not_at_all(init: str, bound: float)
 def test_lora_and_adapters_can_start_both_ways(words: tuple[str, ...], init: str) -> None:
     torch.manual_seed(0)
     made = tiny_vit()
-    method = make(compose([f"method={words[0]}", *words[1:], f"method.init={init}", "method.std=0.02"])["method"])
+    method = make(
+        compose([f"method={words[0]}", *words[1:], f"method.init={init}", "method.std=0.02"])["method"], METHOD
+    )
     method.inject(made)
     matrices = [p for name, p in made.net.named_parameters() if name.endswith((".down", ".up"))]
     largest = max(p.abs().max().item() for p in matrices)

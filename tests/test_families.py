@@ -13,7 +13,8 @@ from conftest import tiny_convnext, tiny_vit
 from glorabench.backbones.base import Backbone
 from glorabench.backbones.vision import vision_backbone
 from glorabench.cli import main
-from glorabench.compose import compose, make
+from glorabench.compose import compose
+from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.errors import BadInput
 from glorabench.methods.base import Method
 from glorabench.methods.reparam import Reparametrized, merge
@@ -32,7 +33,7 @@ def backbone(model: str, family: str = "vit", **args: Any) -> Backbone:
 
 
 def method(name: str, *words: str) -> Method:
-    return make(compose([f"method={name}", *words])["method"])
+    return make(compose([f"method={name}", *words])["method"], METHOD)
 
 
 def randomised(net: nn.Module) -> nn.Module:
@@ -138,7 +139,7 @@ def test_a_trial_leaves_no_trace() -> None:
 @pytest.mark.parametrize("config", ["vit_mini", "vit_b16", "vit_b16_augreg", "vit_b16_mae", "convnext_b", "llama_7b"])
 def test_no_shipped_backbone_pays_for_a_trial(config: str) -> None:
     with torch.device("meta"):
-        assert make(compose([f"backbone={config}"])["backbone"]).usual
+        assert make(compose([f"backbone={config}"])["backbone"], BACKBONE).usual
 
 
 @pytest.mark.parametrize("build", [tiny_vit, tiny_convnext])
