@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from glorabench.cli import main
+from glorabench.compose import compose
 from glorabench.data import check, decode, fake, vtab1k
 from glorabench.data.check import Report
 from glorabench.data.scan import look
@@ -68,8 +70,28 @@ def test_the_rows_add_up_to_vtab() -> None:
     ]  # fmt: skip
     names = [name for row in vtab1k.ROWS for name in (row.name, *row.aliases)]
     assert len(names) == len(set(names))
-    assert vtab1k.SUITE.row('clevr(task="count_all")').name == "clevr_count"
     assert vtab1k.SUITE.row("pcam").name == "patch_camelyon"
+
+
+VPTS = {  # what VPT's code calls its data sets
+    *("vtab-cifar(num_classes=100)", "vtab-caltech101", "vtab-dtd", "vtab-oxford_flowers102", "vtab-oxford_iiit_pet"),
+    *("vtab-svhn", "vtab-sun397", "vtab-patch_camelyon", "vtab-eurosat", "vtab-resisc45"),
+    *('vtab-diabetic_retinopathy(config="btgraham-300")', 'vtab-clevr(task="count_all")'),
+    *('vtab-clevr(task="closest_object_distance")', "vtab-dmlab", 'vtab-kitti(task="closest_vehicle_distance")'),
+    'vtab-dsprites(predicted_attribute="label_x_position",num_classes=16)',
+    'vtab-dsprites(predicted_attribute="label_orientation",num_classes=16)',
+    'vtab-smallnorb(predicted_attribute="label_azimuth")',
+    'vtab-smallnorb(predicted_attribute="label_elevation")',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [str, lambda name: name.replace('"', ""), lambda name: name.replace(",", ", ")])
+def test_vpts_names_are_understood_with_and_without_their_quotes(change: Callable[[str], str]) -> None:
+    found = {vtab1k.SUITE.row(change(name)).name for name in VPTS}
+    assert found == {row.name for row in vtab1k.ROWS}
+    assert {vtab1k.SUITE.row(change(name.removeprefix("vtab-"))).name for name in VPTS} == found
+    words = ["data=vtab1k", "data.root=/nowhere", "data.task='vtab-clevr(task=\"count_all\")'"]
+    assert compose(words)["data"]["task"] == "clevr_count"
 
 
 @pytest.mark.parametrize("row", vtab1k.ROWS, ids=lambda row: row.name)

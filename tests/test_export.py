@@ -35,6 +35,7 @@ from glorabench.export.command import export
 from glorabench.export.rebuild import example, method_node, rebuilt
 from glorabench.gathered import located
 from glorabench.methods.base import Method
+from glorabench.methods.reparam import merge
 from glorabench.record import Record
 from glorabench.run import run
 from test_methods import BACKBONES, FAMILY, logits, train
@@ -370,8 +371,11 @@ INEXPRESSIBLE = {
     ("method=glora method.targets=[q,v] method.path=supernet", "vit"): "here it is on a part of blocks.0.attn.qkv",
     ("method=glora method.targets=[stem] method.path=supernet", "vit"): "linear layers, patch_embed.proj is none",
     ("method=glora method.product=matmul", "vit"): "element by element",
-    (f"method=glora {path('none', 'lora', 'none', 'none', 'vector')}", "llama"): "q_proj a bias, which it lacks",
-    (f"method=glora {path('none', 'lora', 'vector', 'none', 'none')}", "llama"): "q_proj a bias, which it lacks",
+    (f"method=glora {path('none', 'lora', 'none', 'none', 'vector')}", "llama"): "q_proj a bias, .*; to=adapter",
+    (f"method=glora {path('none', 'lora', 'vector', 'none', 'none')}", "llama"): "q_proj a bias, .*; to=adapter",
+    ("method=ssf", "llama"): "the format has LoRA, DoRA, .*; to=adapter",
+    ("method=repadapter method.rank=4", "llama"): "the format has LoRA, DoRA, .*; to=adapter",
+    (f"method=glora method.product=matmul {path('lora', 'lora', 'none', 'none', 'none')}", "llama"): "; to=merged",
 }
 
 
@@ -383,6 +387,9 @@ def test_what_peft_cannot_express_is_refused_with_the_reason_and_the_alternative
     assert str(caught.value).startswith("to=peft: ")
     assert re.search(r"to=(merged|adapter)", str(caught.value))
     assert not (tmp_path / "out").exists()
+    if backbone == "llama":  # where merged is advised, merging works
+        merged = merge(made.net).state_dict().keys() == tiny_llama().net.state_dict().keys()
+        assert ("to=merged" in str(caught.value)) == merged
 
 
 # Merged, on random backbones

@@ -182,3 +182,31 @@ def test_a_role_without_weights_is_refused_with_the_reason() -> None:
     made = backbone("vit_tiny_patch16_224", **SMALL, final_norm=False)
     with pytest.raises(BadInput, match="targets: norm of b is a Identity, which has no weights to adapt: leave it out"):
         method("ssf").inject(made)
+
+
+@pytest.mark.parametrize(
+    "words", [("repadapter",), ("repadapter", "method.targets=[fc1,fc2,downsample]")], ids=" ".join
+)
+def test_repadapter_is_put_on_a_convnext_with_a_convolutional_mlp(words: tuple[str, ...]) -> None:
+    """The certificate: the merged network has the logits of the trained one, and the tensors of the plain one."""
+    shape = {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)}
+    made = backbone("convnext_atto", "convnext", **shape)
+    names = {name: tensor.shape for name, tensor in made.net.state_dict().items()}
+    chosen = ["backbone=convnext_b", "method=repadapter", "method.rank=4", *words[1:]]
+    make(compose(chosen)["method"]).inject(made)
+    net = randomised(made.net.double())
+    x = images(side=64).double()
+    logits = net(x)
+    logits.logsumexp(1).sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in net.parameters() if p.requires_grad)
+    merged = merge(copy.deepcopy(net))
+    assert torch.allclose(merged(x), logits, rtol=0, atol=1e-9)
+    assert {name: tensor.shape for name, tensor in merged.state_dict().items()} == names
+
+
+@pytest.mark.parametrize("role", ["dwconv", "stem"])
+def test_repadapter_is_refused_where_no_kernel_can_absorb_it(role: str) -> None:
+    made = backbone("convnext_atto", "convnext", depths=(1, 1, 1, 1), dims=(8, 16, 24, 32))
+    said = "no kernel can absorb that" if role == "dwconv" else "method.rank=8 is larger than role 'stem'"
+    with pytest.raises(BadInput, match=said):
+        method("repadapter", f"method.targets=[{role}]").inject(made)

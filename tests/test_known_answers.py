@@ -22,7 +22,8 @@ from glorabench.compose import options
 from glorabench.methods.dora import Decomposed
 from glorabench.methods.ia3 import Scale
 from glorabench.methods.lora import LowRank
-from glorabench.methods.reparam import Reparametrized
+from glorabench.methods.repadapter import LinearAdapter
+from glorabench.methods.reparam import Reparametrized, merge
 from test_methods import (
     BACKBONES,
     CASES,
@@ -275,6 +276,23 @@ def test_fact_adds_v_s_u_to_every_slice_in_the_order_of_the_network(form):
 
     holds(made, plain, formula)
     assert seen == set(range(24))
+
+
+@pytest.mark.parametrize("layer", [(nn.Conv2d(8, 12, 1)), nn.Conv2d(8, 12, 1, bias=False), nn.Conv2d(8, 12, 2, 2)])
+def test_repadapter_is_absorbed_by_a_convolution_that_sees_all_channels_and_pads_nothing(layer):
+    """At every place of the kernel the same mix: f on the channels of each pixel, then the layer."""
+    part = LinearAdapter(layer.weight.flatten(1), 8, rank=4, groups=2, scale=0.3, dropout=0.0)
+    adapted = Reparametrized(copy.deepcopy(layer), [(None, part)]).double().eval()
+    torch.manual_seed(0)
+    for parameter in part.parameters():
+        nn.init.normal_(parameter)
+    x, up = torch.randn(2, 8, 6, 4, dtype=torch.float64), torch.block_diag(*part.up.double())
+    mixed = torch.einsum("wr,nrhv->nwhv", up @ part.down.double(), x)
+    shift = up @ part.down_bias.double() + part.up_bias.double()
+    wanted = layer.double()(x + 0.3 * (mixed + shift[:, None, None]))
+    assert torch.allclose(adapted(x), wanted, rtol=0, atol=1e-12)
+    with torch.no_grad():
+        assert torch.allclose(merge(nn.Sequential(adapted))(x), wanted, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])

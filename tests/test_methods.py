@@ -500,7 +500,7 @@ WRONG = {  # words, backbone: what is said
     ("method=lora method.targets=[block]", "vit"): "Block, this method needs",
     ("method=lora method.targets=[stem] method.dropout=0.1", "vit"): "patch_embed.proj is none: set it to 0",
     ("method=dora method.targets=[dwconv] method.dropout=0.1", "convnext"): "conv_dw is none: set it to 0",
-    ("method=repadapter method.targets=[stem]", "vit"): "in front of the convolution patch_embed.proj",
+    ("method=repadapter method.targets=[stem]", "vit"): "its weight is 32 x 3, so at most 3",
     ("method=bitfit", "llama"): "it has no biases. Use",
 }
 

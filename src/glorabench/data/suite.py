@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,11 @@ def _any(_: Path) -> bool:
     return True
 
 
+def _bare(name: str) -> str:
+    """A name as it is left where a shell or a file name takes the quotes: clevr(task=count_all)."""
+    return re.sub(r"[\"'\s]", "", name)
+
+
 @dataclass(frozen=True)
 class Suite:
     """A set of tasks with one layout on disk.
@@ -82,13 +88,13 @@ class Suite:
     holds: Callable[[Path], bool] = _any
 
     def row(self, task: str) -> Row:
-        """The task of that name or alias.
+        """The task of that name or alias, with or without quotes and spaces in it.
 
         Raises:
             BadInput: there is none, with the nearest right name.
         """
         for row in self.rows:
-            if task in (row.name, *row.aliases):
+            if _bare(task) in map(_bare, (row.name, *row.aliases)):
                 return row
         raise BadInput(f"no task '{task}' in the suite {self.name}{nearest(task, [row.name for row in self.rows])}")
 

@@ -22,8 +22,9 @@ _TINY: Final = {"train": 24, "val": 8, "trainval": 32, "test": 16}
 
 def _row(name: str, group: str, classes: int, test: tuple[int, ...], aliases: str, folders: str = "") -> Row:
     sizes = {"train": (800,), "val": (200,), "trainval": (1000,), "test": test}
-    names = (*aliases.split("|"), f"vtab-{name}")
-    return Row(name, group, classes, sizes, (name, *folders.split()), names)
+    names = aliases.split("|")
+    names += [f"vtab-{each}" for each in (name, *names)]  # as VPT's code calls them
+    return Row(name, group, classes, sizes, (name, *folders.split()), tuple(names))
 
 
 # fmt: off

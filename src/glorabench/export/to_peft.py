@@ -17,7 +17,7 @@ from glorabench.export.peft_forms import Adapter, Inexpressible, expressed
 from glorabench.export.to_plain import Plain
 from glorabench.methods.base import Method
 from glorabench.methods.peft import CONFIGS, Peft
-from glorabench.methods.reparam import Foldable, obstacle
+from glorabench.methods.reparam import Foldable, grows, obstacle
 
 
 def write(trained: Backbone, method: Method, plain: Plain, folder: Path) -> None:
@@ -29,7 +29,8 @@ def write(trained: Backbone, method: Method, plain: Plain, folder: Path) -> None
     try:
         model = _model(trained, method, plain())
     except Inexpressible as reason:
-        instead = "to=adapter keeps it" if obstacle(trained.net) else "to=merged gives a plain checkpoint"
+        merges = obstacle(trained.net) is None and not grows(trained.net)
+        instead = "to=merged gives a plain checkpoint" if merges else "to=adapter keeps it"
         raise BadInput(f"to=peft: {reason}; {instead}") from reason
     model.save_pretrained(str(folder), save_embedding_layers=False)
 

@@ -2,6 +2,7 @@
 f(x) = x + s (W_B (W_A x + a) + b), W_B in groups: group k of the output sees group k of the hidden units.
 
 Nothing in it is non-linear, so W' = W0 (I + s W_B W_A), b' = b0 + s W0 (W_B a + b). W_A is Xavier-uniform, the rest 0.
+A convolution takes it up at every place of its kernel, where every output sees all channels and no border is padded.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ READS = {"q": "attn", "k": "attn", "v": "attn", "qkv": "attn", "fc1": "mlp", "ga
 
 
 class LinearAdapter(Reparam):
-    """x -> x + s (W_B (W_A x + a) + b) in front of a linear layer, with dropout between the two while training."""
+    """x -> x + s (W_B (W_A x + a) + b) in front of a layer, with dropout between the two while training.
 
-    def __init__(self, weight: Tensor, rank: int, groups: int, scale: float, dropout: float) -> None:
+    Args:
+        weight: of the layer, o x (i places).
+        width: i, the features or channels of its input.
+        rank, groups, scale, dropout: as in `RepAdapter`.
+    """
+
+    def __init__(self, weight: Tensor, width: int, rank: int, groups: int, scale: float, dropout: float) -> None:
         super().__init__()
-        width = weight.shape[1]
         self.down = nn.Parameter(weight.new_empty(rank, width))
         self.down_bias = nn.Parameter(weight.new_zeros(rank))
         self.up = nn.Parameter(weight.new_zeros(groups, width // groups, rank // groups))
@@ -37,14 +43,17 @@ class LinearAdapter(Reparam):
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(W0 (I + s W_B W_A), b0 + s W0 (W_B a + b))."""
         up = torch.block_diag(*self.up)
-        shift = self.scale * (weight @ (up @ self.down_bias + self.up_bias))
-        return weight + self.scale * ((weight @ up) @ self.down), shift if bias is None else bias + shift
+        kernel = weight.unflatten(1, (len(up), -1)).transpose(1, 2)  # o x places x i
+        shift = self.scale * (kernel @ (up @ self.down_bias + self.up_bias)).sum(1)
+        mixed = (kernel + self.scale * ((kernel @ up) @ self.down)).transpose(1, 2).flatten(1)
+        return mixed, shift if bias is None else bias + shift
 
     def through(self, x: Tensor, layer: View) -> Tensor:
         """The layer on the adapted input."""
-        h = F.dropout(F.linear(x, self.down, self.down_bias), self.dropout, self.training)
+        axis = -1 if layer.is_linear else 1
+        h = F.dropout(F.linear(x.movedim(axis, -1), self.down, self.down_bias), self.dropout, self.training)
         h = torch.einsum("...gr,gwr->...gw", h.unflatten(-1, (len(self.up), -1)), self.up).flatten(-2)
-        return layer(x + self.scale * (h + self.up_bias.to(h.dtype)))
+        return layer(x + self.scale * (h + self.up_bias.to(h.dtype)).movedim(-1, axis))
 
 
 @dataclass(frozen=True)
@@ -76,16 +85,17 @@ class RepAdapter(Method):
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """The adapter in front of the site, its own or that of a layer with the same input."""
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.padding not in ("valid", (0, 0))):
             raise BadInput(
                 f"RepAdapter mixes channels in front of a layer; in front of the convolution {site.path} "
                 f"(role '{site.role}') no kernel can absorb that: take it out of targets"
             )
-        weight = weight_of(site, layer, (nn.Linear,))
-        check_rank(self.rank, site, weight)
-        if weight.shape[1] % self.groups:
-            raise BadInput(f"method.groups={self.groups} does not divide the width {weight.shape[1]} of {site.path}")
+        weight = weight_of(site, layer)
+        width = layer.in_channels if isinstance(layer, nn.Conv2d) else weight.shape[1]
+        check_rank(self.rank, site, weight[:, :width])
+        if width % self.groups:
+            raise BadInput(f"method.groups={self.groups} does not divide the width {width} of {site.path}")
         key = site.depth, READS.get(site.role, site.role)
         if key not in shared:
-            shared[key] = LinearAdapter(weight, self.rank, self.groups, self.scale, self.dropout)
+            shared[key] = LinearAdapter(weight, width, self.rank, self.groups, self.scale, self.dropout)
         return shared[key]

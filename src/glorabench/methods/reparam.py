@@ -186,6 +186,13 @@ def obstacle(net: nn.Module) -> str | None:
     return next((reason for reason in reasons if isinstance(reason, str)), None)
 
 
+def grows(net: nn.Module) -> bool:
+    """True when merging `net` would give a layer a bias that it lacks."""
+    layers = (module for module in net.modules() if isinstance(module, Reparametrized))
+    with torch.no_grad():
+        return any(layer.layer.bias is None and layer.bias is not None for layer in layers)
+
+
 def foldable(net: nn.Module) -> bool:
     """True when merging `net` would change a layer of it."""
     return any(isinstance(module, Foldable) for module in net.modules())
