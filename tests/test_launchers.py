@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from glorabench.stage import Stage
 from glorabench.tracker import Tracker
 from glorabench.training import checkpoints
 
-FAST = ["method=linear", "progress=none", "train.epochs=2", "latency_rounds=1"]
+FAST = ["method=linear", "progress=none", "train.epochs=2", "latency_rounds=0"]
 SLURM = {
     **{"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "sweep", "SLURM_NTASKS": "4", "SLURM_PROCID": "1"},
     **{"SLURM_LOCALID": "1", "SLURM_NODEID": "0", "SLURM_NODELIST": "node1", "SLURM_NTASKS_PER_NODE": "4"},
@@ -30,6 +31,14 @@ TORCHRUN = {
     **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511", "TORCHELASTIC_RUN_ID": "none"},
 }
 pytestmark = pytest.mark.usefixtures("cache")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Without scoring the upstream task, which takes longer than these runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("glorabench.run.forgetting", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="module")

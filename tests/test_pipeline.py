@@ -182,7 +182,7 @@ def test_a_search_on_test_works_and_is_marked_contaminated(whole, capsys):
     assert made.search["n"] + made.search["n_held_out"] == 797
     capsys.readouterr()
     assert main(["table", "mini", "--results", str(folder)]) == 0
-    assert "test" in next(line for line in capsys.readouterr().out.splitlines() if "search.on" in line)
+    assert any("search.on=test" in line for line in capsys.readouterr().out.splitlines())
 
 
 def test_a_state_of_another_search_is_refused(whole):

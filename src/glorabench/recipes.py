@@ -36,9 +36,10 @@ def recipe(key: str, default: Any, *, _root_: DictConfig) -> Any:
 def warmup(wanted: float, *, _root_: DictConfig) -> float:
     """`${warmup:10}`: epochs of warm-up; half of the shortest training of a run that would end before they do."""
     lengths = [OmegaConf.select(_root_, key) for key in ("train.epochs", "search.epochs")]
-    epochs = min((epochs for epochs in lengths if type(epochs) is int), default=None)
-    if epochs is None or epochs < 1:  # refused later
+    known = [epochs for epochs in lengths if type(epochs) is int and epochs > 0]  # what is none is refused later
+    if not known:
         return wanted
+    epochs = min(known)
     if (fitting := schedules.fitting_warmup(wanted, epochs)) != wanted:
         said = f"train.warmup_epochs is {fitting}: the {wanted} of the recipe do not fit into a training of {epochs}"
         _SHORTENED.add(said)

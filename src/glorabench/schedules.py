@@ -78,7 +78,7 @@ def check(train: Mapping[str, Any], supernet_epochs: int | None = None) -> None:
         BadInput: naming the key.
     """
     for key, epochs in (("train.epochs", train["epochs"]), ("search.epochs", supernet_epochs)):
-        if epochs is not None and train["warmup_epochs"] >= epochs:
+        if type(epochs) is int and 0 < epochs <= train["warmup_epochs"]:
             raise BadInput(
                 f"train.warmup_epochs={train['warmup_epochs']} is not shorter than {key}={epochs}, so the learning "
                 f"rate would never reach train.lr: give train.warmup_epochs={epochs // 2} or more epochs"
