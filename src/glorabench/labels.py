@@ -71,7 +71,13 @@ def _apart(flats: Iterable[Mapping[str, Any]]) -> set[str]:
     tasks: dict[str, list[Mapping[str, Any]]] = {}
     for flat in flats:
         tasks.setdefault(flat["names.task"], []).append(flat)
-    return {k for same in tasks.values() for f in same for k in f if any(f[k] != other.get(k) for other in same)}
+    return {key for same in tasks.values() for key in _differing(same)}
+
+
+def _differing(flats: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The keys that have not one value everywhere; one that is missing counts as null."""
+    first, keys = flats[0], {key for flat in flats for key in flat}
+    return {key for key in keys if any(flat.get(key) != first.get(key) for flat in flats)}
 
 
 def _told(family: Sequence[Mapping[str, Any]], by_task: bool) -> list[list[str]]:
@@ -85,16 +91,20 @@ def _told(family: Sequence[Mapping[str, Any]], by_task: bool) -> list[list[str]]
     weights = {(flat.get("backbone.weights_from"), flat.get("backbone.sha256")) for flat in family}
     known = {"search.winner"}  # the label says it already, or the name of the file does
     known |= {"backbone.sha256"} if len({name for name, _ in weights}) == len(weights) else set()
-    told = []
+    kins: dict[str, list[Mapping[str, Any]]] = {}  # whoever chose the values
     for flat in family:
-        kin = [f for f in family if TUNED not in keys or f.get(TUNED) == flat.get(TUNED)]
+        kins.setdefault(json.dumps(flat.get(TUNED) if TUNED in keys else None), []).append(flat)
+    told: dict[int, list[str]] = {}
+    for kin in kins.values():
         own = ({key for key in keys if not of_recipe(key)} | _apart(kin)) - known
-        varying = _varying(flat, kin, own) if by_task else set()
-        said = [PUBLISHED] if TUNED in keys and flat.get(TUNED) is not None else []
-        for name, key in ((key.removeprefix("method."), key) for key in sorted(own)):
-            said.append(f"{name} by task" if key in varying else f"{name}={_text(flat.get(key))}")
-        told.append(said)
-    return told
+        varying = _varying(kin, own) if by_task else {}
+        for flat in kin:
+            said = [PUBLISHED] if TUNED in keys and flat.get(TUNED) is not None else []
+            for name, key in ((key.removeprefix("method."), key) for key in sorted(own)):
+                by = key in varying.get(id(flat), ())
+                said.append(f"{name} by task" if by else f"{name}={_text(flat.get(key))}")
+            told[id(flat)] = said
+    return [told[id(flat)] for flat in family]
 
 
 def _text(value: Any) -> str:
@@ -102,15 +112,28 @@ def _text(value: Any) -> str:
     return f"[{','.join(map(_text, value))}]" if isinstance(value, list) else str(value)
 
 
-def _varying(flat: Mapping[str, Any], kin: Sequence[Mapping[str, Any]], own: set[str]) -> set[str]:
-    """The keys that a configuration has values of its own for on each task, beside others with one for all tasks."""
-    recipe = [key for key in own if of_recipe(key)]
-    peers = [f for f in kin if all(f.get(key) == flat.get(key) for key in own.difference(recipe))]
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for f in peers:
-        found.setdefault(json.dumps([f.get(key) for key in recipe]), []).append(f)
-    everywhere = len({f["names.task"] for f in peers})
-    rest = [f for same in found.values() if len({f["names.task"] for f in same}) < everywhere for f in same]
-    if flat not in rest or len({f["names.task"] for f in rest}) < len(rest):
-        return set()
-    return {key for key in recipe if any(f.get(key) != flat.get(key) for f in rest)}
+def _varying(kin: Sequence[Mapping[str, Any]], own: set[str]) -> dict[int, set[str]]:
+    """The keys that a configuration has values of its own for on each task, beside others with one for all tasks.
+
+    Returns:
+        By the id of the configuration; those without such keys are left out.
+    """
+    recipe = sorted(key for key in own if of_recipe(key))
+    fixed = sorted(own.difference(recipe))
+    varying: dict[int, set[str]] = {}
+    for peers in _grouped(kin, fixed):
+        everywhere = len({flat["names.task"] for flat in peers})
+        groups = _grouped(peers, recipe)
+        rest = [f for same in groups if len({flat["names.task"] for flat in same}) < everywhere for f in same]
+        if rest and len({flat["names.task"] for flat in rest}) == len(rest):
+            keys = _differing(rest).intersection(recipe)
+            varying |= {id(flat): keys for flat in rest}
+    return varying
+
+
+def _grouped(flats: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> list[list[Mapping[str, Any]]]:
+    """Configurations that agree in all of `keys` together, in the order in which they came."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for flat in flats:
+        groups.setdefault(json.dumps([flat.get(key) for key in keys]), []).append(flat)
+    return list(groups.values())
