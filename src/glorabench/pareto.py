@@ -22,9 +22,17 @@ def front(top1: Floats, cost: Floats) -> NDArray[np.bool_]:
     Args:
         top1, cost: ... x points.
     """
-    better, cheaper = top1[..., None, :] - top1[..., :, None], cost[..., :, None] - cost[..., None, :]
-    beaten = (better >= 0) & (cheaper >= 0) & ((better > 0) | (cheaper > 0))
-    return np.asarray(~beaten.any(axis=-1))
+    order = np.lexsort((-top1, cost), axis=-1)  # the cheapest first, of equal ones the most accurate
+    ranked, price = np.take_along_axis(top1, order, -1), np.take_along_axis(cost, order, -1)
+    position = np.broadcast_to(np.arange(price.shape[-1]), price.shape)
+    begins = np.concatenate([np.ones_like(price[..., :1], bool), price[..., 1:] != price[..., :-1]], axis=-1)
+    first = np.maximum.accumulate(np.where(begins, position, 0), axis=-1)  # of as many as cost the same
+    best = np.maximum.accumulate(ranked, axis=-1)
+    cheaper = np.where(first > 0, np.take_along_axis(best, np.maximum(first - 1, 0), -1), -np.inf)
+    stands = (ranked == np.take_along_axis(ranked, first, -1)) & (ranked > cheaper)
+    on = np.empty_like(stands)
+    np.put_along_axis(on, order, stands, -1)
+    return on
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ def tradeoffs(made: Sequence[Point], standings: Standings) -> list[Figure]:
         best = ", ".join(dot.name for dot in dots if dot.kind == "front")
         image = scatter(dots, across, up, f"{heading}: {len(dots)} methods; on the front: {best or 'none'}.")
         head = [*_HEAD, axis.name, "front", "p_front"]
-        missing = [p.method for p in made if not p.reason and p not in [point for _, point, _ in known]]
+        shown = {index for index, _, _ in known}
+        missing = [p.method for index, p in enumerate(made) if not p.reason and index not in shown]
         note = f"Not known of every run of {'; '.join(missing)}." if missing else ""
         drawn.append(Figure(f"accuracy-{axis.name}", heading, image, head, rows, note))
     return drawn

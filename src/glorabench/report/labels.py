@@ -24,24 +24,21 @@ def spread(wanted: Sequence[float], heights: Sequence[float], top: float) -> lis
         heights: of the labels, with the gap to the next one.
         top: nothing is above it.
     """
-    blocks: list[tuple[float, float, list[int]]] = []  # top, height, labels
-    for i, (centre, height) in enumerate(zip(wanted, heights, strict=True)):
-        begin, size, members = max(top, centre - height / 2), height, [i]
+    blocks: list[tuple[float, float, float, int]] = []  # top, height, sum of the tops that its labels want, labels
+    for centre, height in zip(wanted, heights, strict=True):
+        ideal, size, count = centre - height / 2, height, 1
+        begin = max(top, ideal)
         while blocks and blocks[-1][0] + blocks[-1][1] > begin:
-            _, above, before = blocks.pop()
-            members, size = before + members, above + size
-            # the middle of what its members want
-            offsets, ideal = 0.0, 0.0
-            for member in members:
-                ideal += wanted[member] - heights[member] / 2 - offsets
-                offsets += heights[member]
-            begin = max(top, ideal / len(members))
-        blocks.append((begin, size, members))
-    centres = [0.0] * len(wanted)
-    for begin, _, members in blocks:
-        for member in members:
-            centres[member] = begin + heights[member] / 2
-            begin += heights[member]
+            _, above, wish, before = blocks.pop()
+            ideal += wish - count * above  # what stands below wants the block higher by what is above it
+            count, size = before + count, above + size
+            begin = max(top, ideal / count)
+        blocks.append((begin, size, ideal, count))
+    centres: list[float] = []
+    for begin, _, _, count in blocks:
+        for height in heights[len(centres) : len(centres) + count]:
+            centres.append(begin + height / 2)
+            begin += height
     return centres
 
 
