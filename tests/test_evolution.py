@@ -127,8 +127,8 @@ class Counted(Candidates):
 
     made: list[int]
 
-    def children(self, *asked):
-        found = super().children(*asked)
+    def children(self, draw, count, tries):
+        found = super().children(draw, count, tries)
         self.made = [*getattr(self, "made", []), len(found)]
         return found
 
