@@ -132,6 +132,9 @@ def test_killed_in_any_stage_and_typed_again_ends_the_same(whole, tmp_path, reac
     made, expected = record.read(record.path_of(tmp_path, compose(words))), whole[0]
     assert (made.paths, made.metrics, made.outcomes) == (expected.paths, expected.metrics, expected.outcomes)
     assert made.search == expected.search
+    assert made.cost["flops_per_step"] == expected.cost["flops_per_step"]
+    counted = [{n: {**s, "seconds": 0} for n, s in r.cost["stages"].items()} for r in (made, expected)]
+    assert counted[0] == counted[1], "costs that are counted depend on the kill"
     (state,) = tmp_path.glob("searches/*.jsonl")
     genomes = [json.loads(line).get("genome") for line in state.read_text().splitlines()]
     assert len(set(genomes)) == len(genomes) == 19, "a candidate was scored twice"
@@ -221,6 +224,24 @@ def test_what_cannot_be_searched_is_refused_before_training(tmp_path, monkeypatc
     error = capsys.readouterr().err
     assert said in error
     assert len(error.splitlines()) == 1
+
+
+def test_an_old_search_is_followed_by_a_new_one_on_the_same_supernet(whole, tmp_path, monkeypatch):
+    """A record of version 2: its supernet is found under its name, what is searched anew is of this release."""
+    made, folder = whole
+    shutil.copytree(folder / "supernets", tmp_path / "supernets")
+    config = {**made.config, "search": {**made.config["search"], "version": 2}}
+    old = replace(made, config=config, run_id=record.run_id(config))
+    record.write(old, record.path_of(tmp_path, config))
+    monkeypatch.setattr(Stage, "fit", lambda stage: pytest.fail(f"the {stage.name} was trained again"))
+    words = ["search.winner=inherit", "search.algorithm.population=4", "search.algorithm.generations=1"]
+    words += ["search.algorithm.parents=2", "search.algorithm.mutants=2", "search.algorithm.crossed=1"]
+    asked = [f"run={old.run_id}", f"results_dir={tmp_path}", *words, "logger=none", "progress=none", "latency_rounds=0"]
+    assert main(["search", *asked]) == 0
+    (new,) = (r for r in record.read_all([tmp_path / "runs"]) if r.run_id != old.run_id)
+    assert new.config["search"]["version"] == 3
+    assert new.cost["stages"]["supernet"] == made.cost["stages"]["supernet"]
+    assert main(["table", "mini", "--results", str(tmp_path)]) == 0
 
 
 def test_search_command_on_a_supernet_that_a_plain_run_trained(tmp_path, monkeypatch, capsys):

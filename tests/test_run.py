@@ -193,6 +193,20 @@ def test_offline_tracker_uses_the_run_id_and_needs_no_login(results, monkeypatch
     assert list((results / "wandb").glob(f"**/run-{made.run_id}.wandb"))
 
 
+def test_a_killed_run_leaves_one_folder_of_the_tracker_whatever_the_number_of_tries(results, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    cfg = config(results, "method=linear", "logger=wandb", "train.epochs=1")
+    other = results / "wandb" / "wandb" / "offline-run-20260101_000000-0123456789ab"
+    left = other.with_name(f"offline-run-20260101_000000-{record.run_id(cfg)}")
+    for folder in (other, left):
+        folder.mkdir(parents=True)
+    run(cfg)
+    found = list((results / "wandb" / "wandb").glob(f"offline-run-*-{record.run_id(cfg)}"))
+    assert len(found) == 1
+    assert found[0] != left
+    assert other.is_dir()
+
+
 def test_a_tracker_that_fails_is_a_warning(results, capsys):
     results.mkdir()
     (results / "wandb").write_text("in the way")

@@ -662,6 +662,47 @@ def test_a_torn_last_line_costs_that_candidate_alone(cut, tmp_path):
     assert lines[-1] == whole.splitlines(keepends=True)[-1]
 
 
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), flips=st.integers(1, 3))
+def test_a_damaged_line_costs_that_candidate_alone_and_is_never_believed(data, flips):
+    """Bytes flipped anywhere: what is still there is true, and the search goes on at every try."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "state"
+        written(path).close()
+        whole = bytearray(path.read_bytes())
+        touched = {data.draw(st.integers(0, len(whole) - 1)) for _ in range(flips)}
+        for at in touched:
+            whole[at] ^= data.draw(st.sampled_from([1, 2, 4, 0x20, 0x80]))
+        path.write_bytes(whole)
+        ends = [i for i, byte in enumerate(path.read_bytes()) if byte == 10]
+        for _ in range(2):
+            state = State(path, HEADER)
+            truth = {genome: {"genome": text(genome), **line} for genome, line in LINES.items()}
+            assert state.told.items() <= truth.items()
+            assert len(state.told) >= len(LINES) - len(touched) - (len(ends) != 3)
+            state.close()
+        for genome, line in LINES.items():
+            state = State(path, HEADER)
+            if genome not in state.told:
+                state.tell(genome, line)
+            state.close()
+        assert State(path, HEADER).told == truth
+
+
+def test_damage_is_named_and_a_file_without_a_whole_line_is_set_aside(tmp_path, capsys):
+    path = tmp_path / "state.jsonl"
+    written(path).close()
+    whole = path.read_text()
+    path.write_text(whole.replace("012", "011", 1))
+    assert [*State(path, HEADER).told] == [(3, 0, 11)]
+    said = capsys.readouterr().err
+    assert said == f"warning: {path} has damaged lines (1): their candidates are scored again\n"
+    path.write_text("my notes\n")
+    assert not State(path, HEADER).told
+    assert path.with_suffix(".corrupt1").read_text() == "my notes\n"
+    assert "kept as state.corrupt1, the search starts again" in capsys.readouterr().err
+
+
 def test_the_state_of_another_search_is_refused_and_kept(tmp_path):
     path = tmp_path / "state"
     written(path).close()

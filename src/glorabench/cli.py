@@ -14,6 +14,7 @@ from glorabench import __version__, cli_readers, signals, streams
 from glorabench.errors import BadInput, printable
 
 _PRINTING = ("count", "table", "compare", "cost", "forgetting", "optimism", "tuned")  # they do nothing else
+_RESUMABLE = ("run", "search", "push")
 _EXAMPLES = """examples:
   glorabench run experiment=quickstart                 GLoRA against LoRA on embedded images, with a table
   glorabench run method=lora data.task=digits seed=1   one run
@@ -176,11 +177,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "no CUDA runtime" is no news here
     with streams.forgiving():
+        resumable = False
         try:
             with signals.listening():
                 args = _arguments(argv)
                 if args.command in _PRINTING:
                     streams.end_with_reader()
+                resumable = args.command in _RESUMABLE
                 code = _dispatch(args)
                 if not signals.interrupted():
                     return code
@@ -191,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         except KeyboardInterrupt:
             pass
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        print(f"\ninterrupted{'; the same command goes on from here' * resumable}", file=sys.stderr)
         return 130
 
 

@@ -22,7 +22,7 @@ from glorabench.record import Record
 _PACKAGE = Path(__file__).resolve().parent
 _PLACES = ("results_dir", "cache_dir")
 # at least two parts below the root: /s in "images/s" is none, nor is what follows a scheme or a word
-_ABSOLUTE = re.compile(r"(?<![\w.:/~<>\]-])(?:~|/[^\s/'\"`,;:()\[\]{}<>|]+)(?:/[^\s/'\"`,;:()\[\]{}<>|]+)+/?")
+_ABSOLUTE = re.compile(r"(?<![\w.:/~<>\]-])(?:/[^\s/'\"`,;:()\[\]{}<>|]+){2,}/?")
 
 
 def failure(config: Mapping[str, Any], error: Exception) -> Record:
@@ -54,7 +54,7 @@ def without_places(text: str, config: Mapping[str, Any]) -> str:
     `<results_dir>` and the like stand for folders that the config names; of any other place the last two parts stay.
     """
     for place, name in sorted(_places(config).items(), key=lambda item: -len(item[0])):
-        text = text.replace(place, name)
+        text = re.sub(rf"(?<![\w.-]){re.escape(place)}(?![\w.-])", name.replace("\\", r"\\"), text)
     return _ABSOLUTE.sub(lambda match: "/".join(["...", *match[0].strip("/").split("/")[-2:]]), text)
 
 

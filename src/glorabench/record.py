@@ -59,7 +59,7 @@ class Record:
             (see `pipeline.report_of`).
         upstream: {task, n, before, after} of the trunk under its upstream head, or None (see `forgetting`).
         provenance: {git, versions, device, weights, data}.
-        error: {kind, message} of a failed run.
+        error: {kind, message} of a failed run, and the traceback of what was not bad input.
     """
 
     run_id: str

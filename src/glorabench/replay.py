@@ -85,13 +85,21 @@ def of_record(r: Record) -> Replay:
         group=group_of(r),
         job_type=" + ".join(filter(None, [names["method"], searched])),
         tags=(names["data"], names["backbone"], names["task"], *(mark for mark, so in marks.items() if so)),
-        config={**r.config, "record": {key: getattr(r, key) for key in _KEPT if getattr(r, key) is not None}},
+        config={**r.config, "record": _kept(r)},
         curves=_curves(r.history),
         summary={**r.metrics, **{k: v for name, node in told.items() for k, v in _flat(node, name).items()}},
         sheets=partial(_found, r.search or {}),
         failed=r.status != "done",
         digest=_digest(r),
     )
+
+
+def _kept(r: Record) -> dict[str, Any]:
+    """What else a record says; of an error its kind and message."""
+    found = {key: getattr(r, key) for key in _KEPT if getattr(r, key) is not None}
+    if r.error:
+        found["error"] = {key: value for key, value in r.error.items() if key != "traceback"}
+    return found
 
 
 def of_table(records: Sequence[Record]) -> Replay:

@@ -55,7 +55,7 @@ def _facts(r: Record) -> list[tuple[int, str, str]]:
         {**search, **paths},
         {**r.config, "selection": {**r.config.get("selection", {}), **r.selection}},
         r.provenance,
-        r.error or {},
+        {key: value for key, value in (r.error or {}).items() if key != "traceback"},
     )
     return [(i, *pair) for i, section in enumerate(sections) for pair in _flat(section)]
 

@@ -99,10 +99,8 @@ class State:
             aside = record.set_aside(self.path)
             print(f"warning: {self.path} is damaged; kept as {aside.name}, the search starts again", file=sys.stderr)
         elif damaged := len(rest) - len(whole) - torn:
-            print(
-                f"warning: {damaged} damaged lines of {self.path} are skipped, their candidates are scored again",
-                file=sys.stderr,
-            )
+            said = f"warning: {self.path} has damaged lines ({damaged}): their candidates are scored again"
+            print(said, file=sys.stderr)
         return whole
 
 
