@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from typing import Any
 
@@ -62,9 +63,7 @@ class Paired:
         are each side's; of several seeds `p`."""
         if self.alone is None:
             return self.p
-        from scipy.stats import binomtest
-
-        return float(binomtest(self.alone[0], sum(self.alone)).pvalue) if any(self.alone) else 1.0
+        return _mcnemar(*sorted(self.alone)) if any(self.alone) else 1.0
 
     @property
     def estimate(self) -> Estimate:
@@ -75,6 +74,13 @@ class Paired:
 
         half = float(t.ppf(0.975, self.freedom)) * sqrt(self.variance)
         return Estimate(self.value, max(-1.0, self.value - half), min(1.0, self.value + half), self.n)
+
+
+@lru_cache(1 << 16)  # of many pairs a few differ in as many examples
+def _mcnemar(less: int, more: int) -> float:
+    from scipy.stats import binomtest
+
+    return float(binomtest(less, less + more).pvalue)
 
 
 def paired(first: Any, second: Any) -> Paired:

@@ -71,7 +71,7 @@ def _apart(flats: Iterable[Mapping[str, Any]]) -> set[str]:
     tasks: dict[str, list[Mapping[str, Any]]] = {}
     for flat in flats:
         tasks.setdefault(flat["names.task"], []).append(flat)
-    return {k for same in tasks.values() for f in same for k in f if any(f[k] != other.get(k) for other in same)}
+    return {k for first, *rest in tasks.values() for f in rest for k in {*f, *first} if f.get(k) != first.get(k)}
 
 
 def _told(family: Sequence[Mapping[str, Any]], by_task: bool) -> list[list[str]]:
@@ -85,14 +85,16 @@ def _told(family: Sequence[Mapping[str, Any]], by_task: bool) -> list[list[str]]
     weights = {(flat.get("backbone.weights_from"), flat.get("backbone.sha256")) for flat in family}
     known = {"search.winner"}  # the label says it already, or the name of the file does
     known |= {"backbone.sha256"} if len({name for name, _ in weights}) == len(weights) else set()
+    kins = _grouped(family, [TUNED] if TUNED in keys else [])
+    own = {by: ({key for key in keys if not of_recipe(key)} | _apart(kin)) - known for by, kin in kins.items()}
+    varying = {by: _varying(kin, own[by]) if by_task else {} for by, kin in kins.items()}
     told = []
     for flat in family:
-        kin = [f for f in family if TUNED not in keys or f.get(TUNED) == flat.get(TUNED)]
-        own = ({key for key in keys if not of_recipe(key)} | _apart(kin)) - known
-        varying = _varying(flat, kin, own) if by_task else set()
+        by = _values(flat, [TUNED] if TUNED in keys else [])
         said = [PUBLISHED] if TUNED in keys and flat.get(TUNED) is not None else []
-        for name, key in ((key.removeprefix("method."), key) for key in sorted(own)):
-            said.append(f"{name} by task" if key in varying else f"{name}={_text(flat.get(key))}")
+        for name, key in ((key.removeprefix("method."), key) for key in sorted(own[by])):
+            of_task = key in varying[by].get(id(flat), ())
+            said.append(f"{name} by task" if of_task else f"{name}={_text(flat.get(key))}")
         told.append(said)
     return told
 
@@ -102,15 +104,29 @@ def _text(value: Any) -> str:
     return f"[{','.join(map(_text, value))}]" if isinstance(value, list) else str(value)
 
 
-def _varying(flat: Mapping[str, Any], kin: Sequence[Mapping[str, Any]], own: set[str]) -> set[str]:
-    """The keys that a configuration has values of its own for on each task, beside others with one for all tasks."""
-    recipe = [key for key in own if of_recipe(key)]
-    peers = [f for f in kin if all(f.get(key) == flat.get(key) for key in own.difference(recipe))]
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for f in peers:
-        found.setdefault(json.dumps([f.get(key) for key in recipe]), []).append(f)
-    everywhere = len({f["names.task"] for f in peers})
-    rest = [f for same in found.values() if len({f["names.task"] for f in same}) < everywhere for f in same]
-    if flat not in rest or len({f["names.task"] for f in rest}) < len(rest):
-        return set()
-    return {key for key in recipe if any(f.get(key) != flat.get(key) for f in rest)}
+def _values(flat: Mapping[str, Any], keys: Iterable[str]) -> str:
+    return json.dumps([flat.get(key) for key in keys])
+
+
+def _grouped(flats: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+    """The configurations by their values of some keys."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for flat in flats:
+        groups.setdefault(_values(flat, keys), []).append(flat)
+    return groups
+
+
+def _varying(kin: Sequence[Mapping[str, Any]], own: set[str]) -> dict[int, set[str]]:
+    """By the id of a configuration: the keys that it has values of its own for on each task, beside others with one for
+    all tasks. Most have none."""
+    recipe, rest = [sorted(key for key in own if of_recipe(key) == so) for so in (True, False)]
+    found: dict[int, set[str]] = {}
+    for peers in _grouped(kin, rest).values():
+        everywhere = len({f["names.task"] for f in peers})
+        groups = _grouped(peers, recipe).values()
+        alone = [f for same in groups if len({f["names.task"] for f in same}) < everywhere for f in same]
+        if len({f["names.task"] for f in alone}) < len(alone):
+            continue
+        keys = {key for key in recipe if any(f.get(key) != alone[0].get(key) for f in alone)}
+        found |= {id(f): keys for f in alone}
+    return found

@@ -133,7 +133,10 @@ def points(records: Iterable[Record]) -> list[Point]:
     """
     made = cells(records)
     tasks = sorted({cell.task for cell in made})
-    return [_point([c for c in made if c.method == m], m, tasks) for m in dict.fromkeys(c.method for c in made)]
+    own: dict[str, list[Cell]] = {}
+    for cell in made:
+        own.setdefault(cell.method, []).append(cell)
+    return [_point(found, method, tasks) for method, found in own.items()]
 
 
 def _point(own: Sequence[Cell], method: str, tasks: Sequence[str]) -> Point:

@@ -80,7 +80,9 @@ def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
 def _averages(made: Sequence[Cell]) -> Iterator[tuple[str, ...]]:
     """Mean over tasks of every method that has a result on all of them, over the common seeds."""
     tasks = {cell.task for cell in made}
-    own = {method: {c.task: c for c in made if c.method == method} for method in dict.fromkeys(c.method for c in made)}
+    own: dict[str, dict[str, Cell]] = {}
+    for c in made:
+        own.setdefault(c.method, {})[c.task] = c
     verdicts = ties.on_mean(list(own.values()), {task: (1 / len(tasks), "top1") for task in tasks})
     for method, cell in own.items():
         found = [{draw_of(r): r.metrics["top1"] for r in c.done} for c in cell.values()]
