@@ -1,84 +1,104 @@
-"""How `table`, `cost` and `report` grow with the number of configurations: CPU seconds and peak memory of each.
+"""How the readers of records grow with the number of configurations: CPU seconds and peak memory of each command.
 
-    python benchmarks/growth.py [380 760 1520 3040]
+    python benchmarks/growth.py
+    python benchmarks/growth.py --sizes 380,760 --commands table,cost
 
-The records are made from a committed one: each configuration has a learning rate of its own and the id that belongs to
-it. A line for each command and size, and at the end the time per configuration of the largest relative to that of the
-smallest: 1 is linear growth.
+Records are made in a temporary folder from committed ones: each is of a configuration of its own on one of five tasks,
+by a learning rate of its own, with some of its outcomes flipped; its run id is that of its config, so that reading
+checks it as it does any other. A second table takes away what a command takes for the smallest size, start of Python
+included, and divides by the configurations that were added: what is linear has one number there, within the noise of
+the machine.
 """
 
 from __future__ import annotations
 
-import copy
-import json
+import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
-from statistics import fmean
+
+import numpy as np
 
 from glorabench import record
+from glorabench.gathered import by_file
+from glorabench.record import Record
 
-ROOT = Path(__file__).parents[1]
-SOURCE = ROOT / "results" / "runs" / "mini"
 SIZES = (380, 760, 1520, 3040)
-COMMANDS = (("table", "mini", "--format", "md"), ("cost", "mini", "--format", "md"), ("report", "mini"))
+COMMANDS = {
+    "table": ["table", "mini", "--long"],
+    "wide": ["table", "mini"],
+    "cost": ["cost", "mini"],
+    "report": ["report", "mini"],
+}
+_FLIPPED = 0.05  # share of the outcomes that differ from those of the committed record
+_RESULTS = Path(__file__).parents[1] / "results"
 
 
-def synthesise(folder: Path, count: int) -> None:
-    """Write records of `count` configurations of one method on one task."""
-    source = json.loads(next(SOURCE.glob("lora-vit_mini-digits-s0-*.json")).read_text())
-    outcomes = record.unpack(source["outcomes"])
-    runs = folder / "runs" / "mini"
-    runs.mkdir(parents=True)
-    for number in range(count):
-        data = copy.deepcopy(source)
-        data["config"]["train"]["lr"] = round(1e-3 + 1e-6 * number, 6)
-        wrong = 1 + number % 599 if number else 0  # one is the best
-        right = [outcome and i >= wrong for i, outcome in enumerate(outcomes)]
-        data["outcomes"], data["metrics"]["top1"] = record.pack(right), fmean(right)
-        data["run_id"] = record.run_id(data["config"])
-        (runs / f"lora-vit_mini-digits-s0-{data['run_id']}.json").write_text(json.dumps(data))
+def records() -> Iterator[Record]:
+    """As many configurations as asked for, on all tasks before the next one begins."""
+    generator = np.random.default_rng(0)
+    base: dict[str, dict[str, Record]] = {}
+    for r in by_file("mini", _RESULTS).values():
+        if r.status == "done" and r.config["seed"] == 0 and not r.search:
+            base.setdefault(r.names["method"], {}).setdefault(r.names["task"], r)
+    for number in count():
+        for method in base:
+            for r in base[method].values():
+                yield _changed(r, 1 + number / 1000, generator)
 
 
-def measure(words: tuple[str, ...], folder: Path) -> tuple[float, int]:
-    """CPU seconds of a command and the largest memory of it in MiB, in a process of its own."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    line = [sys.executable, "-m", "glorabench.cli", *words, "--results", str(folder)]
-    code = (
-        "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, "
-        "stderr=subprocess.PIPE); sys.stderr.buffer.write(done.stderr); "
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(done.returncode)"
+def _changed(r: Record, factor: float, generator: np.random.Generator) -> Record:
+    train = {**r.config["train"], "lr": r.config["train"]["lr"] * factor}
+    config = {**r.config, "train": train}
+    outcomes = np.array(record.unpack(r.outcomes or "")) ^ (generator.random(int(r.metrics["n"])) < _FLIPPED)
+    return replace(
+        r,
+        config=config,
+        run_id=record.run_id(config),
+        outcomes=record.pack(outcomes.tolist()),
+        metrics={**r.metrics, "top1": float(outcomes.mean())},
     )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, int(done.stdout.split()[-1]) // 1024
 
 
-def main(sizes: tuple[int, ...]) -> None:
-    """Print a line for each command and size, then how far each is from linear."""
-    costs: dict[str, list[float]] = {}
-    print(f"{'command':<8} {'configurations':>14} {'CPU s':>8} {'MiB':>6} {'file kB':>8}")
-    for count in (1, *sizes):
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            synthesise(folder, count)
-            for words in COMMANDS:
-                seconds, memory = measure(words, folder)
-                size = sum(path.stat().st_size for path in folder.glob("report*")) // 1000
-                costs.setdefault(words[0], []).append(seconds)
-                print(f"{words[0]:<8} {count:>14,} {seconds:>8.2f} {memory:>6,} {size:>8,}", flush=True)
-    for name, (start, *rest) in costs.items():
-        each = [(seconds - start) / count for seconds, count in zip(rest, sizes, strict=True)]
-        share = each[-1] / each[0]
-        print(f"{name}: {1e3 * each[-1]:.2f} ms a configuration at the largest, {share:.2f} times the smallest")
+def measured(words: Sequence[str]) -> tuple[float, float]:
+    """CPU seconds and peak memory in MiB of a command in a process of its own."""
+    process = subprocess.Popen([sys.executable, "-m", "glorabench.cli", *words], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(words)}: exit status {status}")
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    parser.add_argument("--commands", default=",".join(COMMANDS))
+    args = parser.parse_args()
+    sizes, names = [int(size) for size in args.sizes.split(",")], args.commands.split(",")
+    found: dict[str, dict[int, tuple[float, float]]] = {name: {} for name in names}
+    with tempfile.TemporaryDirectory() as folder:
+        made = 0
+        for size, source in zip(sizes, [records()] * len(sizes), strict=True):
+            for r in islice(source, size - made):
+                record.write(r, record.path_of(Path(folder), r.config))
+            made = size
+            for name in names:
+                found[name][size] = measured([*COMMANDS[name], "--results", folder])
+                print(f"{name:8} {size:6,} {found[name][size][0]:8.1f} s {found[name][size][1]:8,.0f} MiB", flush=True)
+    first = sizes[0]
+    print("\nadded by each further configuration:")
+    for name in names:
+        for size in sizes[1:]:
+            seconds, memory = (x - y for x, y in zip(found[name][size], found[name][first], strict=True))
+            each = size - first
+            print(f"{name:8} {size:6,} {1e3 * seconds / each:8.2f} ms {1024 * memory / each:8.0f} KiB")
 
 
 if __name__ == "__main__":
-    main(tuple(map(int, sys.argv[1:])) or SIZES)
+    main()

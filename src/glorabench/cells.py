@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,26 +61,41 @@ def cells(records: Iterable[Record], by_task: bool = False) -> list[Cell]:
         BadInput: records of different protocols, selections, backbones or data would share a table.
     """
     records = list(records)
+    for known, way, made in _MADE:
+        if way == by_task and len(known) == len(records) and all(a is b for a, b in zip(known, records, strict=True)):
+            return list(made)
+    made = _cells(records, by_task)
+    _MADE.append((records, by_task, made))
+    return list(made)
+
+
+# the last few: a table, its findings and its CSV ask for the same ones
+_MADE: deque[tuple[list[Record], bool, list[Cell]]] = deque(maxlen=4)
+
+
+def _cells(records: Sequence[Record], by_task: bool) -> list[Cell]:
     refuse_mixtures(records)
     groups: dict[str, list[Record]] = {}
+    identities: dict[str, dict[str, Any]] = {}
     for r in records:
-        groups.setdefault(json.dumps(_identity(r.config), sort_keys=True), []).append(r)
+        own = _identity(r.config)
+        groups.setdefault(key := json.dumps(own, sort_keys=True), []).append(r)
+        identities.setdefault(key, own)
     # by seed: the same records give the same bootstrap in whatever order they were read
     members = [sorted(_settled(group), key=lambda r: r.config["seed"]) for group in groups.values()]
-    configs = [group[0].config for group in members]
-    labels = labels_of(configs, [settings(config) for config in configs], by_task)
+    labels = labels_of([group[0].config for group in members], list(map(flat, identities.values())), by_task)
     marks = [f" {MARK}" if contaminated(group) else "" for group in members]
     named = zip(members, labels, marks, strict=True)
     made = [Cell(group[0].names["task"], label + mark, tuple(group)) for group, label, mark in named]
-    tasks = list(dict.fromkeys(cell.task for cell in made))
-    return sorted(made, key=lambda cell: tasks.index(cell.task))
+    place = {task: i for i, task in enumerate(dict.fromkeys(cell.task for cell in made))}
+    return sorted(made, key=lambda cell: place[cell.task])
 
 
 def _settled(group: Sequence[Record]) -> list[Record]:
     """The results, and of each seed that has none one failure."""
     done = [r for r in group if r.status == "done"]
-    failed = {draw_of(r): r for r in group if r.status != "done"}
-    return [*done, *(r for draw, r in failed.items() if draw not in {draw_of(r) for r in done})]
+    failed, draws = {draw_of(r): r for r in group if r.status != "done"}, {draw_of(r) for r in done}
+    return [*done, *(r for draw, r in failed.items() if draw not in draws)]
 
 
 def comparable(records: Iterable[Record]) -> list[list[Record]]:

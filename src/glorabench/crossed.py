@@ -63,7 +63,7 @@ class Paired:
         are each side's; of several seeds `p`."""
         if self.alone is None:
             return self.p
-        return _mcnemar(*self.alone) if any(self.alone) else 1.0
+        return _mcnemar(*sorted(self.alone)) if any(self.alone) else 1.0
 
     @property
     def estimate(self) -> Estimate:
@@ -76,11 +76,11 @@ class Paired:
         return Estimate(self.value, max(-1.0, self.value - half), min(1.0, self.value + half), self.n)
 
 
-@lru_cache(4096)  # tables of many configurations meet the same counts again and again
-def _mcnemar(first: int, second: int) -> float:
+@lru_cache(1 << 16)  # of many pairs a few differ in as many examples
+def _mcnemar(less: int, more: int) -> float:
     from scipy.stats import binomtest
 
-    return float(binomtest(first, first + second).pvalue)
+    return float(binomtest(less, less + more).pvalue)
 
 
 def paired(first: Any, second: Any) -> Paired:

@@ -71,13 +71,7 @@ def _apart(flats: Iterable[Mapping[str, Any]]) -> set[str]:
     tasks: dict[str, list[Mapping[str, Any]]] = {}
     for flat in flats:
         tasks.setdefault(flat["names.task"], []).append(flat)
-    return {key for same in tasks.values() for key in _differing(same)}
-
-
-def _differing(flats: Sequence[Mapping[str, Any]]) -> set[str]:
-    """The keys that have not one value everywhere; one that is missing counts as null."""
-    first, keys = flats[0], {key for flat in flats for key in flat}
-    return {key for key in keys if any(flat.get(key) != first.get(key) for flat in flats)}
+    return {k for first, *rest in tasks.values() for f in rest for k in {*f, *first} if f.get(k) != first.get(k)}
 
 
 def _told(family: Sequence[Mapping[str, Any]], by_task: bool) -> list[list[str]]:
@@ -91,20 +85,18 @@ def _told(family: Sequence[Mapping[str, Any]], by_task: bool) -> list[list[str]]
     weights = {(flat.get("backbone.weights_from"), flat.get("backbone.sha256")) for flat in family}
     known = {"search.winner"}  # the label says it already, or the name of the file does
     known |= {"backbone.sha256"} if len({name for name, _ in weights}) == len(weights) else set()
-    kins: dict[str, list[Mapping[str, Any]]] = {}  # whoever chose the values
+    kins = _grouped(family, [TUNED] if TUNED in keys else [])
+    own = {by: ({key for key in keys if not of_recipe(key)} | _apart(kin)) - known for by, kin in kins.items()}
+    varying = {by: _varying(kin, own[by]) if by_task else {} for by, kin in kins.items()}
+    told = []
     for flat in family:
-        kins.setdefault(json.dumps(flat.get(TUNED) if TUNED in keys else None), []).append(flat)
-    told: dict[int, list[str]] = {}
-    for kin in kins.values():
-        own = ({key for key in keys if not of_recipe(key)} | _apart(kin)) - known
-        varying = _varying(kin, own) if by_task else {}
-        for flat in kin:
-            said = [PUBLISHED] if TUNED in keys and flat.get(TUNED) is not None else []
-            for name, key in ((key.removeprefix("method."), key) for key in sorted(own)):
-                by = key in varying.get(id(flat), ())
-                said.append(f"{name} by task" if by else f"{name}={_text(flat.get(key))}")
-            told[id(flat)] = said
-    return [told[id(flat)] for flat in family]
+        by = _values(flat, [TUNED] if TUNED in keys else [])
+        said = [PUBLISHED] if TUNED in keys and flat.get(TUNED) is not None else []
+        for name, key in ((key.removeprefix("method."), key) for key in sorted(own[by])):
+            of_task = key in varying[by].get(id(flat), ())
+            said.append(f"{name} by task" if of_task else f"{name}={_text(flat.get(key))}")
+        told.append(said)
+    return told
 
 
 def _text(value: Any) -> str:
@@ -112,28 +104,29 @@ def _text(value: Any) -> str:
     return f"[{','.join(map(_text, value))}]" if isinstance(value, list) else str(value)
 
 
-def _varying(kin: Sequence[Mapping[str, Any]], own: set[str]) -> dict[int, set[str]]:
-    """The keys that a configuration has values of its own for on each task, beside others with one for all tasks.
-
-    Returns:
-        By the id of the configuration; those without such keys are left out.
-    """
-    recipe = sorted(key for key in own if of_recipe(key))
-    fixed = sorted(own.difference(recipe))
-    varying: dict[int, set[str]] = {}
-    for peers in _grouped(kin, fixed):
-        everywhere = len({flat["names.task"] for flat in peers})
-        groups = _grouped(peers, recipe)
-        rest = [f for same in groups if len({flat["names.task"] for flat in same}) < everywhere for f in same]
-        if rest and len({flat["names.task"] for flat in rest}) == len(rest):
-            keys = _differing(rest).intersection(recipe)
-            varying |= {id(flat): keys for flat in rest}
-    return varying
+def _values(flat: Mapping[str, Any], keys: Iterable[str]) -> str:
+    return json.dumps([flat.get(key) for key in keys])
 
 
-def _grouped(flats: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> list[list[Mapping[str, Any]]]:
-    """Configurations that agree in all of `keys` together, in the order in which they came."""
+def _grouped(flats: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+    """The configurations by their values of some keys."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for flat in flats:
-        groups.setdefault(json.dumps([flat.get(key) for key in keys]), []).append(flat)
-    return list(groups.values())
+        groups.setdefault(_values(flat, keys), []).append(flat)
+    return groups
+
+
+def _varying(kin: Sequence[Mapping[str, Any]], own: set[str]) -> dict[int, set[str]]:
+    """By the id of a configuration: the keys that it has values of its own for on each task, beside others with one for
+    all tasks. Most have none."""
+    recipe, rest = [sorted(key for key in own if of_recipe(key) == so) for so in (True, False)]
+    found: dict[int, set[str]] = {}
+    for peers in _grouped(kin, rest).values():
+        everywhere = len({f["names.task"] for f in peers})
+        groups = _grouped(peers, recipe).values()
+        alone = [f for same in groups if len({f["names.task"] for f in same}) < everywhere for f in same]
+        if len({f["names.task"] for f in alone}) < len(alone):
+            continue
+        keys = {key for key in recipe if any(f.get(key) != alone[0].get(key) for f in alone)}
+        found |= {id(f): keys for f in alone}
+    return found

@@ -24,7 +24,7 @@ def counts(first: Packed, second: Packed) -> set[str]:
     return {text.partition(":")[0] for text in (*first, *second)}
 
 
-@lru_cache(4096)
+@lru_cache(1 << 16)
 def paired(first: Packed, second: Packed) -> crossed.Paired:
     """The difference of both sides; `counts` of them must be one number."""
     return crossed.paired(*(np.stack([bits(text) for text in side]) for side in (first, second)))

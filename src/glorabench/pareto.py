@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glorabench.errors import BadInput
+from glorabench.outcomes import bits
 from glorabench.points import AXES, Floats, Point, reduced
-from glorabench.record import Record, unpack
+from glorabench.record import Record
 
 _CHUNK = 50  # bootstrap samples whose examples are drawn together
 
@@ -22,16 +23,15 @@ def front(top1: Floats, cost: Floats) -> NDArray[np.bool_]:
     Args:
         top1, cost: ... x points.
     """
-    order = np.lexsort((-top1, cost), axis=-1)  # the cheapest first, of equal ones the most accurate
-    ranked, price = np.take_along_axis(top1, order, -1), np.take_along_axis(cost, order, -1)
-    position = np.broadcast_to(np.arange(price.shape[-1]), price.shape)
-    begins = np.concatenate([np.ones_like(price[..., :1], bool), price[..., 1:] != price[..., :-1]], axis=-1)
-    first = np.maximum.accumulate(np.where(begins, position, 0), axis=-1)  # of as many as cost the same
-    best = np.maximum.accumulate(ranked, axis=-1)
-    cheaper = np.where(first > 0, np.take_along_axis(best, np.maximum(first - 1, 0), -1), -np.inf)
-    stands = (ranked == np.take_along_axis(ranked, first, -1)) & (ranked > cheaper)
-    on = np.empty_like(stands)
-    np.put_along_axis(on, order, stands, -1)
+    order = np.lexsort((-top1, cost), axis=-1)  # the cheapest first, of equal cost the best
+    best, paid = np.take_along_axis(top1, order, -1), np.take_along_axis(cost, order, -1)
+    new = np.concatenate([np.ones_like(paid[..., :1], bool), paid[..., 1:] != paid[..., :-1]], axis=-1)
+    first = np.maximum.accumulate(np.where(new, np.arange(paid.shape[-1]), 0), axis=-1)  # of those of equal cost
+    beaten = best < np.take_along_axis(best, first, -1)
+    below = np.take_along_axis(np.maximum.accumulate(best, axis=-1), np.maximum(first - 1, 0), -1)  # of lower cost
+    beaten |= (first > 0) & (below >= best)
+    on = np.empty_like(beaten)
+    np.put_along_axis(on, order, ~beaten, -1)
     return on
 
 
@@ -87,13 +87,13 @@ def _accuracies(made: Sequence[Point], seeds: Mapping[Any, NDArray[np.int_]], ge
         if len({matrix.shape[1] for matrix in each}) > 1:
             raise BadInput(f"the runs of {task} were not scored on the same examples")
         rows, ends, n = np.concatenate(each), np.cumsum([len(matrix) for matrix in each]), each[0].shape[1]
+        own = [(weights[point.draws], n * len(point.draws)) for point in made]
         for start in range(0, len(sums[0]), _CHUNK):
             part = slice(start, min(start + _CHUNK, len(sums[0])))
             picks = [np.bincount(generator.integers(n, size=n), minlength=n) for _ in range(part.stop - start)]
             hits = np.split(np.asarray(picks, np.float32) @ rows.T, ends[:-1], axis=1)  # whole numbers: exact
-            for index, point in enumerate(made):
-                own = (weights[point.draws][part] * hits[index]).sum(axis=1)
-                sums[index][part] += own / (n * len(point.draws))
+            for index, (weight, count) in enumerate(own):
+                sums[index][part] += (weight[part] * hits[index]).sum(axis=1) / count
     return [np.round(total / len(tasks), 9) for total in sums]
 
 
@@ -102,7 +102,7 @@ def _outcomes(runs: Iterable[Record]) -> NDArray[np.float32]:
     runs = list(runs)
     if lacking := [r.run_id for r in runs if not r.outcomes]:
         raise BadInput(f"{lacking[0]} does not keep which examples were right: repeat its run")
-    found = [unpack(r.outcomes or "") for r in runs]
+    found = [bits(r.outcomes or "") for r in runs]
     if len(set(map(len, found))) > 1:
         raise BadInput(f"the runs of {runs[0].names['task']} were not scored on the same examples")
     return np.array(found, np.float32)

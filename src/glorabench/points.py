@@ -133,10 +133,10 @@ def points(records: Iterable[Record]) -> list[Point]:
     """
     made = cells(records)
     tasks = sorted({cell.task for cell in made})
-    by_method: dict[str, list[Cell]] = {}
+    own: dict[str, list[Cell]] = {}
     for cell in made:
-        by_method.setdefault(cell.method, []).append(cell)
-    return [_point(own, method, tasks) for method, own in by_method.items()]
+        own.setdefault(cell.method, []).append(cell)
+    return [_point(found, method, tasks) for method, found in own.items()]
 
 
 def _point(own: Sequence[Cell], method: str, tasks: Sequence[str]) -> Point:

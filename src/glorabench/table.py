@@ -81,8 +81,8 @@ def _averages(made: Sequence[Cell]) -> Iterator[tuple[str, ...]]:
     """Mean over tasks of every method that has a result on all of them, over the common seeds."""
     tasks = {cell.task for cell in made}
     own: dict[str, dict[str, Cell]] = {}
-    for cell in made:
-        own.setdefault(cell.method, {})[cell.task] = cell
+    for c in made:
+        own.setdefault(c.method, {})[c.task] = c
     verdicts = ties.on_mean(list(own.values()), {task: (1 / len(tasks), "top1") for task in tasks})
     for method, cell in own.items():
         found = [{draw_of(r): r.metrics["top1"] for r in c.done} for c in cell.values()]

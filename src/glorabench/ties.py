@@ -60,8 +60,10 @@ def on_task(rivals: Sequence[Cell], metric: str = "top1") -> dict[str, Verdict]:
 
 def by_task(made: Sequence[Cell]) -> dict[tuple[str, str], Verdict]:
     """The verdicts by task and method."""
-    tasks = dict.fromkeys(cell.task for cell in made)
-    found = {task: on_task([cell for cell in made if cell.task == task]) for task in tasks}
+    tasks: dict[str, list[Cell]] = {}
+    for cell in made:
+        tasks.setdefault(cell.task, []).append(cell)
+    found = {task: on_task(rivals) for task, rivals in tasks.items()}
     return {(task, method): verdict for task, each in found.items() for method, verdict in each.items()}
 
 

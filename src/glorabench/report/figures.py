@@ -52,8 +52,8 @@ def tradeoffs(made: Sequence[Point], standings: Standings) -> list[Figure]:
         best = ", ".join(dot.name for dot in dots if dot.kind == "front")
         image = scatter(dots, across, up, f"{heading}: {len(dots)} methods; on the front: {best or 'none'}.")
         head = [*_HEAD, axis.name, "front", "p_front"]
-        shown = {index for index, _, _ in known}
-        missing = [p.method for index, p in enumerate(made) if not p.reason and index not in shown]
+        drawn_of = {point.method for _, point, _ in known}
+        missing = [p.method for p in made if not p.reason and p.method not in drawn_of]
         note = f"Not known of every run of {'; '.join(missing)}." if missing else ""
         drawn.append(Figure(f"accuracy-{axis.name}", heading, image, head, rows, note))
     return drawn
@@ -85,7 +85,8 @@ def forgetting(made: Sequence[Point]) -> str | None:
     said = f"Learning against forgetting of {len(dots)} methods; before fine-tuning {before:.1f} %."
     image = scatter(dots, across, up, said, before)
     head = [*_HEAD, "upstream_before", "upstream_after", "after_low", "after_high"]
-    missing = [p.method for p in made if p not in [point for point, _ in known]]
+    shown = {point.method for point, _ in known}
+    missing = [p.method for p in made if p.method not in shown]
     lacking = f" Not known of every run of {'; '.join(missing)}." if missing else ""
     note = f"{told['task']}: {before:.1f} % of {told['n']:,} held-out images before fine-tuning (dashed).{lacking}"
     return figure(Figure("learning-forgetting", "What is learned and what is kept", image, head, rows, note))
@@ -95,8 +96,10 @@ def tasks(made: Sequence[Cell], pointed: Sequence[Point]) -> list[str]:
     """Bars of every task; the methods in one order, that of their means where they have one."""
     means = {p.method: p.top1.value for p in pointed if not p.reason}
     drawn = []
-    for task in dict.fromkeys(cell.task for cell in made):
-        rows = [cell for cell in made if cell.task == task]
+    by_task: dict[str, list[Cell]] = {}
+    for cell in made:
+        by_task.setdefault(cell.task, []).append(cell)
+    for task, rows in by_task.items():
         rows.sort(key=lambda cell: (-means.get(cell.method, -1.0), cell.method))
         body = [[c.method, *(_cells(_percent(c.top1)) if c.done else ("failed", "", "", "0"))] for c in rows]
         image = bars(rows, f"Top-1 % of {len(rows)} methods on {task}, with 95 % intervals")

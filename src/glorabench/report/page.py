@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from glorabench import __version__, pareto, render
 from glorabench.cells import Cell, cells, comparable
@@ -15,6 +17,7 @@ from glorabench.report import figures, tables
 from glorabench.report.cards import embedded
 from glorabench.report.markup import figure, note
 
+LIMIT = 2_000_000  # bytes of a page with the cards of its runs
 _HERE = Path(__file__).parent
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 _READ_TRADEOFFS = (
@@ -36,6 +39,20 @@ def page(records: Iterable[Record]) -> str:
     Raises:
         BadInput: the records do not compare (see `cells.cells`).
     """
+    return pages(records, "", math.inf)[0]
+
+
+def pages(records: Iterable[Record], beside: str, limit: float = LIMIT) -> tuple[str, str | None]:
+    """The page and, where it would be larger than `limit` bytes, a second one that has the cards of the runs.
+
+    Args:
+        records: of any suites.
+        beside: what the second page will be called, as the first one links to it.
+        limit: of the first one with the cards in it.
+
+    Raises:
+        BadInput: the records do not compare (see `cells.cells`).
+    """
     ordered = sorted(records, key=lambda r: (r.names["data"], r.names["task"], r.names["method"], r.run_id))
     by_suite: dict[str, list[Record]] = {}
     for r in ordered:
@@ -44,8 +61,19 @@ def page(records: Iterable[Record]) -> str:
     made = [cells(group) for group in groups]
     titles = [render.title_of(group, True) for group in groups]
     sections = [_section(i, *found) for i, found in enumerate(zip(titles, groups, made, strict=True), start=1)]
-    title = f"glorabench: {', '.join(by_suite)}"
-    entries = "".join(f'<li><a href="#g{i}">{escape(t)}</a></li>' for i, t in enumerate(titles, start=1))
+    title, about = f"glorabench: {', '.join(by_suite)}", f"{len(ordered)} runs. {_made_with(ordered)}"
+    entries = [f'<li><a href="#g{i}">{escape(t)}</a></li>' for i, t in enumerate(titles, start=1)]
+    here = '<li><a href="#runs">The runs, one by one</a></li>'
+    data = f'<script type="application/json" id="data">{embedded(made)}</script>\n'
+    whole = _file(title, about, [*entries, here], "".join(sections) + _RUNS, data)
+    if len(whole) <= limit and len(whole.encode()) <= limit:
+        return whole, None
+    link = f'<a href="{escape(quote(beside))}">The runs, one by one</a>'
+    main = _file(title, about, [*entries, f"<li>{link}</li>"], "".join(sections), "")
+    return main, _file(f"{title}: the runs", about, [here], _RUNS, data)
+
+
+def _file(title: str, about: str, entries: Sequence[str], main: str, data: str) -> str:
     style, script = ((_HERE / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -54,12 +82,12 @@ def page(records: Iterable[Record]) -> str:
         '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
         f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
         '<a class="skip" href="#main">Skip to the results</a>\n'
-        f"<header><h1>{escape(title)}</h1><p>{len(ordered)} runs. {_made_with(ordered)}</p>\n"
-        f'<nav aria-label="Contents"><ul>{entries}<li><a href="#runs">The runs, one by one</a></li></ul></nav>\n'
+        f"<header><h1>{escape(title)}</h1><p>{about}</p>\n"
+        f'<nav aria-label="Contents"><ul>{"".join(entries)}</ul></nav>\n'
         "</header>\n"
-        f'<main id="main" tabindex="-1">\n{"".join(sections)}{_RUNS}</main>\n'
+        f'<main id="main" tabindex="-1">\n{main}</main>\n'
         f"<footer><p>Written by glorabench {escape(__version__)} from records; the same records give the same page.</p>"
-        f'</footer>\n<script type="application/json" id="data">{embedded(made)}</script>\n'
+        f"</footer>\n{data}"
         f"<script>\n{script}</script>\n</body>\n</html>\n"
     )
 

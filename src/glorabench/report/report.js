@@ -139,4 +139,5 @@ for (const sheet of document.querySelectorAll(".sheet")) {
   sortable(sheet.querySelector("table"));
   filterable(sheet);
 }
-cards(JSON.parse(document.getElementById("data").textContent));
+const data = document.getElementById("data"); // cards of many runs have a page of their own
+if (data) cards(JSON.parse(data.textContent));
