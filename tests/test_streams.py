@@ -70,3 +70,13 @@ def test_a_closed_descriptor_is_given_to_no_file(tmp_path):
     )
     done = shell(f'{sys.executable} -c "{code}" >&-')
     assert (done.returncode, (tmp_path / "file").read_text()) == (0, "")
+
+
+@pytest.mark.parametrize("words", [["doctor"], ["table", "vtab1k", "--results", "nowhere", "--brief"]])
+def test_an_encoding_that_lacks_characters_gets_plain_ones(words: list[str]) -> None:
+    line = [sys.executable, "-m", "glorabench.cli", *words]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(line, env=environment, capture_output=True)
+    assert b"Traceback" not in done.stderr
+    assert done.returncode in (0, 2)
+    assert done.stdout.isascii()

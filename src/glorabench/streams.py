@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+_PLAIN = {"…": "...", "±": "+-", "×": "x", "–": "-", "²": "^2", "→": "->", "≥": ">=", "≤": "<="}  # noqa: RUF001
 _LEFT = (errno.EPIPE, errno.EBADF, errno.ECONNRESET)  # nobody reads any more
 
 
@@ -70,7 +72,19 @@ def _wrapped(stream: TextIO | None) -> TextIO:
     except (OSError, ValueError, AttributeError):  # no file, as in a notebook
         return stream
     binary, lines = io.BufferedWriter(_Descriptor(number)), bool(getattr(stream, "line_buffering", False))
-    return io.TextIOWrapper(binary, stream.encoding, stream.errors, line_buffering=lines)
+    errors = "glorabench.plain" if stream.errors in (None, "strict") else stream.errors
+    return io.TextIOWrapper(binary, stream.encoding, errors, line_buffering=lines)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Plain characters for what an encoding lacks, such as ASCII under LC_ALL=C."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(letter, "?") for letter in lacking), error.end
+
+
+codecs.register_error("glorabench.plain", _plain)
 
 
 class _Descriptor(io.FileIO):
