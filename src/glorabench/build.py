@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,6 +70,9 @@ def check(config: dict[str, Any]) -> None:
     if config.get("search"):
         check_search(config["search"], config["selection"])
     check_arguments(config["data"], DATA)
+    source = config["backbone"].get("weights_from")
+    if source not in (None, "embedded", "hub") and not Path(source).expanduser().exists():
+        make(config["backbone"], BACKBONE)  # says what is missing, and the ways out
     reads = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
     if reads != "images":
         name = config["backbone"]["name"]

@@ -139,7 +139,8 @@ def check_arguments(node: Any, kind: Kind) -> None:
     Raises:
         BadInput: see `target_of`; or an argument that is not known, is missing, or is of another type.
     """
-    _arguments(target_of(node, kind), node, kind)
+    target = target_of(node, kind)
+    _check_types(target, _arguments(target, node, kind), kind)
 
 
 def make(node: Any, kind: Kind, **more: Any) -> Any:
@@ -154,7 +155,18 @@ def make(node: Any, kind: Kind, **more: Any) -> Any:
         BadInput: see `check_arguments`; or what the object's own code says is wrong.
     """
     target = target_of(node, kind)
-    return target(**_arguments(target, {**node, **more}, kind))
+    given = _arguments(target, {**node, **more}, kind)
+    if not inspect.isclass(target):
+        _check_types(target, given, kind)
+        return target(**given)
+    try:
+        made = target(**given)  # a class says itself what is wrong with its values
+    except (TypeError, ValueError, AttributeError) as error:
+        if not isinstance(error, BadInput):
+            _check_types(target, given, kind)
+        raise
+    _check_types(target, given, kind)
+    return made
 
 
 def _arguments(target: Callable[..., Any], node: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
@@ -166,7 +178,6 @@ def _arguments(target: Callable[..., Any], node: Mapping[str, Any], kind: Kind) 
         raise BadInput(f"{kind.key}: {node[TARGET]} has no argument '{strange[0]}'{nearest(strange[0], known)}")
     if missing := [name for name, p in known.items() if p.default is p.empty and name not in given]:
         raise BadInput(f"{kind.key}.{missing[0]} is missing: {node[TARGET]} needs it")
-    _check_types(target, given, kind)
     return given
 
 

@@ -256,7 +256,7 @@ def _check_plain(node: Any, key: str) -> None:
         for value in node:
             _check_plain(value, key)
     elif isinstance(node, float) and not math.isfinite(node):
-        raise BadInput(f"{key} must be a finite number, got {node!r}")
+        raise BadInput(f"{key} must be a number, got {node!r}")
     elif isinstance(node, str) and node and not node.isprintable():
         raise BadInput(f"{key} must be printable text, got {node!r}")
     elif not isinstance(node, str | int | float | bool | None):
