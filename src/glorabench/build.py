@@ -70,13 +70,21 @@ def check(config: dict[str, Any]) -> None:
     if config.get("search"):
         check_search(config["search"], config["selection"])
     check_arguments(config["data"], DATA)
-    source = config["backbone"].get("weights_from")
-    if source not in (None, "embedded", "hub") and not Path(source).expanduser().exists():
-        make(config["backbone"], BACKBONE)  # says what is missing, and the ways out
     reads = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
     if reads != "images":
         name = config["backbone"]["name"]
         raise BadInput(f"task {config['names']['task']} has images, backbone {name} reads {reads}: choose vit_mini")
+
+
+def check_weights(config: dict[str, Any]) -> None:
+    """Refuse weights that are not there.
+
+    Raises:
+        BadInput: naming the file, and the ways out.
+    """
+    source = config["backbone"].get("weights_from")
+    if source not in (None, "embedded", "hub") and not Path(source).expanduser().exists():
+        make(config["backbone"], BACKBONE)
 
 
 @lru_cache(maxsize=256)  # the runs of a sweep share few

@@ -44,10 +44,11 @@ def main(words: Sequence[str], multirun: bool) -> int:
     missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
     print(f"{len(configs) - len(missing)} of {len(configs)} found", flush=True)
     if missing:
-        from glorabench.build import check
+        from glorabench.build import check, check_weights
 
         for config in missing:  # refuse the whole command before the first training
             check(config)
+            check_weights(config)
         refuse(config["data"] for config in missing)
         if is_sweep:
             _sweep(words, missing)
