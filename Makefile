@@ -23,10 +23,11 @@ test: $(VENV)/.dev ## set up, then run the tests in two processes; ARGS="-k glor
 test-all: $(VENV)/.dev ## the tests, and the long campaigns: kills, bad words, hostile records; about an hour
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "" $(ARGS)
 
-check: $(VENV)/.dev ## lint, formatting and types
+check: $(VENV)/.dev ## lint, formatting, types, and who may import whom
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
 
 table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from the committed records and the code
 	$(BIN)/glorabench table mini --results results --brief --into README.md

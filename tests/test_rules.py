@@ -106,20 +106,6 @@ def test_a_method_knows_torch_and_the_interface_of_backbones(name: str) -> None:
     assert not [module for module in imports(name) if not below(module, *allowed)]
 
 
-@pytest.mark.parametrize(
-    ("package", "strangers"),
-    [
-        ("backbones", ("methods", "data")),
-        ("data", ("backbones", "methods")),
-    ],
-)
-def test_backbones_data_and_methods_do_not_know_each_other(package: str, strangers: tuple[str, ...]) -> None:
-    for name in NAMES:
-        if name.startswith(f"{package}/"):
-            known = imports(name)
-            assert not [m for m in known if below(m, *(f"glorabench.{stranger}" for stranger in strangers))], name
-
-
 def test_the_training_loop_knows_no_method() -> None:
     searching = [name for name in NAMES if name.startswith("search/")]
     for name in ("finetuner.py", "stage.py", "pipeline.py", "objectives.py", "ledger.py", "cost.py", *searching):
@@ -127,40 +113,8 @@ def test_the_training_loop_knows_no_method() -> None:
         assert set(own) <= {"glorabench.methods.base", "glorabench.methods.reparam"}, name
 
 
-PAGE = ("side", "compare", "sections", "curves", "page", "versus")
-READERS = (
-    "errors",
-    "record",
-    "stats",
-    "crossed",
-    "ties",
-    "why",
-    "papers",
-    "deviation",
-    "quoted",
-    "forms",
-    "retention",
-    "output",
-    "sheets",
-    "sizes",
-    "paging",
-    "labels",
-    "cells",
-    "averages",
-    "layouts",
-    "table",
-    "wide",
-    "render",
-    "conditions",
-    "outcomes",
-    *("gathered", "points", "pareto", "frontier", "optimism", "tuned", "replay", "mirror", "push", "cli_readers"),
-    *(f"comparison/{name}" for name in PAGE),
-    *(f"report/{path.stem}" for path in (SRC / "report").glob("*.py")),
-)
-
-
-@pytest.mark.parametrize("name", ["cli.py", *(f"{reader}.py" for reader in READERS)])
-def test_what_only_reads_records_needs_no_torch(name: str) -> None:
+@pytest.mark.parametrize("name", ["cli.py", "cli_readers.py"])
+def test_the_command_itself_needs_no_torch(name: str) -> None:
     assert not [m for m in imports(name) if below(m, "torch", "lightning", "timm")]
 
 
@@ -207,6 +161,30 @@ def test_a_method_has_no_values_of_its_own(module: str, kind: str) -> None:
 @each_file
 def test_a_file_is_one_subject(name: str) -> None:
     assert len((SRC / name).read_text().splitlines()) <= 400
+
+
+# longer functions that are still there: shorten them and take them out, and add none
+LONG = {
+    "cli.py: _parser",
+    "cli_readers.py: add",
+    "cli_readers.py: dispatch",
+    "data/check.py: inspect",
+    "pretrain.py: pretrain",
+    "run.py: _measured",
+}
+
+
+def test_a_function_is_one_thought() -> None:
+    """At most 40 lines, the docstring apart."""
+    found = set()
+    for name in NAMES:
+        for node in ast.walk(TREES[name]):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                docs = node.body[0] if ast.get_docstring(node) else None
+                spoken = docs.end_lineno - docs.lineno + 1 if docs and docs.end_lineno else 0
+                if (node.end_lineno or 0) - node.lineno + 1 - spoken > 40:
+                    found.add(f"{name}: {node.name}")
+    assert found == LONG
 
 
 @each_file
