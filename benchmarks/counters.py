@@ -27,13 +27,13 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from glorabench.backbones.base import Backbone
-from glorabench.compose import compose, options
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import METHOD, make
-from glorabench.cost import flops
-from glorabench.count import pristine
+from glorabench.config.paths import options
+from glorabench.methods.glora import Supports
 from glorabench.methods.reparam import Reparam
-from glorabench.methods.supports import Supports
 from glorabench.search.space import PathSpace
+from glorabench.training.measure.profiling import bare_backbone, flops
 
 BATCH, CLASSES, DRAWS = 8, 100, 24
 FLOOR = "frozen floor"
@@ -91,7 +91,7 @@ def floor(backbone: Backbone) -> None:
 def injected(words: Sequence[str], overrides: Sequence[str] | None) -> Backbone:
     """The backbone that `words` choose, with the method that `overrides` choose (None: as the floor); no memory."""
     config = compose([*words, *(overrides or [])])
-    backbone = copy.deepcopy(pristine(json.dumps(config["backbone"]), CLASSES))
+    backbone = copy.deepcopy(bare_backbone(json.dumps(config["backbone"]), CLASSES))
     torch.manual_seed(0)  # a random path is the same one every time
     with torch.device("meta"):
         if overrides is None:

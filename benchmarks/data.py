@@ -34,15 +34,15 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
 import pages
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, METHOD, make
-from glorabench.data import fingerprint
-from glorabench.data.base import ImageTask
-from glorabench.data.decode import THREADS
-from glorabench.data.files import Files
-from glorabench.data.listing import Listing
-from glorabench.data.module import ImageData
-from glorabench.provenance import device_name, provenance
+from glorabench.data.checks import image_files
+from glorabench.data.images.datamodule import ImageData
+from glorabench.data.images.decoding import THREADS
+from glorabench.data.images.on_disk import Files
+from glorabench.data.images.task import ImageTask
+from glorabench.data.suites.listing import Listing
+from glorabench.training.measure.provenance import device_name, provenance
 
 BATCH = 32
 SIZES = ((500, 375), (64, 64))
@@ -80,7 +80,7 @@ def ways(
     """What is compared: name -> a fresh iterable over all images."""
 
     def data(keep: bool, augment: str | None) -> ImageData:
-        stamp = next(iter(fingerprint.stamps({"": listing}, fingerprint.statuses({"": listing})).values()))
+        stamp = next(iter(image_files.stamps({"": listing}, image_files.statuses({"": listing})).values()))
         kept = Files(listing, "train", cache / "train", stamp)
         streamed = Files(listing, "test", cache / "test", stamp, keep=keep)
         task = ImageTask("benchmark", "photographs", "", 10, {"train": kept, "val": kept, "test": streamed}, "", "vtab")

@@ -23,7 +23,7 @@ from rich.markdown import Markdown
 import counters
 import pages
 import steps
-from glorabench.provenance import provenance
+from glorabench.training.measure.provenance import provenance
 
 
 def main() -> None:

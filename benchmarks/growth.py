@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from glorabench import record
-from glorabench.gathered import by_file
-from glorabench.record import Record
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.records.store import by_file
 
 SIZES = (380, 760, 1520, 3040)
 COMMANDS = {

@@ -11,7 +11,7 @@ from typing import Any
 import counters
 import steps
 from counters import FLOOR, SETTINGS
-from glorabench.render import grid
+from glorabench.reports.rendering import grid
 from steps import ALL, LITERAL, LORA, SUPERNET, THEIRS
 
 _SCORED = (

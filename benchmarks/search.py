@@ -25,13 +25,13 @@ import numpy as np
 import torch
 
 import pages
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import ALGORITHM, BACKBONE, METHOD, make
-from glorabench.provenance import provenance
 from glorabench.search.algorithms import Algorithm
 from glorabench.search.candidates import Candidates
-from glorabench.search.evaluate import Evaluator
+from glorabench.search.evaluator import Evaluator
 from glorabench.search.space import Genome, PathSpace
+from glorabench.training.measure.provenance import provenance
 
 CLASSES = 10
 

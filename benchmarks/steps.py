@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 
 from counters import FLOOR, PEFT, VARIANTS
-from glorabench.cost import PeakMemory
+from glorabench.training.measure.profiling import PeakMemory
 from worker import Variant, Worker
 
 WARM_UP = 1
@@ -70,7 +70,7 @@ def workers(
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # threads of a waiting process leave the cores to the others
     context, pipes, processes = multiprocessing.get_context("forkserver"), {}, []
-    context.set_forkserver_preload(["glorabench.build"])  # torch and the rest are imported once
+    context.set_forkserver_preload(["glorabench.training.build"])  # torch and the rest are imported once
     device = ""
     try:
         for label, variant in variants.items():

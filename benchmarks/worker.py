@@ -13,8 +13,9 @@ from torch import Tensor
 
 from counters import CLASSES, floor, literal
 from glorabench.backbones.base import Backbone
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, DATA, METHOD, make
+from glorabench.data.images.datamodule import ImageData
 from glorabench.search.space import PathSpace
 
 PLAIN = "backbone.last_block=all"  # Hugging Face's layers cannot compute a part of a fused projection
@@ -79,8 +80,14 @@ class Worker:
         """Images per second of an epoch, as a run reads, moves, resizes and normalises them."""
         assert self.backbone.preprocess is not None
         looks = vars(self.backbone.preprocess)
-        data = make(self.config["data"], DATA).module(
-            fit_on="trainval", report_on="test", batch_size=self.batch, eval_batch_size=self.batch, seed=0, **looks
+        data = ImageData(
+            make(self.config["data"], DATA),
+            fit_on="trainval",
+            report_on="test",
+            batch_size=self.batch,
+            eval_batch_size=self.batch,
+            seed=0,
+            **looks,
         )
         loader = data.train_dataloader()
         started = self._now()

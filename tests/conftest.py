@@ -11,10 +11,11 @@ from timm.models.convnext import ConvNeXt
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from glorabench.backbones.attention import attend
-from glorabench.backbones.base import Backbone, Preprocess
+from glorabench.backbones.base import Backbone
 from glorabench.backbones.llama import llama_backbone
 from glorabench.backbones.vision import CONVNEXT, VIT
+from glorabench.backbones.vit_attention import attend
+from glorabench.inputs import Preprocess
 
 CLASSES = 5
 SIDE = 32

@@ -224,11 +224,10 @@ def campaign(folder: Path, name: str, kills: int, seed: int = 0) -> dict[str, An
 if __name__ == "__main__":
     import torch
 
-    import glorabench.export.command
-    import glorabench.render
-    import glorabench.report.command
-    import glorabench.run
-    import glorabench.search.driver  # noqa: F401
+    import glorabench.cli.pages
+    import glorabench.export.folder
+    import glorabench.reports.tables.suite
+    import glorabench.search.loop  # noqa: F401
 
     torch.set_num_threads(1)
     print(json.dumps(campaign(Path(sys.argv[1]).resolve(), sys.argv[2], int(sys.argv[3]))))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from glorabench import record
+from glorabench.records import record
 
 ROOT = Path(__file__).parents[1]
 RECORDS = [path for path in sorted((ROOT / "results").rglob("*.json")) if "runs" in path.parts]

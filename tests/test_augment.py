@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
-from glorabench.data.augment import Augmented, Mixing
-from glorabench.data.batches import Visits
 from glorabench.data.cache import ragged
-from glorabench.data.preprocessing import NORMALISATIONS, View
-from glorabench.objectives import Classification
+from glorabench.data.images.augmentation import Augmented, Mixing
+from glorabench.data.images.preprocessing import NORMALISATIONS, View
+from glorabench.data.samplers import Visits
+from glorabench.training.objectives.classification import Classification
 
 VIEW = View(32, *NORMALISATIONS["imagenet"], "bicubic", "fewshot")
 WHOLE = [np.random.default_rng(i).integers(0, 256, (40 + i, 60, 3), dtype=np.uint8) for i in range(6)]

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 from safetensors.torch import save_file
 
-from glorabench.backbones.weights import ASSETS
+from glorabench.checksum import ASSETS
 from glorabench.cli import main
 
 FEW = ["train.epochs=1", "logger=none", "progress=none"]

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from glorabench import cli, compose, record, render
+from glorabench import cli
+from glorabench.analysis.tuning import check_budgets, trials
+from glorabench.config import paths
 from glorabench.data.mini import TASKS
-from glorabench.record import Record
-from glorabench.tuned import check_budgets, trials
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.reports.tables import suite
 
 ROOT = Path(__file__).parents[1]
 RUNS, TRIALS, LAYERS = (ROOT / "results" / name / "mini" for name in ("runs", "tuning/runs", "tuning/lora_all/runs"))
@@ -36,9 +39,9 @@ def runs() -> list[Record]:
 def test_the_rates_of_the_recipe_are_those_that_equal_trials_chose() -> None:
     found = trials(record.read_all([TRIALS]))
     check_budgets(found)
-    rates = yaml.safe_load((compose.conf_dir() / "train" / "mini_tuned.yaml").read_text())["lr_of"]
+    rates = yaml.safe_load((paths.conf_dir() / "train" / "mini_tuned.yaml").read_text())["lr_of"]
     assert {one.method: one.best for one in found} == rates
-    assert {one.method for one in found} == set(compose.options("method"))
+    assert {one.method for one in found} == set(paths.options("method"))
     assert {len(one.runs) for one in found} == {4}
     (layers,) = trials(record.read_all([LAYERS]))
     assert layers.runs.keys() == found[0].runs.keys()
@@ -50,7 +53,7 @@ def test_no_trial_read_the_test_split_and_no_run_chose_on_it(runs: list[Record])
 
 
 def test_every_method_was_run_on_every_task_at_its_rate(runs: list[Record]) -> None:
-    rates = yaml.safe_load((compose.conf_dir() / "train" / "mini_tuned.yaml").read_text())["lr_of"]
+    rates = yaml.safe_load((paths.conf_dir() / "train" / "mini_tuned.yaml").read_text())["lr_of"]
     seeds: dict[str, dict[str, set[int]]] = {}
     (layers,) = trials(record.read_all([LAYERS]))
     rates |= {ALL: layers.best, SEARCHED: rates["glora"]}
@@ -58,7 +61,7 @@ def test_every_method_was_run_on_every_task_at_its_rate(runs: list[Record]) -> N
         assert r.status == "done"
         assert r.config["train"]["lr"] == rates[arm(r)]
         seeds.setdefault(arm(r), {}).setdefault(r.names["task"], set()).add(r.config["seed"])
-    assert seeds.keys() == {*compose.options("method"), SEARCHED, ALL}
+    assert seeds.keys() == {*paths.options("method"), SEARCHED, ALL}
     for name, by_task in seeds.items():
         assert by_task.keys() == TASKS.keys(), name
         assert all(found >= set(range(5 if name in MORE else 3)) for found in by_task.values()), name
@@ -74,7 +77,7 @@ def test_a_deleted_record_changes_its_cell_and_mean_and_the_table_says_why(
         target = record.path_of(tmp_path, r.config)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
-    before = {row["method"]: row for row in csv.DictReader(io.StringIO(render.csv(few)))}
+    before = {row["method"]: row for row in csv.DictReader(io.StringIO(suite.csv(few)))}
     record.path_of(tmp_path, lost.config).unlink()
     assert cli.main(["table", "mini", "--results", str(tmp_path), "--format", "csv"]) == 0
     after = {row["method"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}

@@ -14,11 +14,14 @@ import pytest
 from PIL import Image
 
 from glorabench.cli import main
-from glorabench.compose import compose
-from glorabench.data import check, decode, fake, vtab1k
-from glorabench.data.check import Report
-from glorabench.data.scan import look
-from glorabench.data.suites import FAKES, SUITES
+from glorabench.config.compose import compose
+from glorabench.data.checks import inspect
+from glorabench.data.checks.image_files import look
+from glorabench.data.checks.inspect import Report
+from glorabench.data.images import decoding
+from glorabench.data.suites import fake, vtab1k
+from glorabench.data.suites.registry import FAKES, SUITES
+from glorabench.data.suites.suite import Row
 from glorabench.errors import BadInput
 
 ROW = vtab1k.SUITE.row("cifar")
@@ -46,7 +49,7 @@ def task(root: Path) -> Path:
 
 
 def inspected(root: Path, **level: bool) -> Report:
-    return check.inspect(vtab1k.SUITE, ROW, root, {}, **level)
+    return inspect.inspect(vtab1k.SUITE, ROW, root, {}, **level)
 
 
 def problem(root: Path, **level: bool) -> str:
@@ -95,8 +98,8 @@ def test_vpts_names_are_understood_with_and_without_their_quotes(change: Callabl
 
 
 @pytest.mark.parametrize("row", vtab1k.ROWS, ids=lambda row: row.name)
-def test_a_fake_task_is_right_and_marked(drawn: Path, row: check.Row) -> None:
-    report = check.inspect(vtab1k.SUITE, row, drawn, {}, deep=True)
+def test_a_fake_task_is_right_and_marked(drawn: Path, row: Row) -> None:
+    report = inspect.inspect(vtab1k.SUITE, row, drawn, {}, deep=True)
     assert report.problems == ()
     assert report.fake
     assert report.extraction == "jpeg"
@@ -133,7 +136,7 @@ def test_what_has_no_marker_is_held_to_the_true_counts(root: Path, task: Path) -
 
 
 def test_a_missing_task(root: Path) -> None:
-    report = check.inspect(vtab1k.SUITE, vtab1k.SUITE.row("dtd"), root, {})
+    report = inspect.inspect(vtab1k.SUITE, vtab1k.SUITE.row("dtd"), root, {})
     assert report.missing
     assert "dtd is missing" in report.problems[0]
 
@@ -237,7 +240,7 @@ def test_both_extractions_in_one_task(root: Path, task: Path) -> None:
     lossless(task, "000003")
     assert "000003.jpg is lossless, most images of cifar are not: two extractions" in problem(root)
     unlike = replace(vtab1k.SUITE, alike=False)  # raw sets have a PNG here and there
-    assert check.inspect(unlike, ROW, root, {}).problems == ()
+    assert inspect.inspect(unlike, ROW, root, {}).problems == ()
 
 
 @pytest.mark.parametrize(("count", "right"), [(6_083, False), (6_084, True), (6_085, True), (6_086, False)])
@@ -245,7 +248,7 @@ def test_caltech_has_6084_or_6085_images(root: Path, count: int, right: bool) ->
     folder = root / "vtab-1k" / "caltech101"
     (folder / "test.txt").write_text("".join(f"images/test/{i % 16:06d}.jpg {i % 102}\n" for i in range(count)))
     (folder / fake.MARKER).unlink()
-    found = check.inspect(vtab1k.SUITE, vtab1k.SUITE.row("caltech101"), root, {}).problems
+    found = inspect.inspect(vtab1k.SUITE, vtab1k.SUITE.row("caltech101"), root, {}).problems
     said = [line for line in found if line.startswith(str(folder / "test.txt"))]
     assert said == ([] if right else [line for line in said if "expected 6,084 or 6,085" in line])
     assert bool(said) != right
@@ -253,7 +256,7 @@ def test_caltech_has_6084_or_6085_images(root: Path, count: int, right: bool) ->
 
 def test_a_suite_may_ask_for_every_class(root: Path, task: Path) -> None:
     strict = replace(vtab1k.SUITE, complete=True)
-    found = check.inspect(strict, ROW, root, {}).problems
+    found = inspect.inspect(strict, ROW, root, {}).problems
     assert f"{task / 'train800.txt'}: 4 of 100 classes occur" in found[0]
 
 
@@ -291,7 +294,7 @@ def test_a_run_says_of_a_damaged_image_what_the_check_says(task: Path) -> None:
     for damage in (whole[: len(whole) // 2], b"no image", b"", whole[:30]):
         path.write_bytes(damage or whole[:-200])
         with pytest.raises(BadInput) as said:
-            decode.picture(path)
+            decoding.picture(path)
         assert str(said.value) == look(str(path), decode=True).fault
 
 
@@ -420,6 +423,6 @@ def test_v2_sorted_as_strings_is_found(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_checking_needs_no_torch() -> None:
-    told = "import sys, glorabench.data.command; print([m for m in ('torch', 'timm', 'lightning') if m in sys.modules])"
+    told = "import sys, glorabench.cli.data; print([m for m in ('torch', 'timm', 'lightning') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

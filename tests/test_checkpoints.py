@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from glorabench import checkpoint
-from glorabench.build import build
-from glorabench.checkpoint import LAST, PREVIOUS, Damaged, latest, read, write
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.errors import BadInput
-from glorabench.record import Record
-from glorabench.run import run
-from glorabench.stage import Stage
-from glorabench.tracker import Tracker
-from glorabench.training import checkpoints
+from glorabench.records.record import Record
+from glorabench.training import checkpoint
+from glorabench.training.build import build
+from glorabench.training.checkpoint import LAST, PREVIOUS, Damaged, latest, read, write
+from glorabench.training.run import run
+from glorabench.training.stage import Stage
+from glorabench.training.trainer import checkpoints
+from glorabench.training.wandb_logger import Tracker
 
 WORDS = ["method=linear", "logger=none", "progress=none", "train.epochs=3", "latency_rounds=0", "checkpoint_every=1"]
 pytestmark = pytest.mark.usefixtures("cache")
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 def quick() -> Iterator[None]:
     """Without scoring the upstream task, which takes longer than these runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glorabench.run.forgetting", lambda *_: None)
+        patch.setattr("glorabench.training.measure.forgetting.forgetting", lambda *_: None)
         yield
 
 

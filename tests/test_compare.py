@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from glorabench import crossed, record
-from glorabench.comparison.compare import compare, points
-from glorabench.comparison.side import Side, select, told
+from glorabench.analysis import statistics
+from glorabench.analysis.comparison import Side, compare, select
 from glorabench.errors import BadInput
-from glorabench.record import Record
+from glorabench.records import record
+from glorabench.records.filters import told
+from glorabench.records.record import Record
+from glorabench.reports.captions import percentage_points
+from glorabench.reports.tables.comparison import conclusion_of
 from test_table import N, made
 
 TASKS = ("digits", "dsprites_loc")
@@ -112,7 +115,7 @@ TWO = side("B", {**RIGHT[1], "dsprites_loc": (95, 90, 99)}, "lora")
 def test_a_task_is_the_paired_difference_of_its_outcomes() -> None:
     (digits, _) = compare(ONE, TWO).tasks
     outcomes = [[[i < right for i in range(N)] for right in each] for each in (RIGHT[0]["digits"], RIGHT[1]["digits"])]
-    assert digits.difference == crossed.paired_difference(*outcomes)
+    assert digits.difference == statistics.paired_difference(*outcomes)
     assert (digits.first, digits.second) == pytest.approx((156 / N, 430 / 3 / N))
 
 
@@ -168,16 +171,17 @@ def test_a_difference_whose_interval_excludes_zero_is_said_with_its_size() -> No
     low, high = 0.11 - HALF, 0.11 + HALF
     span = f"95 % interval {100 * low:.2f} to {100 * high:.2f}, 3 seeds; "
     assert (
-        compare(*ahead(20)).conclusion == f"A is ahead of B by 11.00 points ({span}1 win, 0 ties, 0 losses of 1 task)"
+        conclusion_of(compare(*ahead(20)))
+        == f"A is ahead of B by 11.00 points ({span}1 win, 0 ties, 0 losses of 1 task)"
     )
-    assert compare(*ahead(20)[::-1]).conclusion == (
+    assert conclusion_of(compare(*ahead(20)[::-1])) == (
         f"B is behind A by 11.00 points ({span}0 wins, 0 ties, 1 loss of 1 task)"
     )
 
 
 def test_what_is_not_decided_is_said_to_be_so() -> None:
     a, b = ahead(-2)  # -1, 1 and 0 points
-    assert compare(a, b).conclusion == (
+    assert conclusion_of(compare(a, b)) == (
         f"not decided: A minus B is 0.00 points (95 % interval {-100 * HALF:.2f} to {100 * HALF:.2f}, 3 seeds; "
         "0 wins, 1 tie, 0 losses of 1 task)"
     )
@@ -186,7 +190,7 @@ def test_what_is_not_decided_is_said_to_be_so() -> None:
 def test_one_seed_decides_nothing_whatever_it_says() -> None:
     found = compare(side("A", {"digits": (200,)}), side("B", {"digits": (0,)}))
     assert found.sign == 0
-    assert found.conclusion == (
+    assert conclusion_of(found) == (
         "not decided: A minus B is 100.00 points (one seed, so no interval; 1 win, 0 ties, 0 losses of 1 task)"
     )
 
@@ -205,7 +209,7 @@ def test_what_saw_the_test_split_decides_nothing(first: bool) -> None:
     found = compare(*pair)
     assert found.mean.excludes_zero
     assert found.sign == 0
-    assert found.conclusion == "not decided: A saw the test split"
+    assert conclusion_of(found) == "not decided: A saw the test split"
     assert (seen.name, TWO_DIGITS.name) == ("A [chosen on test]", "B")
 
 
@@ -265,4 +269,4 @@ def test_records_that_do_not_compare_are_refused() -> None:
 
 
 def test_points_have_no_negative_zero() -> None:
-    assert [points(x) for x in (-1e-9, 0.0, -0.012345, 1.0)] == ["0.00", "0.00", "-1.23", "100.00"]
+    assert [percentage_points(x) for x in (-1e-9, 0.0, -0.012345, 1.0)] == ["0.00", "0.00", "-1.23", "100.00"]

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from glorabench import record
-from glorabench.compose import GROUPS, compose, conf_dir, expand, options
+from glorabench.config.compose import compose, expand
 from glorabench.config.instantiate import METHOD, make
+from glorabench.config.paths import GROUPS, conf_dir, options
 from glorabench.errors import BadInput
+from glorabench.records import record
 
 CONF = Path(__file__).parents[1] / "conf"
 OPTIONS = [(group, name) for group in GROUPS for name in options(group)]

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glorabench.data import check, contents, decode, files, fingerprint, settle, vtab1k
-from glorabench.data.listing import Listing
-from glorabench.data.preprocessing import NORMALISATIONS, View
+from glorabench.data import files
+from glorabench.data.checks import image_files, inspect, preflight
+from glorabench.data.images import content_hashes, decoding, on_disk
+from glorabench.data.images.preprocessing import NORMALISATIONS, View
+from glorabench.data.suites import vtab1k
+from glorabench.data.suites.listing import Listing
 from glorabench.errors import BadInput
 
 VIEW = View(8, *NORMALISATIONS["half"], "bicubic", "vtab")
@@ -32,22 +35,22 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def split(folder: Path, **more: object) -> files.Files:
+def split(folder: Path, **more: object) -> on_disk.Files:
     """The images of a folder as a run finds them, with one cache beside it."""
     listing = Listing(folder, folder, NAMES, (0,) * len(NAMES))
-    stamp = fingerprint.stamps({"train": listing}, fingerprint.statuses({"train": listing}))["train"]
-    return files.Files(listing, "train", folder.parent / "cache", stamp, **more)  # type: ignore[arg-type]
+    stamp = image_files.stamps({"train": listing}, image_files.statuses({"train": listing}))["train"]
+    return on_disk.Files(listing, "train", folder.parent / "cache", stamp, **more)  # type: ignore[arg-type]
 
 
 def pixels(folder: Path) -> np.ndarray:
     return np.stack([np.asarray(Image.open(folder / name)) for name in NAMES]).transpose(0, 3, 1, 2)
 
 
-def decoded_by(ask: files.Files) -> int:
+def decoded_by(ask: on_disk.Files) -> int:
     """How many images are decoded for the pixels, which are right."""
-    before = decode.opened()
+    before = decoding.opened()
     assert np.array_equal(ask.still(VIEW), pixels(ask.listing.folder))
-    return decode.opened() - before
+    return decoding.opened() - before
 
 
 @pytest.mark.parametrize("backdated", [False, True])
@@ -89,8 +92,8 @@ def test_the_images_that_a_check_reads_are_compared_with_the_cache(folder: Path)
     first = split(folder)
     assert decoded_by(first) == 30
     paint(folder / NAMES[5], 100)
-    looked = {5: contents.digest(folder / NAMES[5]), 6: contents.digest(folder / NAMES[6])}
-    again = files.Files(first.listing, "train", first.caches, first.stamp, looked)
+    looked = {5: content_hashes.digest(folder / NAMES[5]), 6: content_hashes.digest(folder / NAMES[6])}
+    again = on_disk.Files(first.listing, "train", first.caches, first.stamp, looked)
     assert decoded_by(again) == 30
 
 
@@ -105,7 +108,7 @@ def test_an_image_replaced_after_it_was_looked_at_is_refused_and_not_kept(folder
 
 def test_another_pixel_limit_is_another_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = split(folder).folder
-    monkeypatch.setenv(decode.LIMIT, "1_000")
+    monkeypatch.setenv(decoding.LIMIT, "1_000")
     assert split(folder).folder != one
 
 
@@ -128,10 +131,10 @@ def test_a_run_after_the_images_were_replaced_trains_on_the_new_ones(tmp_path: P
     node = {"suite": "vtab1k", "task": "cifar", "root": str(tmp_path)}
 
     def load() -> tuple[str, np.ndarray]:
-        settle._report.cache_clear()  # as a new process has it
-        settle._sha256.cache_clear()
+        preflight._report.cache_clear()  # as a new process has it
+        preflight._sha256.cache_clear()
         task = files.load(**node, cache_dir=str(tmp_path / "c"), preprocess=None, sha256=None, cache_test="auto")
-        return settle.settled(node)["sha256"], task.splits["train"].still(VIEW).copy()
+        return preflight.settled(node)["sha256"], task.splits["train"].still(VIEW).copy()
 
     before, old = load()
     for path in folder.glob("images/*/*.jpg"):
@@ -147,7 +150,7 @@ def test_a_run_after_the_images_were_replaced_trains_on_the_new_ones(tmp_path: P
 def test_a_report_knows_the_hashes_of_what_it_decoded(tmp_path: Path) -> None:
     vtab1k.fake(tmp_path, full=False)
     row = vtab1k.SUITE.row("cifar")
-    report = check.inspect(vtab1k.SUITE, row, tmp_path, {})
+    report = inspect.inspect(vtab1k.SUITE, row, tmp_path, {})
     assert {split: len(found) for split, found in report.digests.items()} == {
         "train": 20,
         "val": 8,
@@ -155,4 +158,4 @@ def test_a_report_knows_the_hashes_of_what_it_decoded(tmp_path: Path) -> None:
         "test": 16,
     }
     train = report.splits["train"]
-    assert all(contents.digest(train.path(index)) == hashed for index, hashed in report.digests["train"].items())
+    assert all(content_hashes.digest(train.path(index)) == hashed for index, hashed in report.digests["train"].items())

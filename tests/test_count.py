@@ -9,15 +9,19 @@ import pytest
 import torch
 
 from conftest import tiny_vit
-from glorabench import cost, published
+from glorabench.analysis import published_counts
+from glorabench.analysis.published_counts import Figure
 from glorabench.cli import main
-from glorabench.compose import compose, options
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, METHOD, make
-from glorabench.count import Table, Unhosted, counts, markdown, tables, trained
-from glorabench.errors import BadInput
-from glorabench.published import Figure
+from glorabench.config.paths import options
+from glorabench.errors import BadInput, Unhosted
+from glorabench.reports.tables.param_counts import Counting, Table, markdown, tables
+from glorabench.training.measure import profiling
+from glorabench.training.measure.profiling import head_size, parameters_of, trained_size
 
-BOOK = published.book()
+COUNTING = Counting(trained_size, head_size)
+BOOK = published_counts.book()
 D, BLOCKS, MLP = 768, 12, 3072
 VIT_B16 = {  # the integers of the papers' definitions, head apart
     "method=full": 85_798_656,
@@ -101,35 +105,35 @@ def split(words: str) -> list[str]:
 
 @pytest.mark.parametrize(("backbone", "words", "size"), EVERY, ids=[f"{b} {w}" for b, w, _ in EVERY])
 def test_counts(backbone, words, size):
-    assert trained([f"backbone={backbone}", *split(words)]) == size
+    assert trained_size([f"backbone={backbone}", *split(words)]) == size
 
 
 @pytest.mark.parametrize("words", HUGGING_FACE)
 def test_counts_are_those_that_hugging_face_prints_for_another_llama(words):
-    assert trained([*LLAMA_3B, *split(words)]) == HUGGING_FACE[words]
+    assert trained_size([*LLAMA_3B, *split(words)]) == HUGGING_FACE[words]
 
 
 def test_the_head_is_counted_apart():
-    assert counts(["backbone=vit_b16"])["head"] == 769
-    assert counts(["backbone=convnext_b"])["head"] == 1025
-    assert counts(["backbone=llama_7b"])["head"] == 0
+    assert parameters_of(["backbone=vit_b16"])["head"] == 769
+    assert parameters_of(["backbone=convnext_b"])["head"] == 1025
+    assert parameters_of(["backbone=llama_7b"])["head"] == 0
 
 
 def test_counting_leaves_the_backbone_as_it_was():
     words = ["backbone=vit_b16", "method=ssf"]
-    assert counts(words) == counts(words)
+    assert parameters_of(words) == parameters_of(words)
 
 
 def test_a_random_path_is_as_large_as_the_mean_of_the_supernet():
     """Expected size of a uniform subnet, rank 4: 499,320 (closed form); one draw of 48 layers lies near it."""
-    found = counts(["backbone=vit_b16", "method=glora", "method.path=random"])["method"]
+    found = parameters_of(["backbone=vit_b16", "method=glora", "method.path=random"])["method"]
     assert 0.6 * 499_320 < found < 1.4 * 499_320
 
 
 def test_stored_bytes_and_total_of_a_small_case():
     made = tiny_vit()
     make(compose(["method=lora", "method.targets=[qkv]", "method.rank=2"])["method"], METHOD).inject(made)
-    found = cost.parameters(made)
+    found = profiling.parameters(made)
     assert found["method"] == 2 * 2 * (32 + 96)
     assert found["head"] == 5 * 33
     assert found["stored_bytes"] == 4 * (found["method"] + found["head"])
@@ -142,8 +146,8 @@ def test_every_method_has_a_row():
 
 
 def test_a_method_that_no_row_names_gets_one(monkeypatch):
-    monkeypatch.setattr(published, "options", lambda group: [*options(group), "scaling"])
-    last = published.book().rows[-1]
+    monkeypatch.setattr(published_counts, "options", lambda group: [*options(group), "scaling"])
+    last = published_counts.book().rows[-1]
     assert (last.label, last.run) == ("scaling", ["method=scaling"])
 
 
@@ -157,7 +161,7 @@ def test_facts_of_the_tasks():
     tasks = {task: facts for group in BOOK.tasks.values() for task, facts in group.items()}
     assert [len(group) for group in BOOK.tasks.values()] == [7, 4, 8]
     assert sum(facts["classes"] for facts in tasks.values()) == 940
-    assert published.mean_head(BOOK.tasks, 769) == round(769 * 940 / 19) == 38_045
+    assert published_counts.mean_head(BOOK.tasks, 769) == round(769 * 940 / 19) == 38_045
 
 
 UNEXPLAINED = {("VPT-Shallow, prompts per task", "V-PETL Bench"), ("VPT-Deep, prompts per task", "NOAH")}
@@ -165,7 +169,7 @@ UNEXPLAINED = {("VPT-Shallow, prompts per task", "V-PETL Bench"), ("VPT-Deep, pr
 
 @cache
 def table(backbone: str) -> Table:
-    (made,) = tables(BOOK, [f"backbone={backbone}"])
+    (made,) = tables(BOOK, [f"backbone={backbone}"], COUNTING)
     return made
 
 
@@ -182,7 +186,7 @@ def test_published_figures_follow_from_our_counts():
 
 def test_the_arithmetic_in_words():
     def said(figure: Figure, found: object) -> str:
-        return published.reconcile(figure, found, 769, BOOK.tasks)[1]
+        return published_counts.reconcile(figure, found, 769, BOOK.tasks)[1]
 
     assert said(Figure("0.24 M", "x", head=True), 205_824) == "205,824 + 38,045 (mean head) = 243,869"
     assert said(Figure("0.22 M", "x", less={"biases": 18_624}), 239_808) == "239,808 - 18,624 (biases) = 221,184"
@@ -193,7 +197,7 @@ def test_the_arithmetic_in_words():
     ranks = {task: facts["tt"] for group in BOOK.tasks.values() for task, facts in group.items()}
     sizes = {task: 2 * D * r + 144 * r**2 for task, r in ranks.items()}
     assert said(Figure("0.037 M", "x", mean="groups"), sizes) == "36,649 (mean of the 3 group means)"
-    assert published.mean(BOOK.tasks, sizes, "tasks") == 39_734
+    assert published_counts.mean(BOOK.tasks, sizes, "tasks") == 39_734
 
 
 def test_repadapters_biases_are_what_its_paper_leaves_out():
@@ -210,7 +214,7 @@ def test_a_backbone_that_cannot_host_a_method_says_why():
     assert "blocks of one width" in reasons["FacT-TT, rank 16"]
     assert all(reason.startswith("not defined: ") for reason in reasons.values())
     with pytest.raises(Unhosted, match="trains nothing on llama_7b"):
-        counts(["backbone=llama_7b", "method=bitfit"])
+        parameters_of(["backbone=llama_7b", "method=bitfit"])
 
 
 def test_markdown_is_a_table_with_its_notes():
@@ -249,7 +253,7 @@ def test_the_count_command(capsys, tmp_path):
 
 def test_words_may_change_the_backbone():
     sizes = ["backbone=llama_7b", "backbone.model_args.num_hidden_layers=2"]
-    (made,) = tables(BOOK, [*sizes, "method=lora", "method.rank=1,2"])
+    (made,) = tables(BOOK, [*sizes, "method=lora", "method.rank=1,2"], COUNTING)
     assert [line[:2] for line in made.lines] == [
         ("method=lora method.rank=1", f"{4_194_304 // 8 // 16:,}"),
         ("method=lora method.rank=2", f"{4_194_304 // 4 // 16:,}"),
@@ -264,4 +268,4 @@ def test_wrong_words_are_refused(capsys):
     assert said.err.startswith("glorabench: backbone convnext_b has no role 'foo'")
     assert (said.out, said.err.count("\n")) == ("", 1)
     with pytest.raises(BadInput, match=r"no key 'method\.rnak'"):
-        list(tables(BOOK, ["backbone=vit_mini", "method.rnak=2"]))
+        list(tables(BOOK, ["backbone=vit_mini", "method.rnak=2"], COUNTING))

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import DATA, make
 from glorabench.data import mini
-from glorabench.data.base import Drawn, ImageTask, LeakError, both
-from glorabench.data.batches import Batches, Shuffle
 from glorabench.data.cache import Arrays, cached
-from glorabench.data.module import ImageData
+from glorabench.data.images.datamodule import Batches, ImageData
+from glorabench.data.images.task import Drawn, ImageTask, both
+from glorabench.data.samplers import Shuffle
+from glorabench.data.task import LeakError
 from glorabench.errors import BadInput
 
 pytestmark = pytest.mark.filterwarnings(
@@ -84,7 +85,7 @@ def a_module(task: ImageTask | None = None, **changed: Any) -> ImageData:
         "std": (0.5, 0.6, 0.7),
         "interpolation": "bilinear",
     }
-    return (task or a_task()).module(**{**loading, **changed})
+    return ImageData(task or a_task(), **{**loading, **changed})
 
 
 def test_a_cache_is_drawn_once_and_read_back_bit_for_bit(tmp_path: Path) -> None:

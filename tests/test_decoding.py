@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glorabench.data import decode, fake, listing
-from glorabench.data.scan import look
+from glorabench.data.checks.image_files import look
+from glorabench.data.images import decoding
+from glorabench.data.suites import fake, listing
 from glorabench.errors import BadInput
 
 GREY = np.array([[0, 1, 128, 255]], np.uint8)
@@ -21,7 +22,7 @@ SUITABLE = ("png", "tif", "jpg", "webp", "gif", "bmp", "ppm", "jp2", "tga", "sgi
 
 
 def rgb(image: Image.Image, path: Path) -> list[list[int]]:
-    return np.asarray(decode.to_rgb(image, path))[0].tolist()
+    return np.asarray(decoding.to_rgb(image, path))[0].tolist()
 
 
 def grey(values: list[int]) -> list[list[int]]:
@@ -79,14 +80,14 @@ def written(image: Image.Image, folder: Path) -> list[Path]:
 @pytest.mark.parametrize("mode", sorted({*KNOWN} - {"La", "I;16N"}))  # of these no file is written
 def test_a_file_keeps_the_pixels_of_its_mode_and_the_check_finds_it_right(mode: str, tmp_path: Path) -> None:
     image = KNOWN[mode][0].resize((8, 8))
-    pixels = np.asarray(decode.to_rgb(image, tmp_path), int)
+    pixels = np.asarray(decoding.to_rgb(image, tmp_path), int)
     paths = written(image, tmp_path)
     assert paths
     for path in paths:
         assert not look(str(path), decode=True).fault
         lossy = {".gif": 48, ".jpg": 12, ".webp": 12, ".jp2": 1}.get(path.suffix, 0)  # a palette is a loss
         if "A" not in mode.upper() or mode == "LAB":  # what is transparent has no colour in some formats
-            assert abs(np.asarray(decode.picture(path), int) - pixels).max() <= lossy, path
+            assert abs(np.asarray(decoding.picture(path), int) - pixels).max() <= lossy, path
 
 
 @pytest.mark.parametrize("mode", REFUSED)
@@ -94,7 +95,7 @@ def test_values_without_a_range_are_refused_and_the_check_says_the_same(mode: st
     path = tmp_path / "a.tif"
     Image.new(mode, (8, 8), 1).save(path)
     with pytest.raises(BadInput, match=f"a.tif holds {REFUSED[mode]} .*save it with 8 or 16 bits") as said:
-        decode.picture(path)
+        decoding.picture(path)
     assert look(str(path), decode=True).fault == str(said.value)
 
 
@@ -102,7 +103,7 @@ def test_values_without_a_range_are_refused_and_the_check_says_the_same(mode: st
 def test_16_bits_are_scaled_by_257(suffix: str, tmp_path: Path) -> None:
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     Image.fromarray(values).save(tmp_path / f"a.{suffix}")
-    found = np.asarray(decode.picture(tmp_path / f"a.{suffix}"))
+    found = np.asarray(decoding.picture(tmp_path / f"a.{suffix}"))
     assert np.array_equal(found[..., 0], np.rint(values / 257))
     assert np.array_equal(found, np.repeat(found[..., :1], 3, axis=2))
 
@@ -113,7 +114,7 @@ def test_12_bits_and_white_that_is_zero_are_read_as_tiff_says(tmp_path: Path) ->
     entry = raw.index((262).to_bytes(2, "little") + (3).to_bytes(2, "little"))
     raw[entry + 8] = 0
     (tmp_path / "b.tif").write_bytes(raw)
-    assert np.asarray(decode.picture(tmp_path / "b.tif"))[0, :, 0].tolist() == [255, 254, 127, 0]
+    assert np.asarray(decoding.picture(tmp_path / "b.tif"))[0, :, 0].tolist() == [255, 254, 127, 0]
     image = Image.fromarray(np.array([[0, 4095, 2048]], np.uint16))
     image.tag_v2 = {258: (12,)}  # type: ignore[attr-defined] - as Pillow says it of such a file
     assert rgb(image, tmp_path) == grey([0, 255, 128])
@@ -123,7 +124,7 @@ def test_a_rotation_in_exif_is_left_as_it_was(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6
     Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif)
-    assert decode.picture(tmp_path / "a.jpg").size == (8, 4)
+    assert decoding.picture(tmp_path / "a.jpg").size == (8, 4)
 
 
 def test_a_jpeg_of_too_many_pixels_is_decoded_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,23 +133,23 @@ def test_a_jpeg_of_too_many_pixels_is_decoded_smaller(tmp_path: Path, monkeypatc
     image.save(tmp_path / "a.jpg", quality=95)
     image.save(tmp_path / "a.png")
     for limit, size in ((120_000, (400, 300)), (119_999, (200, 150)), (20_000, (100, 75)), (2_000, (50, 38))):
-        monkeypatch.setenv(decode.LIMIT, str(limit))
-        small = decode.picture(tmp_path / "a.jpg")
+        monkeypatch.setenv(decoding.LIMIT, str(limit))
+        small = decoding.picture(tmp_path / "a.jpg")
         assert small.size == size
         wanted = np.asarray(image.resize(size, Image.Resampling.BOX), int)
         assert abs(np.asarray(small, int) - wanted).max() <= 8
-    assert decode.picture(tmp_path / "a.jpg").size == (50, 38)
+    assert decoding.picture(tmp_path / "a.jpg").size == (50, 38)
     with pytest.raises(BadInput, match=r"a\.png has 400 x 300 pixels, more than the 2,000 .*GLORABENCH_MAX_PIXELS=120"):
-        decode.picture(tmp_path / "a.png")
+        decoding.picture(tmp_path / "a.png")
     assert "GLORABENCH_MAX_PIXELS=120000" in look(str(tmp_path / "a.png"), decode=True).fault
-    monkeypatch.setenv(decode.LIMIT, "many")
+    monkeypatch.setenv(decoding.LIMIT, "many")
     with pytest.raises(BadInput, match="GLORABENCH_MAX_PIXELS=many must be a whole number"):
-        decode.picture(tmp_path / "a.png")
+        decoding.picture(tmp_path / "a.png")
 
 
 def test_a_sound_jpeg_of_196_megapixels_is_an_image(tmp_path: Path) -> None:
     Image.new("L", (14_000, 14_000), 90).save(tmp_path / "a.jpg")
-    image = decode.picture(tmp_path / "a.jpg")
+    image = decoding.picture(tmp_path / "a.jpg")
     assert image.size == (7_000, 7_000)
     assert image.getpixel((100, 100)) == (90, 90, 90)
 
@@ -156,7 +157,9 @@ def test_a_sound_jpeg_of_196_megapixels_is_an_image(tmp_path: Path) -> None:
 SPECIAL = """
 import sys
 from pathlib import Path
-from glorabench.data import contents, decode, fake, listing, scan
+from glorabench.data.images import content_hashes as contents, decoding as decode
+from glorabench.data.suites.registry import fake, listing
+from glorabench.data.checks import image_files as scan
 from glorabench.errors import BadInput
 path = Path(sys.argv[1])
 asked = {

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from glorabench import doctor
+from glorabench import checksum
+from glorabench.cli import doctor
 
-SOURCE = Path(doctor.__file__).resolve().parents[1]
+SOURCE = Path(doctor.__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,7 @@ def found() -> dict[str, doctor.Check]:
 
 
 def test_a_whole_installation_is_ready(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert doctor.main() == 0
+    assert doctor.doctor() == 0
     out = capsys.readouterr().out
     assert out.splitlines()[-1].startswith("ready")
     for name in ("torch", "lightning", "torchvision operators", "embedded weights", "git"):
@@ -49,14 +50,14 @@ def test_altered_embedded_weights_stop_the_quickstart(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assets = tmp_path / "assets"
-    shutil.copytree(doctor.ASSETS, assets)
+    shutil.copytree(checksum.ASSETS, assets)
     with (assets / "vit_mini.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         last = file.read(1)
         file.seek(-1, os.SEEK_END)
         file.write(bytes([last[0] ^ 1]))
     monkeypatch.setattr(doctor, "ASSETS", assets)
-    assert doctor.main() == 2
+    assert doctor.doctor() == 2
     assert "lacks embedded weights" in capsys.readouterr().out
 
 
@@ -96,7 +97,7 @@ def test_a_key_is_found_but_never_shown(
     assert found()["W&B key"].status == "note"
     monkeypatch.setenv("WANDB_API_KEY", "not-to-be-shown")
     assert found()["W&B key"].status == "ok"
-    doctor.main()
+    doctor.doctor()
     assert "not-to-be-shown" not in capsys.readouterr().out
 
 

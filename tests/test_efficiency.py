@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from glorabench.compose import options
+from glorabench.config.paths import options
+from glorabench.methods.glora import Supports
 from glorabench.methods.reparam import Reparam
-from glorabench.methods.supports import Supports
-from glorabench.provenance import provenance
+from glorabench.training.measure.provenance import provenance
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import counters

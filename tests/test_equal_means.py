@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
-from glorabench import cells, record, render, table, ties
-from glorabench.gathered import by_file
-from glorabench.record import Record
-from glorabench.search import VERSION
+from glorabench.analysis import cells, significance
+from glorabench.config.schema import SEARCH_VERSION
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.records.store import by_file
+from glorabench.reports.tables import long, suite
 from test_table import N, made
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -26,8 +28,8 @@ def with_right(method: str, right: int, seed: int = 0, **config: Any) -> Record:
     return replace(one, metrics={**one.metrics, "top1": right / N}, outcomes=record.pack(outcomes))
 
 
-def verdicts(records: list[Record]) -> dict[str, ties.Verdict]:
-    return ties.on_task(cells.cells(records))
+def verdicts(records: list[Record]) -> dict[str, significance.Verdict]:
+    return significance.on_task(cells.cells(records))
 
 
 def test_two_with_the_same_mean_are_both_best_in_any_order():
@@ -37,16 +39,16 @@ def test_two_with_the_same_mean_are_both_best_in_any_order():
     said = set()
     for order in itertools.permutations(rows):
         assert verdicts(list(order)) == expected
-        said.add(table.findings(order)[0].partition(";")[0])
-        shown = {row[1]: row[5] for row in table.rows(order)}
+        said.add(long.findings(order)[0].partition(";")[0])
+        shown = {row[1]: row[5] for row in long.rows(order)}
         assert shown == {name: verdict.kind for name, verdict in expected.items()}
     assert said == {"digits: best are glora and lora, with equal means"}
 
 
 def test_means_that_differ_by_rounding_alone_are_equal_and_others_are_not():
-    assert ties.best_of({"a": 0.1 + 0.2, "b": 0.3, "c": 0.3 - 1e-6}) == ["a", "b"]
-    assert ties.best_of({"b": 0.4, "a": 0.3}) == ["b"]
-    assert ties.best_of({}) == []
+    assert significance.best_of({"a": 0.1 + 0.2, "b": 0.3, "c": 0.3 - 1e-6}) == ["a", "b"]
+    assert significance.best_of({"b": 0.4, "a": 0.3}) == ["b"]
+    assert significance.best_of({}) == []
 
 
 def test_a_third_is_held_against_the_best_one_from_which_it_is_told_apart_least():
@@ -63,7 +65,7 @@ def test_a_third_is_held_against_the_best_one_from_which_it_is_told_apart_least(
 
 def test_the_quickstart_says_the_same_in_both_orders():
     records = list(by_file("mini", RESULTS / "quickstart").values())
-    there, back = render.parts(records, long=True), render.parts(records[::-1], long=True)
+    there, back = suite.parts(records, long=True), suite.parts(records[::-1], long=True)
     assert {row[1:6] for row in there[0].body} == {row[1:6] for row in back[0].body}
     assert there[0].told[0].startswith("digits: best are glora and lora, with equal means; linear is tied with it")
     assert {line.partition(";")[0] for line in there[0].told} == {line.partition(";")[0] for line in back[0].told}
@@ -87,15 +89,15 @@ def test_a_record_of_an_earlier_search_is_read_shown_and_named(tmp_path):
     path = record.path_of(tmp_path, {**old.config, "names": old.names})
     record.write(old, path)
     assert record.read(path) == old
-    notes = table.notes([old])
-    assert f"Searched paths are of search.version=2; the search of this release is version {VERSION}" in notes
-    assert "search.version" not in table.notes([searched(VERSION, "digits", 0)])
+    notes = long.notes([old])
+    assert f"Searched paths are of search.version=2; the search of this release is version {SEARCH_VERSION}" in notes
+    assert "search.version" not in long.notes([searched(SEARCH_VERSION, "digits", 0)])
 
 
 @pytest.mark.parametrize("tasks", [("digits", "digits"), ("digits", "shapes_count")], ids=["one task", "two tasks"])
 def test_no_row_is_of_two_versions(tasks):
-    both = [searched(2, tasks[0], 0), searched(VERSION, tasks[1], 1)]
+    both = [searched(2, tasks[0], 0), searched(SEARCH_VERSION, tasks[1], 1)]
     names = [cell.method for cell in cells.cells(both)]
     assert len(set(names)) == 2
-    assert all(sum(f"search.version={version}" in name for name in names) == 1 for version in (2, VERSION))
-    assert f"search.version=2 and search.version={VERSION}" in table.notes(both)
+    assert all(sum(f"search.version={version}" in name for name in names) == 1 for version in (2, SEARCH_VERSION))
+    assert f"search.version=2 and search.version={SEARCH_VERSION}" in long.notes(both)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import ALGORITHM, make
 from glorabench.search.algorithms import Evolution
 from glorabench.search.candidates import Candidates

@@ -21,23 +21,22 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from conftest import tiny_convnext, tiny_llama, tiny_vit
-from glorabench import record
 from glorabench.backbones.base import Backbone
 from glorabench.backbones.vision import vision_backbone
-from glorabench.build import build
 from glorabench.cli import main
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import METHOD, make
 from glorabench.errors import BadInput
-from glorabench.export import command as exports
-from glorabench.export import load, snippets, to_peft, to_plain
-from glorabench.export.command import export
-from glorabench.export.rebuild import example, method_node, rebuilt
-from glorabench.gathered import located
+from glorabench.export import folder, load, to_merged, to_peft
+from glorabench.export.folder import export
 from glorabench.methods.base import Method
 from glorabench.methods.reparam import merge
-from glorabench.record import Record
-from glorabench.run import run
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.records.store import located
+from glorabench.training.build import build
+from glorabench.training.run import run
+from glorabench.training.trained_network import example, method_node, rebuilt
 from test_methods import BACKBONES, FAMILY, logits, train
 from test_weights import jax_layout
 
@@ -218,7 +217,7 @@ def test_the_lines_for_peft_read_an_original_vit_checkpoint(tmp_path):
     np.savez(file, **jax_layout(timm.create_model("test_vit", **args)))
     made = vision_backbone("mine", "test_vit", "vit", str(file), None, 0.0, None, "all", args)
     node = {"name": "mine", "model": "test_vit", "weights_from": str(file), "model_args": args}
-    net = executed(snippets.lines("peft", node, 10, tmp_path)[:-1])
+    net = executed(folder.loading_lines("peft", node, 10, tmp_path)[:-1])
     assert net.head.out_features == 10
     trunk = {key: t for key, t in net.state_dict().items() if not key.startswith("head.")}
     assert len(trunk) == len(net.state_dict()) - 2
@@ -398,25 +397,25 @@ def test_what_peft_cannot_express_is_refused_with_the_reason_and_the_alternative
 def test_a_merged_llama_is_one_that_transformers_loads(tmp_path):
     made, _ = trained_tiny("method=lora method.rank=4 method.targets=[q,k,v,o,gate,up,down]", "llama")
     wanted = logits(made.net, "llama")
-    to_plain.write(made, lambda: tiny_llama().net, tmp_path)
+    to_merged.write(made, lambda: tiny_llama().net, tmp_path)
     net = AutoModelForCausalLM.from_pretrained(tmp_path, local_files_only=True)
     assert type(net).__module__.startswith("transformers.")
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
     assert net.state_dict().keys() == tiny_llama().net.state_dict().keys()
-    assert (logits(to_plain.read(tmp_path), "llama") - wanted).abs().max() <= CLOSE
+    assert (logits(to_merged.read(tmp_path), "llama") - wanted).abs().max() <= CLOSE
 
 
 def test_a_bias_that_the_original_lacks_is_refused(tmp_path):
     made, _ = trained_tiny(f"method=glora {path('none', 'lora', 'none', 'none', 'vector')}", "llama")
     with pytest.raises(BadInput, match=r"4 tensors that the original .* \(first: .*bias\).*to=adapter"):
-        to_plain.write(made, lambda: tiny_llama().net, tmp_path / "out")
+        to_merged.write(made, lambda: tiny_llama().net, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_what_no_weight_can_absorb_is_refused(tmp_path):
     made, _ = trained_tiny("method=pfeiffer method.rank=4", "convnext")
     with pytest.raises(BadInput, match=r"cannot be merged: .*; to=adapter keeps"):
-        to_plain.write(made, lambda: tiny_convnext().net, tmp_path / "out")
+        to_merged.write(made, lambda: tiny_convnext().net, tmp_path / "out")
 
 
 # What goes wrong
@@ -517,7 +516,7 @@ def test_a_crash_half_way_leaves_no_folder(results, tmp_path, monkeypatch):
 
 
 def test_an_export_that_computes_something_else_is_not_kept(results, tmp_path, monkeypatch):
-    made, honest = finished(results, "lora"), to_plain.read
+    made, honest = finished(results, "lora"), to_merged.read
 
     def altered(folder: Path) -> nn.Module:
         net = honest(folder)
@@ -525,7 +524,7 @@ def test_an_export_that_computes_something_else_is_not_kept(results, tmp_path, m
             net.head.bias[0] += 0.1
         return net
 
-    monkeypatch.setattr(exports.to_plain, "read", altered)
+    monkeypatch.setattr(to_merged, "read", altered)
     with pytest.raises(BadInput, match=r"to=merged: loaded back, a logit is off by 1.0e-01"):
         export(made, tensors(results, made), "merged", tmp_path / "out")
     assert not list(tmp_path.iterdir())

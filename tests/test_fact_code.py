@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from conftest import DIM, images, tiny_vit
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import METHOD, make
 from glorabench.methods.base import fill_normal
 from glorabench.methods.reparam import merge

@@ -10,17 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from glorabench import failures, record, render, replay
-from glorabench.build import build
 from glorabench.cli import main
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.errors import BadInput
-from glorabench.failures import without_places
-from glorabench.finetuner import FineTuner
-from glorabench.provenance import provenance
-from glorabench.record import Record
-from glorabench.report.page import page
-from glorabench.run import run
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.reports import wandb_runs
+from glorabench.reports.html.report import page
+from glorabench.reports.tables import suite
+from glorabench.training import failures
+from glorabench.training.build import build
+from glorabench.training.failures import without_places
+from glorabench.training.finetuner import FineTuner
+from glorabench.training.measure.provenance import provenance
+from glorabench.training.run import run
 
 FAST = ["method=linear", "logger=none", "progress=none", "train.epochs=1", "latency_rounds=0"]
 CONFIG = {"results_dir": "/home/jo/my results", "cache_dir": "/home/jo/.cache", "data": {"root": "/data/vtab"}}
@@ -31,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 def quick() -> Iterator[None]:
     """Without scoring the upstream task, which takes longer than these runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glorabench.run.forgetting", lambda *_: None)
+        patch.setattr("glorabench.training.measure.forgetting.forgetting", lambda *_: None)
         yield
 
 
@@ -80,7 +83,7 @@ def test_an_unexpected_error_leaves_its_traceback_without_places(failed, results
 
 
 def test_readers_show_kind_and_message_alone(failed):
-    shown = [page([failed]), json.dumps(replay.of_record(failed).config), *map(str, render.parts([failed]))]
+    shown = [page([failed]), json.dumps(wandb_runs.of_record(failed).config), *map(str, suite.parts([failed]))]
     assert not [text for text in shown if "Traceback" in text or "most recent call" in text]
     assert all("RuntimeError" in text for text in shown)
 

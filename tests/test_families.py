@@ -13,7 +13,7 @@ from conftest import tiny_convnext, tiny_vit
 from glorabench.backbones.base import Backbone
 from glorabench.backbones.vision import vision_backbone
 from glorabench.cli import main
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.errors import BadInput
 from glorabench.methods.base import Method

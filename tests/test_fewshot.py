@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from glorabench.data import fewshot, fgvc
-from glorabench.data.check import inspect
-from glorabench.data.listing import Listing, draw, from_text
-from glorabench.data.suite import Suite
+from glorabench.data.checks.inspect import inspect
+from glorabench.data.suites import fewshot, fgvc
+from glorabench.data.suites.listing import Listing, draw, from_text
+from glorabench.data.suites.suite import Suite
 from glorabench.errors import BadInput
 
 PETS, FLOWERS = fewshot.SUITE.row("oxford_pets"), fewshot.SUITE.row("flowers102")

@@ -13,17 +13,21 @@ import pytest
 import torch
 from PIL import Image
 
-from glorabench import record
-from glorabench.cells import refuse_mixtures
 from glorabench.cli import main
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import DATA, make
-from glorabench.data import decode, fewshot, fingerprint, vtab1k
-from glorabench.data.files import Files
-from glorabench.data.listing import Listing
-from glorabench.data.preprocessing import NORMALISATIONS, View
+from glorabench.data.checks import image_files
+from glorabench.data.images import decoding
+from glorabench.data.images.datamodule import ImageData
+from glorabench.data.images.on_disk import Files
+from glorabench.data.images.preprocessing import NORMALISATIONS, View
+from glorabench.data.suites import fewshot, vtab1k
+from glorabench.data.suites.listing import Listing
 from glorabench.errors import BadInput
-from glorabench.run import run
+from glorabench.records import record
+from glorabench.records.compatibility import refuse_mixtures
+from glorabench.training.build import objective_of
+from glorabench.training.run import run
 
 FAST = ["logger=none", "progress=none", "train.epochs=1", "latency_rounds=1", "method=linear"]
 VIEW = View(32, *NORMALISATIONS["half"], "bicubic", "vtab")
@@ -58,7 +62,7 @@ def of_vtab(root, *words):
 def files_of(listing, caches):
     """A split as it is found on the disk now."""
     splits = {"train": listing}
-    return Files(listing, "train", caches, fingerprint.stamps(splits, fingerprint.statuses(splits))["train"])
+    return Files(listing, "train", caches, image_files.stamps(splits, image_files.statuses(splits))["train"])
 
 
 @pytest.fixture
@@ -75,7 +79,7 @@ def test_a_split_is_decoded_once_for_each_way_it_is_looked_at(split):
     counts = []
 
     def count():
-        counts.append(decode.opened())
+        counts.append(decoding.opened())
 
     count()
     first = split.still(VIEW)
@@ -122,7 +126,7 @@ def test_a_corrupt_image_is_named_and_leaves_no_cache(split, how):
 def test_images_of_every_mode_become_rgb(tmp_path, mode):
     path = tmp_path / ("a.jpg" if mode in ("L", "CMYK") else "a.png")
     Image.new("RGB", (9, 5), (200, 30, 40)).convert(mode).save(path)
-    assert decode.picture(path).mode == "RGB"
+    assert decoding.picture(path).mode == "RGB"
 
 
 def test_a_damaged_cache_is_decoded_again(split):
@@ -131,14 +135,14 @@ def test_a_damaged_cache_is_decoded_again(split):
     for damage in (b"", file.read_bytes()[:1000], b"nonsense"):
         whole = file.read_bytes()
         file.write_bytes(damage)
-        before = decode.opened()
+        before = decoding.opened()
         assert split.still(VIEW).tobytes() in whole
-        assert decode.opened() - before == 10
+        assert decoding.opened() - before == 10
 
 
 KILLED = """
 import os, signal
-from glorabench.data import decode
+from glorabench.data.images import decoding as decode
 import tests_split
 count = 0
 read = decode.picture
@@ -156,8 +160,9 @@ tests_split.still()
 SPLIT = """
 from pathlib import Path
 import numpy as np
-from glorabench.data import cache, decode
-from glorabench.data.preprocessing import NORMALISATIONS, View
+from glorabench.data import cache
+from glorabench.data.images import decoding as decode
+from glorabench.data.images.preprocessing import NORMALISATIONS, View
 view = View(32, *NORMALISATIONS["half"], "bicubic", "vtab")
 folder = Path({folder!r})
 def announced(read):
@@ -189,9 +194,9 @@ def test_a_cache_whose_making_was_killed_is_never_used(split, programs):
     assert not (split.folder / VIEW.key).exists()
     assert [path for path in split.folder.iterdir() if path.suffix != ".lock"]
     (split.folder / f"{VIEW.key}_other").mkdir()
-    before = decode.opened()
+    before = decoding.opened()
     found = split.still(VIEW)
-    assert decode.opened() - before == 10
+    assert decoding.opened() - before == 10
     assert all(np.array_equal(found[i], split.read(VIEW, i)) for i in range(10))
     names = {VIEW.key, f"{VIEW.key}.lock", f"{VIEW.key}_other"}
     assert {path.name for path in split.folder.iterdir()} == names
@@ -199,7 +204,7 @@ def test_a_cache_whose_making_was_killed_is_never_used(split, programs):
 
 RACING = """
 import hashlib, sys, time
-from glorabench.data import decode
+from glorabench.data.images import decoding as decode
 from tests_split import still, whole
 read = decode.picture
 def slow(path):
@@ -283,9 +288,9 @@ def test_how_large_uncropped_images_become_is_said(split, tmp_path, capsys):
     assert f"whole_512 (about {exact / 1e6:.1f} MB)" in capsys.readouterr().out
     Image.new("RGB", (2048, 1024)).save(tmp_path / "large.png")
     files = files_of(Listing(tmp_path, tmp_path, ("large.png",) * 100, (0,) * 100), tmp_path / "cache")
-    before = decode.opened()
+    before = decoding.opened()
     assert files._bytes_whole() == 100 * 3 * 512 * 1024
-    assert decode.opened() == before
+    assert decoding.opened() == before
 
 
 def test_what_cannot_be_kept_is_refused_before_it_is_decoded(tmp_path):
@@ -295,10 +300,10 @@ def test_what_cannot_be_kept_is_refused_before_it_is_decoded(tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     count = shutil.disk_usage(tmp_path).free // (3 * 512 * 30_000) * 2
     files = files_of(Listing(tmp_path, tmp_path, (path.name,) * count, (0,) * count), tmp_path / "cache")
-    before = decode.opened()
+    before = decoding.opened()
     with pytest.raises(BadInput, match=r"images of train take about [\d,.]+ GB .* GB are free: .*cache_dir=FOLDER"):
         files.whole()
-    assert decode.opened() == before
+    assert decoding.opened() == before
 
 
 @pytest.mark.parametrize("cache_test", ["auto", "false"])
@@ -409,10 +414,10 @@ def test_the_command_that_shows_a_fault_has_the_options_of_the_run(shots, places
 
 def test_a_damaged_test_image_is_met_before_training(vtab, places, tmp_path, monkeypatch, capsys):
     shutil.copytree(vtab / "vtab-1k" / "eurosat", tmp_path / "eurosat")
-    monkeypatch.setattr("glorabench.data.check.SAMPLE", 2)  # as if the image lay among 26,000
+    monkeypatch.setattr("glorabench.data.checks.inspect.SAMPLE", 2)  # as if the image lay among 26,000
     path = tmp_path / "eurosat" / "images" / "test" / "000007.jpg"
     path.write_bytes(path.read_bytes()[:500])
-    monkeypatch.setattr("glorabench.stage.Stage.fit", lambda _: pytest.fail("it was trained"))
+    monkeypatch.setattr("glorabench.training.stage.Stage.fit", lambda _: pytest.fail("it was trained"))
     assert main(["run", *of_vtab(tmp_path, *places, "data.task=eurosat")]) == 2
     assert "000007.jpg is truncated" in capsys.readouterr().err
 
@@ -460,9 +465,9 @@ def test_features_of_images_that_vary_are_not_kept(shots, places):
 def test_a_task_opens_with_the_objective_of_its_scorings(vtab, tmp_path):
     task = make(compose([*of_vtab(vtab), f"cache_dir={tmp_path}"])["data"], DATA)
     assert task.tests == ["test"]
-    assert task.objective(0.0).scorings == [{"top1": None}]
+    assert objective_of(task, 0.0).scorings == [{"top1": None}]
     assert task.split("train").labels.shape == (24,)
-    assert torch.is_tensor(task.module(
+    assert torch.is_tensor(ImageData(task,
         fit_on="train", report_on="test", batch_size=8, eval_batch_size=8, seed=0, size=16, mean=(0.5,) * 3,
         std=(0.5,) * 3, interpolation="bilinear",
     ).example(4, torch.device("cpu")))  # fmt: skip

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from glorabench.build import build
 from glorabench.checksum import ASSETS
-from glorabench.compose import compose
-from glorabench.forgetting import forgetting
+from glorabench.config.compose import compose
 from glorabench.methods.reparam import merge
+from glorabench.training.build import build
+from glorabench.training.measure.forgetting import forgetting
 
 pytestmark = pytest.mark.usefixtures("cache")
 

@@ -6,8 +6,9 @@ import html.parser
 
 import pytest
 
-from glorabench import forms, render
-from glorabench.forms import Part
+from glorabench.reports import rendering
+from glorabench.reports.rendering import Part
+from glorabench.reports.tables import suite
 from test_table import made
 
 NASTY = "a_b & 50% <i>$x$</i> {#} \\cmd [chosen on test] ~^ | ±"
@@ -31,7 +32,7 @@ class Reader(html.parser.HTMLParser):
 
 def test_html_holds_the_text_and_no_tag_of_it() -> None:
     reader = Reader()
-    reader.feed(forms.html([PART]))
+    reader.feed(rendering.html([PART]))
     assert reader.text.count(NASTY) == 5  # title, caption, cell, note, line
     assert "i" not in reader.tags
     assert reader.tags.count("td") == 4
@@ -39,7 +40,7 @@ def test_html_holds_the_text_and_no_tag_of_it() -> None:
 
 
 def test_tex_escapes_and_keeps_signs() -> None:
-    text = forms.tex(PART)
+    text = rendering.tex(PART)
     body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
     assert r"a\_b \& 50\% \textless{}i\textgreater{}\$x\$\textless{}/i\textgreater{} \{\#\} \textbackslash{}cmd" in body
     assert r"69.4$^{*}$ $\pm$1.2 \\" in body
@@ -51,7 +52,7 @@ def test_tex_escapes_and_keeps_signs() -> None:
 
 def test_tex_of_a_table_is_balanced() -> None:
     records = [made(m, seed=s, right=r) for m, r in (("lora", 180), ("full", 100)) for s in (0, 1)]
-    text = "".join(map(forms.tex, render.parts(records)))
+    text = "".join(map(rendering.tex, suite.parts(records)))
     for name in ("table*", "tabular", "adjustbox", "itemize"):
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 1
     bare = text.replace(r"\{", "").replace(r"\}", "")
@@ -61,6 +62,6 @@ def test_tex_of_a_table_is_balanced() -> None:
 
 @pytest.mark.parametrize("form", ["md", "tex", "html"])
 def test_what_was_chosen_on_test_is_marked_in_every_form(form: str) -> None:
-    parts = render.parts([made("glora", search="evolution", on="test"), made()])
-    text = {"md": forms.markdown, "tex": forms.tex}[form](parts[0]) if form != "html" else forms.html(parts)
+    parts = suite.parts([made("glora", search="evolution", on="test"), made()])
+    text = {"md": rendering.markdown, "tex": rendering.tex}[form](parts[0]) if form != "html" else rendering.html(parts)
     assert "chosen on test" in text

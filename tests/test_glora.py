@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from peft import GloraConfig, get_peft_model
 from torch import nn
 
+from glorabench.methods.glora import CHOICES, Supports
 from glorabench.methods.reparam import Reparametrized, View, merge
-from glorabench.methods.supports import CHOICES, Supports
 from glorabench.search.space import PathSpace
 
 PATHS = [dict(zip(CHOICES, picks, strict=True)) for picks in itertools.product(*CHOICES.values())]

@@ -10,13 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glorabench import labels
-from glorabench.cells import cells
+from glorabench.analysis.cells import PUBLISHED, TUNED, _apart, _text, _told, cells, of_recipe
+from glorabench.analysis.costs import front
 from glorabench.cli import main
-from glorabench.gathered import by_file
-from glorabench.labels import TUNED, of_recipe
-from glorabench.pareto import front
-from glorabench.report.page import LIMIT, page, pages
+from glorabench.records.store import by_file
+from glorabench.reports.html.report import LIMIT, page, pages
 
 RESULTS = Path(__file__).parents[1] / "results"
 few = st.integers(0, 3).map(float)
@@ -60,15 +58,15 @@ def plain_varying(flat, kin, own):
 @given(flats, st.booleans())
 def test_labels_are_those_of_the_plain_rule(family, by_task):
     keys = plain_apart(family)
-    assert labels._apart(family) == keys
-    for flat, told in zip(family, labels._told(family, by_task), strict=True):
+    assert _apart(family) == keys
+    for flat, told in zip(family, _told(family, by_task), strict=True):
         kin = [f for f in family if TUNED not in keys or f.get(TUNED) == flat.get(TUNED)]
         own = ({key for key in keys if not of_recipe(key)} | plain_apart(kin)) - {"search.winner", "backbone.sha256"}
         varying = plain_varying(flat, kin, own) if by_task else set()
-        expected = [labels.PUBLISHED] if TUNED in keys and flat.get(TUNED) is not None else []
+        expected = [PUBLISHED] if TUNED in keys and flat.get(TUNED) is not None else []
         for key in sorted(own):
             name = key.removeprefix("method.")
-            expected.append(f"{name} by task" if key in varying else f"{name}={labels._text(flat.get(key))}")
+            expected.append(f"{name} by task" if key in varying else f"{name}={_text(flat.get(key))}")
         assert told == expected
 
 
@@ -102,7 +100,7 @@ def test_a_page_that_is_too_large_leaves_its_cards_to_a_second_one(tmp_path, mon
         line for text in (first, second) for line in text.splitlines()
     }
     assert len(whole.encode()) < LIMIT
-    monkeypatch.setattr("glorabench.report.command.pages", lambda records, beside: pages(records, beside, 1000))
+    monkeypatch.setattr("glorabench.reports.html.report.pages", lambda records, beside: pages(records, beside, 1000))
     out = tmp_path / "out" / "all.html"
     assert main(["report", "mini", "--results", str(RESULTS / "quickstart"), "--out", str(out)]) == 0
     assert sorted(path.name for path in out.parent.iterdir()) == ["all-runs.html", "all.html"]

@@ -22,8 +22,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from glorabench import record
 from glorabench.cli import main
+from glorabench.records import record
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "results" / "runs" / "mini"

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from glorabench.data import imagenet, shifts
-from glorabench.data.check import inspect
-from glorabench.data.imagenet import ROW, SUITE
-from glorabench.data.listing import Listing, from_text
+from glorabench.data.checks.inspect import inspect
+from glorabench.data.suites import imagenet
+from glorabench.data.suites.imagenet import ROW, SUITE
+from glorabench.data.suites.listing import Listing, from_text
 from glorabench.errors import BadInput
 
-WNIDS = list(shifts.RANKS)
+WNIDS = list(imagenet.RANKS)
 CLASSES = (0, 3, 6, 10, 15, 100, 983, 988, 998, 999)  # of the fake set
 
 
@@ -56,25 +56,25 @@ def write(path: Path, lines: list[str]) -> Path:
 
 
 def test_lists_are_those_that_timm_ships() -> None:
-    lists = {"385e0240": WNIDS, "c956c2f0": map(str, shifts.A), "66d45f31": map(str, shifts.R)}
+    lists = {"385e0240": WNIDS, "c956c2f0": map(str, imagenet.A), "66d45f31": map(str, imagenet.R)}
     for prefix, lines in lists.items():
         assert hashlib.sha256("\n".join(lines).encode()).hexdigest().startswith(prefix)
 
 
 def test_an_id_is_the_rank_of_the_wnid() -> None:
     assert sorted(WNIDS) == WNIDS
-    assert (len(WNIDS), shifts.RANKS["n01440764"], shifts.RANKS["n15075141"]) == (1000, 0, 999)
-    assert shifts.RANKS["n07753592"] == 954
-    assert shifts.RANKS["n04522168"] == 883
+    assert (len(WNIDS), imagenet.RANKS["n01440764"], imagenet.RANKS["n15075141"]) == (1000, 0, 999)
+    assert imagenet.RANKS["n07753592"] == 954
+    assert imagenet.RANKS["n04522168"] == 883
 
 
 def test_masks_of_a_and_r() -> None:
-    assert (len(set(shifts.A)), len(set(shifts.R)), len(set(shifts.A) & set(shifts.R))) == (200, 200, 86)
-    assert list(shifts.A) == sorted(shifts.A)
-    assert list(shifts.R) == sorted(shifts.R)
+    assert (len(set(imagenet.A)), len(set(imagenet.R)), len(set(imagenet.A) & set(imagenet.R))) == (200, 200, 86)
+    assert list(imagenet.A) == sorted(imagenet.A)
+    assert list(imagenet.R) == sorted(imagenet.R)
     assert SUITE.scorings == {
-        "imagenet_a": {"top1_200": shifts.A, "top1_1000": None},
-        "imagenet_r": {"top1_200": shifts.R, "top1_1000": None},
+        "imagenet_a": {"top1_200": imagenet.A, "top1_1000": None},
+        "imagenet_r": {"top1_200": imagenet.R, "top1_1000": None},
     }
 
 
@@ -87,7 +87,7 @@ def test_sizes() -> None:
 
 
 def test_neither_torch_nor_timm_is_imported() -> None:
-    code = "import sys, glorabench.data.suites; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    code = "import sys, glorabench.data.suites.registry; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -104,7 +104,7 @@ def test_the_fake_set_is_right(drawn: Path, seed: int) -> None:
         *("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"),
     ]
     for name, listing in report.splits.items():
-        kept = {"imagenet_a": shifts.A, "imagenet_r": shifts.R}.get(name, CLASSES)
+        kept = {"imagenet_a": imagenet.A, "imagenet_r": imagenet.R}.get(name, CLASSES)
         assert set(listing.labels) == set(CLASSES) & set(kept)
 
 
@@ -168,20 +168,20 @@ def test_coops_layout(root: Path) -> None:
     ],
 )
 def test_names_of_folders_in_circulation(root: Path, key: str, old: str, new: str) -> None:
-    before = shifts.read(key, root)
+    before = imagenet.read_shift(key, root)
     (root / old).rename(root / new)
-    after = shifts.read(key, root)
+    after = imagenet.read_shift(key, root)
     assert (after.names, after.labels) == (before.names, before.labels)
 
 
 def test_folders_of_v2_are_numbers(drawn: Path) -> None:
-    found = shifts.read("v2", drawn)
+    found = imagenet.read_shift("v2", drawn)
     assert [int(name.split("/")[0]) for name in found.names] == list(found.labels)
     assert found.labels == tuple(c for c in CLASSES for _ in range(10))
 
 
 def test_names_of_a_have_spaces(drawn: Path) -> None:
-    found = shifts.read("a", drawn)
+    found = imagenet.read_shift("a", drawn)
     assert all(" " in name for name in found.names)
     lines = [f"imagenet-a/{name} {label}" for name, label in zip(found.names, found.labels, strict=True)]
     assert lines[0].count(" ") == 5
@@ -196,14 +196,14 @@ def test_noahs_lists_of_the_shifts(root: Path) -> None:
         "r": "imagenet-r/n04522168/cartoon_19.jpg 883",
     }
     for key, line in real.items():
-        shift = shifts.SHIFTS[key]
+        shift = imagenet.SHIFTS[key]
         name, label = line.rsplit(" ", 1)
         image = root / shift.folders[0] / name
         image.parent.mkdir(parents=True, exist_ok=True)
         image.touch()
         lines = [line] if key != "v2" else [line.replace(".jpeg", f"{n}.jpeg") for n in ("", *range(9))]
         write(root / "domain-generalization" / shift.folders[0] / "annotations" / "val_meta.list", lines)
-        found = shifts.read(key, root)
+        found = imagenet.read_shift(key, root)
         assert (found.names[0], found.labels[0], found.path(0)) == (name, int(label), image)
 
 
@@ -214,20 +214,20 @@ def test_v2_sorted_as_strings_is_found_out(root: Path) -> None:
     """As ImageFolder would number the folders: 0, 1, 10, 100, 101, ..."""
     rank = {name: i for i, name in enumerate(sorted(map(str, range(1000))))}
     assert sum(int(name) == place for name, place in rank.items()) == 12
-    found = shifts.read("v2", root)
-    inner = shifts.SHIFTS["v2"].inner[0]
+    found = imagenet.read_shift("v2", root)
+    inner = imagenet.SHIFTS["v2"].inner[0]
     lines = [f"{inner}/{name} {rank[str(label)]}" for name, label in zip(found.names, found.labels, strict=True)]
     write(root / "imagenetv2" / "annotations" / "val_meta.list", lines)
     assert "not 3: folders sorted as strings, so 988 of 1,000 classes are wrong" in problem(root)
     right = [f"{inner}/{name} {label}" for name, label in zip(found.names, found.labels, strict=True)]
     write(root / "imagenetv2" / "annotations" / "val_meta.list", right)
-    assert shifts.read("v2", root).labels == found.labels
+    assert imagenet.read_shift("v2", root).labels == found.labels
     write(root / "imagenetv2" / "annotations" / "val_meta.list", [*right[:-1], right[-1].replace(" 999", " 7")])
     assert "has label 7, not 999: another order of classes" in problem(root)
 
 
 def test_v2_of_another_version(root: Path) -> None:
-    inner = root / "imagenetv2" / shifts.SHIFTS["v2"].inner[0]
+    inner = root / "imagenetv2" / imagenet.SHIFTS["v2"].inner[0]
     for image in list((inner / "3").iterdir()):
         shutil.copy(image, image.with_name(f"again_{image.name}"))
     assert "110 images, 20 of a class, not 10: half unpacked or another version of imagenetv2" in problem(root)
@@ -240,15 +240,15 @@ def test_v2_of_another_version(root: Path) -> None:
 
 
 def test_a_folder_of_no_class_of_a(root: Path) -> None:
-    other = WNIDS[min(set(range(1000)) - set(shifts.A))]
+    other = WNIDS[min(set(range(1000)) - set(imagenet.A))]
     (root / "imagenet-adversarial" / "imagenet-a" / other).mkdir()
     assert f"the folder '{other}' is no class of this set" in problem(root)
 
 
 def test_a_missing_class_folder_shifts_no_label(root: Path) -> None:
-    before = shifts.read("sketch", root)
+    before = imagenet.read_shift("sketch", root)
     shutil.rmtree(root / "imagenet-sketch" / "images" / WNIDS[3])
-    after = shifts.read("sketch", root)
+    after = imagenet.read_shift("sketch", root)
     kept = [i for i, label in enumerate(before.labels) if label != 3]
     assert after == before.take(kept)
     assert "27 images, expected 30" in problem(root)

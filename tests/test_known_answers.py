@@ -18,7 +18,7 @@ from timm.layers.drop import DropPath
 from torch import nn
 
 from conftest import DIM, SIDE, images, tiny_vit
-from glorabench.compose import options
+from glorabench.config.paths import options
 from glorabench.methods.dora import Decomposed
 from glorabench.methods.ia3 import Scale
 from glorabench.methods.lora import LowRank

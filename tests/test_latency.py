@@ -11,12 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from glorabench import cost, replay, table
 from glorabench.cli import main
-from glorabench.compose import compose
-from glorabench.gathered import by_file
-from glorabench.record import Record, path_of, write
-from glorabench.run import run
+from glorabench.config.compose import compose
+from glorabench.records.record import Record, path_of, write
+from glorabench.records.store import by_file
+from glorabench.reports import wandb_runs
+from glorabench.reports.tables import long
+from glorabench.training.measure import profiling
+from glorabench.training.run import run
 
 RESULTS = Path(__file__).parents[1] / "results" / "quickstart"
 
@@ -31,7 +33,9 @@ def unmeasured(results: Path) -> list[Record]:
 
 
 def test_a_run_can_leave_it_out_and_is_the_same_run(results, cache, monkeypatch):
-    monkeypatch.setattr("glorabench.run.forgetting", lambda *_: None)  # it takes longer than the run
+    monkeypatch.setattr(
+        "glorabench.training.measure.forgetting.forgetting", lambda *_: None
+    )  # it takes longer than the run
     words = ["method=linear", "logger=none", "progress=none", "train.epochs=1", f"results_dir={results}"]
     made = run(compose([*words, "latency_rounds=0"]))
     assert made.cost["latency_ms"] is None
@@ -39,13 +43,13 @@ def test_a_run_can_leave_it_out_and_is_the_same_run(results, cache, monkeypatch)
         "mergeable": True,
         **{key: made.merge[key] for key in ("max_abs_diff", "flipped", "n", "dtype")},
     }
-    monkeypatch.setattr("glorabench.run._execute", lambda _: pytest.fail("the run was repeated"))
+    monkeypatch.setattr("glorabench.training.run._execute", lambda _: pytest.fail("the run was repeated"))
     assert run(compose([*words, "latency_rounds=3"])) == made
 
 
 def test_every_reader_shows_a_dash_or_leaves_it_out(unmeasured, results, capsys):
     where = ["--results", str(results)]
-    latency = {row[1]: row[table.COLUMNS.index("latency")] for row in table.rows(unmeasured) if row[0] == "digits"}
+    latency = {row[1]: row[long.COLUMNS.index("latency")] for row in long.rows(unmeasured) if row[0] == "digits"}
     assert set(latency.values()) == {"-"}
     for command in (["table", "mini", "--long"], ["cost", "mini"], ["compare", "method=lora", "method=glora"]):
         assert main([*command, *where]) == 0
@@ -59,7 +63,7 @@ def test_every_reader_shows_a_dash_or_leaves_it_out(unmeasured, results, capsys)
     assert {row[at] for row in body[: len(latency)]} == {"-"}
     assert main(["report", "mini", *where]) == 0
     assert "accuracy-latency" not in (results / "report.html").read_text()
-    assert json.dumps([replay.of_record(r).summary for r in unmeasured])
+    assert json.dumps([wandb_runs.of_record(r).summary for r in unmeasured])
 
 
 def test_measuring_ends_when_its_time_is_up():
@@ -67,8 +71,8 @@ def test_measuring_ends_when_its_time_is_up():
     calls = []
     net = nn.Identity()
     net.register_forward_hook(lambda *_: calls.append(1))
-    found = cost.latency({"one": net, "two": nn.Linear(3, 3)}, torch.ones(2, 3), rounds=1_000_000, seconds=0.0)
+    found = profiling.latency({"one": net, "two": nn.Linear(3, 3)}, torch.ones(2, 3), rounds=1_000_000, seconds=0.0)
     assert found.keys() == {"one", "two"}
     assert found["one"]["median"] > 0
     assert calls
-    assert cost.latency({"one": net}, torch.ones(2, 3), rounds=2)["one"].keys() == {"median", "iqr"}
+    assert profiling.latency({"one": net}, torch.ones(2, 3), rounds=2)["one"].keys() == {"median", "iqr"}

@@ -12,14 +12,14 @@ import pytest
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from safetensors.torch import load_file
 
-from glorabench import record
-from glorabench.build import build
-from glorabench.compose import compose
-from glorabench.record import Record
-from glorabench.run import run
-from glorabench.stage import Stage
-from glorabench.tracker import Tracker
-from glorabench.training import checkpoints
+from glorabench.config.compose import compose
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.training.build import build
+from glorabench.training.run import run
+from glorabench.training.stage import Stage
+from glorabench.training.trainer import checkpoints
+from glorabench.training.wandb_logger import Tracker
 
 FAST = ["method=linear", "progress=none", "train.epochs=2", "latency_rounds=0"]
 SLURM = {
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 def quick() -> Iterator[None]:
     """Without scoring the upstream task, which takes longer than these runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glorabench.run.forgetting", lambda *_: None)
+        patch.setattr("glorabench.training.measure.forgetting.forgetting", lambda *_: None)
         yield
 
 
@@ -93,7 +93,7 @@ def test_a_sound_run_says_nothing_on_standard_error(alone, results, tmp_path):
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again_when_it_is_requeued(alone, results, monkeypatch):
-    monkeypatch.setattr("glorabench.finetuner.FineTuner.training_step", stop)
+    monkeypatch.setattr("glorabench.training.finetuner.FineTuner.training_step", stop)
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
     config = compose([*FAST, "logger=none", f"results_dir={results}"])

@@ -11,12 +11,12 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
 from conftest import tiny_llama
 from glorabench.backbones.llama import LLAMA, llama_backbone
-from glorabench.build import build
 from glorabench.checksum import sha256_of
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, make
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import Reparametrized, merge
+from glorabench.training.build import build
 from test_methods import batch, loss, method_of
 
 SIZES = {

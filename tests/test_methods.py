@@ -16,8 +16,9 @@ from timm.layers.norm import LayerNorm2d
 from torch import nn
 
 from conftest import images, tiny_convnext, tiny_llama, tiny_vit
-from glorabench.compose import compose, options
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import METHOD, make
+from glorabench.config.paths import options
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import Foldable, Reparam, Reparametrized, foldable, merge, obstacle
 from glorabench.search.space import PathSpace

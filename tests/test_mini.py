@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from glorabench.data import dsprites, mini, shapes
+from glorabench.data import mini
+from glorabench.data.synthetic import clevr_scenes, dsprites
 from glorabench.errors import BadInput
 
 Splits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]
@@ -83,40 +84,40 @@ def test_latents_out_of_range_are_refused(index: int) -> None:
 def test_every_object_is_seen_and_counted() -> None:
     labels = set()
     for number in range(150):
-        scene = shapes.scene(7, number)
-        _, owner = shapes.paint(scene)
+        scene = clevr_scenes.scene(7, number)
+        _, owner = clevr_scenes.paint(scene)
         objects, pixels = np.unique(owner[owner >= 0], return_counts=True)
-        assert objects.size == scene.depth.size == shapes.count_label(scene) + 3
+        assert objects.size == scene.depth.size == clevr_scenes.count_label(scene) + 3
         assert pixels.min() >= 16
-        labels.add(shapes.count_label(scene))
+        labels.add(clevr_scenes.count_label(scene))
     assert labels == set(range(8))
 
 
 def test_depth_shows_as_place_and_size() -> None:
     for number in range(30):
-        scene = shapes.scene(7, number)
-        assert (np.diff(shapes.foot(scene.depth)) >= 0).all()
-        world = scene.radius * scene.depth / shapes.FOCAL
+        scene = clevr_scenes.scene(7, number)
+        assert (np.diff(clevr_scenes.foot(scene.depth)) >= 0).all()
+        world = scene.radius * scene.depth / clevr_scenes.FOCAL
         assert world == pytest.approx(np.full(world.size, 0.625), abs=0.125)
-        _, owner = shapes.paint(scene)
+        _, owner = clevr_scenes.paint(scene)
         lowest = np.argwhere(owner == len(scene.depth) - 1)[:, 0].max()
-        assert lowest == pytest.approx(shapes.foot(scene.depth)[-1], abs=2)
+        assert lowest == pytest.approx(clevr_scenes.foot(scene.depth)[-1], abs=2)
 
 
 @given(hnp.arrays(np.float64, st.integers(1, 10), elements=st.floats(0.1, 100)))
-@example(np.array(shapes.THRESHOLDS))  # a depth on a threshold belongs to the nearer class
+@example(np.array(clevr_scenes.THRESHOLDS))  # a depth on a threshold belongs to the nearer class
 @example(np.array([11.0, 10.0]))
 def test_dist_label_bins_the_nearest_depth(depth: NDArray[np.float64]) -> None:
-    label = shapes.dist_label(replace(shapes.scene(0, 0), depth=depth))
-    edges = (0.0, *shapes.THRESHOLDS, np.inf)
+    label = clevr_scenes.dist_label(replace(clevr_scenes.scene(0, 0), depth=depth))
+    edges = (0.0, *clevr_scenes.THRESHOLDS, np.inf)
     assert edges[label] < depth.min() <= edges[label + 1]
 
 
 def test_a_scene_depends_on_seed_and_number_only() -> None:
-    first = shapes.render(shapes.scene(3, 4))
-    assert np.array_equal(first, shapes.render(shapes.scene(3, 4)))
-    assert not np.array_equal(first, shapes.render(shapes.scene(4, 4)))
-    assert not np.array_equal(first, shapes.render(shapes.scene(3, 5)))
+    first = clevr_scenes.render(clevr_scenes.scene(3, 4))
+    assert np.array_equal(first, clevr_scenes.render(clevr_scenes.scene(3, 4)))
+    assert not np.array_equal(first, clevr_scenes.render(clevr_scenes.scene(4, 4)))
+    assert not np.array_equal(first, clevr_scenes.render(clevr_scenes.scene(3, 5)))
 
 
 @pytest.mark.parametrize("row", mini.TASKS.values(), ids=lambda row: row.name)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from glorabench.cli import main
-from glorabench.data import check, fake, vtab1k
-from glorabench.data.check import Report
+from glorabench.data.checks import inspect
+from glorabench.data.checks.inspect import Report
+from glorabench.data.suites import fake, vtab1k
 
 ROW = vtab1k.SUITE.row("dtd")
 
@@ -30,7 +31,7 @@ def task(drawn: Path, tmp_path: Path) -> Path:
 
 
 def inspected(task: Path, *, deep: bool = False) -> Report:
-    return check.inspect(vtab1k.SUITE, ROW, task.parent, {}, deep=deep)
+    return inspect.inspect(vtab1k.SUITE, ROW, task.parent, {}, deep=deep)
 
 
 def lines(task: Path, name: str) -> list[str]:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from glorabench import ownership, record
 from glorabench.cli import main
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.files import alone, is_taken
-from glorabench.record import Record
-from glorabench.run import run
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.training import ownership
+from glorabench.training.run import run
 
 FAST = ["logger=none", "progress=lines", "latency_rounds=0"]
 _EVOLUTION = {"population": 6, "parents": 2, "generations": 1, "mutants": 3, "crossed": 2}
@@ -63,7 +64,7 @@ def failed(results, monkeypatch):
         made.append(config["seed"])
         return Record(record.run_id(config), "failed", record.identity(config), error={"kind": "x", "message": "y"})
 
-    monkeypatch.setattr("glorabench.run._execute", execute)
+    monkeypatch.setattr("glorabench.training.run._execute", execute)
     return made
 
 

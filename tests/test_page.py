@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_1samp
 
-from glorabench import cli, record
-from glorabench.comparison import curves, page
-from glorabench.comparison.compare import compare, points
-from glorabench.comparison.side import Side, select
-from glorabench.compose import compose, options
+from glorabench import cli
+from glorabench.analysis.comparison import Side, compare, select
+from glorabench.config.compose import compose
+from glorabench.config.paths import options
 from glorabench.errors import BadInput
-from glorabench.record import Record
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.reports import claims
+from glorabench.reports.captions import percentage_points
+from glorabench.reports.figures import search_curves
+from glorabench.reports.tables.comparison import conclusion_of
 from test_table import made
 
 TASKS = ("digits", "dsprites_loc")
@@ -77,13 +81,13 @@ def table(text: str, heading: str) -> list[list[str]]:
 
 
 def test_the_summary_says_of_each_claim_what_the_comparison_says() -> None:
-    first, second = table(page.rendered(PAGE, RECORDS)["README.md"], "What holds")[1:]
+    first, second = table(claims.rendered(PAGE, RECORDS)["README.md"], "What holds")[1:]
     wins = compare(side(GLORA), side(LORA))
     assert first == [
         "GLoRA wins",
         "**holds**",
         "14.50",  # mean of 30 - (0, 1, 2) of 200 on both tasks
-        f"{points(wins.mean.low)} to {points(wins.mean.high)}",
+        f"{percentage_points(wins.mean.low)} to {percentage_points(wins.mean.high)}",
         "3",
         " / ".join(map(str, wins.tally)),
         "1.25",
@@ -96,25 +100,25 @@ def test_the_summary_says_of_each_claim_what_the_comparison_says() -> None:
 
 def test_a_claim_that_the_records_speak_against_does_not_hold() -> None:
     turned = {**PAGE, "comparisons": [{"claim": "LoRA wins", "first": LORA, "second": GLORA}]}
-    assert table(page.rendered(turned, RECORDS)["README.md"], "What holds")[1][1:3] == ["**does not hold**", "-14.50"]
+    assert table(claims.rendered(turned, RECORDS)["README.md"], "What holds")[1][1:3] == ["**does not hold**", "-14.50"]
 
 
 def test_each_claim_stands_task_by_task_with_its_conclusion_and_note() -> None:
-    text = page.rendered(PAGE, RECORDS)["README.md"]
+    text = claims.rendered(PAGE, RECORDS)["README.md"]
     compared = compare(side(GLORA), side(LORA))
-    assert f"\n## 1. GLoRA wins\n\n{compared.conclusion}.\n\nA note.\n\n| task |" in text
+    assert f"\n## 1. GLoRA wins\n\n{conclusion_of(compared)}.\n\nA note.\n\n| task |" in text
     rows = table(text, "1. GLoRA wins")
     assert rows[0] == ["task", "GLoRA", "LoRA", "points", "95 % interval", "n", "outcome"]
     for row, on in zip(rows[1:], compared.tasks, strict=False):
         d = on.difference
-        assert row[:4] == [on.task, f"{100 * on.first:.2f}", f"{100 * on.second:.2f}", points(d.value)]
-        assert row[4:] == [f"{points(d.low)} to {points(d.high)}", "3", "win"]
+        assert row[:4] == [on.task, f"{100 * on.first:.2f}", f"{100 * on.second:.2f}", percentage_points(d.value)]
+        assert row[4:] == [f"{percentage_points(d.low)} to {percentage_points(d.high)}", "3", "win"]
     assert rows[-1][:4] == ["mean of 2", "67.50", "53.00", "14.50"]
     assert "\n## 2. Search matters\n\nNot decided: GLoRA minus random is " in text
 
 
 def test_the_cost_of_each_stage_is_told_once_for_each_configuration() -> None:
-    rows = table(page.rendered(PAGE, RECORDS)["README.md"], "Cost")
+    rows = table(claims.rendered(PAGE, RECORDS)["README.md"], "Cost")
     assert rows[1:6] == [
         ["GLoRA", "`method=glora, search=evolution`", "6", "500", "supernet", "3.0", "1.000"],
         ["", "", "", "", "search", "2.5", "2.000"],
@@ -128,7 +132,7 @@ def test_the_cost_of_each_stage_is_told_once_for_each_configuration() -> None:
 def test_records_that_say_no_stages_have_no_price() -> None:
     one = {**PAGE, "comparisons": [{"claim": "c", "first": LORA, "second": FULL}], "curves": [], "curse": []}
     records = [made(method, seed=seed) for method in ("lora", "full") for seed in SEEDS]
-    text = page.rendered(one, records)["README.md"]
+    text = claims.rendered(one, records)["README.md"]
     assert [row[4:] for row in table(text, "Cost")[1:]] == [["not recorded", "", ""]] * 2
     assert table(text, "What holds")[1][-1] == ""
     assert "winner's curse" not in text
@@ -139,7 +143,7 @@ FULL = {"label": "full", "where": {"method": "full"}}
 
 
 def test_the_winners_curse_is_the_score_minus_that_on_images_that_chose_nothing() -> None:
-    (_, random, glora) = table(page.rendered(PAGE, RECORDS)["README.md"], "The winner's curse")
+    (_, random, glora) = table(claims.rendered(PAGE, RECORDS)["README.md"], "The winner's curse")
     gaps = [0.5 + 0.02 * seed - (0.45 + 0.44) / 2 for seed in SEEDS]
     expected = ttest_1samp(gaps, 0).confidence_interval(0.95)
     assert glora == [
@@ -150,7 +154,7 @@ def test_the_winners_curse_is_the_score_minus_that_on_images_that_chose_nothing(
         "52.00",
         "44.50",
         "67.50",
-        f"7.50 ({points(expected.low)} to {points(expected.high)})",
+        f"7.50 ({percentage_points(expected.low)} to {percentage_points(expected.high)})",
     ]
     assert random[0] == "random"
 
@@ -162,12 +166,12 @@ def test_a_search_without_held_out_images_has_no_curse_to_show() -> None:
         for s in SEEDS
     ]
     one = {**PAGE, "comparisons": PAGE["comparisons"][1:]}
-    (_, random, _) = table(page.rendered(one, records)["README.md"], "The winner's curse")
+    (_, random, _) = table(claims.rendered(one, records)["README.md"], "The winner's curse")
     assert (random[1], random[5], random[7]) == ("150 / 0", "", "")
 
 
 def test_a_curve_is_the_mean_of_step_functions() -> None:
-    points = [p[2:] for p in curves.best_so_far([side(GLORA)]) if p[:2] == ("GLoRA", "digits")]
+    points = [p[2:] for p in search_curves.best_so_far([side(GLORA)]) if p[:2] == ("GLoRA", "digits")]
     # rises: 3 -> 0.50 (seed 0), 4 -> 0.52 (seed 1), 5 -> 0.54 (seed 2)
     means = [0.3, (0.5 + 0.3 + 0.3) / 3, (0.5 + 0.52 + 0.3) / 3, 0.52, 0.52]
     assert [count for count, _ in points] == [1, 3, 4, 5, 20]
@@ -175,8 +179,8 @@ def test_a_curve_is_the_mean_of_step_functions() -> None:
 
 
 def test_the_numbers_of_the_figure_lie_beside_it() -> None:
-    files = page.rendered(PAGE, RECORDS)
-    drawn = curves.best_so_far([side(GLORA), side(RANDOM)])
+    files = claims.rendered(PAGE, RECORDS)
+    drawn = search_curves.best_so_far([side(GLORA), side(RANDOM)])
     read = list(csv.reader(io.StringIO(files["curves.csv"])))
     assert read[0] == ["configuration", "task", "candidates", "best"]
     assert [(n, t, int(c), float(b)) for n, t, c, b in read[1:]] == [(*p[:3], pytest.approx(p[3])) for p in drawn]
@@ -185,7 +189,7 @@ def test_the_numbers_of_the_figure_lie_beside_it() -> None:
 
 
 def test_the_figure_names_configurations_and_tasks_and_no_date() -> None:
-    svg = page.rendered(PAGE, RECORDS)["curves.svg"]
+    svg = claims.rendered(PAGE, RECORDS)["curves.svg"]
     words = [
         "".join(node.itertext()).strip() for node in ElementTree.fromstring(svg).iter() if node.tag.endswith("}text")
     ]
@@ -194,14 +198,14 @@ def test_the_figure_names_configurations_and_tasks_and_no_date() -> None:
 
 
 def test_the_same_records_give_the_same_bytes_in_any_order() -> None:
-    files = page.rendered(PAGE, RECORDS)
-    assert page.rendered(PAGE, RECORDS[::-1]) == files
-    assert page.rendered(PAGE, runs()) == files
+    files = claims.rendered(PAGE, RECORDS)
+    assert claims.rendered(PAGE, RECORDS[::-1]) == files
+    assert claims.rendered(PAGE, runs()) == files
 
 
 def test_every_number_of_the_records_that_is_shown_moves_the_page() -> None:
     other = [r if r.names["method"] != "lora" else made("lora", r.names["task"], r.config["seed"], 99) for r in RECORDS]
-    assert page.rendered(PAGE, other)["README.md"] != page.rendered(PAGE, RECORDS)["README.md"]
+    assert claims.rendered(PAGE, other)["README.md"] != claims.rendered(PAGE, RECORDS)["README.md"]
 
 
 def test_what_saw_the_test_split_is_marked_and_decides_nothing() -> None:
@@ -212,7 +216,7 @@ def test_what_saw_the_test_split_is_marked_and_decides_nothing() -> None:
         for seed in SEEDS
     ]
     one = {**PAGE, "comparisons": PAGE["comparisons"][:1], "curves": [GLORA], "curse": [GLORA]}
-    files = page.rendered(one, records)
+    files = claims.rendered(one, records)
     assert table(files["README.md"], "What holds")[1][1] == "**not decided**"
     assert "Not decided: GLoRA saw the test split." in files["README.md"]
     for heading in ("Cost", "The winner's curse"):
@@ -226,30 +230,30 @@ def test_a_record_that_is_gone_is_named(index: int) -> None:
     gone = RECORDS[index]
     label = {None: "LoRA", "evolution": "GLoRA", "random": "random"}[gone.names.get("search")]
     with pytest.raises(BadInput) as refused:
-        page.rendered(PAGE, [r for r in RECORDS if r is not gone])
+        claims.rendered(PAGE, [r for r in RECORDS if r is not gone])
     told = f"{label} on {gone.names['task']}, seed {gone.config['seed']}"
     assert re.findall(r"\w+ on \w+, seed \d", str(refused.value)).count(told) == 1
 
 
 def test_every_configuration_that_is_gone_is_named() -> None:
     with pytest.raises(BadInput) as refused:
-        page.rendered(PAGE, [r for r in RECORDS if r.names.get("search") == "random"])
+        claims.rendered(PAGE, [r for r in RECORDS if r.names.get("search") == "random"])
     assert "GLoRA: no record has search=evolution: those with method=glora have random" in str(refused.value)
     assert "LoRA: no record has method=lora: they have glora" in str(refused.value)
     with pytest.raises(BadInput, match=r"(?s)GLoRA: .*LoRA: .*random: there are no records"):
-        page.rendered(PAGE, [])
+        claims.rendered(PAGE, [])
 
 
 @pytest.mark.parametrize("key", ["curves", "curse"])
 def test_what_has_no_search_has_neither_curve_nor_curse(key: str) -> None:
     with pytest.raises(BadInput, match="LoRA: its records have no search"):
-        page.rendered({**PAGE, key: [LORA]}, RECORDS)
+        claims.rendered({**PAGE, key: [LORA]}, RECORDS)
 
 
 @pytest.mark.parametrize("name", options("page"))
 def test_each_configuration_of_a_page_is_one_that_can_be_run(name: str) -> None:
     """The conditions, given to `glorabench run`, make a config that they choose, and no other condition does."""
-    described = page.spec(name)
+    described = claims.spec(name)
     wheres = {}
     for item in described["comparisons"]:
         wheres |= {item[which]["label"]: item[which]["where"] for which in ("first", "second")}

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
-from glorabench import cli, deviation, papers, quoted, record, render, wide
-from glorabench.layouts import LAYOUTS
-from glorabench.record import Record
+from glorabench import cli
+from glorabench.analysis import published_results
+from glorabench.analysis.suite_layouts import LAYOUTS
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.reports.tables import published, suite, wide
 from test_wide import FULL, TASKS, made, table_of, vtab
 
 LAYOUT = LAYOUTS["vtab1k"]
@@ -35,22 +38,22 @@ def run_at(task: str, top1: float, method: str = "convpass", seed: int = 0, **fa
     )
 
 
-def tagged(*records: Record, each: bool = False) -> deviation.Against:
-    (found,) = deviation.against(wide.lines(records, LAYOUT), LAYOUT, each)
+def tagged(*records: Record, each: bool = False) -> published.Against:
+    (found,) = published.against(wide.lines(records, LAYOUT), LAYOUT, each)
     return found
 
 
 JPEG = {"extraction": "jpeg", "preprocess": "vtab_bicubic_imagenet"}
 
 
-def states(found: deviation.Against) -> dict[str, str]:
+def states(found: published.Against) -> dict[str, str]:
     return {tag.fact: tag.state for tag in found.tags}
 
 
 def test_published_means_are_those_of_the_rows() -> None:
     with CSV.open(newline="") as file:
         printed = list(csv.DictReader(file))
-    rows = papers.papers("vtab1k")
+    rows = published_results.papers("vtab1k")
     assert len(rows) == len(printed)
     for row, paper in zip(printed, rows, strict=True):
         assert (paper.method, paper.backbone, paper.source, paper.note) == tuple(
@@ -67,49 +70,51 @@ def test_published_means_are_those_of_the_rows() -> None:
 
 
 def test_what_its_note_calls_wrong_is_held_against_nothing() -> None:
-    full = papers.of_ours("vtab1k", "full", False, "vit_b16", ())
+    full = published_results.of_ours("vtab1k", "full", False, "vit_b16", ())
     assert full is not None
     assert full.source.startswith("FacT")  # NOAH prints 87.2 for Flowers102
     assert {task: full.values[task] for task in TASKS} == FULL
-    convpass = papers.of_ours("vtab1k", "convpass", False, "vit_b16", ())
+    convpass = published_results.of_ours("vtab1k", "convpass", False, "vit_b16", ())
     assert convpass is not None
     assert convpass.own
     assert round(convpass.values["vtab_mean_groups"], 2) == 76.56
-    assert all(not paper.wrong for paper in papers.chosen("vtab1k") if paper.method in ("Full", "NOAH", "Convpass"))
+    assert all(
+        not paper.wrong for paper in published_results.chosen("vtab1k") if paper.method in ("Full", "NOAH", "Convpass")
+    )
 
 
 def test_a_method_without_a_search_is_not_glora_and_another_backbone_has_no_row() -> None:
-    assert papers.of_ours("vtab1k", "glora", True, "vit_b16", ()) is not None
-    assert papers.of_ours("vtab1k", "glora", False, "vit_b16", ()) is None
-    assert papers.of_ours("vtab1k", "lora", False, "vit_mini", ()) is None
-    assert papers.of_ours("vtab1k", "houlsby", False, "vit_b16", ()) is None
+    assert published_results.of_ours("vtab1k", "glora", True, "vit_b16", ()) is not None
+    assert published_results.of_ours("vtab1k", "glora", False, "vit_b16", ()) is None
+    assert published_results.of_ours("vtab1k", "lora", False, "vit_mini", ()) is None
+    assert published_results.of_ours("vtab1k", "houlsby", False, "vit_b16", ()) is None
 
 
 def test_every_method_of_the_map_is_ours_and_is_printed_somewhere() -> None:
     with CSV.with_name("methods.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     ours = {path.stem for path in (CSV.parents[2] / "conf" / "method").glob("*.yaml")}
-    printed = {paper.method for paper in papers.papers("vtab1k")}
+    printed = {paper.method for paper in published_results.papers("vtab1k")}
     for row in rows:
         assert row["ours"] in ours
         assert row["theirs"] in printed
-        assert row["evidence"] or not any(row[fact] for fact in papers.FACTS)
+        assert row["evidence"] or not any(row[fact] for fact in published_results.FACTS)
         assert row["selection"] in ("", "last_epoch", "best_test_epoch")
         assert row["extraction"] in ("", "jpeg", "lossless")
 
 
 def test_few_shot_and_shift_rows_have_our_columns() -> None:
-    glora = papers.of_ours("fewshot", "glora", True, "vit_b16", ("4",))
+    glora = published_results.of_ours("fewshot", "glora", True, "vit_b16", ("4",))
     assert glora is not None
     assert glora.values["food101"] == 65.1
-    lora = papers.of_ours("imagenet", "lora", False, "vit_b16", ("16",))
+    lora = published_results.of_ours("imagenet", "lora", False, "vit_b16", ("16",))
     assert lora is not None
     assert lora.values["imagenet_a/top1_1000"] == 6.9
     assert "imagenet_a/top1_200" not in lora.values
-    clip = [paper for paper in papers.papers("imagenet") if "CLIP" in paper.backbone]
+    clip = [paper for paper in published_results.papers("imagenet") if "CLIP" in paper.backbone]
     assert clip
     assert not any("imagenet_a" in name for paper in clip for name in paper.values)
-    pace = [paper for paper in papers.papers("fewshot") if paper.method == "LoRA_add"]
+    pace = [paper for paper in published_results.papers("fewshot") if paper.method == "LoRA_add"]
     assert {paper.facts["seeds"] for paper in pace} == {"3"}
 
 
@@ -122,11 +127,13 @@ def test_without_records_the_published_table_stands_with_a_source_in_every_cell(
     assert "no records of suite 'vtab1k': these are published figures" in out.err
     body = [line.strip("| \n").split(" | ") for line in out.out.splitlines() if line.startswith("| ")]
     rows = [row for row in body if row[0] not in ("method", "---")]
-    assert len(rows) == len(papers.chosen("vtab1k"))
+    assert len(rows) == len(published_results.chosen("vtab1k"))
     numbers = [cell for row in rows for cell in row[1:25] if cell.strip() not in ("-", "")]
     assert all(cell.endswith("]") and " [p" in cell for cell in numbers)
     assert "| GLoRA | 76.4 [p" in out.out
-    assert out.out.count("none measured here**") == len({paper.backbone for paper in papers.chosen("vtab1k")})
+    assert out.out.count("none measured here**") == len(
+        {paper.backbone for paper in published_results.chosen("vtab1k")}
+    )
     assert cli.main(["table", "vtab1k", "--format", "csv"]) == 0
     values = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     columns = {column.name for column in LAYOUT.columns}
@@ -138,7 +145,7 @@ def test_without_records_the_published_table_stands_with_a_source_in_every_cell(
     assert "[p" in out.out
     assert "GLoRA: Only GLoRA VTAB row found in an accessible source." in out.out
     assert all(row["source"] for row in values)
-    assert len(values) == sum(len(paper.values) for paper in papers.papers("vtab1k"))
+    assert len(values) == sum(len(paper.values) for paper in published_results.papers("vtab1k"))
     for form in ("text", "tex", "html"):
         assert cli.main(["table", "vtab1k", "--format", form]) == 0
         assert "none measured here" in capsys.readouterr().out
@@ -178,10 +185,14 @@ def test_the_deviation_is_ours_minus_published_in_both_averages() -> None:
 
 def test_causes_are_the_facts_that_differ() -> None:
     seen = [run_at(t, 0.5, rule="best_test_epoch", **JPEG) for t in TASKS]
-    assert states(tagged(*seen)) == dict.fromkeys(papers.FACTS, "same")
+    assert states(tagged(*seen)) == dict.fromkeys(published_results.FACTS, "same")
     assert "no cause among the facts that are known; same: extraction" in tagged(*seen).told
     clean = [run_at(t, 0.5, seed=s, **JPEG) for t in TASKS for s in (0, 1, 2)]
-    assert states(tagged(*clean)) == {**dict.fromkeys(papers.FACTS, "same"), "selection": "differs", "seeds": "differs"}
+    assert states(tagged(*clean)) == {
+        **dict.fromkeys(published_results.FACTS, "same"),
+        "selection": "differs",
+        "seeds": "differs",
+    }
     assert "causes: selection (last_epoch here, best_test_epoch there), seeds (3 here, 1 there);" in tagged(*clean).told
 
 
@@ -201,7 +212,7 @@ def test_each_fact_is_a_cause_of_its_own(fact: str, facts: dict[str, Any], said:
 
 def test_what_nobody_states_is_said_to_be_so() -> None:
     found = tagged(*[run_at(t, 0.5, "adaptformer", **JPEG) for t in TASKS])
-    assert states(found) == {**dict.fromkeys(papers.FACTS, "not stated"), "checkpoint": "same"}
+    assert states(found) == {**dict.fromkeys(published_results.FACTS, "not stated"), "checkpoint": "same"}
     assert "not stated: extraction, normalisation, selection, seeds" in found.told
     silent = tagged(*[run_at(t, 0.5) for t in TASKS])
     assert states(silent)["extraction"] == "not stated"  # our own records do not say it
@@ -209,11 +220,11 @@ def test_what_nobody_states_is_said_to_be_so() -> None:
 
 def test_the_table_has_ours_against_published_in_every_form(tmp_path: Path) -> None:
     records = [run_at(t, FULL[t] / 100, "full", **JPEG) for t in TASKS]
-    text = render.markdown(records)
+    text = suite.markdown(records)
     assert "**ours against published figures**" in text
     assert "| full | vtab_mean_groups | 68.97 | 68.97 (published) | +0.00 |" in text
     assert "| full | cifar |" not in text
-    assert "| full | cifar | 68.90 | 68.90 (published) | +0.00 |" in render.markdown(records, published=True)
+    assert "| full | cifar | 68.90 | 68.90 (published) | +0.00 |" in suite.markdown(records, published=True)
     (row,) = table_of(records)
     assert (row["published vtab_mean_19"], row["deviation vtab_mean_19"]) == ("65.57", "0.00")
     assert "published cifar" not in row
@@ -227,7 +238,7 @@ def test_fake_images_other_backbones_and_scores_on_val_are_held_against_nothing(
     for r in on_val:
         r.config["selection"].update(fit_on="train", report_on="val")
     for records in (fakes, vtab(FULL), on_val):
-        assert "ours against" not in render.markdown(records)
+        assert "ours against" not in suite.markdown(records)
         assert not any("published" in name for name in table_of(records)[0])
 
 
@@ -263,7 +274,7 @@ def test_another_schema_is_refused_by_name(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_doubts_of_the_files_are_shown_beside_their_rows() -> None:
-    text = "\n".join(line for part in quoted.parts("fewshot") for line in part.told)
+    text = "\n".join(line for part in published.parts("fewshot") for line in part.told)
     assert text.count("Flowers102 caution: this value disagrees with the vector plot") >= 1
     (line,) = (x for x in text.splitlines() if x.endswith("shows 73.3 here, not 66.1"))
     assert line.startswith("VPT (shots 2): ")

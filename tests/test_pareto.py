@@ -16,10 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glorabench import cli, frontier, pareto, record
+from glorabench import cli
+from glorabench.analysis import costs
+from glorabench.analysis.costs import AXES, Point, deployed, points, ratio, spent
 from glorabench.errors import BadInput
-from glorabench.points import AXES, Point, deployed, points, ratio, spent
-from glorabench.record import Record
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.reports.figures import files
+from glorabench.reports.tables import costs as costs_table
 from test_table import made
 
 N = 50
@@ -55,7 +59,7 @@ def run(
 def on(records: Sequence[Record], axis: str = "params") -> dict[str, tuple[bool, float] | None]:
     """By method: whether it is on the front, and how often."""
     found = points(records)
-    standings = pareto.standings(found)[axis]
+    standings = costs.standings(found)[axis]
     return {p.method: (s.on, s.probability) if s else None for p, s in zip(found, standings, strict=True)}
 
 
@@ -138,7 +142,7 @@ def test_the_front_is_what_no_other_point_beats(pairs: list[tuple[int, int]]) ->
         any(a >= x and c <= y and (a > x or c < y) for a, c in zip(top1, cost, strict=True))
         for x, y in zip(top1, cost, strict=True)
     ]
-    assert pareto.front(top1, cost).tolist() == [not b for b in beaten]
+    assert costs.front(top1, cost).tolist() == [not b for b in beaten]
 
 
 def test_costs_are_those_of_the_whole_run() -> None:
@@ -200,7 +204,7 @@ def test_outcomes_of_other_examples_are_refused() -> None:
 
 
 def test_no_points_have_no_standings() -> None:
-    assert pareto.standings([Point("x", {}, reason="none")])["params"] == [None]
+    assert costs.standings([Point("x", {}, reason="none")])["params"] == [None]
 
 
 @pytest.fixture
@@ -267,7 +271,7 @@ def test_each_backbone_has_figures_that_say_what_they_are_of(
     names = sorted(("vit_mini", "vit_b16"), key=lambda name: name not in told[0])
     assert all(f"2 runs of {name} on suite mini" in text for name, text in zip(names, told, strict=True))
     fake = [replace(r, provenance={"data": {"fake": True}}) for r in records[::2]]
-    frontier.draw(frontier.stood(fake), folder)
+    files.draw(costs.stood(fake), folder)
     assert "FAKE IMAGES" in (folder / "accuracy-params.svg").read_text()
 
 
@@ -280,9 +284,9 @@ def test_a_folder_that_cannot_be_made_is_named(results: Path, capsys: pytest.Cap
 def test_what_was_measured_on_different_machines_is_said() -> None:
     records = [run("lora", 25), run("full", 25)]
     records = [replace(r, provenance={"device": d}) for r, d in zip(records, ("cpu", "H100"), strict=True)]
-    assert "MEASURED ON DIFFERENT MACHINES (H100; cpu)" in "\n".join(frontier.remarks(records))
-    assert "MACHINES" not in "\n".join(frontier.remarks(records[:1]))
-    assert "no FLOPs" in "\n".join(frontier.remarks([made()]))
+    assert "MEASURED ON DIFFERENT MACHINES (H100; cpu)" in "\n".join(costs_table.remarks(records))
+    assert "MACHINES" not in "\n".join(costs_table.remarks(records[:1]))
+    assert "no FLOPs" in "\n".join(costs_table.remarks([made()]))
 
 
 def test_a_suite_without_records_says_how_to_make_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,14 +11,14 @@ import yaml
 from torch import nn
 
 from conftest import tiny_convnext, tiny_vit
-from glorabench import cost
 from glorabench.backbones.base import Backbone
 from glorabench.cli import main
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import METHOD, make
 from glorabench.errors import BadInput
 from glorabench.methods.peft import CONFIGS, Peft, Tuned
 from glorabench.methods.reparam import Foldable, merge, obstacle
+from glorabench.training.measure import profiling
 from test_methods import BACKBONES, batch, logits, train
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:peft.*")  # doubts that the table settles
@@ -119,7 +119,7 @@ def counted(made: Backbone, backbone: str, method: Peft) -> set[str]:
             method.inject(plain)
     except BadInput:
         return {"count"}
-    return set() if cost.parameters(plain)["method"] == cost.parameters(made)["method"] else {"count"}
+    return set() if profiling.parameters(plain)["method"] == profiling.parameters(made)["method"] else {"count"}
 
 
 def merged(made: Backbone, backbone: str) -> set[str]:

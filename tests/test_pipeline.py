@@ -16,19 +16,20 @@ from scipy.stats import chi2
 from torch._dynamo.utils import counters as frames
 
 from conftest import images, tiny_vit
-from glorabench import build as building
-from glorabench import pipeline, record, trained
 from glorabench.cli import main
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import METHOD, make
-from glorabench.data.base import LeakError
 from glorabench.data.mini import TASKS
+from glorabench.data.task import LeakError
 from glorabench.errors import BadInput
-from glorabench.export.rebuild import rebuilt
-from glorabench.run import run
-from glorabench.search.evaluate import Evaluator
+from glorabench.records import record
+from glorabench.search.evaluator import Evaluator
 from glorabench.search.space import PathSpace
-from glorabench.stage import Stage
+from glorabench.training import build as building
+from glorabench.training import searched_run, trained_network
+from glorabench.training.run import run
+from glorabench.training.stage import Stage
+from glorabench.training.trained_network import rebuilt
 
 _EVOLUTION = {"population": 6, "parents": 2, "generations": 2, "mutants": 3, "crossed": 3}
 SMALL = [
@@ -95,7 +96,7 @@ def test_runs_that_differ_later_share_the_supernet_and_the_search(whole, tmp_pat
     assert len(list((folder / "searches").iterdir())) == 1
     assert inherited.params == {**made.params, "head": inherited.params["head"], "total": inherited.params["total"]}
     kept = load_file(folder / "adapters" / f"{inherited.run_id}.safetensors")
-    supernet = load_file(pipeline.supernet_path(cfg))
+    supernet = load_file(searched_run.supernet_path(cfg))
     assert all(torch.equal(kept[name], supernet[name]) for name in supernet)
 
 
@@ -172,7 +173,7 @@ def test_nothing_reads_test_before_the_final_step(tmp_path, monkeypatch, winner)
         stages.append(self)
 
     monkeypatch.setattr(Stage, "__init__", noted)
-    monkeypatch.setattr(pipeline, "build", guarded)
+    monkeypatch.setattr(searched_run, "build", guarded)
     made = run(config(tmp_path, f"search.winner={winner}"))
     assert made.status == "done", made.error
     assert [guard.opened for guard in guards] == ([True] if winner == "inherit" else [False, True])
@@ -263,7 +264,7 @@ def test_a_supernet_of_a_plain_run_is_that_of_the_pipeline(whole, tmp_path):
     words = [word for word in SMALL if not word.startswith("search")]
     trained = run(compose([*words, "selection.fit_on=train", "selection.report_on=val", f"results_dir={tmp_path}"]))
     plain = load_file(tmp_path / "adapters" / f"{trained.run_id}.safetensors")
-    pipelined = load_file(pipeline.supernet_path(config(whole[1])))
+    pipelined = load_file(searched_run.supernet_path(config(whole[1])))
     assert set(plain) == set(pipelined)
     assert all(torch.equal(plain[name], pipelined[name]) for name in plain)
 
@@ -289,14 +290,14 @@ def test_search_command_refuses_what_it_cannot_search(tmp_path, capsys, words, s
 @pytest.mark.parametrize("what", ["other tensors", "no notes", "half a file"])
 def test_a_damaged_supernet_is_set_aside_and_trained_again(whole, tmp_path, capsys, what):
     cfg = config(tmp_path)
-    path = pipeline.supernet_path(cfg)
+    path = searched_run.supernet_path(cfg)
     path.parent.mkdir()
     if what == "other tensors":
         save_file({"head.weight": torch.zeros(1)}, path)
     elif what == "no notes":
-        save_file(load_file(pipeline.supernet_path(config(whole[1]))), path)
+        save_file(load_file(searched_run.supernet_path(config(whole[1]))), path)
     else:
-        path.write_bytes(pipeline.supernet_path(config(whole[1])).read_bytes()[:-1000])
+        path.write_bytes(searched_run.supernet_path(config(whole[1])).read_bytes()[:-1000])
     made = run(cfg)
     assert "kept as" in capsys.readouterr().err
     assert made.paths == whole[0].paths
@@ -304,12 +305,12 @@ def test_a_damaged_supernet_is_set_aside_and_trained_again(whole, tmp_path, caps
 
 
 def test_samplers_train_different_supernets(whole, tmp_path):
-    uniform = load_file(pipeline.supernet_path(config(whole[1])))
+    uniform = load_file(searched_run.supernet_path(config(whole[1])))
     for sampler in ("fair", "sandwich"):
         cfg = config(tmp_path, f"search.sampler={sampler}", "search.epochs=1", "search.algorithm.generations=1")
         made = run(cfg)
         assert made.status == "done", made.error
-        other = load_file(pipeline.supernet_path(cfg))
+        other = load_file(searched_run.supernet_path(cfg))
         assert not all(torch.equal(uniform[name], other[name]) for name in uniform)
 
 
@@ -413,9 +414,9 @@ def test_compile_off_is_no_part_of_the_identity():
 def test_a_score_is_the_accuracy_of_the_path_in_the_supernet(whole, tmp_path):
     """The search's figure for its winner, and that of the unmerged supernet on the same images."""
     made, folder = whole
-    cfg = pipeline.supernet_config(config(folder))
+    cfg = searched_run.supernet_config(config(folder))
     parts = building.build(cfg)
-    trained.load(parts.backbone, pipeline.supernet_path(config(folder)))
+    trained_network.load(parts.backbone, searched_run.supernet_path(config(folder)))
     inputs, labels = parts.data.searched("val", torch.device("cpu"))
     evaluator = Evaluator(parts.backbone, [(inputs[:150], labels[:150])], lambda y: y.argmax(-1), torch.no_grad)
     genome = evaluator.space.genome(made.paths)

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision import transforms as T
 
-from glorabench.data.preprocessing import NORMALISATIONS, View, view
+from glorabench.data.images.preprocessing import NORMALISATIONS, View, view
 from glorabench.errors import BadInput
 
 SIZES = [(1242, 375), (300, 500), (224, 224), (97, 33)]

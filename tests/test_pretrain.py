@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, Tensor, nn
 
-from glorabench import glyphs, pretrain
 from glorabench.backbones.vit_mini import ConvStem, vit_mini
+from glorabench.data.synthetic import glyphs
+from glorabench.training import pretrain
 
 ASSETS = Path(str(files("glorabench"))) / "assets"
 CLASSES = len(glyphs.GLYPHS)

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from glorabench.methods.products import rescaled, tokens_of, widen
+from glorabench.methods.glora import CHOICES, Supports
+from glorabench.methods.low_rank_products import rescaled, tokens_of, widen
 from glorabench.methods.reparam import Reparam, Reparametrized, View
-from glorabench.methods.supports import CHOICES, Supports
 
 PATHS = [dict(zip(CHOICES, picks, strict=True)) for picks in itertools.product(*CHOICES.values())]
 WITHOUT_BIAS_TERMS = {"C": "none", "D": "none", "E": "none"}

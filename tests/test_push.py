@@ -18,8 +18,11 @@ from typing import Any
 import pytest
 from wandb.proto import wandb_internal_pb2
 
-from glorabench import cli, mirror, push, record, replay, table
-from glorabench.record import Record
+from glorabench import cli
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.reports import wandb_push, wandb_runs
+from glorabench.reports.tables import long
 from test_table import made
 
 HISTORY = [{"epoch": e, "step": 10 * e, "lr": 1e-3, "train_loss": 2.0 / e, "val_top1": 0.2 * e} for e in (1, 2, 3)]
@@ -94,7 +97,7 @@ def test_offline_runs_say_what_the_records_say_once_each(results: Path, capsys: 
     assert out[-1].startswith("4 of 4 runs pushed to glorabench (offline, in ")
     first, failed = whole(), made("full", status="failed")
     found = runs(results)
-    assert set(found) == {first.run_id, whole(seed=1).run_id, failed.run_id, replay.of_table([first]).id}
+    assert set(found) == {first.run_id, whole(seed=1).run_id, failed.run_id, wandb_runs.of_table([first]).id}
 
     told = read(found[first.run_id])
     assert (told["run"].display_name, told["run"].job_type) == ("lora-digits-s0", "lora")
@@ -116,11 +119,11 @@ def test_offline_runs_say_what_the_records_say_once_each(results: Path, capsys: 
     assert broken["config"]["record"]["error"] == failed.error
     assert "failed" in broken["run"].tags
 
-    (sheet,) = found[replay.of_table([first]).id].parent.glob("files/media/table/table*.json")
+    (sheet,) = found[wandb_runs.of_table([first]).id].parent.glob("files/media/table/table*.json")
     shown = json.loads(sheet.read_text())
-    assert shown["columns"] == [*table.COLUMNS]
+    assert shown["columns"] == [*long.COLUMNS]
     records = record.read_all([results / "runs"])
-    assert shown["data"] == [list(row) for row in table.rows(sorted(records, key=lambda r: r.names["method"]))]
+    assert shown["data"] == [list(row) for row in long.rows(sorted(records, key=lambda r: r.names["method"]))]
 
     before = whole_files(results)
     assert cli.main(["push", "--results", str(results)]) == 0
@@ -131,19 +134,19 @@ def test_offline_runs_say_what_the_records_say_once_each(results: Path, capsys: 
 def test_an_interrupted_push_goes_on_and_leaves_nothing_twice(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    send, sent = mirror.send, []
+    send, sent = wandb_push.send, []
 
-    def stopped(one: replay.Replay, *args: Any) -> None:
+    def stopped(one: wandb_runs.Replay, *args: Any) -> None:
         send(one, *args)  # done, but not yet noted
         sent.append(one.id)
         if len(sent) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(push, "send", stopped)
+    monkeypatch.setattr(wandb_push, "send", stopped)
     assert cli.main(["push", "--results", str(results)]) == 130
     assert set(runs(results)) == set(sent)
     assert set(json.loads((results / "wandb" / "pushed.json").read_text())["offline glorabench"]) == {sent[0]}
-    monkeypatch.setattr(push, "send", send)
+    monkeypatch.setattr(wandb_push, "send", send)
     capsys.readouterr()
     assert cli.main(["push", "--results", str(results)]) == 0
     assert "3 of 4 runs pushed" in capsys.readouterr().out
@@ -239,7 +242,7 @@ def test_a_searched_run_has_a_curve_for_each_stage_and_its_search_as_tables() ->
         "best": [[1, 0.5], [9, 0.7]], "front": [{"params": 900, "score": 0.7, "genome": [1]}],
     }  # fmt: skip
     history = [{"stage": s, "epoch": e, "train_loss": 1.0} for s in ("supernet", "retrain") for e in (1, 2)]
-    told = replay.of_record(replace(made("glora", search="evolution", on="test", found=found), history=history))
+    told = wandb_runs.of_record(replace(made("glora", search="evolution", on="test", found=found), history=history))
     assert [step for step, _ in told.curves] == [1, 2, 3, 4]
     assert told.curves[2][1] == {"retrain/epoch": 1, "retrain/train_loss": 1.0}
     assert told.job_type == "glora + evolution"
@@ -251,7 +254,7 @@ def test_a_searched_run_has_a_curve_for_each_stage_and_its_search_as_tables() ->
 
 
 def test_runs_that_do_not_compare_are_of_other_groups_and_tables() -> None:
-    told = replay.replays([made(), made("ssf"), made(fit_on="train")])
+    told = wandb_runs.replays([made(), made("ssf"), made(fit_on="train")])
     tables = [one for one in told if one.job_type == "table"]
     assert len({one.group for one in tables}) == len({one.id for one in tables}) == 2
     assert [one.group for one in told].count(told[0].group) == 3
@@ -260,6 +263,6 @@ def test_runs_that_do_not_compare_are_of_other_groups_and_tables() -> None:
 
 def test_records_that_differ_in_data_have_no_table_and_it_is_said() -> None:
     records = [replace(made(m), provenance={"data": {"fingerprint": m}}) for m in ("lora", "ssf")]
-    told = replay.replays(records)
+    told = wandb_runs.replays(records)
     assert [one.job_type for one in told] == ["lora", "ssf", "table"]
     assert "differ in data" in told[-1].sheets()["refused"].rows[0][0]

@@ -13,15 +13,17 @@ import yaml
 from safetensors.torch import load_file
 from timm.scheduler.cosine_lr import CosineLRScheduler
 
-from glorabench import record, schedules, selection
-from glorabench.build import build, check
-from glorabench.cells import MARK, cells, comparable
-from glorabench.compose import compose, expand
-from glorabench.data.base import LeakError
+from glorabench.analysis.cells import cells
+from glorabench.config.compose import compose, expand
+from glorabench.data.task import LeakError
 from glorabench.errors import BadInput
-from glorabench.pipeline import supernet_config
-from glorabench.run import run
-from glorabench.table import rows
+from glorabench.records import record
+from glorabench.records.compatibility import MARK, comparable
+from glorabench.reports.tables.long import rows
+from glorabench.training import schedules, selection
+from glorabench.training.build import build, check
+from glorabench.training.run import run
+from glorabench.training.searched_run import supernet_config
 
 CONF = Path(__file__).parents[1] / "conf"
 SCALES = "recipe={convpass: {scale: {digits: 10.0, dsprites_loc: 100.0}}}"
@@ -191,8 +193,8 @@ def test_the_adapter_is_that_of_the_reported_epoch(best, tmp_path):
     """A run that stops there, under the same schedule, has learned the same."""
     made, folder = best
     config = compose([*BEST, f"results_dir={tmp_path}"])
-    from glorabench.stage import Stage
-    from glorabench.tracker import Tracker
+    from glorabench.training.stage import Stage
+    from glorabench.training.wandb_logger import Tracker
 
     stage = Stage(config, build(config), Tracker("x", "x", tmp_path, "disabled", None, None), "train", tmp_path / "c")
     stage.trainer.fit_loop.max_epochs = made.selection["epoch"]
@@ -368,7 +370,7 @@ def test_ssf_has_its_rates_of_the_table(task, lr, decay, drop_path):
 
 def test_every_task_of_vtab_has_every_value_and_the_lengths_give_the_printed_counts():
     lengths = {kind: [] for kind in ("shallow", "deep")}
-    with (CONF.parent / "src/glorabench/data/vtab1k.py").open() as file:
+    with (CONF.parent / "src/glorabench/data/suites/vtab1k.py").open() as file:
         known = file.read()
     tasks = compose(["experiment=vtab1k_glora"]) and [
         word.removeprefix("data.task=") for job in expand(["experiment=vtab1k_glora"], False)[0] for word in job

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glorabench import files, record
+from glorabench import files
 from glorabench.errors import BadInput
-from glorabench.record import CorruptRecord, Record
+from glorabench.records import record
+from glorabench.records.record import CorruptRecord, Record
 
 NAMES = {"method": "lora", "backbone": "vit_mini", "data": "mini", "task": "digits"}
 

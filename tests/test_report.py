@@ -18,13 +18,14 @@ from urllib.parse import unquote
 
 import pytest
 
-from glorabench import cli, record, render
-from glorabench.data.vtab1k import ROWS
-from glorabench.record import Record
-from glorabench.report.axes import Scale, span
-from glorabench.report.labels import spread
-from glorabench.report.markup import as_csv, download, table
-from glorabench.report.page import page
+from glorabench import cli
+from glorabench.data.suites.vtab1k import ROWS
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.reports.figures.svg import Scale, span, spread
+from glorabench.reports.html.markup import as_csv, download, table
+from glorabench.reports.html.report import page
+from glorabench.reports.tables import suite
 
 ROOT = Path(__file__).resolve().parents[1]
 VOID = {"meta", "link", "input", "br", "hr", "img"}
@@ -140,7 +141,7 @@ def test_four_hundred_runs_fit_into_two_megabytes() -> None:
 
 def test_the_files_have_the_numbers_of_the_table(mini: list[Record], text: str) -> None:
     offered = files(text)
-    rows = list(csv.DictReader(io.StringIO(render.csv(mini, long=True))))
+    rows = list(csv.DictReader(io.StringIO(suite.csv(mini, long=True))))
     assert offered["tasks-1.csv"] == rows
     tasks = {row["task"]: {r["method"]: float(r["top-1 %"]) for r in rows if r["task"] == row["task"]} for row in rows}
     assert len(tasks) == 3

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from glorabench import cli, record, retention
+from glorabench import cli
+from glorabench.analysis import forgetting
 from glorabench.errors import BadInput
-from glorabench.record import Record
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.reports.tables import forgetting as forgetting_table
 from test_pareto import N, run
 
 BEFORE = 0.9
@@ -30,7 +33,7 @@ RUNS = [
 
 
 def test_differences_to_full_fine_tuning_are_those_of_the_same_seeds() -> None:
-    found = {k.point.method: k for k in retention.kept(RUNS)[0]}
+    found = {k.point.method: k for k in forgetting.kept(RUNS)[0]}
     assert found["full"].less is None
     lora = found["lora"]
     assert (lora.learned.value, lora.after.value, lora.forgotten.value) == pytest.approx((36 / N, 0.52, 0.38))
@@ -42,7 +45,9 @@ def test_differences_to_full_fine_tuning_are_those_of_the_same_seeds() -> None:
     assert lora.verdict == "learns less, forgets less"
     assert found["glora"].verdict == "learns alike, forgets less"  # -2, 3 and -1 examples
     assert found["linear"].forgotten.value == 0
-    assert "lora against full: learned -10.00 (-14.97 to -5.03), forgotten -41.00" in lora.told
+    assert "lora against full: learned -10.00 (-14.97 to -5.03), forgotten -41.00" in forgetting_table.against_full(
+        lora
+    )
 
 
 def test_a_mean_is_over_tasks_before_seeds() -> None:
@@ -52,7 +57,7 @@ def test_a_mean_is_over_tasks_before_seeds() -> None:
         for s in (0, 1)
         for m, r, a in (("full", 30, 0.2), ("lora", 20, 0.4))
     ]
-    found = {k.point.method: k for k in retention.kept(runs)[0]}
+    found = {k.point.method: k for k in forgetting.kept(runs)[0]}
     assert found["lora"].learned.value == pytest.approx(25 / N)
     learned, forgotten = found["lora"].less or pytest.fail("no difference")
     assert (learned.value, learned.low, forgotten.value) == pytest.approx((-10 / N, -10 / N, -0.2))
@@ -60,18 +65,18 @@ def test_a_mean_is_over_tasks_before_seeds() -> None:
 
 def test_without_full_fine_tuning_there_is_no_verdict_and_what_says_nothing_is_left_out() -> None:
     silent = [replace(r, upstream=None) for r in RUNS if r.names["method"] == "full"]
-    found, left = retention.kept([*silent, *RUNS[3:]])
+    found, left = forgetting.kept([*silent, *RUNS[3:]])
     assert [k.point.method for k in found] == ["lora", "glora", "linear"]
     assert not any(k.verdict for k in found)
     assert left == ["full: not every run says what it forgot"]
     with pytest.raises(BadInput, match="what it forgot upstream"):
-        retention.part(silent)
+        forgetting_table.part(silent)
 
 
 def test_one_seed_has_a_difference_without_a_verdict_of_less_or_more() -> None:
-    found = {k.point.method: k for k in retention.kept([RUNS[0], RUNS[3]])[0]}
+    found = {k.point.method: k for k in forgetting.kept([RUNS[0], RUNS[3]])[0]}
     assert found["lora"].verdict == "one seed"
-    assert "(one seed)" in found["lora"].told
+    assert "(one seed)" in forgetting_table.against_full(found["lora"])
 
 
 @pytest.fixture

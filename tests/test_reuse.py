@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from glorabench import record, reuse
 from glorabench.cli import main
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import allowing
+from glorabench.records import record
+from glorabench.training import reuse
 
 LOADER = """
 from pathlib import Path
 import numpy as np
-from glorabench.data.base import Drawn, ImageTask
+from glorabench.data.images.task import Drawn, ImageTask
 from glorabench.errors import BadInput
 
 def load(root, task, tells):

@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import glorabench
-from glorabench import record
-from glorabench.compose import compose
-from glorabench.run import run
+from glorabench.config.compose import compose
+from glorabench.records import record
+from glorabench.training.build import objective_of
+from glorabench.training.run import run
 
 FAST = ["logger=none", "progress=none", "train.epochs=2", "latency_rounds=1"]
 pytestmark = pytest.mark.usefixtures("cache")
@@ -82,22 +83,22 @@ def test_a_run_leaves_one_record_and_is_found_the_second_time(results, monkeypat
     assert made.provenance["weights"]["sha256"]
     assert made.provenance["data"]["fingerprint"]
     assert not (results / "checkpoints" / made.run_id).exists()
-    monkeypatch.setattr("glorabench.run._execute", lambda _: pytest.fail("the run was repeated"))
+    monkeypatch.setattr("glorabench.training.run._execute", lambda _: pytest.fail("the run was repeated"))
     assert run(cfg) == made
 
 
 def test_flops_of_a_step_are_those_of_the_network(results):
     """Counted in the training itself: forward and backward of the same batch, counted apart, agree."""
-    from glorabench import cost
-    from glorabench.build import build
+    from glorabench.training.build import build
+    from glorabench.training.measure import profiling
 
     cfg = config(results, "method=lora", "train.epochs=1")
     made = run(cfg)
     parts = build(cfg)
     parts.backbone.net.train()
     images, labels = torch.randn(64, 3, 32, 32), torch.zeros(64, dtype=torch.long)
-    objective = parts.task.objective(0.0)
-    assert made.cost["flops_per_step"] == cost.flops(lambda: objective.loss(parts.backbone.net(images), labels))
+    objective = objective_of(parts.task, 0.0)
+    assert made.cost["flops_per_step"] == profiling.flops(lambda: objective.loss(parts.backbone.net(images), labels))
 
 
 def test_linear_on_cached_features_gives_the_numbers_of_the_plain_way(tmp_path):
@@ -259,7 +260,7 @@ def test_a_failure_does_not_replace_what_another_process_finished(results, monke
         path.write_text(text)
         raise RuntimeError("its checkpoint is gone")
 
-    monkeypatch.setattr("glorabench.run._execute", beaten)
+    monkeypatch.setattr("glorabench.training.run._execute", beaten)
     assert run(cfg) == done
     assert record.read(path) == done
 
@@ -268,7 +269,7 @@ def test_ctrl_c_in_the_test_step_stays_ctrl_c(results, monkeypatch):
     def pressed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("glorabench.finetuner.FineTuner.test_step", pressed)
+    monkeypatch.setattr("glorabench.training.finetuner.FineTuner.test_step", pressed)
     with pytest.raises(KeyboardInterrupt):
         run(config(results, "method=linear", "train.epochs=1"))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning switched it off

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from glorabench import schedules
-from glorabench.build import check
 from glorabench.cli import main
-from glorabench.compose import compose, expand, options
+from glorabench.config.compose import compose, expand
+from glorabench.config.paths import options
 from glorabench.errors import BadInput
-from glorabench.gathered import by_file
+from glorabench.records.store import by_file
+from glorabench.training import schedules
+from glorabench.training.build import check
 
 RESULTS = Path(__file__).parents[1] / "results"
 pytestmark = pytest.mark.usefixtures("cache")
@@ -64,7 +65,7 @@ def test_one_given_by_hand_that_is_not_shorter_is_refused(words, said):
 
 
 def test_that_it_was_shortened_is_said_once(results, monkeypatch, capsys):
-    monkeypatch.setattr("glorabench.run.run", lambda config: None)
+    monkeypatch.setattr("glorabench.training.run.run", lambda config: None)
     words = ["method=linear", "train.epochs=2", f"results_dir={results}"]
     said = "train.warmup_epochs is 1: the 2 of the recipe do not fit into a training of 2\n"
     main(["run", *words])

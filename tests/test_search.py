@@ -17,19 +17,19 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from conftest import images, tiny_convnext, tiny_llama, tiny_vit
-from glorabench.backbones.attention import shorten
-from glorabench.compose import compose, options
+from glorabench.backbones.vit_attention import shorten
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import ALGORITHM, make
+from glorabench.config.paths import options
 from glorabench.errors import BadInput
-from glorabench.search import evaluate
+from glorabench.search import evaluator as evaluation
 from glorabench.search.algorithms import Evolution, Random
 from glorabench.search.candidates import Candidates
-from glorabench.search.driver import search
-from glorabench.search.evaluate import Evaluator, Score
+from glorabench.search.journal import State, parse, text
+from glorabench.search.loop import search
 from glorabench.search.nsga2 import NSGA2
 from glorabench.search.samplers import SAMPLERS, fair, sandwich, uniform
 from glorabench.search.space import PathSpace
-from glorabench.search.state import State, parse, text
 from test_methods import method_of
 
 ALGORITHMS = {
@@ -88,7 +88,7 @@ def searched(space, algorithm, score, path, seed=0, limits=None, fail_after=None
         if len(calls) == fail_after:
             raise KeyboardInterrupt
         calls.append(genome)
-        return Score(score(genome), 1.0)
+        return evaluation.Score(score(genome), 1.0)
 
     state = State(path, {"space": space.fingerprint, "seed": seed})
     try:
@@ -487,9 +487,9 @@ def test_accuracy_is_that_of_the_unmerged_network_in_any_order(backbone, pieces,
     assert len(set(expected.values())) > 3
     if kept is not None:
         width = 20 * 7 * 32 * 8 if backbone == "llama" else 20 * 17 * 32 * 8 if backbone == "vit" else 20 * 8 * 64 * 8
-        monkeypatch.setattr(evaluate, "KEPT_BYTES", kept if kept == 0 else int(1.5 * width))
+        monkeypatch.setattr(evaluation, "KEPT_BYTES", kept if kept == 0 else int(1.5 * width))
     batches = list(zip(inputs.tensor_split(pieces), labels.tensor_split(pieces), strict=True))
-    evaluator = Evaluator(made, batches, top1, nullcontext)
+    evaluator = evaluation.Evaluator(made, batches, top1, nullcontext)
     scores = [evaluator(genome) for genome in chain]
     assert [score.accuracy for score in scores] == pytest.approx([expected[g] for g in chain], abs=1e-12)
     assert scores[0].accuracy == 1 == scores[0].computed
@@ -516,7 +516,7 @@ def test_scoring_leaves_the_backbone_as_it_is(backbone):
     space.set(space.draw(0, 5))
     path, before = space.current(), copy.deepcopy(made.net.state_dict())
     facts = [(name, id(p), p.requires_grad, p.grad) for name, p in made.net.named_parameters()]
-    evaluator = Evaluator(made, [(inputs, top1(made.net(inputs)))], top1, nullcontext)
+    evaluator = evaluation.Evaluator(made, [(inputs, top1(made.net(inputs)))], top1, nullcontext)
     for step in range(3):
         evaluator(space.draw(1, step))
     assert space.current() == path
@@ -537,7 +537,7 @@ def test_layers_without_a_bias_get_one_where_the_path_has_it_and_lose_it_again(b
     paths = [{**chosen, "C": c, "E": e} for c, e in itertools.product(("lora", "none"), ("vector", "none"))]
     genomes = [space.genome([path] * len(space.layers)) for path in (*paths, *reversed(paths))]
     labels = unmerged(made, genomes[0], inputs)
-    evaluator = Evaluator(made, [(inputs, labels)], top1, nullcontext)
+    evaluator = evaluation.Evaluator(made, [(inputs, labels)], top1, nullcontext)
     for genome in genomes:
         expected = float((unmerged(made, genome, inputs) == labels).double().mean())
         assert evaluator(genome).accuracy == pytest.approx(expected, abs=1e-12)
@@ -575,7 +575,7 @@ def test_what_is_computed_is_what_comes_after_the_first_difference(backbone):
     else:
         expected_ends = ends(backbone)
     assert expected_ends[-1] == len(space.options)
-    evaluator = Evaluator(made, [(inputs, top1(made.net(inputs)))] * 2, top1, nullcontext)
+    evaluator = evaluation.Evaluator(made, [(inputs, top1(made.net(inputs)))] * 2, top1, nullcontext)
     runs = []
     for unit in evaluator.units:
         unit.block.register_forward_hook(lambda *_: runs.append(1))
@@ -601,7 +601,7 @@ def test_a_candidate_takes_the_flops_of_a_plain_forward_pass(backbone):
         labels = top1(made.net(inputs))
     supernet(kind, made=made)
     space = PathSpace(made.net)
-    evaluator = Evaluator(made, [(inputs[:4], labels[:4]), (inputs[4:], labels[4:])], top1, nullcontext)
+    evaluator = evaluation.Evaluator(made, [(inputs[:4], labels[:4]), (inputs[4:], labels[4:])], top1, nullcontext)
     for step in range(3):
         genome = space.draw(4, step)
         expected = float((unmerged(made, genome, inputs) == labels).double().mean())
@@ -614,7 +614,7 @@ def test_a_candidate_is_scored_within_the_context_given():
     made.net.float()
     inputs = inputs_of("vit", 8).float()
     seen = []
-    evaluator = Evaluator(
+    evaluator = evaluation.Evaluator(
         made,
         [(inputs, torch.zeros(8, dtype=torch.long))],
         lambda logits: seen.append(logits.dtype) or top1(logits),

@@ -7,9 +7,9 @@ from timm.layers.drop import DropPath
 from torch.utils.flop_counter import FlopCounterMode
 
 from conftest import images, tiny_vit
-from glorabench.backbones.attention import ClassTokenBlock, shorten
 from glorabench.backbones.vision import vision_backbone
-from glorabench.compose import compose
+from glorabench.backbones.vit_attention import ClassTokenBlock, shorten
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, make
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import Reparametrized, merge

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from glorabench import record, signals
-from glorabench.checkpoint import LAST, read
+from glorabench import signals
 from glorabench.cli import main
-from glorabench.compose import compose
-from glorabench.ledger import Ledger
-from glorabench.record import Record
-from glorabench.run import run
-from glorabench.search.state import State
-from glorabench.training import checkpoints
+from glorabench.config.compose import compose
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.search.journal import State
+from glorabench.training.checkpoint import LAST, read
+from glorabench.training.history import Ledger
+from glorabench.training.run import run
+from glorabench.training.trainer import checkpoints
 
 FAST = ["logger=none", "progress=none", "latency_rounds=0", "checkpoint_every=2"]
 LINEAR = [*FAST, "method=linear", "train.epochs=4"]
@@ -42,7 +43,7 @@ def hears_ctrl_c() -> Iterator[None]:
 def quick() -> Iterator[None]:
     """Without scoring the upstream task, which takes longer than these runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glorabench.run.forgetting", lambda *_: None)
+        patch.setattr("glorabench.training.measure.forgetting.forgetting", lambda *_: None)
         yield
 
 
@@ -125,7 +126,7 @@ def test_one_that_a_destructor_swallows_ends_a_sweep_all_the_same(results, monke
         assert not object
         return Record(record.run_id(config), "failed", record.identity(config), error={"kind": "x", "message": "y"})
 
-    monkeypatch.setattr("glorabench.run.run", job)
+    monkeypatch.setattr("glorabench.training.run.run", job)
     assert main(["run", "-m", *LINEAR, "seed=0,1,2", f"results_dir={results}"]) == 130
     assert started == [0]
     assert "Traceback" not in capsys.readouterr().err
@@ -139,7 +140,7 @@ def test_a_warning_between_two_jobs_ends_the_sweep_before_the_next(results, monk
         send(signal.SIGUSR1)
         return Record(record.run_id(config), "failed", record.identity(config), error={"kind": "x", "message": "y"})
 
-    monkeypatch.setattr("glorabench.run.run", job)
+    monkeypatch.setattr("glorabench.training.run.run", job)
     assert main(["run", "-m", *LINEAR, "seed=0,1,2", f"results_dir={results}"]) == 130
     assert started == [0]
 

@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import t, ttest_1samp
 
-from glorabench import crossed, stats
-from glorabench.stats import Estimate
+from glorabench.analysis import statistics
+from glorabench.analysis.statistics import Estimate
 
 VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=20)
 
@@ -20,7 +20,7 @@ VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=20)
 @given(VALUES)
 def test_the_interval_of_a_mean_is_students(values: list[float]) -> None:
     assume(np.std(values) > 1e-6)
-    found = stats.mean(values)
+    found = statistics.mean(values)
     expected = t.interval(0.95, len(values) - 1, np.mean(values), np.std(values, ddof=1) / np.sqrt(len(values)))
     assert found.value == pytest.approx(np.mean(values))
     assert (found.low, found.high) == pytest.approx(expected, rel=1e-9, abs=1e-12)
@@ -29,19 +29,19 @@ def test_the_interval_of_a_mean_is_students(values: list[float]) -> None:
 
 def test_the_interval_of_a_mean_is_that_of_the_t_test() -> None:
     values = [0.71, 0.74, 0.69, 0.80, 0.77]
-    found, expected = stats.mean(values), ttest_1samp(values, 0).confidence_interval(0.95)
+    found, expected = statistics.mean(values), ttest_1samp(values, 0).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_two_seeds_by_hand() -> None:
     # half width = t(0.975, 1) * s / sqrt 2 = tan(0.475 pi) * (b - a) / 2
-    found = stats.mean([0.4, 0.6])
+    found = statistics.mean([0.4, 0.6])
     half = math.tan(0.475 * math.pi) * 0.1
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5 - half, 0.5 + half))
 
 
 def test_one_seed_has_no_interval() -> None:
-    found = stats.mean([0.25])
+    found = statistics.mean([0.25])
     assert (found.value, found.n) == (0.25, 1)
     assert math.isnan(found.low)
     assert math.isnan(found.high)
@@ -87,22 +87,22 @@ def test_a_paired_difference_is_exact_antisymmetric_and_reproducible(
     pair: tuple[list[list[bool]], list[list[bool]]],
 ) -> None:
     first, second = pair
-    there = crossed.paired_difference(first, second)
-    back = crossed.paired_difference(second, first)
+    there = statistics.paired_difference(first, second)
+    back = statistics.paired_difference(second, first)
     assert there.value == pytest.approx(np.mean(first) - np.mean(second), abs=1e-12)
     assert (back.value, back.low, back.high) == pytest.approx((-there.value, -there.high, -there.low))
-    assert there == crossed.paired_difference(first, second)
+    assert there == statistics.paired_difference(first, second)
     assert -1 <= there.low <= there.high <= 1
     assert there.n == len(first)
 
 
 def test_identical_outcomes_differ_by_nothing() -> None:
     same = draws(3, 100, 0.7, np.random.default_rng(0)).tolist()
-    assert astuple(crossed.paired_difference(same, same)) == (0.0, 0.0, 0.0, 3)
+    assert astuple(statistics.paired_difference(same, same)) == (0.0, 0.0, 0.0, 3)
 
 
 def test_right_everywhere_against_wrong_everywhere_is_certain() -> None:
-    found = crossed.paired_difference([[True] * 50] * 2, [[False] * 50] * 2)
+    found = statistics.paired_difference([[True] * 50] * 2, [[False] * 50] * 2)
     assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
 
 
@@ -111,7 +111,7 @@ def test_the_width_is_that_of_the_paired_differences() -> None:
     n = 2000
     first = [True] * 600 + [False] * 1400
     second = [True] * 500 + [False] * 1500
-    found = crossed.paired_difference([first], [second])
+    found = statistics.paired_difference([first], [second])
     half = 1.96 * np.std(np.array(first, float) - np.array(second, float)) / np.sqrt(n)
     assert found.value == pytest.approx(0.05)
     assert (found.low, found.high) == pytest.approx((0.05 - half, 0.05 + half), abs=0.1 * half)
@@ -123,8 +123,8 @@ def test_pairs_are_kept_together() -> None:
     base = draws(1, 1000, 0.5, generator)
     better = base | draws(1, 1000, 0.02, generator)
     apart = draws(1, 1000, 0.51, generator)
-    paired = crossed.paired_difference(better.tolist(), base.tolist())
-    loose = crossed.paired_difference(apart.tolist(), base.tolist())
+    paired = statistics.paired_difference(better.tolist(), base.tolist())
+    loose = statistics.paired_difference(apart.tolist(), base.tolist())
     assert paired.high - paired.low < 0.4 * (loose.high - loose.low)
 
 
@@ -132,7 +132,7 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
     steady = [[True] * 60 + [False] * 40] * 4
     zero = [[False] * 100] * 4
     moody = [[True] * count + [False] * (100 - count) for count in (100, 20, 100, 20)]
-    calm, wide = crossed.paired_difference(steady, zero), crossed.paired_difference(moody, zero)
+    calm, wide = statistics.paired_difference(steady, zero), statistics.paired_difference(moody, zero)
     assert calm.value == wide.value == pytest.approx(0.6)
     assert wide.high - wide.low > 2 * (calm.high - calm.low)
 
@@ -142,6 +142,6 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     covered = 0
     for _ in range(100):
         first, second = (draws(3, 200, chance, generator) for chance in (0.75, 0.70))
-        found = crossed.paired_difference(first.tolist(), second.tolist())
+        found = statistics.paired_difference(first.tolist(), second.tolist())
         covered += found.low <= 0.05 <= found.high
     assert 88 <= covered <= 100

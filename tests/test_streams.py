@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from glorabench import record, streams
+from glorabench import streams
 from glorabench.cli import main
+from glorabench.records import record
 
 ROOT = Path(__file__).parents[1]
 GLORABENCH = f"{sys.executable} -m glorabench.cli"
@@ -33,7 +34,9 @@ def test_a_command_ends_quietly(command, how):
 
 
 def test_a_run_goes_on_without_its_reader(results, cache, monkeypatch, capsys):
-    monkeypatch.setattr("glorabench.run.forgetting", lambda *_: None)  # it takes longer than the run
+    monkeypatch.setattr(
+        "glorabench.training.measure.forgetting.forgetting", lambda *_: None
+    )  # it takes longer than the run
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as stream:

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, t, ttest_1samp
 
 import test_wide
-from glorabench import crossed, record, render, stats, table, ties
-from glorabench import outcomes as packed
-from glorabench.cells import cells
-from glorabench.layouts import LAYOUTS
-from glorabench.record import Record
+from glorabench.analysis import significance, statistics
+from glorabench.analysis.cells import cells
+from glorabench.analysis.suite_layouts import LAYOUTS
+from glorabench.records import record
+from glorabench.records import record as packed
+from glorabench.records.record import Record
+from glorabench.reports.tables import long, suite
 from test_table import N, made
 
 
@@ -32,33 +34,33 @@ DISCORDANT = [(10, 0, 200), (0, 10, 200), (15, 5, 200), (30, 12, 1000), (100, 60
 @pytest.mark.parametrize(("ahead", "behind", "n"), DISCORDANT)
 def test_one_seed_is_mcnemars_exact_test(ahead: int, behind: int, n: int) -> None:
     first, second = pair(ahead, behind, n)
-    assert crossed.paired([first], [second]).exact == pytest.approx(binomtest(ahead, ahead + behind, 0.5).pvalue)
+    assert statistics.paired([first], [second]).exact == pytest.approx(binomtest(ahead, ahead + behind, 0.5).pvalue)
 
 
 @pytest.mark.parametrize(("ahead", "behind", "n"), DISCORDANT[:-1])
 def test_seeds_that_are_copies_agree_with_mcnemar(ahead: int, behind: int, n: int) -> None:
     first, second = pair(ahead, behind, n)
     exact = binomtest(ahead, ahead + behind, 0.5).pvalue
-    assert crossed.paired([first] * 3, [second] * 3).exact == pytest.approx(exact, abs=0.02)
+    assert statistics.paired([first] * 3, [second] * 3).exact == pytest.approx(exact, abs=0.02)
 
 
 def test_by_hand() -> None:
     first, second = pair(6, 0, 10)
-    assert crossed.paired([first], [second]).exact == pytest.approx(2 / 2**6)
-    assert crossed.paired([first], [first]).exact == 1.0
+    assert statistics.paired([first], [second]).exact == pytest.approx(2 / 2**6)
+    assert statistics.paired([first], [first]).exact == 1.0
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 3))
 def test_p_does_not_depend_on_the_side_and_is_a_probability(ahead: int, behind: int, seeds: int) -> None:
     first, second = pair(ahead, behind, 30)
-    there = crossed.paired([first] * seeds, [second] * seeds).exact
-    assert there == crossed.paired([second] * seeds, [first] * seeds).exact
+    there = statistics.paired([first] * seeds, [second] * seeds).exact
+    assert there == statistics.paired([second] * seeds, [first] * seeds).exact
     assert 0 < there <= 1
 
 
 def test_seeds_without_noise_of_examples_are_a_t_test_over_seeds() -> None:
     gaps = np.repeat([[0.02], [0.05], [-0.01]], 40, axis=1)
-    found, expected = crossed.paired(gaps, np.zeros_like(gaps)), ttest_1samp(gaps[:, 0], 0)
+    found, expected = statistics.paired(gaps, np.zeros_like(gaps)), ttest_1samp(gaps[:, 0], 0)
     assert (found.value, found.p, found.freedom) == pytest.approx((0.02, expected.pvalue, 2))
     low, high = expected.confidence_interval(0.95)
     assert (found.estimate.low, found.estimate.high) == pytest.approx((low, high))
@@ -67,7 +69,7 @@ def test_seeds_without_noise_of_examples_are_a_t_test_over_seeds() -> None:
 @given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=3, max_size=40), st.integers(1, 4))
 def test_seeds_that_agree_are_a_t_test_over_examples(row: list[float], seeds: int) -> None:
     assume(len(set(row)) > 1)
-    found, expected = crossed.paired([row] * seeds, np.zeros((seeds, len(row)))), ttest_1samp(row, 0)
+    found, expected = statistics.paired([row] * seeds, np.zeros((seeds, len(row)))), ttest_1samp(row, 0)
     assert (found.value, found.p) == pytest.approx((np.mean(row), expected.pvalue))
     assert found.freedom == pytest.approx(len(row) - 1)
 
@@ -75,7 +77,7 @@ def test_seeds_that_agree_are_a_t_test_over_examples(row: list[float], seeds: in
 def test_the_variance_is_that_of_a_two_way_analysis_by_hand() -> None:
     gaps = np.array([[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 0.0]])
     # mean 1/2; no effect of seeds; examples 1, 1/2, 0, 1/2: MS 2 * (1/4 + 1/4) / 3; rest 1 / 3
-    found = crossed.paired(gaps, np.zeros_like(gaps))
+    found = statistics.paired(gaps, np.zeros_like(gaps))
     assert found.variance == pytest.approx((1 / 3 + 1 / 3 - 1 / 3) / 8)  # that of seeds, 0, counts as the rest
     assert found.freedom == pytest.approx((1 / 3) ** 2 / ((1 / 3) ** 2 * (1 / 1 + 1 / 3 + 1 / 3)))
 
@@ -91,23 +93,23 @@ def test_no_difference_is_called_one_as_rarely_as_the_level_says(seeds: int, spr
         sides = [
             generator.random((seeds, 300)) < hard + generator.normal(0, spread, (seeds, 1)) for _ in ("first", "second")
         ]
-        rejected += crossed.paired(*sides).exact < 0.05
+        rejected += statistics.paired(*sides).exact < 0.05
     assert rejected <= 32  # 0.05 * 400 and three standard deviations of that
 
 
 def test_a_weighted_sum_has_the_weighted_variance_of_its_tasks() -> None:
     generator = np.random.default_rng(5)
-    one, two = (crossed.paired(generator.random((3, 50)) < p, generator.random((3, 50)) < 0.5) for p in (0.6, 0.9))
-    both = crossed.weighted([(0.25, one), (0.75, two)])
+    one, two = (statistics.paired(generator.random((3, 50)) < p, generator.random((3, 50)) < 0.5) for p in (0.6, 0.9))
+    both = statistics.weighted([(0.25, one), (0.75, two)])
     assert both.value == pytest.approx(0.25 * one.value + 0.75 * two.value)
     assert both.variance == pytest.approx(one.variance / 16 + 9 * two.variance / 16)
     assert min(one.freedom, two.freedom) < both.freedom < one.freedom + two.freedom + 1
 
 
 def test_holms_correction_by_hand() -> None:
-    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert stats.holm([0.6, 0.7]) == pytest.approx([1.0, 1.0])
-    assert stats.holm([]) == []
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.6, 0.7]) == pytest.approx([1.0, 1.0])
+    assert statistics.holm([]) == []
 
 
 def test_a_stratified_interval_has_the_variance_of_the_closed_form() -> None:
@@ -115,16 +117,16 @@ def test_a_stratified_interval_has_the_variance_of_the_closed_form() -> None:
     weights = np.array([0.4, 0.3, 0.2, 0.1])
     parts = weights**2 * scores.var(axis=1, ddof=1) / 5
     half = t.ppf(0.975, 4 * parts.sum() ** 2 / (parts**2).sum()) * np.sqrt(parts.sum())
-    found = stats.stratified(scores.tolist(), weights.tolist())
+    found = statistics.stratified(scores.tolist(), weights.tolist())
     centre = weights @ scores.mean(axis=1)
     assert (found.value, found.n) == (pytest.approx(centre), 5)
     assert (found.low, found.high) == pytest.approx((centre - half, centre + half), abs=0.06 * half)
 
 
 def test_a_stratified_interval_of_one_seed_is_none_and_of_equal_seeds_a_point() -> None:
-    one = stats.stratified([[0.5], [0.7]], [0.5, 0.5])
+    one = statistics.stratified([[0.5], [0.7]], [0.5, 0.5])
     assert (one.value, one.n, np.isnan(one.low)) == (0.6, 1, True)
-    same = stats.stratified([[0.5, 0.5], [0.7, 0.7]], [0.5, 0.5])
+    same = statistics.stratified([[0.5, 0.5], [0.7, 0.7]], [0.5, 0.5])
     assert (same.low, same.value, same.high) == (0.6, 0.6, 0.6)
 
 
@@ -132,14 +134,14 @@ def test_a_stratified_interval_covers_the_truth_about_as_often_as_it_says() -> N
     generator = np.random.default_rng(3)
     for tasks, seeds in ((2, 3), (8, 2)):
         found = [
-            stats.stratified(generator.normal(0.5, 0.02, (tasks, seeds)).tolist(), [1 / tasks] * tasks)
+            statistics.stratified(generator.normal(0.5, 0.02, (tasks, seeds)).tolist(), [1 / tasks] * tasks)
             for _ in range(100)
         ]
         assert 86 <= sum(each.low <= 0.5 <= each.high for each in found) <= 100
 
 
 def verdicts(*records: Record) -> dict[str, str]:
-    return {method: verdict.kind for method, verdict in ties.on_task(cells(records)).items()}
+    return {method: verdict.kind for method, verdict in significance.on_task(cells(records)).items()}
 
 
 def outcomes(r: Record, right: list[bool]) -> Record:
@@ -153,7 +155,7 @@ def test_a_tie_group_is_the_best_and_what_the_corrected_test_does_not_tell_apart
     eight = [made("best", right=150), made("eight", right=142)]
     assert verdicts(*eight) == {"best": "best", "eight": "behind"}
     many = [*eight, *(made(f"m{i}", right=149) for i in range(6))]
-    found = ties.on_task(cells(many))
+    found = significance.on_task(cells(many))
     assert found["eight"].kind == "tied"
     assert found["eight"].p == pytest.approx(7 * 2 / 2**8)
 
@@ -176,10 +178,10 @@ def test_what_the_test_split_chose_is_neither_best_nor_tied_and_one_alone_is_not
 def test_without_outcomes_intervals_decide_and_it_is_said(first: Any, second: Any, kind: str, said: str) -> None:
     records = [made("full", seed=s, right=r) for s, r in enumerate(first)]
     records += [replace(made(seed=s, right=r), outcomes=None) for s, r in enumerate(second)]
-    verdict = ties.on_task(cells(records))["lora"]
+    verdict = significance.on_task(cells(records))["lora"]
     assert (verdict.kind, verdict.p) == (kind, None)
     assert said in verdict.how
-    (finding,) = table.findings(records)
+    (finding,) = long.findings(records)
     assert finding == f"digits: best is full; lora {verdict.how}"
 
 
@@ -188,11 +190,11 @@ def test_the_long_table_has_the_verdict_of_each_row_and_of_the_means() -> None:
     records = [
         made(method, task, 0, n) for method, both in right.items() for task, n in zip(("a", "b"), both, strict=True)
     ]
-    rows = {row[:2]: row[table.COLUMNS.index("verdict")] for row in table.rows(records)}
+    rows = {row[:2]: row[long.COLUMNS.index("verdict")] for row in long.rows(records)}
     for task in ("a", "b", "mean of 2 tasks"):
         assert [rows[task, method] for method in right] == ["best", "tied", "behind"]
-    assert ",best," in render.csv(records)
-    assert "| tied |" in render.markdown(records)
+    assert ",best," in suite.csv(records)
+    assert "| tied |" in suite.markdown(records)
 
 
 def paired(records: list[Record]) -> list[Record]:
@@ -208,7 +210,7 @@ def test_the_wide_table_has_signs_and_its_csv_names_the_columns() -> None:
     assert (first["tied"], first["untested"]) == ("", "")
     assert "cifar" in second["tied"].split()
     assert "dtd" not in second["tied"].split()
-    text = render.markdown(records)
+    text = suite.markdown(records)
     assert "| 70.0* |" in text
     assert "| 69.9= |" in text
     assert "| 40.0 |" in text
@@ -222,8 +224,8 @@ def test_a_mean_is_tested_stratified_by_task() -> None:
     records = [
         made(method, task, 0, n) for method, both in right.items() for task, n in zip(("a", "b"), both, strict=True)
     ]
-    assert {row[1]: row[5] for row in table.rows(records)[-2:]} == {"lora": "best", "full": "best"}
-    assert {row[:2]: row[5] for row in table.rows(records)[:4]}["a", "full"] == "behind"
+    assert {row[1]: row[5] for row in long.rows(records)[-2:]} == {"lora": "best", "full": "best"}
+    assert {row[:2]: row[5] for row in long.rows(records)[:4]}["a", "full"] == "behind"
 
 
 def test_taking_a_record_away_moves_only_its_column_and_the_means_over_it() -> None:
@@ -237,7 +239,7 @@ def test_taking_a_record_away_moves_only_its_column_and_the_means_over_it() -> N
     assert set(before[0]["best"].split()) - set(after[0]["best"].split()) == touched  # it stands alone there now
     assert {key for key in before[0] if before[0][key] != after[0][key]} == {"best"}
     assert after[1]["dtd"] == "-"
-    assert "lora: no run (dtd)" in render.markdown(less)
+    assert "lora: no run (dtd)" in suite.markdown(less)
 
 
 def test_packed_outcomes_are_read_as_records_have_them() -> None:
@@ -249,14 +251,14 @@ def test_packed_outcomes_are_read_as_records_have_them() -> None:
 def test_seeds_that_were_scored_on_other_examples_are_compared_by_their_intervals() -> None:
     records = [made(m, seed=s, right=n + s) for m, n in (("lora", 50), ("full", 150)) for s in (0, 1)]
     fewer = [outcomes(r, record.unpack(r.outcomes or "")[: N - r.config["seed"]]) for r in records]
-    found = ties.on_task(cells(fewer))
+    found = significance.on_task(cells(fewer))
     assert found["lora"].how.startswith("was not scored on the same examples with every seed: behind")
-    assert "lora was not scored" in render.markdown(fewer)
+    assert "lora was not scored" in suite.markdown(fewer)
 
 
 def test_what_is_ahead_on_the_seeds_in_common_is_not_called_behind_by_their_test() -> None:
     best = [made("lora", seed=seed, right=right) for seed, right in ((0, 190), (1, 100), (2, 100))]
     other = [made("full", seed=seed, right=120) for seed in (1, 2)]
-    verdict = ties.on_task(cells([*best, *other]))["full"]
+    verdict = significance.on_task(cells([*best, *other]))["full"]
     assert (verdict.kind, verdict.p) == ("tied", None)
     assert verdict.how.startswith("is ahead of it on the seeds that both have: tied, as their intervals overlap")

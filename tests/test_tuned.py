@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from glorabench import cli, optimism, record, tuned
-from glorabench.compose import conf_dir
+from glorabench import cli
+from glorabench.analysis import tuning
+from glorabench.config.paths import conf_dir
 from glorabench.errors import BadInput
-from glorabench.record import Record
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.reports.tables import tuning as tuning_tables
 from test_table import made
 
 TASKS = ("digits", "dsprites_loc")
@@ -58,10 +61,10 @@ RUNS = [
 
 
 def test_the_best_mean_wins_and_of_equal_ones_the_smaller_rate() -> None:
-    found = tuned.trials(RUNS)
+    found = tuning.trials(RUNS)
     assert {one.method: one.best for one in found} == {"lora": 2e-3, "ssf": 5e-4}
     assert [found[0].top1(lr) for lr in (5e-4, 2e-3, 8e-3)] == pytest.approx([0.50, 0.55, 0.55])
-    head, body = tuned.table(found)
+    head, body = tuning_tables.trials_table(found)
     assert head == ["method", "trials", "0.0005", "0.002", "0.008", "best lr", "at the edge"]
     assert body == [
         ["lora", "3", "50.00", "55.00", "55.00", "0.002", ""],
@@ -76,33 +79,33 @@ def test_a_rate_at_which_a_run_failed_is_a_trial_and_is_not_chosen() -> None:
         else r
         for r in RUNS
     ]
-    found = tuned.trials(runs)
-    tuned.check_budgets(found)
+    found = tuning.trials(runs)
+    tuning.check_budgets(found)
     assert found[0].best == 8e-3
-    assert tuned.table(found)[1][0] == ["lora", "3", "50.00", "failed", "55.00", "0.008", "highest"]
+    assert tuning_tables.trials_table(found)[1][0] == ["lora", "3", "50.00", "failed", "55.00", "0.008", "highest"]
     with pytest.raises(BadInput, match=r"ssf: a run failed at every train\.lr"):
-        _ = tuned.trials([replace(r, status="failed") for r in RUNS if r.names["method"] != "lora"])[0].best
+        _ = tuning.trials([replace(r, status="failed") for r in RUNS if r.names["method"] != "lora"])[0].best
 
 
 def test_unequal_budgets_are_refused_by_name() -> None:
     fewer = [r for r in RUNS if r.names["method"] != "ssf" or r.config["train"]["lr"] != 8e-3]
     with pytest.raises(BadInput, match="ssf had 2 trials, lora 3"):
-        tuned.check_budgets(tuned.trials(fewer))
+        tuning.check_budgets(tuning.trials(fewer))
     with pytest.raises(BadInput, match=r"ssf has no run with train\.lr=0\.008 on dsprites_loc, seed 0: an equal"):
-        tuned.check_budgets(tuned.trials(RUNS[:-1]))
+        tuning.check_budgets(tuning.trials(RUNS[:-1]))
     other = [trial("ia3", lr, [30, 50], task) for lr in (1e-3, 1e-2, 3e-2) for task in TASKS]
-    tuned.check_budgets(tuned.trials([*RUNS, *other]))  # as many, though others
+    tuning.check_budgets(tuning.trials([*RUNS, *other]))  # as many, though others
 
 
 def test_runs_that_are_no_trials_are_refused() -> None:
     with pytest.raises(BadInput, match="scored on test, where nothing is chosen"):
-        tuned.trials([trial("lora", 1e-3, [30], report_on="test")])
+        tuning.trials([trial("lora", 1e-3, [30], report_on="test")])
     with pytest.raises(BadInput, match=r"lora: its runs differ in method\.rank, too \(8, 4\)"):
-        tuned.trials([trial("lora", 1e-3, [30], rank=4), trial("lora", 2e-3, [30], rank=8)])
+        tuning.trials([trial("lora", 1e-3, [30], rank=4), trial("lora", 2e-3, [30], rank=8)])
 
 
 def test_values_by_task_are_one_trial() -> None:
-    tuned.trials([trial("lora", 1e-3, [30], task, scale=s) for task, s in zip(TASKS, (0.1, 10), strict=True)])
+    tuning.trials([trial("lora", 1e-3, [30], task, scale=s) for task, s in zip(TASKS, (0.1, 10), strict=True)])
 
 
 @pytest.mark.parametrize(("name", "key"), [("mini", "lr_of"), ("vtab", "recipe"), ("glora", "recipe")])
@@ -114,7 +117,7 @@ def test_the_fragment_is_the_one_that_the_records_file_of_conf_takes(name: str, 
     for r in RUNS:
         config = {**r.config, "train": {**plain, **r.config["train"], "epochs": own["epochs"]}}
         runs.append(replace(r, config=config, run_id=record.run_id(config)))
-    text = tuned.fragment(tuned.trials(runs), files)
+    text = tuning_tables.fragment(tuning.trials(runs), files)
     assert text.startswith(f"# for conf/train/{name}.yaml\n")
     wanted = {"lora": 2e-3, "ssf": 5e-4}
     said = yaml.safe_load(text)
@@ -142,7 +145,7 @@ def test_the_gain_of_the_best_epoch_is_of_the_curves_at_the_chosen_rate() -> Non
         trial("ssf", 1e-3, [60, 60, 60], "digits"),  # +0, the first epoch
         trial("ssf", 1e-3, [61, 50, 60], "dsprites_loc"),  # +1
     ]
-    made_of, left = optimism.gains(runs)
+    made_of, left = tuning.gains(runs)
     assert not left
     lora, ssf = made_of
     assert (lora.method, lora.lr) == ("lora", 2e-3)
@@ -151,20 +154,20 @@ def test_the_gain_of_the_best_epoch_is_of_the_curves_at_the_chosen_rate() -> Non
     assert (lora.gain.low, lora.gain.high) == pytest.approx((0.015 - half, 0.015 + half))
     assert (lora.last, lora.best, lora.largest, lora.epoch) == pytest.approx((0.48, 0.495, 0.03, 2.5))
     assert (ssf.gain.value, ssf.epoch) == pytest.approx((0.005, 1.0))
-    rows = optimism.rows(made_of)
+    rows = tuning_tables.gain_rows(made_of)
     assert rows[0] == ("lora", "0.002", "48.00", "49.50", "1.50", "-17.56 to 20.56", "3.00", "2", "2.5")
     assert rows[-1][:5] == ("mean of 2 methods", "", "", "", "1.00")
 
 
 def test_seeds_are_averaged_before_tasks() -> None:
     runs = [trial("lora", 1e-3, [50, 40 + 10 * seed], seed=seed) for seed in (0, 1)]
-    ((gain,), _) = optimism.gains(runs)
+    ((gain,), _) = tuning.gains(runs)
     assert (gain.gain.value, gain.gain.n) == (pytest.approx(0.05), 1)
-    assert optimism.rows([gain])[0][5] == ""  # one task has no interval
+    assert tuning_tables.gain_rows([gain])[0][5] == ""  # one task has no interval
 
 
 def test_unfinished_methods_are_left_out_and_said() -> None:
-    made_of, left = optimism.gains([*RUNS[:-1], *[trial("ia3", 1e-3, [1], task, status="failed") for task in TASKS]])
+    made_of, left = tuning.gains([*RUNS[:-1], *[trial("ia3", 1e-3, [1], task, status="failed") for task in TASKS]])
     assert [gain.method for gain in made_of] == ["lora"]
     assert left["ssf"].startswith("no run with train.lr=0.008 on dsprites_loc")
     assert left["ia3"] == "a run failed at every learning rate"
@@ -172,7 +175,7 @@ def test_unfinished_methods_are_left_out_and_said() -> None:
 
 def test_a_record_without_a_curve_is_refused() -> None:
     with pytest.raises(BadInput, match="has no curve of val_top1"):
-        optimism.gains([replace(trial("lora", 1e-3, [30]), history=[{"epoch": 1, "train_loss": 1.0}])])
+        tuning.gains([replace(trial("lora", 1e-3, [30]), history=[{"epoch": 1, "train_loss": 1.0}])])
 
 
 @pytest.mark.parametrize("form", ["text", "md"])

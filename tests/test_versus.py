@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 import test_wide
-from glorabench import cli, crossed, record, stats
-from glorabench.comparison.versus import compared, parsed
+from glorabench import cli
+from glorabench.analysis import statistics
+from glorabench.cli.tables import parsed
 from glorabench.errors import BadInput
-from glorabench.record import Record
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.reports.tables.comparison import compared
 from test_table import N, made
 
 TASKS = ("digits", "dsprites_loc")
@@ -69,7 +72,7 @@ def test_words_that_are_no_two_sides_are_refused(words: list[str], said: str) ->
 def test_each_task_has_its_paired_difference_and_the_sentence_its_tally() -> None:
     part = compared([*LORA, *GLORA], {"method": "lora"}, {"method": "glora"})
     both = [[[i < n for i in range(N)]] * 2 for n in (180, 100)]
-    d = crossed.paired_difference(*both)
+    d = statistics.paired_difference(*both)
     assert [row[0] for row in part.body] == ["digits", "dsprites_loc", "mean of 2"]
     assert part.body[0][3:] == ("-0.50", part.body[0][4], "2", "tie")
     span = f"{100 * d.low:.2f} to {100 * d.high:.2f}"
@@ -144,7 +147,7 @@ def test_seeds_with_other_examples_fall_back_to_seeds_and_say_so() -> None:
 def test_missing_outcomes_fall_back_to_seeds_and_say_so() -> None:
     part = compared([*LORA, *(replace(r, outcomes=None) for r in GLORA)], {"method": "lora"}, {"method": "glora"})
     assert part.body[1][6] == "win (no outcomes in common: interval over seeds)"
-    d = stats.mean([0.4, 0.4])
+    d = statistics.mean([0.4, 0.4])
     assert part.body[1][4] == f"{100 * d.low:.2f} to {100 * d.high:.2f}"
 
 

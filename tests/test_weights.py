@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from conftest import tiny_convnext, tiny_vit
+from glorabench import checksum
 from glorabench.backbones import weights
 from glorabench.backbones.base import Backbone
 from glorabench.backbones.vision import vision_backbone
 from glorabench.checksum import sha256_of
-from glorabench.compose import compose
+from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, make
 from glorabench.errors import BadInput
 
@@ -287,7 +288,7 @@ def test_an_unknown_suffix_is_named(tmp_path: Path) -> None:
 
 def test_the_embedded_weights_are_the_packages_own() -> None:
     backbone = vision_backbone("vit_mini", "vit_mini", "vit", "embedded", None, 0.0, None)
-    file = weights.ASSETS / "vit_mini.safetensors"
+    file = checksum.ASSETS / "vit_mini.safetensors"
     assert backbone.weights == {"source": "embedded", "sha256": sha256_of(file)}
     kept = {k: v for k, v in load_file(file).items() if not k.startswith("head.")}
     assert equal(trunk(backbone), kept)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 import test_wide
-from glorabench import cli, record
+from glorabench import cli
 from glorabench.errors import BadInput
-from glorabench.record import Record
-from glorabench.why import told
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.reports.tables.explain import told
 from test_table import made
 
 GIT = {"git": {"sha": "0123456789abcdef", "dirty": True}, "device": "cpu"}

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from glorabench import record
 from glorabench.cli import main
-from glorabench.compose import compose, expand, options
 from glorabench.config import instantiate, schema
+from glorabench.config.compose import compose, expand
 from glorabench.config.instantiate import BACKBONE, DATA, KINDS, METHOD, make
+from glorabench.config.paths import options
 from glorabench.config.words import quote_paths
 from glorabench.errors import BadInput
+from glorabench.records import record
 
 ROOT = Path(__file__).parents[1]
 

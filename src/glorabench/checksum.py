@@ -3,11 +3,12 @@
 import hashlib
 import json
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
-from glorabench.inputs import check_regular
+from glorabench.files import check_regular
 
-ASSETS = Path(__file__).resolve().parent / "assets"
+ASSETS = Path(str(files("glorabench"))) / "assets"
 
 
 def sha256_of(path: Path) -> str:

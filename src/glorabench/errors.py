@@ -1,4 +1,6 @@
-"""The one error that means "the user can fix this": one clear line and exit code 2, never a traceback."""
+"""Errors that mean "the user can fix this": one clear line and exit code 2, never a traceback."""
+
+from __future__ import annotations
 
 import re
 from collections.abc import Iterable
@@ -58,3 +60,7 @@ def printable(text: str) -> str:
 def first_line(error: BaseException) -> str:
     """What an error says, in one line of at most 160 characters; its kind when it says nothing."""
     return printable((str(error).splitlines() or [type(error).__name__])[0][:160])
+
+
+class Unhosted(BadInput):
+    """The backbone cannot host the method, or the configuration has nothing to say about the two together."""

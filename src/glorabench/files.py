@@ -1,4 +1,4 @@
-"""Write files and folders whole: beside their place, flushed, then renamed. Light: no torch.
+"""Write files and folders whole: beside their place, flushed, then renamed; read regular files alone. No torch.
 
 A kill, a full disk or a read-only folder leaves what was there before. What a dead process left behind is removed by
 the next one that writes into the same folder.
@@ -226,3 +226,28 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def check_regular(path: str | Path) -> os.stat_result:
+    """What the system says of a file, of which nothing has been read yet.
+
+    Raises:
+        BadInput: it is a pipe, a device or a socket, or a link to one.
+        OSError: there is no such file.
+    """
+    status = os.stat(path)
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise BadInput(f"{path} is a pipe, a device or a socket: a regular file is needed")
+    return status
+
+
+def read_text(path: Path) -> str:
+    """The text of a regular file, in UTF-8.
+
+    Raises:
+        BadInput: as `check_regular`.
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    check_regular(path)
+    return path.read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from glorabench.errors import BadInput, nearest
+from glorabench.inputs import Preprocess
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,6 @@ class Role:
         """Every path that this role names."""
         regex = re.compile(re.escape(self.pattern).replace(r"\*", r"\d+"))
         return [path for path in paths if regex.fullmatch(path)]
-
-
-@dataclass(frozen=True)
-class Preprocess:
-    """How an image becomes an input: side in pixels, channel mean and std of values in [0, 1]."""
-
-    size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
 
 
 @dataclass

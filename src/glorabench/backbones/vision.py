@@ -14,9 +14,10 @@ from timm.models.convnext import ConvNeXt
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
-from glorabench.backbones import attention, vit_mini, weights
-from glorabench.backbones.base import Backbone, Preprocess, Role
+from glorabench.backbones import vit_attention, vit_mini, weights
+from glorabench.backbones.base import Backbone, Role
 from glorabench.errors import BadInput, nearest, one_of
+from glorabench.inputs import Preprocess
 
 VIT = {
     "stem": Role("patch_embed.proj", stem=True, axis=1),
@@ -101,7 +102,7 @@ def vision_backbone(
     seen = _preprocess(net, dict(preprocess or {}))
     provenance = weights.load(net, head, name, model, weights_from, sha256)
     usual = _is_usual(net)
-    shortened = last_block == "class_token" and attention.shorten(net)
+    shortened = last_block == "class_token" and vit_attention.shorten(net)
     return Backbone(
         name=name,
         net=net,
@@ -111,7 +112,7 @@ def vision_backbone(
         preprocess=seen,
         weights=provenance,
         ways={"last_block": "class_token" if shortened else "all"} if family == "vit" else {},
-        attend=attention.attend if isinstance(net, VisionTransformer) else None,
+        attend=vit_attention.attend if isinstance(net, VisionTransformer) else None,
         usual=usual,
     )
 

@@ -1,20 +1,39 @@
-"""Weights from a file: embedded, local (.safetensors, .npz, .pth) or timm's hub when asked; hashed, never guessed."""
+"""Load weights: embedded, from a file, or from timm's hub when asked; hashed, never guessed.
+
+Files are .safetensors, .npz or .pth, as their authors wrote them (ViT's .npz of JAX, MAE, ConvNeXt, timm's own), fitted
+to timm's networks.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import timm
+import torch
+from numpy.lib.npyio import NpzFile
 from safetensors.torch import load_file
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from glorabench.backbones import formats, wrapping
+from glorabench.backbones import wrapping
+from glorabench.backbones.wrapping import Notes, check_finite, without_prefix
 from glorabench.checksum import ASSETS, expected, sha256_of
 from glorabench.errors import BadInput, first_line
-from glorabench.inputs import check_regular
+from glorabench.files import check_regular
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")
+
+FIX = "give this backbone's own file with backbone.weights_from=PATH, or choose the backbone that made this one"
+OLD_HEADS = ("head.", "pre_logits.", "head_dist.")  # what leads to the classes of the pretraining, in timm's names
+_EMBEDDING, _POSITIONS = "embedding/kernel", "Transformer/posembed_input/pos_embedding"
+_QUERY = re.compile(r"Transformer/encoderblock_0/MultiHeadDotProductAttention_\d/query/kernel")
 
 
 def load(
@@ -51,10 +70,10 @@ def load(
             "checkpoint. Fetch it again, or set backbone.sha256 to the hash you trust."
         )
     if path.suffix == ".npz":
-        notes = formats.fit_npz(net, head, path)
+        notes = fit_npz(net, head, path)
     else:
         state, taken = read(path)
-        notes = taken | formats.fit(net, head, path, state)
+        notes = taken | fit(net, head, path, state)
     return {"source": "embedded" if source == "embedded" else path.name, "sha256": found, **notes}
 
 
@@ -97,5 +116,173 @@ def _from_hub(net: nn.Module, head: str, model: str, sha256: str | None) -> dict
         joined.update(key.encode() + value.numpy().tobytes())
     if sha256 not in (None, joined.hexdigest()):
         raise BadInput(f"timm's hub gave weights of '{model}' with sha256 {joined.hexdigest()}, expected {sha256}")
-    notes = formats.fit(net, head, f"timm hub: {model}", state)
+    notes = fit(net, head, f"timm hub: {model}", state)
     return {"source": f"timm hub: {model}", "sha256": joined.hexdigest(), **notes}
+
+
+def fit(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]) -> Notes:
+    """Load the trunk of `net` from tensors that have timm's or the authors' names, or these behind a common prefix.
+
+    Returns:
+        What was done to them, for the record: {} or a "prefix" taken off, "resampled" positions, "dropped" tensors of
+        the pretraining.
+
+    Raises:
+        BadInput: they are those of another network, or not finite.
+    """
+    shorter, prefix = without_prefix(state, net.state_dict(), (f"{head}.", *OLD_HEADS))
+    ways = [(state, {}), (shorter, prefix)] if prefix else [(state, {})]  # timm knows some files by their prefix
+    for tensors, taken in ways:
+        try:
+            trunk, notes = _matched(net, head, path, tensors)
+        except BadInput:
+            if tensors is ways[-1][0]:
+                raise
+            continue
+        check_finite(trunk, path)
+        net.load_state_dict(trunk, strict=False)
+        return taken | notes
+    raise AssertionError("the last way raises or returns")
+
+
+def _matched(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Notes]:
+    """The tensors of the trunk by the names of `net`, all of them and no more, and what was done to them."""
+    notes: Notes = {}
+    names = list(state)
+    if isinstance(net, VisionTransformer):
+        _same_patches(net, path, state)
+        notes |= _resampled(net, state["pos_embed"].shape, "bicubic") if "pos_embed" in state else {}
+        decoder = [key for key in state if key.startswith("decoder_")]
+        if decoder:  # MAE's files come with and without the half that only pretraining uses
+            state = {key: value for key, value in state.items() if key not in {*decoder, "mask_token"}}
+            notes["dropped"] = f"MAE's decoder, {len(decoder)} tensors"
+    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    if convert is not None:
+        try:
+            state = convert(state, net)  # the authors' own key names, known to timm
+        except Exception as error:  # whatever timm's code meets in a file that is none of its models
+            raise BadInput(
+                f"{path} holds another architecture ({first_line(error)}; its names: {_some(names)}); {FIX}"
+            ) from error
+    own = {k: v.shape for k, v in net.state_dict().items() if not k.startswith(f"{head}.")}
+    state = {k: v for k, v in state.items() if k in own or not k.startswith((f"{head}.", *OLD_HEADS))}
+    wrong = sorted(k for k, v in state.items() if k in own and v.shape != own[k])
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if wrong or missing or extra:
+        counts = {"tensors of another shape": wrong, "missing": missing, "unknown": extra}
+        said = [f"{len(keys)} {what}{f' ({keys[0]})' if keys else ''}" for what, keys in counts.items()]
+        sizes = f"; {wrong[0]} is {tuple(state[wrong[0]].shape)}, the model's {tuple(own[wrong[0]])}" if wrong else ""
+        raise BadInput(f"{path} holds another architecture: {', '.join(said)}{sizes}; its names: {_some(names)}; {FIX}")
+    return state, notes
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "none"
+
+
+def fit_npz(net: nn.Module, head: str, path: Path) -> Notes:
+    """Load the trunk of `net` from an original JAX checkpoint (ViT, AugReg).
+
+    Returns:
+        What was done to it, for the record: {} or "resampled" positions.
+
+    Raises:
+        BadInput: it is truncated, no such checkpoint, that of another network, or not finite.
+    """
+    if not isinstance(net, VisionTransformer):
+        raise BadInput(f"{path} does not fit: an .npz belongs to a ViT, this is a {type(net).__name__}; {FIX}")
+    arrays = _arrays(path)
+    if _EMBEDDING not in arrays or _POSITIONS not in arrays:
+        first = f", first: {min(arrays)}" if arrays else ""
+        raise BadInput(f"{path} holds no ViT in its authors' names ({len(arrays)} arrays{first}); {FIX}")
+    try:
+        check_finite({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
+        found, own = _size_of_file(arrays), _size_of_net(net, head)
+        if found != own:
+            kinds = [kind for kind in found if found[kind] != own[kind]]
+            said = (", ".join(f"{size[kind]} {kind}" for kind in kinds[:-1] or kinds) for size in (found, own))
+            raise BadInput("{} does not fit this ViT: the file has {}, the model {}; {}".format(path, *said, FIX))
+        _assign(net, head, path)
+    except BadInput:
+        raise
+    except Exception as error:  # whatever timm's code meets in a file with some tensors of another name or shape
+        raise BadInput(f"{path} does not fit this ViT ({first_line(error)}); {FIX}") from error
+    return _resampled(net, arrays[_POSITIONS].shape, "bilinear")
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """What an .npz holds of a trunk, its names without a prefix."""
+    again = "truncated or altered: fetch it again"
+    try:
+        file: Any = np.load(path, allow_pickle=False)
+        if not isinstance(file, NpzFile):
+            raise BadInput(f"{path} is not an .npz archive: {again}")
+        with file:
+            anchor = next((name for name in file.files if name.endswith(f"/{_EMBEDDING}")), _EMBEDDING)
+            prefix = anchor.removesuffix(_EMBEDDING)  # opt/target/ where the optimiser was saved too
+            names = {name.removeprefix(prefix): name for name in file.files if name.startswith(prefix)}
+            return {k: file[name] for k, name in names.items() if not k.startswith(("head/", "pre_logits/"))}
+    except BadInput:
+        raise
+    except Exception as error:  # zipfile, zlib, numpy: each says it in its own class
+        with path.open("rb") as raw:
+            begun = raw.read(2) == b"PK"
+        what = f"cannot be read ({first_line(error)}): it is" if begun else "is not an .npz archive:"
+        raise BadInput(f"{path} {what} {again}") from error
+
+
+def _size_of_file(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    blocks = {name.split("/")[1] for name in arrays if name.startswith("Transformer/encoderblock_")}
+    heads = [array.shape[1] for name, array in arrays.items() if _QUERY.fullmatch(name)]
+    high, wide, _, features = arrays[_EMBEDDING].shape
+    return {
+        "blocks": len(blocks),
+        "features": features,
+        "heads": sum(heads),
+        "pixels a patch": f"{high} x {wide}",
+        "numbers in its trunk": sum(array.size for name, array in arrays.items() if name != _POSITIONS),
+    }
+
+
+def _size_of_net(net: VisionTransformer, head: str) -> dict[str, Any]:
+    high, wide = net.patch_embed.proj.weight.shape[-2:]  # type: ignore[union-attr]
+    trunk = {k: p for k, p in net.named_parameters() if k != "pos_embed" and not k.startswith(f"{head}.")}
+    return {
+        "blocks": len(net.blocks),
+        "features": net.embed_dim,
+        "heads": net.blocks[0].attn.num_heads,  # type: ignore[union-attr]
+        "pixels a patch": f"{high} x {wide}",
+        "numbers in its trunk": sum(p.numel() for p in trunk.values()),
+    }
+
+
+@torch.no_grad()
+def _assign(net: VisionTransformer, head: str, path: Path) -> None:
+    """Let timm assign, but not the head, and see that every tensor of the trunk was given."""
+    trunk = {name: p for name, p in net.named_parameters() if not name.startswith(f"{head}.")}
+    kept = {name: p.clone() for name, p in net.named_parameters() if name not in trunk}
+    for parameter in trunk.values():
+        parameter.fill_(math.nan)
+    net.load_pretrained(str(path))
+    net.load_state_dict(kept, strict=False)
+    if unset := [name for name, p in trunk.items() if p.isnan().any()]:
+        raise BadInput(f"{path} does not fit this ViT: it has no whole {unset[0]} (of {len(unset)} tensors); {FIX}")
+
+
+def _same_patches(net: VisionTransformer, path: Path | str, state: dict[str, Tensor]) -> None:
+    """timm would stretch the kernels of another patch size, which is another model."""
+    kernel, own = state.get("patch_embed.proj.weight"), net.patch_embed.proj.weight  # type: ignore[union-attr]
+    if kernel is not None and kernel.ndim == 4 and kernel.shape[-2:] != own.shape[-2:]:
+        sizes = ("{} x {}".format(*tensor.shape[-2:]) for tensor in (kernel, own))
+        raise BadInput(
+            "{} holds another architecture: patches of {} pixels, the model's {}; {}".format(path, *sizes, FIX)
+        )
+
+
+def _resampled(net: VisionTransformer, shape: tuple[int, ...], how: str) -> Notes:
+    """What timm does to positions of another image size, which is no error: how papers go to another resolution."""
+    if net.pos_embed is None or len(shape) != 3 or shape[1] == net.pos_embed.shape[1]:
+        return {}
+    side = math.isqrt(max(0, shape[1] - (0 if net.no_embed_class else net.num_prefix_tokens)))
+    high, wide = net.patch_embed.grid_size  # type: ignore[union-attr]
+    return {"resampled": f"position embedding, from {side} x {side} to {high} x {wide} patches ({how})"}

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -226,6 +227,6 @@ def _refuse_instructions(node: Any, key: str, depth: int = 0) -> None:
 @cache
 def _modules(package: str) -> frozenset[str]:
     """The modules of one of our packages, by its files: nothing is imported."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(str(files("glorabench")))
     folder = root.joinpath(*package.split(".")[1:])
     return frozenset(f"{package}.{path.stem}" for path in folder.glob("[!_]*.py"))

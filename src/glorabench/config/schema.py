@@ -20,6 +20,9 @@ from glorabench.errors import BadInput, nearest, nearest_key
 MOST = 2**31 - 1  # no count of epochs, images or tokens is larger
 _Checked = TypeVar("_Checked")
 
+# of a search: raise it, and conf/search/_base.yaml, when the same config may find another winner
+SEARCH_VERSION = 3
+
 
 def _refuse(phrase: str, value: object) -> PydanticCustomError:
     return PydanticCustomError("glorabench", "{phrase}, got {value}", {"phrase": phrase, "value": repr(value)[:200]})

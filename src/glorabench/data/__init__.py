@@ -1,1 +1,1 @@
-"""Data sets: embedded suites and loaders of the benchmark tasks."""
+"""Data: tasks by modality, their splits and their caches; knows no backbone."""

@@ -1,4 +1,7 @@
-"""The cache of drawn or decoded splits: made once beside its place, renamed when whole, shared by every run."""
+"""Keep drawn or decoded splits on disk, made once and shared by every run.
+
+A folder of the cache is made by one process while the others wait, and renamed when it is whole.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,21 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glorabench.data.once import once
+from glorabench.errors import BadInput, first_line
+from glorabench.files import alone, whole_folder
 
 Arrays = tuple[NDArray[Any], NDArray[np.int64]]  # inputs and labels of a split
+
+Loaded = TypeVar("Loaded")
+Drawn = TypeVar("Drawn")
+DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError)  # what loading raises where nothing whole is
 
 
 def cached(folder: Path, draw: Callable[[], Mapping[str, Arrays]]) -> tuple[dict[str, Arrays], str]:
@@ -127,3 +136,30 @@ def ragged(folder: Path, count: int, images: Callable[[], Iterable[NDArray[np.ui
         np.save(draft / "index.npy", np.array(index, np.int64))
 
     return once(folder, lambda: Ragged(folder, count), images, write)
+
+
+def once(
+    folder: Path, load: Callable[[], Loaded], draw: Callable[[], Drawn], write: Callable[[Path, Drawn], None]
+) -> Loaded:
+    """What `load` finds in `folder`; where nothing whole is, what is drawn is written there first, by one process.
+
+    Raises:
+        BadInput: the cache cannot be written, or not be read back.
+    """
+    with suppress(*DAMAGE):
+        return load()
+    with alone(folder, f"waiting for the process that makes {folder}"):
+        damaged = os.path.lexists(folder)
+        with suppress(*DAMAGE):
+            return load()  # another process has made it
+        if damaged:
+            shutil.rmtree(folder, ignore_errors=True)
+        drawn = draw()
+        with whole_folder(folder, fix="free space or set cache_dir=FOLDER") as draft:
+            write(draft, drawn)
+        try:
+            return load()
+        except DAMAGE as error:
+            raise BadInput(
+                f"the cache {folder} cannot be read ({first_line(error)}): delete it or set cache_dir=FOLDER"
+            ) from error

@@ -22,9 +22,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from glorabench.data import dsprites, shapes
-from glorabench.data.base import Drawn, ImageTask, both
 from glorabench.data.cache import cached
+from glorabench.data.images.task import Drawn, ImageTask, both
+from glorabench.data.synthetic import clevr_scenes, dsprites
 from glorabench.errors import BadInput, nearest
 
 VERSION: Final = 1
@@ -78,10 +78,10 @@ def _sprites(label: Callable[[NDArray[np.int64]], Labels]) -> tuple[Images, Labe
     return images[kept], label(indices[kept])
 
 
-def _scenes(label: Callable[[shapes.Scene], int]) -> tuple[Images, Labels]:
+def _scenes(label: Callable[[clevr_scenes.Scene], int]) -> tuple[Images, Labels]:
     # A generator: a scene holds its ground at full size, so 3,000 at once would take 330 MB.
-    scenes = (shapes.scene(SEED, number) for number in range(sum(_STRUCTURED)))
-    images, labels = zip(*((shapes.render(scene), label(scene)) for scene in scenes), strict=True)
+    scenes = (clevr_scenes.scene(SEED, number) for number in range(sum(_STRUCTURED)))
+    images, labels = zip(*((clevr_scenes.render(scene), label(scene)) for scene in scenes), strict=True)
     return np.stack(images), np.array(labels, np.int64)
 
 
@@ -92,8 +92,8 @@ TASKS: Final = {
         Row("digits", 10, "natural", (800, 200, 797), _digits),
         Row("dsprites_loc", 16, "structured", _STRUCTURED, lambda: _sprites(dsprites.loc_label)),
         Row("dsprites_ori", 16, "structured", _STRUCTURED, lambda: _sprites(dsprites.ori_label)),
-        Row("shapes_count", 8, "structured", _STRUCTURED, lambda: _scenes(shapes.count_label)),
-        Row("shapes_dist", 6, "structured", _STRUCTURED, lambda: _scenes(shapes.dist_label)),
+        Row("shapes_count", 8, "structured", _STRUCTURED, lambda: _scenes(clevr_scenes.count_label)),
+        Row("shapes_dist", 6, "structured", _STRUCTURED, lambda: _scenes(clevr_scenes.dist_label)),
     )
 }
 

@@ -1,3 +1,3 @@
 """Export: a finished run as a plain checkpoint, as an adapter of this package, or as one of Hugging Face peft."""
 
-from glorabench.export.command import load as load
+from glorabench.export.folder import load as load

@@ -13,8 +13,8 @@ from torch import nn
 
 from glorabench.backbones.base import Backbone
 from glorabench.errors import BadInput
-from glorabench.export.peft_forms import Adapter, Inexpressible, expressed
-from glorabench.export.to_plain import Plain
+from glorabench.export.peft_adapters import Adapter, Inexpressible, expressed
+from glorabench.export.to_merged import Plain
 from glorabench.methods.base import Method
 from glorabench.methods.peft import CONFIGS, Peft
 from glorabench.methods.reparam import Foldable, grows, obstacle

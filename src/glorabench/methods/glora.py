@@ -14,19 +14,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput, nearest, one_of
 from glorabench.methods.base import Method, check_rank, weight_of
-from glorabench.methods.reparam import Reparam
-from glorabench.methods.supports import CHOICES, Supports
+from glorabench.methods.low_rank_products import Pair, full_precision, rescaled, tokens_of, widen
+from glorabench.methods.reparam import Reparam, View
 
 PRODUCTS = ("hadamard", "matmul")
 MODES = ("random", "supernet")
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "A": ("lora", "vector", "scalar", "none"),
+    "B": ("lora", "vector", "scalar", "none"),
+    "C": ("lora", "vector", "none"),
+    "D": ("vector", "scalar", "none"),
+    "E": ("vector", "scalar", "none"),
+}
 
 
 @dataclass(frozen=True)
@@ -91,3 +100,128 @@ class GLoRA(Method):
         if given["D"] not in choices["D"]:
             raise BadInput(f"method.path.D={given['D']} has no effect on {site.path}: the layer has no bias")
         return {name: (given[name],) for name in choices}
+
+
+class Support(nn.Module):
+    """One support tensor of rows x cols that can take any of `choices`, all kept in one L (and R).
+
+    Only what the choices need is stored: a support that can only be a vector is one column.
+    """
+
+    def __init__(self, rows: int, cols: int, rank: int, choices: Sequence[str], like: Tensor) -> None:
+        super().__init__()
+        self.rows, self.cols, self.rank = rows, cols, rank
+        self.left = self.right = None
+        if set(choices) - {"none"}:
+            height = rows if {"lora", "vector"} & set(choices) else 1
+            self.left = nn.Parameter(like.new_zeros(height, rank if "lora" in choices else 1))
+        if "lora" in choices:
+            self.right = nn.Parameter(like.new_empty(rank, cols))
+            nn.init.xavier_uniform_(self.right)
+
+    def value(self, choice: str) -> Tensor | None:
+        """rows x cols (lora), rows x 1 (vector), 1 x 1 (scalar) or None."""
+        if choice == "none":
+            return None
+        assert self.left is not None
+        if choice == "lora":
+            return self.left @ cast(Tensor, self.right)
+        return self.left[:, :1] if choice == "vector" else self.left[:1, :1]
+
+    def factors(self, choice: str) -> Pair:
+        """Two matrices whose product is `value(choice)`, rows x cols; ones are the right one of a vector or scalar."""
+        if choice == "lora":
+            return cast(Tensor, self.left), cast(Tensor, self.right)
+        value = cast(Tensor, self.value(choice))
+        return value.expand(self.rows, 1), value.new_ones(1, self.cols)
+
+    def size(self, choice: str) -> int:
+        """Parameters that the choice uses."""
+        return {"lora": self.rank * (self.rows + self.cols), "vector": self.rows, "scalar": 1, "none": 0}[choice]
+
+
+class Supports(Reparam):
+    """The five supports of one layer; `path` says which choice each takes now."""
+
+    def __init__(self, weight: Tensor, rank: int, product: str, choices: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        o, i = weight.shape
+        rows = {"A": i if product == "matmul" else o, "B": o, "C": i, "D": o, "E": o}
+        cols = {"A": i, "B": i, "C": 1, "D": 1, "E": 1}
+        self.choices = {name: tuple(choices[name]) for name in CHOICES}
+        self.supports = nn.ModuleDict({n: Support(rows[n], cols[n], rank, self.choices[n], weight) for n in CHOICES})
+        self.product = product
+        self.path = {name: options[0] for name, options in self.choices.items()}
+
+    def size(self, path: Mapping[str, str]) -> int:
+        """Parameters that `path` uses (the subnet)."""
+        return sum(self._support(name).size(choice) for name, choice in path.items())
+
+    def _support(self, name: str) -> Support:
+        return cast(Support, self.supports[name])
+
+    def value(self, name: str) -> Tensor | None:
+        """The support `name` in its current choice."""
+        return self._support(name).value(self.path[name])
+
+    def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """(W0 + W0 * A + B, b0 + b0 * D + E + W0 C)."""
+        A, B = self.value("A"), self.value("B")
+        new = weight if A is None else weight + self._product(weight, A)
+        return new if B is None else new + B, self._bias(weight, bias)
+
+    def _product(self, weight: Tensor, A: Tensor) -> Tensor:
+        if self.product == "hadamard":
+            return weight * A
+        return weight @ A if self.path["A"] == "lora" else weight * A.T
+
+    def _bias(self, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+        C, D, E = (self.value(name) for name in "CDE")
+        new = bias
+        if D is not None and bias is not None:
+            new = bias + bias * D[:, 0]
+        if E is not None:
+            new = E[:, 0].expand(len(weight)) if new is None else new + E[:, 0]
+        if C is not None:
+            shift = (weight @ C)[:, 0]
+            new = shift if new is None else new + shift
+        return new
+
+    def through(self, x: Tensor, layer: View) -> Tensor:
+        """W' x + b' with W' kept nowhere, and formed only in the one case that needs it: Hadamard A = lora.
+
+        Its gradient is W0 * (dY^T X): a dense weight gradient that no factored form avoids at a lower cost. All
+        others take one product forward and one backward, plus low-rank or vector work. Kernels of convolutions
+        are small beside what they slide over: there W' is formed.
+        """
+        if not layer.is_linear:
+            return super().through(x, layer)
+        tokens, weight = tokens_of(x), layer.weight
+        with full_precision(x):  # o numbers; autocast would keep a copy of W0 for W0 C
+            bias = self._bias(weight, layer.bias)
+        choice = self.path["B"]
+        B = None if choice == "none" else self._support("B").factors(choice)
+        if self.product == "hadamard" and self.path["A"] == "lora":
+            y = rescaled(tokens, weight, bias, self._support("A").factors("lora"), B)
+        else:
+            y = self._scaled(tokens, weight, bias)
+            if B is not None:  # a sum, for its gradient is one number a token
+                hidden = F.linear(tokens, B[1]) if choice == "lora" else tokens.sum(-1, keepdim=True)
+                y = widen(hidden, B[0], onto=y)
+        return y.view(*x.shape[:-1], len(weight))
+
+    def _scaled(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """(W0 + W0 * A) x + bias without forming the bracket: on the side of the product where A acts."""
+        A, choice = self.value("A"), self.path["A"]
+        if A is None:
+            return F.linear(x, weight, bias)
+        if choice == "lora":
+            left, right = self._support("A").factors(choice)
+            return F.linear(x + widen(F.linear(x, right), left), weight, bias)
+        # a scalar scales the narrower side, but no input that needs no gradient: its own would take a product more
+        narrower = len(weight) < x.shape[-1] or not x.requires_grad
+        if not (narrower if choice == "scalar" else self.product == "hadamard"):
+            return F.linear(x * (1 + A[:, 0]).to(x.dtype), weight, bias)
+        y = F.linear(x, weight)
+        scale = (1 + A[:, 0]).to(y.dtype)
+        return y * scale if bias is None else torch.addcmul(bias.to(y.dtype), y, scale)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from glorabench.backbones.base import Site
 from glorabench.errors import BadInput, one_of
 from glorabench.methods.base import Method, check_rank, fill_normal, weight_of
-from glorabench.methods.products import widen
+from glorabench.methods.low_rank_products import widen
 from glorabench.methods.reparam import Reparam
 
 INITS = ("zero_up", "normal", "normal_uncut")

@@ -1,0 +1,1 @@
+"""Analysis: numbers from records, without words and without torch."""

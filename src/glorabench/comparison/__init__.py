@@ -1,1 +1,0 @@
-"""Comparisons of configurations, from records: pairs of runs, differences with intervals, pages of claims."""

@@ -1,0 +1,270 @@
+"""Compose the words of a command line into resolved, checked configs; values that a method has of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # its product is Hydra's own
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from glorabench import checksum
+from glorabench.config import schema, words
+from glorabench.config.paths import GROUPS, conf_dir, options
+from glorabench.data.checks.preflight import settled
+from glorabench.errors import BadInput, first_line, nearest, nearest_key
+
+_SHORTENED: set[str] = set()  # what composing has to say of warm-ups
+_ASKED = re.compile(r"\$\{recipe:(\w+)\s*,")
+
+
+def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
+    """The plain resolved config of one run; `names` says what its groups chose.
+
+    Raises:
+        BadInput: a value refers to nothing, a key is not known, or a value is not of its type or range.
+    """
+    cfg = OmegaConf.create({k: v for k, v in cfg.items_ex(resolve=False) if k != "hydra"})
+    for group in ("data", "method", "backbone", "train", "selection", "logger"):
+        if not isinstance(node := OmegaConf.select(cfg, group), DictConfig):
+            raise BadInput(
+                f"{group} must hold keys and values, got {node!r}" if group in cfg else f"{group} is missing"
+            )
+    if "names" in cfg:
+        raise BadInput("no key 'names': the names of a run are those of its groups, and data.label")
+    cfg.data.update(settled(_plain(cfg.data)))
+    task = OmegaConf.select(cfg, "data.label") or OmegaConf.select(cfg, "data.task")
+    names = {group: choices.get(group) for group in ("method", "backbone", "data")}
+    searched = {"search": choices["search"]} if choices.get("search") else {}
+    cfg.names = {**names, "task": task, **searched}
+    own = [conf_dir() / group / f"{choices.get(group)}.yaml" for group in ("method", "train")]
+    check_recipes(cfg.get("recipe"), str(names["method"]), options("method"), [*own, conf_dir() / "run.yaml"])
+    config = {key: schema.canonical(value, _forms(key, choices.get(key))) for key, value in _plain(cfg).items()}
+    schema.check(config)
+    for key in ("results_dir", "cache_dir"):
+        config[key] = _home(key, config[key])
+    backbone = config["backbone"]
+    if backbone.get("sha256") is None:  # the run is of these weights, wherever the file lies
+        backbone["sha256"] = checksum.expected(backbone.get("weights_from"), backbone.get("name"))
+    return config
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    try:
+        plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        message = str(error).splitlines()[0].removeprefix("BadInput raised while resolving interpolation: ")
+        raise BadInput(f"config: {error.full_key}: {message}") from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+@cache
+def _forms(group: str, name: str | None) -> Any:
+    """Numbers in the form in which this package writes them: those of the group's file, and of `schema.FORMS`."""
+    forms = dict(schema.FORMS.get(group, {}))
+    path = conf_dir() / group / f"{name}.yaml"
+    if name is None or not path.is_file():
+        return forms
+    node = OmegaConf.to_container(OmegaConf.load(path))
+    defaults = ((key, _default(value)) for key, value in node.items()) if isinstance(node, dict) else ()
+    return {**{str(key): value for key, value in defaults if value is not None}, **forms}
+
+
+def _default(value: Any) -> Any:
+    """A value of a file; of `${recipe:KEY,DEFAULT}` the default."""
+    match = re.fullmatch(r"\$\{recipe:\w+\s*,\s*(.+)\}", value) if isinstance(value, str) else None
+    return value if match is None else OmegaConf.from_dotlist([f"value={match[1]}"]).value
+
+
+def _home(key: str, path: str) -> str:
+    """A path with `~` and `~name` written out.
+
+    Raises:
+        BadInput: there is no such home folder.
+    """
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError as error:
+        raise BadInput(f"{key}={path}: {first_line(error)}: give the whole path") from error
+
+
+def _by_family(values: DictConfig, *, _root_: DictConfig) -> Any:
+    """`${by_family:{vit:[q,v],llama:[q,v]}}`: the value for the family of the chosen backbone."""
+    family = OmegaConf.select(_root_, "backbone.family")
+    if not isinstance(family, str) or family not in values:
+        hint = nearest(family, map(str, values))
+        raise BadInput(f"none is given for backbones of family '{family}': give it on the command line{hint}")
+    return values[family]
+
+
+OmegaConf.register_new_resolver("by_family", _by_family, replace=True)
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """The resolved config of one run.
+
+    Raises:
+        BadInput: an unknown group, name or key, with the nearest right one.
+    """
+    cfg = _compose(overrides)
+    return resolve(cfg, dict(cfg.hydra.runtime.choices))
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig:
+    return _composed(conf_dir(), tuple(overrides))
+
+
+@lru_cache(maxsize=2)  # a run is looked at when its command is expanded, and again when its config is resolved
+def _composed(folder: Path, overrides: tuple[str, ...]) -> DictConfig:
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            return hydra_compose("run", overrides=list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:  # of a group's odd name
+        raise BadInput(_explain(error, overrides)) from error
+
+
+def _explain(error: Exception, overrides: Sequence[str]) -> str:
+    """Hydra's message in one line, with the nearest right name."""
+    text = str(error) or str(error.__cause__)
+    if match := re.search(r"Could not find '([^'/]+)/([^']+)'", text):
+        group, name = match.groups()
+        return f"no {group} '{name}'{nearest(name, options(group))}"
+    if match := re.search(r"Could not override '([^']+)'", text):
+        wrong = match.group(1)
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            groups = [o for o in overrides if o.partition("=")[0].lstrip("+") in GROUPS]
+            cfg = hydra_compose("run", overrides=groups)
+        return f"no key '{wrong}'{nearest_key(wrong, _keys(cfg))}"
+    return first_line(error) if text == str(error) else text.splitlines()[0]
+
+
+def _keys(cfg: DictConfig, prefix: str = "") -> list[str]:
+    keys = [*GROUPS] if not prefix else []
+    for key, value in cfg.items_ex(resolve=False):
+        keys.append(f"{prefix}{key}")
+        if isinstance(value, DictConfig):
+            keys += _keys(value, f"{prefix}{key}.")
+    return [key for key in keys if not key.endswith("_target_")]
+
+
+def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], bool]:
+    """The overrides of every run that a command stands for, and whether it is a sweep.
+
+    An experiment may be a sweep by itself (`hydra.mode: MULTIRUN` with `hydra.sweeper.params`); `method=glob(*)`
+    is every method.
+
+    Raises:
+        BadInput: a list of values without -m, or words that are no overrides.
+    """
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # the loader knows what glob finds
+    overrides = words.quote_paths(overrides)
+    parsed = words.parse(parser, overrides)
+    words.check_groups(parsed, GROUPS)
+    swept = [o for o in parsed if o.is_sweep_override()]
+    first = []
+    for o in swept:
+        if o.is_interval_sweep() or (isinstance(o.value(), Glob) and o.get_key_element() not in GROUPS):
+            raise BadInput(f"'{o.input_line}' cannot be swept: list the values (a,b,c) or use range(start,stop)")
+        value = next(iter(o.sweep_string_iterator()), None)
+        if value is None:
+            known = ", ".join(options(str(o.get_key_element())))
+            raise BadInput(f"'{o.input_line}' matches nothing. Known: {known}.")
+        first.append(f"{o.get_key_element()}={value}")
+    fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+    probe = _compose([*fixed, *first])
+    multirun = multirun or str(probe.hydra.mode) == "RunMode.MULTIRUN"
+    if not multirun:
+        if swept:
+            raise BadInput(f"'{swept[0].input_line}' is a sweep: add -m (glorabench run -m ...)")
+        return [list(overrides)], False
+    params = probe.hydra.sweeper.get("params") or {}
+    every = [f"{key}={value}" for key, value in params.items()] + list(overrides)
+    batches = BasicSweeper.split_arguments(words.parse(parser, every), None)
+    return batches[0], True
+
+
+def recipe(key: str, default: Any, *, _root_: DictConfig) -> Any:
+    """`${recipe:scale,1.0}`: `recipe.<method>.scale` (of a mapping, the entry of the task), or else the default.
+
+    Raises:
+        BadInput: the mapping has no entry for the task.
+    """
+    method = OmegaConf.select(_root_, "names.method")
+    given = OmegaConf.select(_root_, f"recipe.{method}.{key}")
+    if not isinstance(given, DictConfig):
+        return default if given is None else given
+    task = OmegaConf.select(_root_, "data.task")
+    if task not in given:
+        known = ", ".join(map(str, given))
+        raise BadInput(f"recipe.{method}.{key} has no value for task '{task}' (it has {known}): give {key} yourself")
+    return given[task]
+
+
+def warmup(wanted: float, *, _root_: DictConfig) -> float:
+    """`${warmup:10}`: epochs of warm-up; half of the shortest training of a run that would end before they do."""
+    lengths = [OmegaConf.select(_root_, key) for key in ("train.epochs", "search.epochs")]
+    known = [epochs for epochs in lengths if type(epochs) is int and epochs > 0]  # what is none is refused later
+    if not known:
+        return wanted
+    epochs = min(known)
+    if (fitting := fitting_warmup(wanted, epochs)) != wanted:
+        said = f"train.warmup_epochs is {fitting}: the {wanted} of the recipe do not fit into a training of {epochs}"
+        _SHORTENED.add(said)
+    return fitting
+
+
+def shortened() -> list[str]:
+    """What has been said of warm-ups that were shortened, each once; from then on nothing was."""
+    said = sorted(_SHORTENED)
+    _SHORTENED.clear()
+    return said
+
+
+OmegaConf.register_new_resolver("recipe", recipe, replace=True)
+
+
+def fitting_warmup(wanted: float, epochs: int) -> float:
+    """The warm-up of a recipe for a run of some epochs: half of these, rounded down, where it is not shorter."""
+    return wanted if wanted < epochs else epochs // 2
+
+
+OmegaConf.register_new_resolver("warmup", warmup, replace=True)
+
+
+def check_recipes(recipes: Any, method: str, methods: Iterable[str], asking: Iterable[Path]) -> None:
+    """Refuse a recipe that would be ignored in silence.
+
+    Args:
+        recipes: the key `recipe` of a config.
+        method: the chosen one.
+        methods: all that there are.
+        asking: the files that may hold `${recipe:KEY,DEFAULT}`.
+
+    Raises:
+        BadInput: it is no mapping, it names no method, or a key of the chosen method that none of the files asks for.
+    """
+    if recipes is None:
+        return
+    if not isinstance(recipes, Mapping) or not all(isinstance(own, Mapping) for own in recipes.values()):
+        raise BadInput("recipe must be null or {METHOD: {KEY: VALUE or {TASK: VALUE}}}")
+    for name in recipes:
+        if name not in (known := list(methods)):
+            raise BadInput(f"recipe.{name}: no method '{name}'{nearest(name, known)}")
+    files = list(asking)
+    asked = {key for path in files for key in _ASKED.findall(path.read_text())}
+    for key in recipes.get(method) or {}:
+        if key not in asked:
+            places = ", ".join(f"{path.parent.name}/{path.name}" for path in files)
+            raise BadInput(f"recipe.{method}.{key}: none of {places} has such a value{nearest(key, asked)}")

@@ -1,0 +1,1 @@
+"""Image tasks: what their splits are, and the batches that a network reads."""

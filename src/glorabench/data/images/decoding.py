@@ -1,0 +1,154 @@
+"""Decoding: image files to RGB pixels, in threads and in order, counted; what cannot be decoded is named.
+
+Values of 16 bits are scaled to 8. Integers of 32 bits and floats have no range that is known, so they are refused.
+What EXIF says of rotation is not applied, as in the code that papers published.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from glorabench.errors import BadInput, first_line
+from glorabench.files import check_regular
+
+T = TypeVar("T")
+VERSION = 2  # raise it when the same file may become other pixels: caches are keyed by it
+THREADS = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+LIMIT = "GLORABENCH_MAX_PIXELS"
+PIXELS = 178_956_970  # of one image; where Pillow would refuse it as a decompression bomb
+Image.MAX_IMAGE_PIXELS = None  # the limit is kept here, where the message names the way out
+_FAULTS = (OSError, ValueError, SyntaxError, EOFError)  # Pillow's, of a damaged image
+_AHEAD = 4 * THREADS  # decoded and not yet taken: bounds the memory
+_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
+_lock = Lock()
+_opened = 0
+
+
+def opened() -> int:
+    """How many image files this process has decoded for a run."""
+    return _opened
+
+
+def pixel_limit() -> int:
+    """The most pixels that an image may have: `GLORABENCH_MAX_PIXELS`, or PIXELS.
+
+    Raises:
+        BadInput: the variable is no whole number of at least 1.
+    """
+    text = os.environ.get(LIMIT, "").replace("_", "")
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise BadInput(f"{LIMIT}={os.environ[LIMIT]} must be a whole number of at least 1")
+    return int(text or PIXELS)
+
+
+@contextmanager
+def image_in(path: str | Path) -> Iterator[Image.Image]:
+    """The image in a file: its header is read, its pixels when the block asks for them.
+
+    A JPEG of more pixels than `pixel_limit` is decoded at a half, a quarter or an eighth of its size.
+
+    Raises:
+        BadInput: the file is missing, truncated, no image or no regular file, or has too many pixels.
+    """
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES, "a truncated image would be filled up with grey"
+    try:
+        check_regular(path)
+        with Image.open(path) as image:
+            _bound(image, path)
+            yield image
+    except BadInput:
+        raise
+    except FileNotFoundError:
+        raise BadInput(f"no image {path}: unpack the archive again, whole") from None
+    except UnidentifiedImageError:
+        raise BadInput(f"{path} is no image: fetch it again") from None
+    except _FAULTS as error:
+        raise BadInput(f"{path} is truncated or damaged ({first_line(error)}): fetch it again") from error
+
+
+def _bound(image: Image.Image, path: str | Path) -> None:
+    """Reduce an image that is too large, or refuse it."""
+    limit, (width, height) = pixel_limit(), image.size
+    if width * height > limit:
+        factor = next((factor for factor in (2, 4) if width * height <= limit * factor**2), 8)
+        image.draft(None, (width // factor, height // factor))  # does nothing to other formats
+    if image.width * image.height > limit:
+        raise BadInput(
+            f"{path} has {width:,} x {height:,} pixels, more than the {limit:,} that an image may have: make it "
+            f"smaller, or set {LIMIT}={width * height}"
+        )
+
+
+def decoded(path: str | Path) -> Image.Image:
+    """The image in a file, whole, as RGB: what a check looks at and what a run trains on.
+
+    Raises:
+        BadInput: as `image_in`, or its values have no range that is known.
+    """
+    with image_in(path) as image:
+        return to_rgb(image, path)
+
+
+def picture(path: Path) -> Image.Image:
+    """`decoded`, counted by `opened`."""
+    global _opened
+    with _lock:
+        _opened += 1
+    return decoded(path)
+
+
+def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
+    """An image of any mode as RGB; transparency is left out.
+
+    Raises:
+        BadInput: its values are 32-bit integers or floats.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return _from_16_bits(image).convert("RGB")
+    if image.mode in ("I", "F"):
+        kind = "32-bit integers" if image.mode == "I" else "floats"
+        raise BadInput(
+            f"{path} holds {kind} (Pillow's mode {image.mode}), whose range is not known: save it with 8 or 16 bits"
+        )
+    if image.mode == "La":
+        image = image.convert("LA")
+    return image.convert("RGB")
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    """Grey values scaled by 1/257 and rounded: 65,535 becomes 255. Of a TIFF of 12 bits 4,095 does."""
+    tags = getattr(image, "tag_v2", {})
+    top = 4095 if tags.get(_BITS) == (12,) else 65535
+    grey = (np.asarray(image).astype(np.int64).clip(0, top) * 255 + top // 2) // top
+    return Image.fromarray((255 - grey if tags.get(_PHOTOMETRIC) == 0 else grey).astype(np.uint8))
+
+
+def in_order(read: Callable[[int], T], count: int, title: str | None = None) -> Iterator[T]:
+    """read(0) .. read(count - 1), computed ahead in threads; with a `title` it shows progress on a terminal."""
+    numbers: Iterator[int] = iter(range(count))
+    if title and sys.stdout.isatty():
+        from rich.progress import track
+
+        numbers = iter(track(range(count), description=title, transient=True))
+    pool = ThreadPoolExecutor(THREADS)
+    ahead: deque[Future[T]] = deque()
+    try:
+        for number in numbers:
+            ahead.append(pool.submit(read, number))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

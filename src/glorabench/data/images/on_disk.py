@@ -1,0 +1,156 @@
+"""A split of image files on disk, decoded once for all runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from glorabench.data import cache
+from glorabench.data.images import content_hashes, decoding
+from glorabench.data.images.preprocessing import View, shorter_to
+from glorabench.data.suites.listing import Listing
+from glorabench.errors import BadInput
+
+SHORT = 512  # of an image that is kept for augmentation: its shorter side is not kept larger
+_PROBES = 64  # images of a split whose headers tell how large all of it will be
+KEPT = 4 * 2**30  # bytes up to which `cache_test: auto` keeps a decoded test split
+
+
+@dataclass
+class Files:
+    """A split on disk.
+
+    Args:
+        listing: names and labels.
+        name: of the split.
+        caches: folder of those of this task.
+        stamp: what is known of its files without reading them, see `image_files.stamps`.
+        looked: index of an image -> hash of what its file holds, of those that a check has read.
+        keep: whether evaluation reads a cache: True, False, or auto, when it is small.
+    """
+
+    listing: Listing
+    name: str
+    caches: Path
+    stamp: str
+    looked: Mapping[int, str] = field(default_factory=dict, repr=False)
+    keep: bool | str = True
+    labels: NDArray[np.int64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.labels = np.array(self.listing.labels, np.int64)
+
+    def kept(self, view: View) -> bool:
+        """Whether `still` is the way to read this split: it is decoded already, or small enough to be kept."""
+        if self.keep != "auto":
+            return bool(self.keep)
+        known = content_hashes.remembered(self._kept_hashes, self.looked)
+        decoded = bool(known) and (self.caches / content_hashes.name_of(known) / view.key).is_dir()
+        return decoded or self._bytes(view) <= min(KEPT, self._free() // 2)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Of its decoded images; its name says what the files hold, which may have to be read for it."""
+        return self.caches / content_hashes.name_of(self._hashes)
+
+    @cached_property
+    def _hashes(self) -> Sequence[str]:
+        def read() -> list[str]:
+            count = len(self.listing)
+            return list(
+                decoding.in_order(lambda i: content_hashes.digest(self.listing.path(i)), count, f"reading {self.name}")
+            )
+
+        return content_hashes.hashes(self._kept_hashes, self.looked, read)
+
+    @property
+    def _kept_hashes(self) -> Path:
+        return self.caches / f"{self.stamp[:16]}.hashes"
+
+    def _bytes(self, view: View) -> int:
+        return len(self.listing) * 3 * view.size**2
+
+    def _free(self) -> int:
+        place = next(parent for parent in self.caches.absolute().parents if parent.is_dir())
+        return shutil.disk_usage(place).free
+
+    def still(self, view: View) -> NDArray[np.uint8]:
+        """All images as they are evaluated: N x 3 x size x size, decoded once.
+
+        Raises:
+            BadInput: an image cannot be decoded, or the cache cannot be written.
+        """
+        folder, shape = self.folder / view.key, (len(self.listing), 3, view.size, view.size)
+
+        def images() -> Iterator[NDArray[np.uint8]]:
+            self._announce(folder, self._bytes(view))
+            return self._decoded(view.still)
+
+        return cache.stack(folder, shape, images)
+
+    def _decoded(self, fit: Callable[[Image.Image], NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        """Every image for a cache, in order."""
+
+        def read(index: int) -> NDArray[np.uint8]:
+            path = self.listing.path(index)
+            image = fit(decoding.picture(path))
+            if content_hashes.digest(path) != self._hashes[index]:
+                raise BadInput(f"{path} was replaced while this run was reading it: start the run again")
+            return image
+
+        return decoding.in_order(read, len(self.listing), f"decoding {self.name}")
+
+    def read(self, view: View, index: int) -> NDArray[np.uint8]:
+        """One image as it is evaluated, decoded anew."""
+        return view.still(decoding.picture(self.listing.path(index)))
+
+    def whole(self) -> cache.Ragged:
+        """All images uncropped, for augmentation, decoded once; a shorter side above 512 pixels becomes 512.
+
+        Raises:
+            BadInput: as `still`.
+        """
+        folder = self.folder / f"whole_{SHORT}"
+
+        def images() -> Iterator[NDArray[np.uint8]]:
+            self._announce(folder, self._bytes_whole())
+            return self._decoded(_bounded)
+
+        return cache.ragged(folder, len(self.listing), images)
+
+    def _bytes_whole(self) -> int:
+        """About how much `whole` keeps, by the headers of some images."""
+        count = len(self.listing)
+        probes = min(_PROBES, count)
+        return sum(_bytes_bounded(self.listing.path(i * count // probes)) for i in range(probes)) * count // probes
+
+    def _announce(self, folder: Path, size: int) -> None:
+        """Say what is decoded; BadInput when there is no room for it."""
+        what = f"{len(self.listing):,} images of {self.name}"
+        if size > (free := self._free()):
+            raise BadInput(
+                f"{what} take about {_size_text(size)} in {folder}, {_size_text(free)} are free: free space or set "
+                "cache_dir=FOLDER"
+            )
+        print(f"    decoding {what} once into {folder} (about {_size_text(size)})", flush=True)
+
+
+def _size_text(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+
+
+def _bytes_bounded(path: Path) -> int:
+    with decoding.image_in(path) as image:
+        width, height = image.size
+    return round(3 * width * height * min(1.0, SHORT / min(width, height)) ** 2)
+
+
+def _bounded(image: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(shorter_to(image, SHORT, Image.Resampling.BICUBIC) if min(image.size) > SHORT else image)

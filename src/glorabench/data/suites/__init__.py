@@ -1,0 +1,1 @@
+"""Suites of image tasks on disk, a file for each."""

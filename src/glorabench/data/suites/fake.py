@@ -1,0 +1,105 @@
+"""Fake data: tiny sets in the true format on disk, to rehearse with; FAKE.json says that a folder is one. Light."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from glorabench.errors import BadInput
+from glorabench.files import read_text, whole_folder
+
+MARKER = "FAKE.json"
+_NOTE = "Drawn by `glorabench data fake`: no real data. Delete this folder before the real data come here."
+
+
+def draw(path: Path, label: int, number: int, size: tuple[int, int]) -> None:
+    """Write one image in the format of its suffix: the colour and stripes of its class under noise.
+
+    Args:
+        path: of the file; its folder is made.
+        label: its class.
+        number: its picture; the same label, number and size give the same picture.
+        size: (width, height).
+    """
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng([label, number])
+    colour = np.array(colorsys.hsv_to_rgb(label * 0.618034 % 1, 0.75, 0.9))
+    angle, waves = label * 2.399963 % math.pi, 2 + label % 5
+    x, y = np.meshgrid(*(np.arange(side) / max(size) for side in size))
+    phase = 2 * math.pi * (waves * (x * math.cos(angle) + y * math.sin(angle)) + rng.random())
+    light = (0.7 + 0.3 * np.sin(phase))[..., None] * colour
+    pixels = 255 * light + rng.normal(0, 20, (*light.shape[:2], 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+
+
+def spread(index: int, classes: int, few: int) -> int:
+    """Label of image `index`: they go round through `few` of the classes, the first and the last among them."""
+    kept = min(classes, few)
+    return index % kept * (classes - 1) // max(kept - 1, 1)
+
+
+def build(folder: Path, suite: str, sizes: Mapping[str, int], fill: Callable[[Path], None]) -> bool:
+    """Make the folder of a fake task, whole or not at all; one that is there and says the same of itself stays.
+
+    Args:
+        folder: of the task.
+        suite: of the task; the folder may be that of a real task of another one.
+        sizes: number of images that each split has; a split that is not named may have any.
+        fill: writes lists and images into a folder.
+
+    Returns:
+        Whether it was made here; False where it was there, or another process was faster.
+
+    Raises:
+        BadInput: another folder is there, perhaps with real data, or this one cannot be written.
+    """
+    if not folder.exists():
+        with whole_folder(folder, fix="free space, or give another root", flush=False) as draft:
+            mark(draft, suite, sizes)
+            fill(draft)
+            made = draft.stat().st_ino
+        if folder.stat().st_ino == made:
+            return True
+    if marked(folder, suite) != dict(sizes):
+        raise refusal(folder)
+    return False
+
+
+def refusal(folder: Path) -> BadInput:
+    """What is said of a folder that other data have."""
+    return BadInput(f"{folder} exists already: fake data go where no others are: give another root")
+
+
+def mark(folder: Path, suite: str, sizes: Mapping[str, int]) -> None:
+    """Say in a folder that it is a fake task.
+
+    Args:
+        folder: of the task.
+        suite: as in `build`.
+        sizes: as in `build`.
+    """
+    content = {"note": _NOTE, "suite": suite, "sizes": dict(sizes)}
+    (folder / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def marked(folder: Path, suite: str) -> dict[str, int] | None:
+    """What `mark` has said of a folder of that suite; None of a real one. A marker that names no suite is of any.
+
+    Raises:
+        BadInput: the marker cannot be read.
+    """
+    path = folder / MARKER
+    try:
+        content = json.loads(read_text(path))
+        sizes = {str(split): int(size) for split, size in content["sizes"].items()}
+        return sizes if content.get("suite", suite) == suite else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadInput(f"{path} cannot be read: delete {folder} and make the fake data again") from error

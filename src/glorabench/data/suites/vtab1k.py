@@ -1,0 +1,133 @@
+"""VTAB-1k: 19 tasks of 1,000 training images each, in the layout that NOAH wrote and FacT and GLoRA read.
+
+A task folder holds train800.txt, val200.txt, train800val200.txt and test.txt, lines `<path> <label>`, and the images
+of each list in a folder of its own. The lists of 800 and of 1,000 are separate copies with their own numbering.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from glorabench.data.suites import fake as faking
+from glorabench.data.suites.listing import from_text
+from glorabench.data.suites.suite import Options, Row, Splits, Suite
+
+LISTS: Final = {"train": "train800", "val": "val200", "trainval": "train800val200", "test": "test"}
+_TINY: Final = {"train": 24, "val": 8, "trainval": 32, "test": 16}
+
+
+def _row(name: str, group: str, classes: int, test: tuple[int, ...], aliases: str, folders: str = "") -> Row:
+    sizes = {"train": (800,), "val": (200,), "trainval": (1000,), "test": test}
+    names = aliases.split("|")
+    names += [f"vtab-{each}" for each in (name, *names)]  # as VPT's code calls them
+    return Row(name, group, classes, sizes, (name, *folders.split()), tuple(names))
+
+
+# fmt: off
+ROWS: Final = (
+    _row("cifar", "natural", 100, (10_000,), "cifar100|cifar_100|cifar-100|cifar(num_classes=100)", "cifar100"),
+    _row("caltech101", "natural", 102, (6_084, 6_085), "caltech-101"),
+    _row("dtd", "natural", 47, (1_880,), "describable_textures"),
+    _row("oxford_flowers102", "natural", 102, (6_149,), "flowers102"),
+    _row("oxford_iiit_pet", "natural", 37, (3_669,), "pets|pet|oxford_pet", "oxford_pet"),
+    _row("svhn", "natural", 10, (26_032,), "svhn_cropped"),
+    _row("sun397", "natural", 397, (21_750,), "sun"),
+    _row("patch_camelyon", "specialized", 2, (32_768,), "camelyon|pcam", "camelyon"),
+    _row("eurosat", "specialized", 10, (5_400,), "eurosat/rgb"),
+    _row("resisc45", "specialized", 45, (6_300,), "resisc"),
+    _row("diabetic_retinopathy", "specialized", 5, (42_670,),
+         'retinopathy|diabetic_retinopathy(config="btgraham-300")', "retinopathy"),
+    _row("clevr_count", "structured", 8, (15_000,), 'clevr-count|clevr(task="count_all")'),
+    _row("clevr_dist", "structured", 6, (15_000,),
+         'clevr-dist|clevr_distance|clevr(task="closest_object_distance")'),
+    _row("dmlab", "structured", 6, (22_735,), "DMLab"),
+    _row("kitti", "structured", 4, (711,), 'kitti_dist|kitti_distance|kitti(task="closest_vehicle_distance")'),
+    _row("dsprites_loc", "structured", 16, (73_728,),
+         'dsprites_position|dspr-loc|dsprites(predicted_attribute="label_x_position",num_classes=16)'),
+    _row("dsprites_ori", "structured", 16, (73_728,),
+         'dsprites_orientation|dspr-orient|dsprites(predicted_attribute="label_orientation",num_classes=16)'),
+    _row("smallnorb_azi", "structured", 18, (12_150,),
+         'smallnorb_azimuth|snorb-azim|smallnorb(predicted_attribute="label_azimuth")'),
+    _row("smallnorb_ele", "structured", 9, (12_150,),
+         'smallnorb_elevation|snorb-elev|smallnorb(predicted_attribute="label_elevation")'),
+)
+# fmt: on
+GROUPS: Final = tuple(dict.fromkeys(row.group for row in ROWS))
+# (width, height) of the stored images, at most 64; where it varies, one that occurs
+_SIDES: Final = {
+    **dict.fromkeys(("cifar", "svhn"), (32, 32)),
+    **dict.fromkeys(("caltech101", "dtd", "oxford_flowers102", "oxford_iiit_pet", "sun397", "dmlab"), (64, 48)),
+    **dict.fromkeys(("clevr_count", "clevr_dist"), (64, 43)),
+    "kitti": (64, 19),
+}
+
+
+def _read(_row: Row, folder: Path, _options: Options) -> Splits:
+    """The four lists of a task; BadInput when one is missing or no list."""
+    return {split: from_text(folder / f"{name}.txt", [folder]) for split, name in LISTS.items()}
+
+
+def _holds(folder: Path) -> bool:
+    return any((folder / f"{name}.txt").is_file() for name in LISTS.values())
+
+
+SUITE: Final = Suite(
+    name="vtab1k",
+    title="VTAB-1k",
+    rows=ROWS,
+    geometry="vtab",
+    inside=("", "vtab-1k"),
+    read=_read,
+    alike=True,
+    holds=_holds,
+    obtain="vtab-1k.zip (about 4.66 GB, JPEG): Hugging Face dataset repository XiN0919/VTAB-1k, or the links in "
+    "the READMEs of RepAdapter (Google Drive) or SSF (OneDrive); unzip it, whole, to ROOT/vtab-1k/<task>. Each task "
+    "keeps the terms of its source: docs/data.md.",
+)
+
+
+def fake(root: Path, full: bool) -> list[bool]:
+    """Write a fake set below `root`/vtab-1k: true names and layout, small pictures.
+
+    Args:
+        root: the folder.
+        full: as many images as the true set has, instead of 80 for each task.
+
+    Returns:
+        Of each task whether it was made here, and not found.
+
+    Raises:
+        BadInput: a task folder exists already, with other data, or cannot be written.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    sizes = {row.name: {s: row.sizes[s][0] if full else _TINY[s] for s in LISTS} for row in ROWS}
+    console = Console(stderr=True)
+    if full:
+        console.print(f"drawing {sum(sum(each.values()) for each in sizes.values()):,} small files: some minutes")
+    rows = track(ROWS, "drawing", console=console, transient=True, disable=not sys.stderr.isatty())
+    fills = {row.name: partial(_fill, row, sizes[row.name], row.classes if full else 4) for row in ROWS}
+    return [faking.build(root / "vtab-1k" / row.name, SUITE.name, sizes[row.name], fills[row.name]) for row in rows]
+
+
+def _fill(row: Row, sizes: Mapping[str, int], classes: int, folder: Path) -> None:
+    """All lists and images of a task; trainval has the pictures of train and val again, as in the true set."""
+    for split, size in sizes.items():
+        first = {"val": sizes["train"], "test": 10_000}.get(split, 0)
+        _write(row, folder, split, range(first, first + size), classes)
+
+
+def _write(row: Row, folder: Path, split: str, numbers: range, classes: int) -> None:
+    """One list and its images."""
+    box = _SIDES.get(row.name, (64, 64))
+    lines = []
+    for index, number in enumerate(numbers):
+        name, label = f"images/{LISTS[split]}/{index:06d}.jpg", faking.spread(number, row.classes, classes)
+        faking.draw(folder / name, label, number, box)
+        lines.append(f"{name} {label}\n")
+    (folder / f"{LISTS[split]}.txt").write_text("".join(lines), encoding="utf-8")

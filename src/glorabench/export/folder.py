@@ -1,0 +1,223 @@
+"""Write a finished run into a folder, and load it from there.
+
+The formats are a plain checkpoint, an adapter of this package, and one of Hugging Face peft. What is written is loaded
+back and compared with the trained network on random inputs before the folder appears.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from timm.models import model_entrypoint
+from torch import Tensor, nn
+
+from glorabench.backbones.base import Backbone
+from glorabench.checksum import ASSETS
+from glorabench.config.instantiate import METHOD, make
+from glorabench.errors import BadInput, first_line
+from glorabench.export import to_merged
+from glorabench.files import whole_folder
+from glorabench.records import record as records
+from glorabench.records.record import Record
+from glorabench.training.trained_network import WEIGHTS, backbone_node, example, method_node, plain, rebuilt
+
+LIMIT = 1e-3  # largest logit difference, relative to the largest logit: what is off by more is not written
+ADAPTER = "adapter.safetensors"
+
+
+class Exported(NamedTuple):
+    """What an export made.
+
+    Args:
+        folder: of the files.
+        lines: Python that loads it.
+        difference: largest difference of a logit to the trained network, on random inputs, after loading.
+    """
+
+    folder: Path
+    lines: list[str]
+    difference: float
+
+
+def load(folder: str | Path, weights_from: str | Path | None = None) -> nn.Module:
+    """The trained network of a folder that `glorabench export to=adapter` made, in evaluation mode.
+
+    Args:
+        folder: holds `adapter.safetensors` and `record-ID.json`.
+        weights_from: the checkpoint of the backbone, where it lies elsewhere than the config of the backbone says.
+
+    Raises:
+        BadInput: the folder or the checkpoint is not what the run used.
+    """
+    folder = Path(folder)
+    found = list(folder.glob("record-*.json"))
+    if len(found) != 1 or not (folder / ADAPTER).is_file():
+        raise BadInput(f"{folder} is no exported adapter: it needs one record-ID.json and {ADAPTER}")
+    overrides = [] if weights_from is None else [f"{WEIGHTS}={weights_from}"]
+    return rebuilt(records.read(found[0]), folder / ADAPTER, overrides).net
+
+
+class _Job(NamedTuple):
+    """What a format is written from; `fresh` makes the network as it was before the method."""
+
+    trained: Backbone
+    record: Record
+    adapters: Path
+    node: Mapping[str, Any]
+    fresh: to_merged.Plain
+
+
+class _Format(NamedTuple):
+    """How a folder is written, and how it is loaded; `file` is what tells it from other formats."""
+
+    file: str
+    write: Callable[[_Job, Path], object]
+    read: Callable[[_Job, Path], nn.Module]
+
+
+def _write_peft(job: _Job, folder: Path) -> None:
+    from glorabench.export import to_peft  # peft itself takes seconds to import
+
+    to_peft.write(job.trained, make(method_node(job.record), METHOD), job.fresh, folder)
+
+
+def _read_peft(job: _Job, folder: Path) -> nn.Module:
+    from glorabench.export import to_peft
+
+    return to_peft.read(job.fresh, folder)
+
+
+FORMATS = {
+    "merged": _Format(
+        "config.json",
+        lambda job, folder: to_merged.write(job.trained, job.fresh, folder),
+        lambda _, folder: to_merged.read(folder),
+    ),
+    "adapter": _Format(
+        ADAPTER,
+        lambda job, folder: shutil.copyfile(job.adapters, folder / ADAPTER),
+        lambda job, folder: load(folder, job.node["weights_from"]),
+    ),
+    "peft": _Format("adapter_config.json", _write_peft, _read_peft),
+}
+
+
+def export(record: Record, adapters: Path, to: str, out: Path, overrides: Sequence[str] = ()) -> Exported:
+    """Write a run in the format `to` into the folder `out`, which appears whole or not at all.
+
+    A folder that holds this export already, as another process may have just made it, is checked and stays.
+
+    Raises:
+        BadInput: the folder holds something else or cannot be written, the run cannot be built again, the format cannot
+            express it, or what was written computes something else.
+    """
+    if out.exists() and not _holds(out, record, to):
+        raise BadInput(f"{out} exists and is not overwritten: remove it or give another folder with out=FOLDER")
+    trained, node = rebuilt(record, adapters, overrides), backbone_node(record, overrides)
+    classes = None if trained.classifier is None else trained.classifier.out_features
+    inputs, job = example(trained), _Job(trained, record, adapters, node, partial(plain, node, classes))
+    with torch.no_grad():
+        wanted = trained.net(inputs)
+    if out.exists():
+        print(f"{out} holds this export already")
+        difference = _difference(job, to, out, inputs, wanted)
+    else:
+        with whole_folder(out, "free space, or give another folder: out=FOLDER") as draft:
+            _write(job, to, draft)
+            difference = _difference(job, to, draft, inputs, wanted)
+    return Exported(out, loading_lines(to, node, classes, out), difference)
+
+
+def _holds(out: Path, record: Record, to: str) -> bool:
+    """True for a folder with the export of this run in this format."""
+    others = [form.file for name, form in FORMATS.items() if name != to]
+    try:
+        same = records.read(out / f"record-{record.run_id}.json") == record
+    except BadInput:
+        return False
+    return same and (out / FORMATS[to].file).is_file() and not any((out / file).exists() for file in others)
+
+
+def _write(job: _Job, to: str, folder: Path) -> None:
+    """Write the files of a format.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    records.write(job.record, folder / f"record-{job.record.run_id}.json")
+    try:
+        FORMATS[to].write(job, folder)
+    except SafetensorError as error:  # how safetensors says that the disk is full
+        raise OSError(errno.ENOSPC, first_line(error)) from error
+
+
+@torch.no_grad()
+def _difference(job: _Job, to: str, folder: Path, inputs: Tensor, wanted: Tensor) -> float:
+    """The largest difference of a logit when a folder is loaded back.
+
+    Raises:
+        BadInput: it computes something else.
+    """
+    difference = float((FORMATS[to].read(job, folder)(inputs) - wanted).abs().max())
+    size = float(wanted.abs().max())
+    if not difference <= LIMIT * size:
+        raise BadInput(
+            f"to={to}: loaded back, a logit is off by {difference:.1e} where the largest is {size:.1e}, so nothing "
+            "was kept: use to=adapter"
+        )
+    return difference
+
+
+def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder: Path) -> list[str]:
+    """Python that makes `net` from a folder.
+
+    Args:
+        to: the format.
+        node: the config of the backbone, with the place of its weights.
+        classes: of the head, if there is one.
+        folder: what was exported.
+    """
+    place, source = repr(str(folder)), node["weights_from"]
+    is_timm = "model" in node
+    if to == "adapter":
+        weights = "" if source in (None, "embedded", "hub") else f", weights_from={source!r}"
+        return ["from glorabench.export import load", f"net = load({place}{weights})"]
+    if to == "merged" and is_timm:
+        made = f"net = timm.create_model({'local-dir:' + str(folder)!r}, pretrained=True).eval()"
+        return ["import timm", *_registration(node["model"]), made]
+    if to == "merged":
+        return ["from transformers import LlamaForCausalLM", f"net = LlamaForCausalLM.from_pretrained({place})"]
+    adapted = f"net = PeftModel.from_pretrained(net, {place}).eval()"
+    if is_timm:
+        return [
+            "import timm",
+            "from peft import PeftModel",
+            *_registration(node["model"]),
+            _base(node, classes),
+            adapted,
+        ]
+    base = f"net = LlamaForCausalLM.from_pretrained({source!r})"
+    return ["from transformers import LlamaForCausalLM", "from peft import PeftModel", base, adapted]
+
+
+def _registration(architecture: str) -> list[str]:
+    """What makes timm know an architecture that is not its own."""
+    module = model_entrypoint(architecture).__module__
+    return [] if module.startswith("timm.") else [f"import {module}  # registers {architecture}, which timm lacks"]
+
+
+def _base(node: Mapping[str, Any], classes: int | None) -> str:
+    """The pretrained network in timm's own words."""
+    source = ASSETS / f"{node['name']}.safetensors" if node["weights_from"] == "embedded" else node["weights_from"]
+    args = "".join(f", {key}={value!r}" for key, value in (node.get("model_args") or {}).items())
+    if source != "hub":  # custom_load: timm knows the names of the original ViT checkpoints
+        overlay = {"file": str(source)} | ({"custom_load": True} if str(source).endswith(".npz") else {})
+        args += f", pretrained_cfg_overlay={overlay!r}"
+    return f"net = timm.create_model({node['model']!r}, pretrained=True, num_classes={classes}{args})"

@@ -1,0 +1,236 @@
+"""A record: what one run says of itself; its id, reading, writing, and packed outcomes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from itertools import count
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glorabench import files
+from glorabench.errors import BadInput, first_line
+from glorabench.records import schema
+
+ROOTS = (Path("results/local"), Path("results"))  # where records are looked for
+SCHEMA = 2
+PROTOCOL = 1  # bumped when numbers may move; tables refuse to mix protocols
+# what does not move numbers
+VOLATILE = (
+    *("results_dir", "cache_dir", "logger", "progress", "checkpoint_every", "latency_rounds", "lr_of", "recipe"),
+    *("root", "cache_test", "label"),  # data are known by their hash; what the task is called stands in names
+)
+# options that came later: where they are off (null) a run is what it was without them
+OFF = ("compile", "schedule", "warmup_lr", "end_lr", "augment", "mixup", "cutmix", "every", "tuned_on", "fit_on")
+
+
+_LARGEST_FILE = 64 * 2**20  # bytes
+
+Packed = tuple[str, ...]  # a text for each seed; empty where a record has none
+
+
+class CorruptRecord(BadInput):
+    """A record file that is half-written, altered or of another schema."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run.
+
+    Args:
+        run_id: hash of the resolved config and the protocol.
+        status: `done` or `failed`.
+        config: the resolved config as `identity` keeps it, with `names` (what method, backbone, data, task are called).
+        selection: {fit_on, report_on, rule, contaminated}, and epoch where the rule is the best one.
+        metrics: of the report split, read once; top1 in [0, 1] and n; and of further test sets, such as
+            imagenet_a/top1_200.
+        outcomes: right or wrong for each example of the report split, packed (see `pack`).
+        outcomes_of: the same of further test sets, by the name of their metric.
+        history: one entry per epoch (and stage, of a searched run): training, and what was evaluated, under its name.
+        params: {method, head, total, stored_bytes, supernet}, exact integers.
+        cost: {train_s, step_ms, peak_bytes, peak_kind, flops_per_step, search_s, latency_ms, ways, stages}; a stage
+            is {seconds, steps, images, flops}, its name train, or supernet, search and retrain.
+        merge: {mergeable: true} and the certificate {max_abs_diff, flipped, n, dtype}, or {mergeable: false, reason}.
+        paths: the GLoRA path of each layer, or None.
+        search: what a search found, or None: {evaluated, score, n, held_out, n_held_out, params, first, best, front}
+            (see `searched_run.report_of`).
+        upstream: {task, n, before, after} of the trunk under its upstream head, or None (see `forgetting`).
+        provenance: {git, versions, device, weights, data}.
+        error: {kind, message} of a failed run, and the traceback of what was not bad input.
+    """
+
+    run_id: str
+    status: str
+    config: dict[str, Any]
+    selection: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    outcomes: str | None = None
+    outcomes_of: dict[str, str] | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+    params: dict[str, int | None] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+    merge: dict[str, Any] | None = None
+    paths: list[dict[str, str]] | None = None
+    search: dict[str, Any] | None = None
+    upstream: dict[str, Any] | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+    schema: int = SCHEMA
+    protocol: int = PROTOCOL
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What method, backbone, suite and task are called."""
+        return self.config["names"]
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config can move the numbers: everything but VOLATILE, at any depth (data.cache_dir is one), and OFF.
+
+    The root of data counts where nothing else tells which they are: with a loader of one's own.
+    """
+    off = {key for key in OFF if config.get(key) is None}
+    kept = {key: value for key, value in config.items() if key not in VOLATILE and key not in off}
+    if {"_target_", "root"} <= config.keys() and "suite" not in config and config.get("sha256") is None:
+        kept["root"] = config["root"]
+    if isinstance(kept.get("weights_from"), str):
+        kept["weights_from"] = Path(kept["weights_from"]).name  # sha256 says which, wherever the file lies
+    return {key: identity(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
+
+
+def run_id(config: Mapping[str, Any], protocol: int = PROTOCOL) -> str:
+    """Twelve hexadecimal digits of the hash of what can move the numbers: config, protocol; not where they go."""
+    text = json.dumps([protocol, identity(config)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def path_of(root: Path, config: Mapping[str, Any]) -> Path:
+    """Where the record of `config` lies below the results folder `root`."""
+    method, backbone, task, data = (files.safe_name(config["names"][k]) for k in ("method", "backbone", "task", "data"))
+    return root / "runs" / data / f"{'-'.join([method, backbone, task])[:180]}-s{config['seed']}-{run_id(config)}.json"
+
+
+def write(record: Record, path: Path) -> None:
+    """Write a record whole: see `files.whole_file`.
+
+    Raises:
+        BadInput: the folder is not writable or the disk is full.
+    """
+    fix = "free space or set results_dir=FOLDER, and give the same command again: training goes on from its checkpoint"
+    files.write_text(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n", fix)
+
+
+def read(path: Path) -> Record:
+    """The record at `path`.
+
+    Raises:
+        CorruptRecord: the file is no regular one, or does not hold a whole record of this schema.
+    """
+    try:
+        data = json.loads(_text(path))
+        if isinstance(data, dict) and (schema_ := data.get("schema", SCHEMA)) != SCHEMA:
+            raise ValueError(f"schema {schema_!r}, expected {SCHEMA}")
+        if reason := schema.problem(data):
+            raise ValueError(reason)
+        record = Record(**{**data, "config": identity(data["config"])})  # nothing of where somebody keeps things
+        if record.run_id != run_id(record.config, record.protocol) or record.run_id not in path.name:
+            raise ValueError("its run_id is not the hash of its config")
+        packs = {**({"top1": record.outcomes} if record.outcomes else {}), **(record.outcomes_of or {})}
+        for name, packed in packs.items():
+            if abs(fmean(unpack(packed)) - record.metrics[name]) > 1e-9:
+                raise ValueError(f"its {name} is not the mean of its outcomes")
+    except (ValueError, TypeError, AttributeError, LookupError, OSError, RecursionError, MemoryError) as error:
+        raise CorruptRecord(
+            f"{path} is not a whole record ({first_line(error)}): remove it or repeat its run"
+        ) from error
+    return record
+
+
+def _text(path: Path) -> str:
+    """The text of a regular file: a pipe or a device would never end.
+
+    Raises:
+        OSError: it is no regular file, or one that is too large for a record.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError("no regular file")
+    if state.st_size > _LARGEST_FILE:
+        raise OSError(f"{state.st_size:,} bytes are more than any record has")
+    return path.read_text(encoding="utf-8")
+
+
+def set_aside(path: Path, why: str = "corrupt") -> Path:
+    """Rename a file that is damaged, or no longer true, so that its work is repeated and nothing is lost; returns the
+    new name."""
+    names = (path.with_suffix(f".{why}{number}") for number in count(1))
+    aside = next(name for name in names if not name.exists())
+    return path.replace(aside)
+
+
+def by_file(roots: Iterable[Path]) -> dict[Path, Record]:
+    """Every record below the given folders, in the order of their names; a copy counts once, where it is met first.
+
+    Raises:
+        CorruptRecord: naming the first bad file.
+        BadInput: two records are of one run and differ.
+    """
+    found: dict[Path, Record] = {}
+    first: dict[str, Path] = {}
+    for path in (path for root in roots for path in sorted(Path(root).rglob("*.json"))):
+        record = read(path)
+        known = first.setdefault(record.run_id, path)
+        if known == path:
+            found[path] = record
+        elif record != found[known]:
+            raise BadInput(f"two records of run {record.run_id} differ: {known} and {path}: remove the wrong one")
+    return found
+
+
+def read_all(roots: Iterable[Path]) -> list[Record]:
+    """The records of `by_file`, with what it raises."""
+    return list(by_file(roots).values())
+
+
+def pack(outcomes: Iterable[bool]) -> str:
+    """Right or wrong per example as text: a count and the bits in base 64; 2,000 examples take 341 characters."""
+    bits = [bool(outcome) for outcome in outcomes]
+    whole = sum(bit << i for i, bit in enumerate(bits)).to_bytes((len(bits) + 7) // 8, "little")
+    return f"{len(bits)}:{base64.b64encode(whole).decode()}"
+
+
+def unpack(text: str) -> list[bool]:
+    """The inverse of `pack`."""
+    count, _, body = text.partition(":")
+    packed = base64.b64decode(body, validate=True)
+    if not 0 <= int(count) <= 8 * len(packed) or len(packed) != (int(count) + 7) // 8:
+        raise ValueError(f"{int(count)} outcomes in {len(packed)} bytes")
+    whole = int.from_bytes(packed, "little")
+    return [bool(whole >> i & 1) for i in range(int(count))]
+
+
+def packed_of(r: Record, metric: str = "top1") -> str:
+    """Right or wrong for each example behind a metric of a record, packed; empty where they are missing."""
+    return (r.outcomes if metric == "top1" else (r.outcomes_of or {}).get(metric)) or ""
+
+
+def example_counts(first: Packed, second: Packed) -> set[str]:
+    """How many examples they are of, as text, empty where outcomes are missing: one number if they can be paired."""
+    return {text.partition(":")[0] for text in (*first, *second)}
+
+
+@lru_cache(1024)
+def bits(text: str) -> NDArray[np.bool_]:
+    """As `unpack`, for many."""
+    count, _, body = text.partition(":")
+    whole = np.frombuffer(base64.b64decode(body), np.uint8)
+    return np.unpackbits(whole, count=int(count), bitorder="little").astype(bool)

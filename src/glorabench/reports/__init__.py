@@ -1,0 +1,1 @@
+"""Reports: words and pictures from numbers."""

@@ -1,0 +1,1 @@
+"""Figures: SVG for the report and for files."""

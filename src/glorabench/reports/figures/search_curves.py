@@ -1,0 +1,71 @@
+"""Draw the best score of a search so far against the candidates scored; the same as numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import Any
+
+from glorabench.analysis.comparison import Side
+
+Point = tuple[str, str, int, float]
+_WIDE = 3  # panels, or names, in a row
+
+
+def best_so_far(sides: Iterable[Side]) -> list[Point]:
+    """(configuration, task, candidates scored, best score on the search split so far), mean over seeds.
+
+    A step function: it has a point wherever one of the seeds rises, and one at the end.
+    """
+    points: list[Point] = []
+    for side in sides:
+        for task in side.tasks:
+            found = [side.runs[task, seed].search or {} for seed in side.seeds(task)]
+            rises = {count for search in found for count, _ in search["best"]}
+            for count in sorted(rises | {search["evaluated"] for search in found}):
+                points.append((side.name, task, count, fmean(_best_at(search["best"], count) for search in found)))
+    return points
+
+
+def _best_at(best: Sequence[Sequence[Any]], count: int) -> float:
+    """Best score of the first `count` candidates; `best` has (candidates, score) wherever it rose, the first one."""
+    return best[bisect_right([at for at, _ in best], count) - 1][1]
+
+
+def as_csv(points: Iterable[Point]) -> str:
+    """The points as comma-separated values."""
+    out = io.StringIO()
+    rows = ((name, task, str(count), f"{best:.6f}") for name, task, count, best in points)
+    csv.writer(out, lineterminator="\n").writerows([("configuration", "task", "candidates", "best"), *rows])
+    return out.getvalue()
+
+
+def as_svg(points: Sequence[Point]) -> str:
+    """The points drawn, a panel for each task; the same points give the same bytes."""
+    from matplotlib import rc_context, style
+    from matplotlib.figure import Figure
+
+    names, tasks = (list(dict.fromkeys(point[i] for point in points)) for i in (0, 1))
+    wide = min(_WIDE, len(tasks))
+    high = math.ceil(len(tasks) / wide)
+    out = io.StringIO()
+    # ids from a fixed salt; text stays text, so that no font file decides a byte
+    with style.context("default"), rc_context({"svg.hashsalt": "glorabench", "svg.fonttype": "none", "font.size": 9}):
+        figure = Figure(figsize=(3.2 * wide, 2.6 * high + 0.4), layout="constrained")
+        panels = figure.subplots(high, wide, squeeze=False).flatten()
+        for panel, task in zip(panels, tasks, strict=False):
+            for name in names:
+                line = [(count, 100 * best) for who, on, count, best in points if (who, on) == (name, task)]
+                panel.plot(*zip(*line, strict=True), drawstyle="steps-post", label=name)
+            panel.set_title(task)
+        for panel in panels[len(tasks) :]:
+            panel.remove()
+        figure.supxlabel("candidates scored")
+        figure.supylabel("best so far, % of the search split")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=_WIDE)
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

@@ -1,0 +1,305 @@
+"""Draw points and bars with axes and labels, as SVG that takes its colours from the page."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+from textwrap import wrap
+
+from glorabench.analysis.cells import Cell
+from glorabench.analysis.statistics import Estimate
+
+WIDE = 360  # units; a phone shows them one to one
+_LEFT, _RIGHT, _TOP, _BOTTOM = 34, 164, 26, 36  # margins of the plot
+_LEAST = 200  # height of the plot
+
+_DECADES = 10  # ends that are further apart than this factor are drawn on a logarithmic axis
+_BREAK = 0.12  # of an axis, between zero and the rest where it is logarithmic
+_UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+LINE = 12.0  # height of a line of text, in units of the figure
+CHARACTERS = 22  # in a line; 11 units high, the widest usual typefaces need 7 for one
+
+_BARS_WIDE = 360
+_BARS_LEFT, _BARS_RIGHT, _BARS_TOP = 156, 42, 8  # beside the bars: names, values
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point.
+
+    Args:
+        name: written beside the plot.
+        x, y: where it is, with intervals; NaN where there is none.
+        kind: `front`, `other`, or `spoiled`.
+        said: more about it, for who points at it.
+    """
+
+    name: str
+    x: Estimate
+    y: Estimate
+    kind: str
+    said: str = ""
+
+
+def scatter(dots: Sequence[Dot], across: Scale, up: Scale, said: str, level: float | None = None) -> str:
+    """The figure; the names stand in a column to its right, in the order of the points, joined to them by lines.
+
+    Args:
+        dots: at least one.
+        across, up: the axes.
+        said: what the figure shows, for who does not see it.
+        level: a height with a dashed line.
+    """
+    lines = {dot.name: broken(dot.name) for dot in dots}
+    heights = {name: LINE * len(found) + 4 for name, found in lines.items()}
+    tall = max(_LEAST, sum(heights.values()) - 14)
+    right = WIDE - _RIGHT
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return _LEFT + across.place(x) * (right - _LEFT), _TOP + (1 - up.place(y)) * tall
+
+    dots = sorted(dots, key=lambda dot: (at(dot.x.value, dot.y.value)[1], -at(dot.x.value, dot.y.value)[0], dot.name))
+    places = [at(dot.x.value, dot.y.value) for dot in dots]
+    sizes = [heights[dot.name] for dot in dots]
+    centres = _inside(spread([y for _, y in places], sizes, _TOP - 8), sizes, _TOP + tall + 10)
+    parts = [*_frame(across, up, right, tall)]
+    if level is not None:
+        y = at(across.low, level)[1]
+        parts.append(f'<path class="level" d="M{_LEFT} {y:.1f}H{right}"/>')
+    for i, ((x, y), centre) in enumerate(zip(places, centres, strict=True)):
+        parts.append(f'<path class="leader" data-i="{i}" d="M{x:.1f} {y:.1f}L{right + 6} {centre:.1f}h4"/>')
+    for i in sorted(range(len(dots)), key=lambda i: dots[i].kind == "front"):  # the front lies above the others
+        dot, (x, y) = dots[i], places[i]
+        parts.append(f'<g class="{dot.kind}" data-i="{i}"><title>{escape(_told(dot, across, up))}</title>')
+        if not math.isnan(dot.y.low):
+            ends = [at(dot.x.value, min(max(v, up.low), up.high))[1] for v in (dot.y.low, dot.y.high)]
+            parts.append(f'<path class="span" d="M{x:.1f} {ends[0]:.1f}V{ends[1]:.1f}"/>')
+        if not math.isnan(dot.x.low):
+            ends = [at(min(max(v, across.low), across.high), dot.y.value)[0] for v in (dot.x.low, dot.x.high)]
+            parts.append(f'<path class="span" d="M{ends[0]:.1f} {y:.1f}H{ends[1]:.1f}"/>')
+        parts.append(f"{_mark(dot.kind, x, y)}</g>")
+    for i, (dot, centre) in enumerate(zip(dots, centres, strict=True)):
+        parts.append(text(lines[dot.name], right + 13, centre, f'class="name {dot.kind}" data-i="{i}"'))
+    high = _TOP + tall + _BOTTOM
+    body = "".join(parts)
+    return f'<svg viewBox="0 0 {WIDE} {high:g}" role="img" aria-label="{escape(said)}">{body}</svg>'
+
+
+def _inside(centres: list[float], sizes: Sequence[float], bottom: float) -> list[float]:
+    """The centres, moved up where the last labels would lie below the bottom."""
+    mirrored = [bottom - centre for centre in centres[::-1]]
+    return [bottom - centre for centre in spread(mirrored, sizes[::-1], 0)][::-1]
+
+
+def _mark(kind: str, x: float, y: float) -> str:
+    if kind == "spoiled":
+        return f'<path class="mark" d="M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8"/>'
+    return f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="{4.5 if kind == "front" else 4}"/>'
+
+
+def _told(dot: Dot, across: Scale, up: Scale) -> str:
+    half = "" if math.isnan(dot.y.low) else f" ({dot.y.low:.2f} to {dot.y.high:.2f})"
+    x = f"{dot.x.value:,.6g} {across.title.removesuffix(' (log)')}"
+    return f"{dot.name}: {dot.y.value:.2f}{half} {up.title}; {x}{dot.said}"
+
+
+def _frame(across: Scale, up: Scale, right: float, tall: float) -> list[str]:
+    """Grid, ticks and titles."""
+    base = _TOP + tall
+    parts = [f'<text class="title" x="0" y="12">{escape(up.title)}</text>']
+    for place, label in up.ticks(tall, 36):
+        y = base - place * tall
+        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{right}"/>')
+        parts.append(f'<text class="tick" text-anchor="end" x="{_LEFT - 5}" y="{y + 4:.1f}">{label}</text>')
+    ticks = across.ticks(right - _LEFT, 44)
+    for i, (place, label) in enumerate(ticks):
+        x = _LEFT + place * (right - _LEFT)
+        parts.append(f'<path class="grid" d="M{x:.1f} {_TOP}V{base:.1f}"/>')
+        parts.append(f'<text class="tick" text-anchor="middle" x="{x:.1f}" y="{base + 15:.1f}">{label}</text>')
+        if across.zero and i == 0:
+            parts.append(f'<path class="break" d="M{x + 7:.1f} {base + 3:.1f}l4 -6m2 6l4 -6"/>')
+    parts.append(f'<path class="axis" d="M{_LEFT} {_TOP}V{base:.1f}H{right}"/>')
+    parts.append(f'<text class="title" x="{_LEFT}" y="{base + 32:.1f}">{escape(across.title)}</text>')
+    return parts
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A scale.
+
+    Args:
+        title: what it shows.
+        low, high: its ends; above zero where it is logarithmic.
+        log: logarithmic.
+        zero: a logarithmic axis that has a place for zero before its low end.
+    """
+
+    title: str
+    low: float
+    high: float
+    log: bool = False
+    zero: bool = False
+
+    def place(self, value: float) -> float:
+        """Where a value lies, 0 at the low end and 1 at the high one."""
+        if not self.log:
+            return (value - self.low) / (self.high - self.low)
+        if value <= 0:
+            return 0.0
+        part = math.log(value / self.low) / math.log(self.high / self.low)
+        return _BREAK + (1 - _BREAK) * part if self.zero else part
+
+    def ticks(self, length: float, room: float) -> list[tuple[float, str]]:
+        """Places and texts of ticks on an axis that is `length` long, where a text and its gap need `room`."""
+        values = self._logarithmic() if self.log else self._linear(room / length)
+        texts = [short(v) for v in values] if self.log else _even(values)
+        chosen = [(self.place(v), text) for v, text in zip(values, texts, strict=True)]
+        if self.log and self.zero:
+            chosen.insert(0, (0.0, "0"))
+        kept: list[tuple[float, str]] = []
+        for place, text in chosen:
+            if not kept or (place - kept[-1][0]) * length >= room * (1 - 1e-9):
+                kept.append((place, text))
+        return kept
+
+    def _linear(self, room: float) -> list[float]:
+        """Round values, at least `room` of the axis apart, or the few that there are."""
+        rough = (self.high - self.low) * room
+        power = 10.0 ** math.floor(math.log10(rough))
+        for factor in (1, 2, 2.5, 5, 10):
+            step = power * factor
+            if step >= rough * (1 - 1e-9):
+                break
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [round(i * step, 12) for i in range(first, last + 1)] or [self.low]
+
+    def _logarithmic(self) -> list[float]:
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+
+        def within(factors: Sequence[int]) -> list[float]:
+            return [v for p in powers for f in factors if self.low <= (v := f * 10.0**p) <= self.high]
+
+        whole = within((1,))
+        return whole if len(whole) > 1 else within((1, 2, 5))
+
+
+def span(title: str, values: Sequence[float], least: float | None = None, most: float | None = None) -> Scale:
+    """An axis that holds the values with some room, logarithmic where they are decades apart.
+
+    Args:
+        title: what it shows.
+        values: at least one.
+        least, most: what no value passes: the axis does not either.
+    """
+    positive = [v for v in values if v > 0]
+    if least is None and min(values) >= 0 and positive and max(positive) / min(positive) > _DECADES:
+        return Scale(f"{title} (log)", min(positive) / 1.25, max(positive) * 1.25, True, len(positive) < len(values))
+    low, high = min(values), max(values)
+    room = 0.07 * (high - low) or 0.05 * abs(high) or 1.0
+    low, high = low - room, high + room
+    return Scale(title, low if least is None else max(least, low), high if most is None else min(most, high))
+
+
+def short(value: float) -> str:
+    """A number in few characters: 24.6k, 1.2T, 0.95."""
+    unit, letter = _unit(abs(value))
+    return f"{value / unit:.3g}{letter}"
+
+
+def _even(values: Sequence[float]) -> list[str]:
+    """Ticks of a linear axis, with as many digits as their step needs."""
+    most = max(map(abs, values))
+    unit, letter = _unit(most) if most >= 1e4 else (1.0, "")
+    step = min((b - a for a, b in pairwise(values)), default=1.0) / unit
+    digits = len(f"{step:.8f}".rstrip("0").partition(".")[2])
+    return [f"{value / unit:.{digits}f}{letter}" for value in values]
+
+
+def _unit(size: float) -> tuple[float, str]:
+    return next(((unit, letter) for unit, letter in _UNITS if size >= unit), (1.0, ""))
+
+
+def broken(name: str) -> list[str]:
+    """The lines of a name; a list in it may be broken, too."""
+    return wrap(re.sub(r",(?=\S)", ", ", name), CHARACTERS, break_on_hyphens=False) or [""]
+
+
+def spread(wanted: Sequence[float], heights: Sequence[float], top: float) -> list[float]:
+    """Centres of labels, in their order below `top`, each as near to where it is wanted as its neighbours let it.
+
+    Args:
+        wanted: centres, ascending.
+        heights: of the labels, with the gap to the next one.
+        top: nothing is above it.
+    """
+    blocks: list[tuple[float, float, float, int]] = []  # top, height, sum of the tops that its labels want, labels
+    for centre, height in zip(wanted, heights, strict=True):
+        ideal, size, count = centre - height / 2, height, 1
+        begin = max(top, ideal)
+        while blocks and blocks[-1][0] + blocks[-1][1] > begin:
+            _, above, wish, before = blocks.pop()
+            ideal += wish - count * above  # what stands below wants the block higher by what is above it
+            count, size = before + count, above + size
+            begin = max(top, ideal / count)
+        blocks.append((begin, size, ideal, count))
+    centres: list[float] = []
+    for begin, _, _, count in blocks:
+        for height in heights[len(centres) : len(centres) + count]:
+            centres.append(begin + height / 2)
+            begin += height
+    return centres
+
+
+def text(lines: Sequence[str], x: float, centre: float, attributes: str, anchor: str = "start") -> str:
+    """Lines of text around a centre, as SVG."""
+    first = centre - LINE * (len(lines) - 1) / 2 + 4
+    spans = "".join(
+        f'<tspan x="{x:g}" y="{first + LINE * i:.1f}">{escape(line)}</tspan>' for i, line in enumerate(lines)
+    )
+    return f'<text {attributes} text-anchor="{anchor}">{spans}</text>'
+
+
+def bars(rows: Sequence[Cell], said: str) -> str:
+    """The figure, a bar for each method from 0 to its accuracy; a failed one says so."""
+    y, parts, body = float(_BARS_TOP), [], []
+    for cell in rows:
+        lines = broken(cell.method)
+        room = LINE * len(lines) + 5
+        body.append(text(lines, _BARS_LEFT - 6, y + room / 2, 'class="name"', "end"))
+        body.append(_bar(cell, y + room / 2))
+        y += room
+    for part in (0, 0.5, 1):
+        x = _at(part)
+        anchor = ("start", "middle", "end")[round(2 * part)]
+        parts.append(f'<path class="grid" d="M{x:g} {_BARS_TOP}V{y:.1f}"/>')
+        parts.append(f'<text class="tick" text-anchor="{anchor}" x="{x:g}" y="{y + 14:.1f}">{100 * part:g}</text>')
+    high = y + 20
+    inside = "".join((*parts, *body))
+    return f'<svg viewBox="0 0 {_BARS_WIDE} {high:g}" role="img" aria-label="{escape(said)}">{inside}</svg>'
+
+
+def _at(part: float) -> float:
+    return round(_BARS_LEFT + part * (_BARS_WIDE - _BARS_LEFT - _BARS_RIGHT), 1)
+
+
+def _bar(cell: Cell, y: float) -> str:
+    if not cell.done:
+        return f'<text class="tick" x="{_BARS_LEFT + 4}" y="{y + 4:.1f}">failed</text>'
+    found, kind = cell.top1, "bar spoiled" if cell.contaminated else "bar"
+    width = _at(found.value) - _BARS_LEFT
+    parts = [f'<rect class="{kind}" x="{_BARS_LEFT}" y="{y - 4.5:.1f}" width="{width:.1f}" height="9"/>']
+    span = ""
+    if not math.isnan(found.low):
+        low, high = max(0.0, found.low), min(1.0, found.high)
+        span = f", 95 % interval {100 * low:.1f} to {100 * high:.1f}"
+        parts.append(f'<path class="span" d="M{_at(low)} {y:.1f}H{_at(high)}M{_at(low)} {y - 3:.1f}v6"/>')
+        parts.append(f'<path class="span" d="M{_at(high)} {y - 3:.1f}v6"/>')
+    shown = f"{100 * found.value:.2f}"
+    parts.append(f'<text class="tick" text-anchor="end" x="{_BARS_WIDE - 1}" y="{y + 4:.1f}">{shown}</text>')
+    title = escape(f"{cell.method}: {shown}{span}, n = {found.n}")
+    return f"<g><title>{title}</title>{''.join(parts)}</g>"

@@ -1,0 +1,100 @@
+"""The runs as compact JSON, from which the page draws a card when a reader opens it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from glorabench.analysis.cells import Cell
+from glorabench.records.compatibility import draw_of
+from glorabench.records.record import Record
+
+_SKIPPED = ("epoch", "step", "seconds", "lr", "stage")  # of the history: no curves
+_POINTS, _ALL = 100, 40_000  # of a curve, and of one curve of all runs
+_SECTIONS = ("result", "parameters", "cost", "merge certificate", "search", "configuration", "provenance", "error")
+
+
+def embedded(groups: Iterable[Sequence[Cell]]) -> str:
+    """The runs of all tables as JSON that can stand in a script element.
+
+    Facts are triples of section, key and value; each stands once in a pool, and a run has their places in it.
+    """
+    members = [(cell, r) for made in groups for cell in made for r in cell.records]
+    most = min(_POINTS, max(12, _ALL // max(1, len(members))))
+    pool: dict[tuple[int, str, str], int] = {}
+    runs = []
+    for cell, r in members:
+        facts = [pool.setdefault(fact, len(pool)) for fact in _facts(r)]
+        seed, shots = draw_of(r)
+        runs.append(
+            {
+                "id": r.run_id,
+                "method": cell.method,
+                "task": f"{r.names['data']}: {cell.task}",
+                "seed": f"{seed}" + (f", shots {shots}" if shots >= 0 else ""),
+                "top1": _shown(100 * r.metrics["top1"], 2) if r.status == "done" else r.status,
+                "facts": facts,
+                "curves": _curves(r.history, most),
+            }
+        )
+    whole = {"sections": _SECTIONS, "facts": list(pool), "runs": runs}
+    return json.dumps(whole, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+
+
+def _facts(r: Record) -> list[tuple[int, str, str]]:
+    paths = {"paths": _paths(r.paths)} if r.paths else {}
+    search = {k: v for k, v in (r.search or {}).items() if k not in ("best", "front")}
+    sections: tuple[Mapping[str, Any], ...] = (
+        {**r.metrics, **({"upstream": r.upstream} if r.upstream else {})},
+        r.params,
+        r.cost,
+        r.merge or {},
+        {**search, **paths},
+        {**r.config, "selection": {**r.config.get("selection", {}), **r.selection}},
+        r.provenance,
+        {key: value for key, value in (r.error or {}).items() if key != "traceback"},
+    )
+    return [(i, *pair) for i, section in enumerate(sections) for pair in _flat(section)]
+
+
+def _flat(node: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Dotted keys and values as text, in the order of the keys; null is left out."""
+    if isinstance(node, Mapping):
+        return [pair for k in sorted(node) for pair in _flat(node[k], f"{prefix}.{k}" if prefix else str(k))]
+    if node is None:
+        return []
+    if isinstance(node, bool | list | tuple):
+        return [(prefix, json.dumps(node))]
+    if isinstance(node, int) and prefix != "seed":
+        return [(prefix, f"{node:,}")]
+    return [(prefix, f"{node:.6g}" if isinstance(node, float) else str(node))]
+
+
+def _paths(layers: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """For each support, how many layers chose what."""
+    supports = sorted({support for layer in layers for support in layer})
+    counts = {s: Counter(layer[s] for layer in layers if s in layer) for s in supports}
+    return {s: ", ".join(f"{choice} {n}" for choice, n in sorted(found.items())) for s, found in counts.items()}
+
+
+def _curves(history: Sequence[Mapping[str, Any]], most: int) -> dict[str, list[list[float]]]:
+    """(epoch, value) of everything that was logged in a run, its stages one after the other, evenly thinned out."""
+    found: dict[str, list[list[float]]] = {}
+    for epoch, entry in enumerate(history, start=1):
+        for key, value in entry.items():
+            if key not in _SKIPPED and isinstance(value, int | float) and math.isfinite(value):
+                found.setdefault(key, []).append([epoch, float(f"{value:.4g}")])
+    return {key: _thinned(points, most) for key, points in sorted(found.items())}
+
+
+def _thinned(points: list[list[float]], most: int) -> list[list[float]]:
+    if len(points) <= most:
+        return points
+    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
+
+
+def _shown(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}"

@@ -1,0 +1,115 @@
+"""The tables of tuning: learning rates by method, and what the best epoch would have added."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from math import isclose
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import yaml
+
+from glorabench.analysis.tuning import Gain, Trials
+from glorabench.records.record import Record
+from glorabench.reports.captions import percentage_points
+
+_LR_OF = re.compile(r"^lr:.*train\.lr_of\.", re.MULTILINE)  # a file of conf/train that takes its rates from lr_of
+
+LITERATURE = 0.65  # points; see NOTES
+GAIN_COLUMNS = ("method", "lr", "last %", "best %", "gain", "95 % interval", "largest", "tasks", "best epoch")
+GAIN_NOTES = (
+    "gain: top-1 of the best epoch minus that of the last, both on {split}, in points: mean over tasks (of means over "
+    "seeds), Student's t over the tasks; largest: of a task; best epoch: the first of the best, mean over runs. The "
+    "learning rate is the one that is best on {split} at the last epoch.",
+    "It estimates what reporting the best epoch on the very split that chose it would show, for these tasks, epochs "
+    "and {n}: the maximum over the epochs of a curve, its noise included. The fewer the images, the larger the noise "
+    "and the gain: a test split of thousands of images can be expected to show less. It is no gain on images that did "
+    "not choose the epoch.",
+    f"In the literature: +{LITERATURE} points, 14 methods on 19 VTAB-1k tasks (median 0.29, largest 10.8; VPT-deep "
+    "+1.51, Convpass +0.72, LoRA +0.69, linear +0.29, full fine-tuning +7.4), computed from the 320 result files of "
+    "OSU-MLB/PETL_Vision at commit 245d262 (2025-01), which hold the last and the best-on-test accuracy of each.",
+)
+
+
+def trials_table(found: Sequence[Trials]) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows: mean accuracy of each method at each learning rate, and which is best."""
+    rates = sorted({lr for one in found for lr in one.runs})
+    head = ["method", "trials", *(f"{lr:g}" for lr in rates), "best lr", "at the edge"]
+    return head, [[one.method, str(len(one.runs)), *_tops(one, rates), f"{one.best:g}", _edge(one)] for one in found]
+
+
+def _tops(one: Trials, rates: Iterable[float]) -> Iterable[str]:
+    for lr in rates:
+        top1 = one.top1(lr) if lr in one.runs else None
+        yield f"{100 * top1:.2f}" if top1 is not None else "failed" if lr in one.runs else "-"
+
+
+def _edge(one: Trials) -> str:
+    """A rate beyond what was tried may be better still."""
+    rates = list(one.runs)
+    if len(rates) == 1:
+        return "only one"
+    return {rates[0]: "lowest", rates[-1]: "highest"}.get(one.best, "")
+
+
+def fragment(found: Sequence[Trials], files: Iterable[Path]) -> str:
+    """What goes into an experiment or a file of conf/train, as YAML: `train.lr_of` where the one that the records were
+    made with takes it, else `recipe`.
+
+    Args:
+        found: of all methods.
+        files: of conf/train; of these, the one that agrees most with the records.
+    """
+    own = found[0].chosen[0].config["train"]
+    made_with = max(sorted(files), key=lambda path: _agreement(path, own))
+    if _LR_OF.search(made_with.read_text()):
+        body = ["train:", "  lr_of:", *(f"    {one.method}: {_yaml(one.best)}" for one in found)]
+    else:
+        body = ["recipe:", *(f"  {one.method}: {{lr: {_yaml(one.best)}}}" for one in found)]
+    return "\n".join([f"# for conf/train/{made_with.name}", *body]) + "\n"
+
+
+def _agreement(path: Path, own: Mapping[str, Any]) -> int:
+    """How many plain values of a file of conf/train are those of a record."""
+    said = yaml.safe_load(path.read_text())
+    return sum(_same(value, own[key]) for key, value in said.items() if key in own and key != "lr")
+
+
+def _same(a: Any, b: Any) -> bool:
+    try:  # YAML takes 1e-4, without a point, for a word
+        return isclose(float(a), float(b))
+    except (TypeError, ValueError):
+        return a == b
+
+
+def _yaml(lr: float) -> str:
+    """A number that YAML takes for one: 2.0e-3."""
+    digits, _, power = f"{lr:.10e}".partition("e")
+    return f"{float(digits)}e{int(power)}"
+
+
+def gain_rows(made: Sequence[Gain]) -> list[tuple[str, ...]]:
+    """A row for each method, then the mean over methods."""
+    body = []
+    for one in made:
+        span = (
+            ""
+            if math.isnan(one.gain.low)
+            else f"{percentage_points(one.gain.low)} to {percentage_points(one.gain.high)}"
+        )
+        tops = (f"{100 * one.last:.2f}", f"{100 * one.best:.2f}", percentage_points(one.gain.value))
+        tail = (percentage_points(one.largest), str(one.gain.n), f"{one.epoch:.1f}")
+        body.append((one.method, f"{one.lr:g}", *tops, span, *tail))
+    over = percentage_points(fmean(one.gain.value for one in made)) if made else ""
+    return [*body, (f"mean of {len(made)} methods", "", "", "", over, "", "", "", "")]
+
+
+def gain_notes(records: Sequence[Record], left: Mapping[str, str]) -> list[str]:
+    """What the numbers estimate, and what they stand beside."""
+    sizes = sorted({int(r.metrics["n"]) for r in records if r.status == "done"})
+    n = f"{sizes[0]}{f' to {sizes[-1]}' if len(sizes) > 1 else ''} images"
+    said = [line.format(split=records[0].config["selection"]["report_on"], n=n) for line in GAIN_NOTES]
+    return [*said, *(f"left out: {method}: {why}" for method, why in left.items())]

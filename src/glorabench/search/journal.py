@@ -1,0 +1,130 @@
+"""Keep a search on disk: a JSON line for what is searched, then one for each candidate as it is scored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from glorabench import files
+from glorabench.errors import BadInput
+from glorabench.records import record
+from glorabench.search.space import Genome
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_SUM = "sum"  # key of the checksum
+_FIX = "free space and give the same command again: the search goes on from its last candidate"
+
+
+def text(genome: Genome) -> str:
+    """A genome as one digit for each gene."""
+    return "".join(_DIGITS[choice] for choice in genome)
+
+
+def parse(word: str) -> Genome:
+    """The inverse of `text`."""
+    return tuple(_DIGITS.index(digit) for digit in word)
+
+
+class State:
+    """The scored candidates of a search, in a file that a kill cannot spoil.
+
+    Args:
+        path: of the file; made if it does not exist.
+        header: what is searched; a file of something else is refused.
+
+    Raises:
+        BadInput: the file is of another search, or cannot be read or written.
+    """
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        self.path = path
+        self.header: dict[str, Any] = json.loads(json.dumps(header))  # as it is read back: tuples are lists
+        self.told: dict[Genome, dict[str, Any]] = {parse(line["genome"]): line for line in self._scored()}
+        files.write_text(path, "".join(map(self._line, [self.header, *self.told.values()])), _FIX)
+        try:
+            self._file = path.open("a")
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def tell(self, genome: Genome, line: dict[str, Any]) -> None:
+        """Keep a scored candidate.
+
+        Raises:
+            BadInput: the disk is full.
+        """
+        self.told[genome] = {"genome": text(genome), **line}
+        try:
+            self._file.write(self._line(self.told[genome]))
+            self._file.flush()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):  # every line was flushed; one that the full disk refused is refused again
+            self._file.close()
+
+    def _unwritable(self, error: OSError) -> BadInput:
+        return BadInput(f"the search state {self.path} cannot be written ({error.strerror}): {_FIX}")
+
+    def _line(self, content: dict[str, Any]) -> str:
+        return json.dumps({**content, _SUM: _checksum(self.header, content)}) + "\n"
+
+    def _scored(self) -> list[dict[str, Any]]:
+        """The whole lines of this search that the file has; a file without any is set aside.
+
+        Raises:
+            BadInput: the file is of another search, or cannot be read.
+        """
+        lines = _lines(self.path)
+        if not lines:
+            return []
+        (first, digest), rest = lines[0], lines[1:]
+        if first != self.header and digest == _checksum(first, first):
+            differing = sorted(k for k in {*first, *self.header} if first.get(k) != self.header.get(k))
+            raise BadInput(
+                f"{self.path} is the state of another search ({', '.join(differing)} differ): remove it to search "
+                "anew, or set results_dir=FOLDER"
+            )
+        whole = [line for line, digest in rest if digest == _checksum(self.header, line)]
+        torn = bool(rest) and not rest[-1][0]  # a kill leaves half of the last line, and that is no damage
+        if first != self.header and not whole:
+            aside = record.set_aside(self.path)
+            print(f"warning: {self.path} is damaged; kept as {aside.name}, the search starts again", file=sys.stderr)
+        elif damaged := len(rest) - len(whole) - torn:
+            said = f"warning: {self.path} has damaged lines ({damaged}): their candidates are scored again"
+            print(said, file=sys.stderr)
+        return whole
+
+
+def _checksum(header: dict[str, Any], content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([header, content], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _lines(path: Path) -> list[tuple[dict[str, Any], Any]]:
+    """Each line and its checksum; nothing in place of what is no JSON object.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
+    try:
+        if not path.exists():
+            return []
+        if not path.is_file():
+            raise OSError(0, "it is no regular file")
+        words = path.read_text(errors="replace").splitlines()
+    except OSError as error:
+        raise BadInput(f"the search state {path} cannot be read ({error.strerror})") from error
+    return [_object(word) for word in words]
+
+
+def _object(word: str) -> tuple[dict[str, Any], Any]:
+    with suppress(ValueError, RecursionError):
+        content = json.loads(word)
+        if isinstance(content, dict):
+            return content, content.pop(_SUM, None)
+    return {}, None

@@ -1,0 +1,1 @@
+"""Training: one config makes one record, many make a sweep."""

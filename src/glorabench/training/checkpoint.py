@@ -1,0 +1,180 @@
+"""Checkpoints of a training: written whole, known by their checksum, and the one before is kept until then."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor
+
+from glorabench import files, signals
+from glorabench.errors import first_line
+from glorabench.records import record
+from glorabench.training.finetuner import FineTuner
+
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+_DIGEST = 64  # characters of the checksum that ends a file
+_FIX = (
+    "free space or set results_dir=FOLDER and give the same command again: training goes on from the last checkpoint "
+    "that is whole"
+)
+
+
+class Damaged(ValueError):
+    """A checkpoint that no training goes on from; the message says what is wrong with it."""
+
+
+class Saver(Checkpoint):
+    """Writes the checkpoint every few epochs, after the last one, and when a signal asks for the end.
+
+    Args:
+        folder: of the checkpoint.
+        every: epochs between two.
+    """
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.path, self.every = folder / LAST, every
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, if it is time.
+
+        Raises:
+            KeyboardInterrupt: a signal has asked for the end; the checkpoint is written.
+            BadInput: it cannot be written.
+        """
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every == 0 or epoch == trainer.max_epochs or signals.stopping():
+            trainer.save_checkpoint(self.path)
+        signals.check()
+
+
+class WholeFiles(CheckpointIO):
+    """How Lightning writes and reads a checkpoint here."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint; see `write`."""
+        write(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint, never with pickle; see `read`."""
+        return read(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+def write(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint and its checksum beside its place; the one that it replaces becomes PREVIOUS.
+
+    Raises:
+        BadInput: the disk is full or the folder is not writable; what was there before is untouched.
+    """
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    with files.whole_file(path, _FIX) as draft:
+        with draft.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.write(hashlib.sha256(buffer.getbuffer()).hexdigest().encode())
+        if path.exists():
+            _keep(path)
+
+
+def _keep(path: Path) -> None:
+    """Give a checkpoint a second name; where the file system has no links, that one alone."""
+    with files.whole_file(path.with_name(PREVIOUS), _FIX) as draft:
+        try:
+            os.link(path, draft)
+        except OSError:
+            path.replace(draft)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The checkpoint at `path`.
+
+    Raises:
+        Damaged: it is cut or altered, or no checkpoint.
+    """
+    if not path.is_file():
+        raise Damaged("it is no regular file")
+    try:
+        whole = path.read_bytes()
+        body, digest = memoryview(whole)[:-_DIGEST], whole[-_DIGEST:]
+        if hashlib.sha256(body).hexdigest().encode() != digest:
+            raise Damaged("its checksum does not match")
+        return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except Damaged:
+        raise
+    except Exception as error:  # of the file system, or of any part of torch's reader
+        raise Damaged(f"it cannot be read: {first_line(error)}") from error
+
+
+def latest(folder: Path, tuner: FineTuner, callbacks: Iterable[Callback]) -> Path | None:
+    """The newest checkpoint in `folder` that this training can go on from; None where there is none.
+
+    What a killed process has left half-written is removed. What is damaged is set aside and named.
+
+    Args:
+        folder: of the checkpoints.
+        tuner: to be trained.
+        callbacks: of its Trainer.
+    """
+    files.sweep(folder)
+    there = [path for path in (folder / LAST, folder / PREVIOUS) if os.path.lexists(path)]
+    for path in there:
+        try:
+            _check(read(path), tuner, callbacks)
+        except Damaged as error:
+            rest = there[there.index(path) + 1 :]
+            then = f"{rest[0].name} is tried" if rest else "training starts again"
+            aside = record.set_aside(path)
+            print(f"warning: {path} is damaged ({error}); kept as {aside.name}, {then}", file=sys.stderr)
+        else:
+            return path
+    return None
+
+
+def _check(checkpoint: dict[str, Any], tuner: FineTuner, callbacks: Iterable[Callback]) -> None:
+    """Refuse what Lightning would stumble over, or train on although it is nonsense.
+
+    Raises:
+        Damaged: saying why.
+    """
+    if not isinstance(checkpoint, dict):
+        raise Damaged("it holds no checkpoint")
+    lacking = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks"} - checkpoint.keys()
+    lacking |= {c.state_key for c in callbacks if c.state_dict()} - checkpoint.get("callbacks", {}).keys()
+    if lacking:
+        raise Damaged(f"it lacks {', '.join(sorted(lacking))}")
+    wanted = {name: tuple(t.shape) for name, t in tuner.state_dict().items()}
+    have = {name: tuple(t.shape) for name, t in checkpoint["state_dict"].items()}
+    if wanted != have:
+        raise Damaged(f"it is of another network: {sorted(wanted.items() ^ have.items())[0][0]} differs")
+    step = checkpoint.get("global_step")
+    if not isinstance(step, int) or not 0 <= step <= tuner.total_steps:
+        raise Damaged(f"it is of step {step}, of {tuner.total_steps}")
+    kept = [checkpoint["state_dict"], checkpoint["optimizer_states"]]
+    if not all(bool(tensor.isfinite().all()) for tensor in _tensors(kept)):
+        raise Damaged("it holds values that are not finite")
+
+
+def _tensors(node: Any) -> Iterator[Tensor]:
+    if isinstance(node, Tensor):
+        yield node
+    elif isinstance(node, dict):
+        for value in node.values():
+            yield from _tensors(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _tensors(value)

@@ -1,0 +1,155 @@
+"""FineTuner: the training of one injected network, as a LightningModule that knows no method by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from glorabench.search.samplers import Sampler, uniform
+from glorabench.search.space import PathSpace
+from glorabench.training.objectives.classification import Classification
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The training loss became NaN or infinite; the message names the step, and the learning rate after the first."""
+
+
+class FineTuner(LightningModule):
+    """AdamW with a schedule on the trainable parameters of `net`.
+
+    All randomness of a step, a supernet's path included, is a function of (seed, step), and the order of batches
+    one of (seed, epoch): a run resumed at an epoch's end computes what an uninterrupted one computes.
+
+    Args:
+        net: maps a batch of inputs to what the objective takes.
+        objective: loss and metric.
+        lr: peak learning rate.
+        weight_decay: of AdamW, on the parameters that `decay` selects.
+        decay: `matrices` (1-D parameters are exempt) or `all`.
+        total_steps: optimiser steps of the whole training.
+        lr_factor: learning rate of a step relative to `lr`.
+        clip: largest norm of the gradient; None is off.
+        seed: of the run.
+        sampler: chooses the path of each step, where there is a choice.
+        watched: what the split that is evaluated during training is called.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        objective: Classification,
+        *,
+        lr: float,
+        weight_decay: float,
+        decay: str,
+        total_steps: int,
+        lr_factor: Callable[[int], float],
+        clip: float | None,
+        seed: int,
+        sampler: Sampler = uniform,
+        watched: str = "val",
+    ) -> None:
+        super().__init__()
+        self.strict_loading = False
+        self.net, self.objective = net, objective
+        self.lr, self.weight_decay, self.decay = lr, weight_decay, decay
+        self.total_steps, self.lr_factor = total_steps, lr_factor
+        self.clip, self.seed, self.sampler, self.watched = clip, seed, sampler, watched
+        self.paths = PathSpace(net)
+        self.metric = objective.metric()
+        self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
+        self.scored: dict[str, list[tuple[Tensor, Tensor]]] = {}  # scoring -> (predictions, labels) of each batch
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Restart the generators from (seed, step), and draw the paths of this step."""
+        mixed = np.random.SeedSequence([self.seed, self.global_step]).generate_state(1)
+        torch.manual_seed(int(mixed[0]))  # torch's CPU generator looks at 32 bits of a seed only
+        if self.paths.is_supernet:
+            self.paths.set(self.sampler(self.paths, self.seed, self.global_step))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Loss of a batch; a bad loss is noted on the device and read once an epoch."""
+        inputs, labels = batch
+        loss = self.objective.loss(self.net(inputs), labels)
+        healthy = loss.detach().isfinite() | (self.bad_step >= 0)
+        self.bad_step = torch.where(healthy, self.bad_step, self.global_step)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip: the Trainer would refuse to with a fused optimiser under mixed precision (bf16 needs no unscaling)."""
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_((p for p in self.net.parameters() if p.grad is not None), self.clip)
+
+    def on_train_end(self) -> None:
+        """Notice a last step that spoiled the parameters after a finite loss.
+
+        Raises:
+            NonFiniteLoss: naming the step.
+        """
+        trained = [p.detach().isfinite().all() for p in self.net.parameters() if p.requires_grad]
+        if not bool(torch.stack(trained).all()):
+            raise self._not_finite(self.total_steps - 1)
+
+    def on_train_epoch_end(self) -> None:
+        """Stop on a loss that is not finite.
+
+        Raises:
+            NonFiniteLoss: naming the first such step.
+        """
+        step = int(self.bad_step)
+        if step >= 0:
+            raise self._not_finite(step)
+
+    def _not_finite(self, step: int) -> NonFiniteLoss:
+        where = f"the loss is not finite at step {step} of {self.total_steps}"
+        if step == 0:  # no update has been made: no learning rate is to blame
+            return NonFiniteLoss(
+                f"{where}, before anything was trained: the weights of the backbone or the inputs hold values that are "
+                "not finite, or too large for train.precision; look at backbone.weights_from and the data"
+            )
+        rate = self.lr * self.lr_factor(step)
+        return NonFiniteLoss(
+            f"{where}, learning rate {rate:.3g}: lower train.lr, lengthen train.warmup_epochs or set train.clip"
+        )
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Accumulate the metric on the watched split."""
+        inputs, labels = batch
+        self.metric.update(self.net(inputs), labels)
+        name = f"{self.watched}/{self.objective.metric_name}"
+        self.log(name, self.metric, on_step=False, on_epoch=True, batch_size=len(labels))
+
+    def on_test_epoch_start(self) -> None:
+        """Forget earlier predictions."""
+        self.scored = {}
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Keep the predictions, example by example, under every scoring of the test set that the batch is of."""
+        inputs, labels = batch
+        for name, predicted in self.objective.scored(self.net(inputs), dataloader_idx).items():
+            self.scored.setdefault(name, []).append((predicted, labels))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW in two groups; the schedule advances every step."""
+        trained = [p for p in self.net.parameters() if p.requires_grad]
+        exempt = [p for p in trained if p.ndim < 2 and self.decay == "matrices"]
+        kept = {id(p) for p in exempt}
+        groups = [
+            {"params": [p for p in trained if id(p) not in kept], "weight_decay": self.weight_decay},
+            {"params": exempt, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=self.lr, fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The trainable tensors only: what a checkpoint of a frozen backbone needs."""
+        trained = {name for name, p in self.named_parameters() if p.requires_grad}
+        state: Mapping[str, Any] = super().state_dict(*args, **kwargs)
+        return {name: value for name, value in state.items() if name in trained}

@@ -1,0 +1,123 @@
+"""What a training did, epoch by epoch, kept in its checkpoints; its progress as plain lines."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.flop_counter import FlopCounterMode
+
+from glorabench import signals
+from glorabench.training.finetuner import FineTuner
+
+_COUNTED = 8  # steps whose FLOPs are averaged; more than one because a supernet's paths differ
+
+
+class Ledger(Callback):
+    """History, step time and FLOPs of a run.
+
+    The FLOPs are those of the first training steps themselves, so nothing is computed twice; the time of an
+    epoch runs to the end of its last step, with one synchronisation.
+
+    Args:
+        lines: print progress as lines (about ten over the whole training).
+        title: what stands before each of them.
+    """
+
+    def __init__(self, lines: bool, title: str = "") -> None:
+        self.lines, self.title = lines, title
+        self.history: list[dict[str, float]] = []
+        self.step_flops: list[int] = []
+        self._started = 0.0
+        self._seconds, self._watched = 0.0, False
+        self._counter: FlopCounterMode | None = None
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+        self._seconds = 0.0
+        self._watched = False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """There is a metric of this epoch."""
+        self._watched = True
+
+    def on_train_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count the FLOPs of the first steps; stop where an interruption has met code that swallowed it.
+
+        Raises:
+            KeyboardInterrupt: it has.
+        """
+        if signals.interrupted():
+            raise KeyboardInterrupt
+        if len(self.step_flops) < _COUNTED:
+            self._counter = FlopCounterMode(display=False)
+            self._counter.__enter__()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Close the count; stop the clock at the last step."""
+        if self._counter is not None:
+            self._counter.__exit__(None, None, None)
+            self.step_flops.append(self._counter.get_total_flops())
+            self._counter = None
+        if trainer.is_last_batch:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            self._seconds = time.perf_counter() - self._started
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave no counter open behind a failed step."""
+        if self._counter is not None:
+            self._counter.__exit__(None, None, None)
+            self._counter = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the epoch down."""
+        assert isinstance(pl_module, FineTuner)
+        step, watched = trainer.global_step, f"{pl_module.watched}_{pl_module.objective.metric_name}"
+        entry = {
+            "epoch": trainer.current_epoch + 1,
+            "step": step,
+            "lr": pl_module.lr * pl_module.lr_factor(step - 1),
+            "seconds": round(self._seconds, 4),
+        }
+        for name in ("train_loss", *([watched] if self._watched else [])):
+            entry[name] = round(float(trainer.callback_metrics[name.replace("_", "/", 1)]), 6)
+        self.history.append(entry)
+        epochs = trainer.max_epochs or 0
+        if self.lines and (trainer.current_epoch + 1) % max(1, epochs // 5) == 0:
+            seen = f"  {pl_module.watched} {entry[watched]:.1%}" if watched in entry else ""
+            print(f"    {self.title}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.4f}{seen}", flush=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Travels in the checkpoint."""
+        return {"history": self.history, "step_flops": self.step_flops}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.history, self.step_flops = list(state_dict["history"]), list(state_dict["step_flops"])
+
+    def cost(self, steps_per_epoch: int) -> dict[str, float | int]:
+        """train_s; step_ms: median over the epochs after the first, which warms up; flops_per_step."""
+        seconds = [entry["seconds"] for entry in self.history]
+        return {
+            "train_s": round(sum(seconds), 3),
+            "step_ms": round(1e3 * statistics.median(seconds[1:] or seconds) / steps_per_epoch, 3),
+            "flops_per_step": round(statistics.mean(self.step_flops)),
+        }

@@ -1,0 +1,91 @@
+"""Measure what a fine-tuned trunk still knows of the task that its backbone was pretrained on."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from glorabench.backbones.base import Backbone
+from glorabench.checksum import ASSETS
+from glorabench.config.instantiate import BACKBONE, make
+from glorabench.data.cache import Arrays, cached
+
+_BATCH = 256
+
+
+class Upstream(nn.Module):
+    """The trunk of a backbone, as it is now, under the head that it was pretrained with."""
+
+    def __init__(self, backbone: Backbone, head: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.net, self.features, self.head = backbone.net, backbone.features, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits over the upstream classes."""
+        features = self.features(x)
+        weight, bias = (self.head[name].to(features) for name in ("weight", "bias"))
+        return F.linear(features, weight, bias)
+
+
+def forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, Any] | None:
+    """Accuracy of the adapted trunk on its upstream task, with the upstream head, before and after fine-tuning.
+
+    Only of backbones that ship with that head and the recipe of its held-out images: the embedded one.
+
+    Args:
+        config: of the run.
+        backbone: trained; its task head is not used.
+
+    Returns:
+        {task, n, before, after}, accuracies in [0, 1]; None where no upstream head is at hand.
+    """
+    if config["backbone"].get("weights_from") != "embedded":
+        return None
+    path = ASSETS / f"{backbone.name}.safetensors"
+    images, labels = _held_out(Path(config["cache_dir"]) / "upstream" / backbone.name)
+    device = str(next(backbone.net.parameters()).device)
+    told = json.loads(path.with_suffix(".json").read_text())["upstream"]
+    return {
+        "task": told["task"],
+        "n": len(labels),
+        "before": _before(json.dumps(config["backbone"], sort_keys=True), config["cache_dir"], device),
+        "after": _score(Upstream(backbone, _head(path)), images, labels, device),
+    }
+
+
+@lru_cache(4)  # a sweep asks for each of its runs
+def _before(config: str, cache_dir: str, device: str) -> float:
+    plain = make(json.loads(config), BACKBONE)
+    plain.net.to(device)
+    held_out = _held_out(Path(cache_dir) / "upstream" / plain.name)
+    return _score(Upstream(plain, _head(ASSETS / f"{plain.name}.safetensors")), *held_out, device)
+
+
+def _head(path: Path) -> dict[str, Tensor]:
+    return {k.removeprefix("head."): v.float() for k, v in load_file(path).items() if k.startswith("head.")}
+
+
+def _held_out(folder: Path) -> Arrays:
+    """The held-out images of the recipe, as the network takes them, and the glyph of each; drawn once."""
+
+    def draw() -> dict[str, Arrays]:
+        from glorabench.training.pretrain import held_out  # draws with matplotlib's fonts
+
+        images, labels = held_out()
+        return {"val": (images.numpy(), labels.numpy())}
+
+    return cached(folder, draw)[0]["val"]
+
+
+@torch.inference_mode()
+def _score(net: nn.Module, images: Any, labels: Any, device: str) -> float:
+    net.eval()
+    guesses = [net(batch.to(device)).argmax(1).cpu() for batch in torch.tensor(images).split(_BATCH)]
+    return float((torch.cat(guesses) == torch.tensor(labels)).double().mean())

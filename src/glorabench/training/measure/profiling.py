@@ -1,0 +1,183 @@
+"""Measure what a method costs: parameters, FLOPs, memory, latency; certify that merging changed nothing."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
+
+from glorabench.backbones.base import Backbone
+from glorabench.config.compose import compose
+from glorabench.config.instantiate import BACKBONE, METHOD, make
+from glorabench.errors import BadInput, Unhosted
+from glorabench.search.space import PathSpace
+
+
+def parameters(backbone: Backbone) -> dict[str, int | None]:
+    """Exact integers of an injected backbone.
+
+    Returns:
+        method: trained parameters without head (of the current path, when the method is a supernet);
+        head; total: all parameters of the network that runs; stored_bytes: what has to be kept for a task
+        (trained tensors and head); supernet: trained parameters without head over all paths, or None.
+    """
+    head_ids = {id(p) for p in backbone.head_parameters()}
+    trained = [p for p in backbone.net.parameters() if p.requires_grad]
+    head = sum(p.numel() for p in trained if id(p) in head_ids)
+    allocated = sum(p.numel() for p in trained if id(p) not in head_ids)
+    space = PathSpace(backbone.net)
+    method = space.size(space.genome(space.current())) if space.is_supernet else allocated
+    frozen = sum(p.numel() for p in backbone.net.parameters() if not p.requires_grad)
+    width = trained[0].element_size()
+    return {
+        "method": method,
+        "head": head,
+        "total": frozen + method + head,
+        "stored_bytes": (method + head) * width,
+        "supernet": allocated if space.is_supernet else None,
+    }
+
+
+def flops(step: Callable[[], Tensor]) -> int:
+    """FLOPs (two per multiply-add) of `step` and of the backward pass of the loss it returns; works on meta tensors."""
+    with FlopCounterMode(display=False) as counter:
+        step().backward()
+    return counter.get_total_flops()
+
+
+class PeakMemory:
+    """The highest memory use of a block: allocated bytes on CUDA, else the resident set of the process."""
+
+    _refs, _status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+    def __enter__(self) -> PeakMemory:
+        self.kind = "cuda_allocated" if torch.cuda.is_available() else "resident_set"
+        if self.kind == "cuda_allocated":
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            try:
+                self._refs.write_text("5")  # Linux: the high-water mark starts again from here
+            except OSError:
+                self.kind = "resident_set_of_process"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bytes = self._peak()
+
+    def _peak(self) -> int:
+        if self.kind == "cuda_allocated":
+            return torch.cuda.max_memory_allocated()
+        if self._status.exists():
+            line = next(x for x in self._status.read_text().splitlines() if x.startswith("VmHWM"))
+            return int(line.split()[1]) * 1024
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@torch.inference_mode()
+def latency(
+    nets: Mapping[str, nn.Module], inputs: Tensor, rounds: int, seconds: float = math.inf
+) -> dict[str, dict[str, float]]:
+    """Milliseconds of a forward pass of each network, measured in turns so that drift hits all alike.
+
+    Args:
+        nets: by name.
+        inputs: of all of them.
+        rounds: of at least 5 ms for each network.
+        seconds: after which no further round begins.
+
+    Returns:
+        For each name {median, iqr} over the rounds.
+    """
+    started = time.perf_counter()
+    threads = torch.get_num_threads()
+    timers = {
+        name: Timer("net(inputs)", globals={"net": net.eval(), "inputs": inputs}, num_threads=threads)
+        for name, net in nets.items()
+    }
+    single = {name: max(timer.timeit(2).mean, 1e-6) for name, timer in timers.items()}  # also warms up
+    repeats = {name: max(1, round(5e-3 / each)) for name, each in single.items()}
+    samples: dict[str, list[float]] = {name: [] for name in nets}
+    for _ in range(rounds):
+        for name, timer in timers.items():
+            samples[name].append(timer.timeit(repeats[name]).mean * 1e3)
+        if time.perf_counter() - started > seconds:
+            break
+    quantiles = {name: torch.tensor(x).quantile(torch.tensor([0.25, 0.5, 0.75])) for name, x in samples.items()}
+    return {n: {"median": round(float(q[1]), 4), "iqr": round(float(q[2] - q[0]), 4)} for n, q in quantiles.items()}
+
+
+@torch.inference_mode()
+def certificate(unmerged: nn.Module, merged: nn.Module, inputs: Tensor) -> dict[str, Any]:
+    """How far the merged network is from the one that was trained, on real inputs.
+
+    Returns:
+        max_abs_diff: of the logits; flipped: predictions that changed; n: examples; dtype.
+    """
+    before, after = unmerged.eval()(inputs), merged.eval()(inputs)
+    return {
+        "max_abs_diff": float((before - after).abs().max()),
+        "flipped": int((before.argmax(-1) != after.argmax(-1)).sum()),
+        "n": len(inputs),
+        "dtype": str(after.dtype).removeprefix("torch."),
+    }
+
+
+@lru_cache(maxsize=2)  # a table asks for the same backbone, or the same two, in every row
+def bare_backbone(config: str, classes: int = 1) -> Backbone:
+    """The backbone of a config, in JSON, on the meta device, with a head where it has one: copy it."""
+    with torch.device("meta"):
+        backbone = make(json.loads(config), BACKBONE)
+        if backbone.head is not None:
+            backbone.set_head(classes)
+    return backbone
+
+
+def parameters_of(overrides: Sequence[str]) -> dict[str, int | None]:
+    """What `parameters` says of a config, for a head of one class.
+
+    Raises:
+        BadInput: a hyper-parameter is wrong.
+        Unhosted: the backbone cannot host the method.
+    """
+    try:
+        config = compose(overrides)
+    except BadInput as error:
+        raise Unhosted(str(error)) from error
+    method = make(config["method"], METHOD)
+    with torch.device("meta"):
+        backbone = copy.deepcopy(bare_backbone(json.dumps(config["backbone"])))
+        try:
+            method.inject(backbone)
+        except BadInput as error:
+            raise Unhosted(str(error)) from error
+    return parameters(backbone)
+
+
+def trained_size(overrides: Sequence[str]) -> int:
+    """Trained parameters without head; of all paths, where the method is a supernet.
+
+    Raises:
+        BadInput: as `parameters_of`.
+    """
+    found = parameters_of(overrides)
+    size = found["method"] if found["supernet"] is None else found["supernet"]
+    assert size is not None
+    return size
+
+
+def head_size(backbone: Mapping[str, Any]) -> int:
+    """Parameters of a head of one class, on the backbone of a config; 0 where it has none."""
+    return sum(p.numel() for p in bare_backbone(json.dumps(backbone)).head_parameters())

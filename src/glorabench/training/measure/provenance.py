@@ -1,0 +1,66 @@
+"""Where a number comes from: code, versions, machine."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+# what computes, and what decodes, resizes and ships images
+_PACKAGES = ("glorabench", "torch", "timm", "lightning", "numpy", "torchvision", "Pillow", "scipy", "scikit-learn")
+_PARTS = ("peft", "transformers")  # named where the network has layers of theirs
+
+
+def provenance(net: nn.Module | None = None) -> dict[str, Any]:
+    """{git: {sha, dirty}, versions, threads}; git is None outside a checkout.
+
+    Args:
+        net: of the run, where there is one.
+    """
+    used = {type(module).__module__.partition(".")[0] for module in net.modules()} if net is not None else set()
+    known = {name: _version(name) for name in (*_PACKAGES, *(name for name in _PARTS if name in used))}
+    return {
+        "git": _git(),
+        "versions": {"python": platform.python_version(), **{name: v for name, v in known.items() if v is not None}},
+        "threads": torch.get_num_threads(),
+    }
+
+
+@cache
+def _version(name: str) -> str | None:
+    """Of its metadata: nothing is imported for it."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def _git() -> dict[str, Any] | None:
+    root = Path(str(files("glorabench"))).parents[1]
+    if not (root / "conf" / "run.yaml").is_file():
+        return None  # an installed wheel; a repository around it is somebody else's
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    try:
+        changed = ask("status", "--porcelain", "--", "src", "conf")
+        return {"sha": ask("rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (subprocess.CalledProcessError, OSError):
+        return None
+
+
+def device_name(device: torch.device) -> str:
+    """The accelerator's name, or the processor's architecture."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"

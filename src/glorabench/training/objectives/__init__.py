@@ -1,0 +1,1 @@
+"""Objectives: loss, predictions and outcomes of a kind of task."""

@@ -1,0 +1,192 @@
+"""One run: config -> build -> fit -> test -> record; idempotent."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from glorabench.config.instantiate import BACKBONE, allowed, make
+from glorabench.data.images import decoding
+from glorabench.errors import BadInput
+from glorabench.methods.reparam import foldable, merge, obstacle
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.search.space import PathSpace
+from glorabench.training import failures, ownership, searched_run, trained_network
+from glorabench.training.build import Parts, build, check
+from glorabench.training.measure import profiling
+from glorabench.training.measure.forgetting import forgetting
+from glorabench.training.measure.provenance import device_name, provenance
+from glorabench.training.reuse import same_data
+from glorabench.training.selection import contaminated
+from glorabench.training.stage import Stage
+from glorabench.training.trainer import checkpoints, interruptible
+from glorabench.training.wandb_logger import Tracker
+
+
+def run(config: dict[str, Any]) -> Record:
+    """The record of a config: read if it exists, else made.
+
+    An interrupted training goes on from its checkpoint. A run that fails leaves a record with the reason. Of several
+    processes one makes the run, and the others wait for its record.
+
+    Raises:
+        BadInput: the config or the machine is not ready for the run, or its record cannot be written.
+    """
+    path = record.path_of(Path(config["results_dir"]), config)
+    if (before := find(path)) is not None and _stands(before, config):
+        return before
+    with ownership.owned(config):
+        if (found := find(path)) is not None and (_stands(found, config) or found != before):
+            return found  # another process has made it in the meantime
+        try:
+            made = _execute(config)
+        except BadInput:
+            raise
+        except Exception as error:
+            failures.show(error)
+            made = failures.failure(config, error)
+            if (found := find(path)) is not None and _stands(found, config):
+                return found  # where locks are unknown: another process finished it, and removed its checkpoint
+        if (found := find(path)) is not None and found.status == "done":
+            aside = record.set_aside(path, "old").name
+            print(f"the data of this run have changed: its record of the old ones is {aside}", flush=True)
+        record.write(made, path)
+        if made.status == "done":
+            shutil.rmtree(checkpoints(config), ignore_errors=True)
+        return made
+
+
+def _stands(found: Record, config: dict[str, Any]) -> bool:
+    """True for a result on the data that the config names now."""
+    return found.status == "done" and same_data(found, config)
+
+
+def find(path: Path) -> Record | None:
+    """The record at `path`, if there is a whole one; a corrupt one is set aside and named."""
+    if not path.exists():
+        return None
+    try:
+        return record.read(path)
+    except record.CorruptRecord as error:
+        print(f"warning: {error}; kept as {record.set_aside(path).name}, the run is repeated", file=sys.stderr)
+        return None
+
+
+def _execute(config: dict[str, Any]) -> Record:
+    gc.collect()  # the run before this one, whose Trainer and module hold each other
+    names = config["names"]
+    title = "-".join([names["method"], *filter(None, [names.get("search")]), names["task"], f"s{config['seed']}"])
+    check(config)
+    tracker = Tracker(record.run_id(config), title, Path(config["results_dir"]) / "wandb", **config["logger"])
+    tracker.log_hyperparams(config)
+    try:
+        made = _measured(config, tracker)
+    except BaseException:
+        tracker.close({}, failed=True)
+        raise
+    sizes = {f"params/{name}": size for name, size in made.params.items()}
+    tracker.close({**made.metrics, **sizes, "step_ms": made.cost["step_ms"]})
+    return made
+
+
+def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
+    decoded = decoding.opened()
+    if config.get("search"):
+        searched = searched_run.run_stages(config, tracker)
+        last, stages, history = searched.last, searched.stages, searched.history
+    else:
+        searched, last = None, Stage(config, build(config), tracker, "train", checkpoints(config))
+        last.fit()
+        stages, history = {"train": last.summary()}, last.history()
+        if last.tuner.paths.is_supernet:  # without a search one drawn path stands for it, as in the official code
+            last.tuner.paths.set(last.tuner.paths.draw(config["seed"], last.tuner.total_steps))
+    parts, tuner = last.parts, last.tuner
+    upstream = forgetting(config, parts.backbone)
+    with interruptible():
+        last.trainer.test(tuner, parts.data, verbose=False)
+    scored = {name: [torch.cat(part).cpu() for part in zip(*kept, strict=True)] for name, kept in tuner.scored.items()}
+    outcomes = {name: last.objective.outcomes(*pair) for name, pair in scored.items()}
+    _keep(config, parts, scored, metric := last.objective.metric_name)
+    timings, proof = _deployment(config, parts, last.device, last.cost()["train_s"])
+    params = profiling.parameters(parts.backbone)
+    return Record(
+        run_id=record.run_id(config),
+        status="done",
+        config=record.identity(config),
+        selection={
+            **record.identity(config["selection"]),
+            "contaminated": contaminated(config),
+            **last.selected(),
+        },
+        metrics={**{name: fmean(found) for name, found in outcomes.items()}, "n": len(outcomes[metric])},
+        outcomes=record.pack(outcomes.pop(metric)),
+        outcomes_of={name: record.pack(found) for name, found in outcomes.items()} or None,
+        history=history,
+        params={**params, "supernet": searched.supernet} if searched else params,
+        cost={
+            **last.cost(),
+            "stages": stages,
+            "images_decoded": decoding.opened() - decoded,
+            "search_s": stages["search"]["seconds"] if searched else 0.0,
+            "latency_ms": timings,
+            "ways": {**last.ways, **parts.backbone.ways},
+        },
+        merge=proof,
+        paths=PathSpace(parts.backbone.net).current() or None,
+        search=searched.report if searched else None,
+        upstream=upstream,
+        provenance={
+            **provenance(parts.backbone.net),
+            **({"allowed": allowed()} if allowed() else {}),  # code of the user's own, by --allow
+            "weights": parts.backbone.weights,
+            "data": parts.data.facts(),
+            "precision": str(last.trainer.precision),
+            "device": device_name(last.device),
+        },
+    )
+
+
+def _keep(config: dict[str, Any], parts: Parts, scored: dict[str, list[torch.Tensor]], metric: str) -> None:
+    """Adapter (named as in the backbone's network) and predictions beside the record; not in git."""
+    predictions = {}
+    for name, pair in scored.items():
+        prefix = "" if name == metric else f"{name}/"
+        predictions |= dict(zip((f"{prefix}predicted", f"{prefix}label"), pair, strict=True))
+    for name, tensors in (("adapters", trained_network.tensors(parts.backbone)), ("predictions", predictions)):
+        trained_network.save(tensors, Path(config["results_dir"]) / name / f"{record.run_id(config)}.safetensors")
+
+
+def _deployment(
+    config: dict[str, Any], parts: Parts, device: torch.device, train_s: float
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Inference latency of the plain, the trained and the merged network, None with latency_rounds=0, and the merge
+    certificate or the reason why there is none; where a method has nothing to fold, merging is the network itself and
+    its time is not taken twice. Measuring ends after as many seconds as training took, or ten."""
+    net = parts.backbone.net.to(device).eval()
+    if config["compile"] is not None:
+        net = copy.deepcopy(net)  # a copy is not compiled, as the others are not
+    inputs = parts.data.example(256, device)
+    nets = {"unmerged": net}
+    if reason := obstacle(net):
+        proof = {"mergeable": False, "reason": reason}
+    else:
+        merged = merge(copy.deepcopy(net))
+        proof = {"mergeable": True, **profiling.certificate(net, merged, inputs)}
+        if foldable(net):
+            nets["merged"] = merged
+    if not config["latency_rounds"]:
+        return None, proof
+    plain = make(config["backbone"], BACKBONE, weights_from=None)  # its time does not depend on its weights
+    plain.set_head(parts.task.classes)
+    nets = {"plain": plain.net.to(device), **nets}
+    measure = partial(profiling.latency, nets, rounds=config["latency_rounds"], seconds=max(train_s, 10.0) / 2)
+    return {f"batch_{n}": measure(inputs[:n]) for n in (1, 64)}, proof

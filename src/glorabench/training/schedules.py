@@ -1,0 +1,94 @@
+"""Schedules: the learning rate of a step relative to the peak."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from glorabench.errors import BadInput, one_of
+
+SCHEDULES = (None, "timm")
+
+
+def cosine(step: int, warmup: int, total: int, floor: float) -> float:
+    """Factor of the learning rate: linear warm-up over `warmup` steps, then a cosine from 1 down to `floor`."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1, total - warmup)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def by_epoch(step: int, per_epoch: int, warmup: float, total: int, start: float, end: float) -> float:
+    """What the published code of FacT, Convpass, RepAdapter, NOAH and GLoRA ran, as a factor of the peak.
+
+    Its scheduler (timm's CosineLRScheduler) is told, after each epoch, the index of the epoch that has just ended: the
+    first two epochs both run at the start of the warm-up, and each later one at the rate meant for the one before. The
+    warm-up does not shift the cosine, so the peak itself is never reached.
+
+    Args:
+        step: of the training.
+        per_epoch: steps of an epoch.
+        warmup: epochs.
+        total: epochs.
+        start: where the warm-up begins, relative to the peak.
+        end: where the cosine ends, relative to the peak.
+    """
+    told = max(0, step // per_epoch - 1)
+    if told < warmup:
+        return start + told * (1 - start) / warmup
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * told / total))
+
+
+def factor(train: Mapping[str, Any], per_epoch: int) -> Callable[[int], float]:
+    """The schedule that a recipe chooses, as a function of the step.
+
+    Args:
+        train: the recipe, as in conf/train.
+        per_epoch: steps of an epoch.
+    """
+    epochs, warmup = train["epochs"], train["warmup_epochs"]
+    if train.get("schedule") is None:
+        return partial(cosine, warmup=round(warmup * per_epoch), total=epochs * per_epoch, floor=train["min_lr"])
+    peak = train["lr"]
+    return partial(
+        by_epoch,
+        per_epoch=per_epoch,
+        warmup=warmup,
+        total=epochs,
+        start=train["warmup_lr"] / peak,
+        end=train["end_lr"] / peak,
+    )
+
+
+def check(train: Mapping[str, Any], supernet_epochs: int | None = None) -> None:
+    """Refuse rates that the chosen schedule cannot use, or would not, and a warm-up that does not end before the run.
+
+    Args:
+        train: the recipe, as in conf/train.
+        supernet_epochs: search.epochs, where a supernet is trained for another number of epochs.
+
+    Raises:
+        BadInput: naming the key.
+    """
+    for key, epochs in (("train.epochs", train["epochs"]), ("search.epochs", supernet_epochs)):
+        if type(epochs) is int and 0 < epochs <= train["warmup_epochs"]:
+            raise BadInput(
+                f"train.warmup_epochs={train['warmup_epochs']} is not shorter than {key}={epochs}, so the learning "
+                f"rate would never reach train.lr: give train.warmup_epochs={epochs // 2} or more epochs"
+            )
+    schedule = train.get("schedule")
+    if schedule is not None:
+        one_of("train.schedule", schedule, [name for name in SCHEDULES if name])
+    used, unused = ("min_lr",), ("warmup_lr", "end_lr")
+    if schedule is not None:
+        used, unused = unused, used
+        if train["lr"] == 0:
+            raise BadInput("train.lr must be above 0 for train.schedule=timm, whose other rates are relative to it")
+    for key in used:
+        if not isinstance(train.get(key), int | float) or train[key] < 0:
+            raise BadInput(f"train.{key} must be a number of at least 0, got {train.get(key)!r}")
+    for key in unused:
+        if train.get(key) is not None:
+            raise BadInput(f"train.{key} is not of train.schedule={schedule or 'null'}: set train.{key}=null")

@@ -1,0 +1,244 @@
+"""A searched run: a supernet trained on train, a path searched on val, and the winner, inherited or trained again.
+
+The supernet and the state of the search are kept below the results folder under names of their own: runs that differ
+only in what comes after share them, and a killed run finds them again. Each is computed once.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from torch import Tensor
+
+from glorabench.config.compose import compose
+from glorabench.config.instantiate import ALGORITHM, make
+from glorabench.config.paths import options
+from glorabench.errors import BadInput, one_of
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.search.evaluator import Evaluator
+from glorabench.search.journal import State
+from glorabench.search.loop import Found, search
+from glorabench.search.space import PathSpace
+from glorabench.training import ownership, trained_network
+from glorabench.training.build import build
+from glorabench.training.measure import profiling
+from glorabench.training.stage import Stage
+from glorabench.training.trained_network import backbone_node
+from glorabench.training.trainer import checkpoints, progress
+from glorabench.training.wandb_logger import Tracker
+
+Config = dict[str, Any]
+Batches = list[tuple[Tensor, Tensor]]
+
+SEARCH_KEYS = ("search", "logger", "progress", "cache_dir", "checkpoint_every", "latency_rounds")
+SUPERNET_KEYS = ("epochs", "sampler", "fit_on")  # of config.search: what the supernet depends on
+
+
+@dataclass
+class Searched:
+    """What a searched run has made.
+
+    Args:
+        last: the stage whose network is tested.
+        report: what the search found, as the record has it.
+        stages: {seconds, steps, images, flops} of each stage.
+        history: of both trainings.
+        supernet: parameters of all paths.
+    """
+
+    last: Stage
+    report: dict[str, Any]
+    stages: dict[str, dict[str, Any]]
+    history: list[dict[str, Any]]
+    supernet: int | None
+
+
+def run_stages(config: Config, tracker: Tracker) -> Searched:
+    """Supernet, search, winner.
+
+    Raises:
+        BadInput: the method is no supernet, no path lies within the limits, or a kept state is of another search.
+    """
+    first = supernet(config, tracker)
+    stages, history = {"supernet": first.summary()}, first.history()
+    size = profiling.parameters(first.parts.backbone)["supernet"]
+    space = first.tuner.paths
+    found, report, stages["search"] = searched(config, first)
+    space.set(found.winner)
+    if config["search"]["winner"] == "inherit":
+        return Searched(first, report, stages, history, size)
+    again = {**config, "method": {**config["method"], "path": space.paths(found.winner)}}
+    last = Stage(again, build(again), tracker, "retrain", checkpoints(config))
+    last.fit()
+    return Searched(last, report, {**stages, "retrain": last.summary()}, history + last.history(), size)
+
+
+def supernet_config(config: Config) -> Config:
+    """The part of a config that the supernet depends on: not how it is searched, nor what becomes of the winner."""
+    settings, names = config["search"], {k: v for k, v in config["names"].items() if k != "search"}
+    rest = {key: value for key, value in config.items() if key != "search"}
+    epochs = config["train"]["epochs"] if settings["epochs"] is None else settings["epochs"]
+    return {
+        **rest,
+        "names": names,
+        "train": {**config["train"], "epochs": epochs},
+        "selection": {**config["selection"], "fit_on": settings.get("fit_on") or "train"},
+        "sampler": settings["sampler"],
+    }
+
+
+def supernet_path(config: Config) -> Path:
+    """Where the trained supernet of a searched run is kept."""
+    return Path(config["results_dir"]) / "supernets" / f"{record.run_id(supernet_config(config))}.safetensors"
+
+
+def supernet(config: Config, tracker: Tracker) -> Stage:
+    """The trained supernet of a searched run: found, or trained and kept.
+
+    Raises:
+        BadInput: the method is no supernet, or no path lies within the limits.
+    """
+    made, settings, path = supernet_config(config), config["search"], supernet_path(config)
+
+    def stage() -> Stage:
+        return Stage(made, build(made), tracker, "supernet", checkpoints(made))
+
+    fresh = stage()
+    fresh.tuner.paths.check_limits(settings["min_params"], settings["max_params"])
+    with ownership.owned(made, "this supernet"):
+        if path.exists():
+            try:
+                fresh.restore(trained_network.load(fresh.parts.backbone, path))
+                return fresh
+            except (BadInput, LookupError) as error:
+                print(f"warning: {error}; kept as {record.set_aside(path).name}, trained again", file=sys.stderr)
+                fresh = stage()
+        fresh.fit()
+        trained_network.save(trained_network.tensors(fresh.parts.backbone), path, fresh.notes())
+        shutil.rmtree(fresh.folder, ignore_errors=True)
+        return fresh
+
+
+def searched(config: Config, stage: Stage) -> tuple[Found, dict[str, Any], dict[str, Any]]:
+    """What the search finds on the supernet of `stage`, its report and its cost; goes on from the kept state."""
+    settings, space, data = config["search"], stage.tuner.paths, stage.parts.data
+    limits = space.check_limits(settings["min_params"], settings["max_params"])
+    data.contaminated = settings["on"] == "test"
+    inputs, labels = data.searched(settings["on"], stage.device)
+    held = round(settings["held_out"] * len(labels))
+    n = len(labels) - held
+    context = stage.trainer.precision_plugin.forward_context
+    evaluator = partial(Evaluator, stage.parts.backbone, predict=stage.objective.predict, context=context)
+    evaluate = evaluator(_batches(inputs[:n], labels[:n], data.eval_batch_size))
+    kept = _identity(config, stage)
+    algorithm = make(settings["algorithm"], ALGORITHM)
+    with ownership.owned(kept, "this search"), closing(_state(kept, space)) as state:
+        found = search(space, algorithm, limits, config["seed"], evaluate, state, progress(config))
+    apart = evaluator(_batches(inputs[n:], labels[n:], data.eval_batch_size))(found.winner) if held else None
+    report = report_of(found, space, n, held, None if apart is None else apart.accuracy)
+    if not evaluate.flops:  # everything was in the state already
+        evaluate(found.winner)
+    images, flops = n * len(found.lines), round(evaluate.flops * evaluate.passes(found.scored))
+    return found, report, {"seconds": round(found.seconds, 3), "steps": 0, "images": images, "flops": flops}
+
+
+def report_of(found: Found, space: PathSpace, n: int, held: int, held_out: float | None) -> dict[str, Any]:
+    """What a record says of a search.
+
+    Returns:
+        evaluated: candidates; score: accuracy of the winner on the `n` images that chose it; held_out: on `n_held_out`
+        others, None without such; params: of the winner; first: mean score of the first batch asked for; best:
+        [[candidates, best score so far], ...]; front: {params, score, genome} of each path that no other beats in both.
+    """
+    return {
+        "evaluated": len(found.lines),
+        "score": max(found.scores),
+        "n": n,
+        "held_out": held_out,
+        "n_held_out": held,
+        "params": space.size(found.winner),
+        "first": fmean(found.scores[: found.first]),
+        "best": found.best_so_far(),
+        "front": found.front(),
+    }
+
+
+def _identity(config: Config, stage: Stage) -> Config:
+    """What names a search: one for all winners of the same candidates."""
+    kept = {key: value for key, value in record.identity(config["search"]).items() if key != "winner"}
+    return {**config, "names": stage.config["names"], "search": kept}
+
+
+def _state(identity: Config, space: PathSpace) -> State:
+    """The kept state of a search."""
+    path = Path(identity["results_dir"]) / "searches" / f"{record.run_id(identity)}.jsonl"
+    header = {"space": space.fingerprint, "seed": identity["seed"], "supernet": supernet_path(identity).stem}
+    return State(path, {**header, "search": identity["search"]})
+
+
+def _batches(inputs: Tensor, labels: Tensor, size: int) -> Batches:
+    return list(zip(inputs.split(size), labels.split(size), strict=True))
+
+
+def configured(record: Record, root: Path, words: Sequence[str], weights: Sequence[str]) -> dict[str, Any]:
+    """The config of a searched run on the supernet of `record`; without words the search is the official one.
+
+    Raises:
+        BadInput: the run has no supernet, or one that has seen val.
+    """
+    old = record.config
+    if record.params["supernet"] is None:
+        raise BadInput(f"run {record.run_id} trained no supernet: choose one with method=glora method.path=supernet")
+    if "search" not in old and old["selection"]["fit_on"] != "train":
+        raise BadInput(
+            f"the supernet of run {record.run_id} was trained on val, too, where candidates would be scored: train one "
+            "with selection.fit_on=train, or let search=evolution do all of it"
+        )
+    chosen = [] if any(word.startswith("search=") for word in words) else ["search=evolution"]
+    one_of("backbone", old["names"]["backbone"], options("backbone"))
+    new = compose([f"backbone={old['names']['backbone']}", *chosen, *words])
+    kept = {name: old["search"].get(name) for name in SUPERNET_KEYS} if "search" in old else {"epochs": None}
+    return {
+        **new,
+        **old,
+        "backbone": backbone_node(record, weights),
+        "data": {**old["data"], "cache_dir": new["cache_dir"]},
+        "search": {**new["search"], **kept},
+        "selection": {**old["selection"], "fit_on": "trainval", "report_on": "test"},
+        "names": {**old["names"], "search": new["names"]["search"]},
+        "results_dir": str(root),
+    }
+
+
+def adopt(record: Record, root: Path, config: dict[str, Any]) -> None:
+    """Put the trained supernet where the searched run looks for it, if it is not there.
+
+    Raises:
+        BadInput: its weights are gone.
+    """
+    path, file = supernet_path(config), root / "adapters" / f"{record.run_id}.safetensors"
+    if path.exists():
+        return
+    retrained = record.config.get("search", {}).get("winner") == "retrain"
+    if retrained or not file.exists():
+        raise BadInput(
+            f"the supernet of run {record.run_id} is gone (neither {path} nor {file}): remove its record and repeat "
+            "the run"
+        )
+    history = [{k: v for k, v in e.items() if k != "stage"} for e in record.history if e.get("stage") != "retrain"]
+    cost = record.cost
+    notes = {
+        "ledger": {"history": history, "step_flops": [cost["flops_per_step"]]},
+        "peak": {"bytes": cost["peak_bytes"], "kind": cost["peak_kind"]},
+        "features_s": cost["features_s"],
+    }
+    trained_network.save(trained_network.read(file)[0], path, notes)

@@ -1,0 +1,80 @@
+"""What is evaluated during training, which epoch is the result, and what the test split has chosen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from glorabench.errors import BadInput, one_of, whole
+from glorabench.training.finetuner import FineTuner
+
+BEST = "best_test_epoch"
+RULES = ("last_epoch", BEST)
+EVERY = 10  # of FacT, Convpass, RepAdapter and NOAH
+
+
+def check(config: dict[str, Any]) -> None:
+    """Refuse a selection that is none, or that says two things.
+
+    Raises:
+        BadInput: naming the key.
+    """
+    selection = config["selection"]
+    rule, every, tuned_on = (selection.get(key) for key in ("rule", "every", "tuned_on"))
+    one_of("selection.rule", rule, RULES)
+    if tuned_on is not None:
+        one_of("selection.tuned_on", tuned_on, ("test",))
+    if every is not None:
+        whole("selection.every", every)
+        if rule != BEST:
+            raise BadInput(f"selection.every is of selection.rule={BEST}: nothing else looks at test during training")
+    if rule != BEST:
+        return
+    if (selection["fit_on"], selection["report_on"]) != ("trainval", "test"):
+        raise BadInput(f"selection.rule={BEST} needs selection.fit_on=trainval selection.report_on=test")
+    if config.get("search"):
+        raise BadInput(f"selection.rule={BEST} is for one training; a search chooses a path: search.on=test")
+
+
+def contaminated(config: dict[str, Any]) -> bool:
+    """True when the test split has chosen something: the path, the epoch or the hyper-parameters."""
+    selection, search = config["selection"], config.get("search") or {}
+    return search.get("on") == "test" or selection["rule"] == BEST or selection.get("tuned_on") == "test"
+
+
+def watched(config: dict[str, Any]) -> tuple[str, int] | None:
+    """The split that is evaluated during training, and every how many epochs; None where there is none."""
+    selection = config["selection"]
+    if selection["rule"] == BEST:
+        return "test", min(selection.get("every") or EVERY, config["train"]["epochs"])
+    return ("val", 1) if selection["fit_on"] == "train" else None
+
+
+class BestEpoch(Callback):
+    """Keeps what was trained at the best of the evaluated epochs, the first of equals; travels in the checkpoint."""
+
+    def __init__(self) -> None:
+        self.epoch, self.top = 0, -1.0
+        self.kept: dict[str, Tensor] = {}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copy the trained tensors if this epoch is better than all before."""
+        assert isinstance(pl_module, FineTuner)
+        top = float(trainer.callback_metrics[f"{pl_module.watched}/{pl_module.objective.metric_name}"])
+        if top > self.top:
+            self.epoch, self.top = trainer.current_epoch + 1, top
+            self.kept = {name: t.detach().cpu().clone() for name, t in pl_module.state_dict().items()}
+
+    def restore(self, tuner: FineTuner) -> None:
+        """Give the network what it had learned then."""
+        tuner.load_state_dict(self.kept, strict=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Travels in the checkpoint."""
+        return {"epoch": self.epoch, "top": self.top, "kept": self.kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.epoch, self.top, self.kept = state_dict["epoch"], state_dict["top"], dict(state_dict["kept"])

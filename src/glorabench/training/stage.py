@@ -1,0 +1,121 @@
+"""One training of a run: what is trained, by which Trainer, and what it took. Most runs have one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, cast
+
+from glorabench.errors import BadInput
+from glorabench.search.samplers import SAMPLERS
+from glorabench.training import schedules
+from glorabench.training.build import Parts, objective_of
+from glorabench.training.finetuner import FineTuner
+from glorabench.training.history import Ledger
+from glorabench.training.measure import profiling
+from glorabench.training.selection import BEST, BestEpoch, watched
+from glorabench.training.trainer import fit, network, progress, trainer_of
+from glorabench.training.wandb_logger import Tracker
+
+
+class Stage:
+    """The training of an injected backbone, ready to `fit` and to test.
+
+    Args:
+        config: of the stage.
+        parts: task, backbone, method and data built from it.
+        tracker: mirror of the metrics.
+        name: train, supernet or retrain.
+        folder: of its checkpoints.
+
+    Raises:
+        BadInput: `compile` or the best epoch is asked of a network whose path changes at every step.
+    """
+
+    def __init__(self, config: dict[str, Any], parts: Parts, tracker: Tracker, name: str, folder: Path) -> None:
+        train, data = config["train"], parts.data
+        self.config, self.parts, self.name, self.folder = config, parts, name, folder
+        self.ledger = Ledger(lines=progress(config) == "lines", title="" if name == "train" else f"{name} ")
+        split, every = (None if name == "supernet" else watched(config)) or ("val", None)
+        self.best = BestEpoch() if split == "test" else None
+        own = [self.ledger, *filter(None, [self.best])]
+        self.trainer = trainer_of(config, own, tracker, every, folder)
+        data.watched, data.contaminated = split, split == "test"  # the one way to test during training, and it is said
+        self.device = self.trainer.strategy.root_device
+        parts.backbone.net.to(self.device)
+        self.objective = objective_of(parts.task, train["label_smoothing"])
+        tracker.prefix = "" if name == "train" else f"{name}/"
+        with profiling.PeakMemory() as self.peak:
+            net, self.ways = network(parts, train, self.trainer)
+            started = time.perf_counter()
+            loader = data.train_dataloader()  # where features are cached, they are computed here
+            self.features_s = round(time.perf_counter() - started, 3)
+        self.steps, self.batch_size = len(loader), cast(int, loader.batch_size)
+        self.tuner = FineTuner(
+            net,
+            self.objective,
+            lr=train["lr"],
+            weight_decay=train["weight_decay"],
+            decay=train["decay"],
+            total_steps=train["epochs"] * self.steps,
+            lr_factor=schedules.factor(train, self.steps),
+            clip=train["clip"],
+            seed=config["seed"],
+            sampler=SAMPLERS[config.get("sampler", "uniform")],
+            watched=split,
+        )
+        if self.best and self.tuner.paths.is_supernet:
+            raise BadInput(
+                f"selection.rule={BEST} is for a fixed path: give method.path, or search with search.on=test"
+            )
+        if config["compile"] is not None:
+            if self.tuner.paths.is_supernet:
+                raise BadInput("compile is for a fixed path: a supernet would be compiled again at every step")
+            net.compile(backend=config["compile"])
+
+    def fit(self) -> None:
+        """Train, from the last checkpoint if there is one."""
+        with profiling.PeakMemory() as peak:
+            fit(self.trainer, self.tuner, self.parts.data, self.folder)
+        self.peak.bytes = max(self.peak.bytes, peak.bytes)
+        if self.best:
+            self.best.restore(self.tuner)
+
+    def notes(self) -> dict[str, Any]:
+        """What has to be kept beside the trained tensors so that `restore` can do without `fit`."""
+        peak = {"bytes": self.peak.bytes, "kind": self.peak.kind}
+        return {"ledger": self.ledger.state_dict(), "peak": peak, "features_s": self.features_s}
+
+    def restore(self, notes: dict[str, Any]) -> None:
+        """Know what a training took that was done before."""
+        self.ledger.load_state_dict(notes["ledger"])
+        self.peak.bytes, self.peak.kind = notes["peak"]["bytes"], notes["peak"]["kind"]
+        self.features_s = notes["features_s"]
+
+    def cost(self) -> dict[str, Any]:
+        """Time, memory and FLOPs as the record has them."""
+        return {
+            **self.ledger.cost(self.steps),
+            "features_s": self.features_s,
+            "peak_bytes": self.peak.bytes,
+            "peak_kind": self.peak.kind,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """{seconds, steps, images, flops} of the whole stage."""
+        spent, steps = self.ledger.cost(self.steps), self.tuner.total_steps
+        return {
+            "seconds": round(spent["train_s"] + self.features_s, 3),
+            "steps": steps,
+            "images": steps * self.batch_size,
+            "flops": spent["flops_per_step"] * steps,
+        }
+
+    def selected(self) -> dict[str, int]:
+        """Which epoch is the result, where it is not the last."""
+        return {"epoch": self.best.epoch} if self.best else {}
+
+    def history(self) -> list[dict[str, Any]]:
+        """One entry per epoch; of a run of several stages each names its stage."""
+        named = {} if self.name == "train" else {"stage": self.name}
+        return [{**named, **entry} for entry in self.ledger.history]

@@ -1,0 +1,165 @@
+"""Make the runs that a command line stands for: records that exist are used, missing ones made."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from glorabench import signals
+from glorabench.config.compose import compose, expand, resolve, shortened
+from glorabench.config.paths import conf_dir
+from glorabench.config.words import quote_paths
+from glorabench.data.checks.preflight import refuse
+from glorabench.errors import BadInput
+from glorabench.files import check_writable
+from glorabench.records import record
+from glorabench.records.record import Record
+from glorabench.training import ownership
+from glorabench.training.reuse import same_data
+
+_BEGAN = time.time()  # of the sweep, or of a process that makes some of its runs
+_ELSEWHERE: set[str] = set()  # runs that this process left to others
+
+
+def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]], list[Path]]:
+    """Make the runs that `words` stand for and that have no record yet.
+
+    Returns:
+        The config of every run, and where its record is, if it could be made.
+
+    Raises:
+        BadInput: the words or the machine are not ready; nothing was started.
+    """
+    shortened()  # of an earlier command
+    words = quote_paths(words)
+    jobs, is_sweep = expand(words, multirun)
+    if len(jobs) > 100:
+        print(f"{len(jobs):,} runs: composing them takes about {len(jobs) / 10:.0f} s", flush=True)
+    configs = list({record.run_id(config): config for config in map(compose, jobs)}.values())
+    for folder in {config["results_dir"] for config in configs}:
+        _writable(Path(folder))
+    for said in shortened():
+        print(said, flush=True)
+    paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
+    missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
+    print(f"{len(configs) - len(missing)} of {len(configs)} found", flush=True)
+    if missing:
+        from glorabench.training.build import check, check_weights
+
+        for config in missing:  # refuse the whole command before the first training
+            check(config)
+            check_weights(config)
+        refuse(config["data"] for config in missing)
+        if is_sweep:
+            _sweep(words, missing)
+        else:
+            from glorabench.training.run import run
+
+            run(configs[0])
+    return configs, paths
+
+
+def _writable(folder: Path) -> None:
+    """Refuse before training what could not be written after it."""
+    check_writable(folder, "set results_dir=FOLDER", f"results_dir {folder} is not writable")
+
+
+def _is_done(path: Path, config: dict[str, Any]) -> bool:
+    try:
+        return path.exists() and (found := record.read(path)).status == "done" and same_data(found, config)
+    except record.CorruptRecord:
+        return False
+
+
+def _sweep(words: Sequence[str], missing: Sequence[dict[str, Any]]) -> None:
+    """Launch the sweep; wait for the runs that other processes make, and launch again what they have left undone."""
+    global _BEGAN
+    _BEGAN = time.time()
+    _ELSEWHERE.clear()
+    _launch(words)
+    paths = [record.path_of(Path(config["results_dir"]), config) for config in missing]
+    rest = list(zip(missing, paths, strict=True))
+    while rest := [(config, path) for config, path in rest if not _is_settled(path, config)]:
+        owned = [config for config, _ in rest if ownership.elsewhere(config)]
+        for config in owned:
+            with ownership.owned(config, title_of_run(config)):
+                signals.check()
+        waited = bool(owned or _ELSEWHERE)
+        _ELSEWHERE.clear()
+        if not waited:  # nobody makes them: their jobs were lost
+            return
+        if not all(_is_settled(path, config) for config, path in rest):
+            _launch(words)
+
+
+def _is_settled(path: Path, config: dict[str, Any]) -> bool:
+    """True when there is a result, or a failure of after this command began."""
+    try:
+        if _is_done(path, config):
+            return True
+        return path.exists() and path.stat().st_mtime > _BEGAN and record.read(path) is not None
+    except (OSError, record.CorruptRecord):
+        return False
+
+
+def _launch(words: Sequence[str]) -> None:
+    """Hand the sweep to Hydra: any of its launchers can run `job`."""
+    import hydra
+
+    before = sys.argv
+    sys.argv = ["glorabench run", "--multirun", *words]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="run")(job)()
+    finally:
+        sys.argv = before
+
+
+def job(cfg: DictConfig) -> str:
+    """One run of a sweep, in whatever process the launcher chose; a failure is recorded, never raised."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from glorabench.training import failures
+    from glorabench.training.run import run
+
+    signals.check()
+    hydra_config = HydraConfig.get()
+    config = resolve(cfg, dict(hydra_config.runtime.choices))
+    path = record.path_of(Path(config["results_dir"]), config)
+    if _is_settled(path, config):
+        return record.run_id(config)
+    said = f"  job {hydra_config.job.num + 1}: {title_of_run(config)}"
+    if ownership.elsewhere(config):
+        _ELSEWHERE.add(record.run_id(config))
+        print(f"{said}: another process makes it", flush=True)
+        return record.run_id(config)
+    print(said, flush=True)
+    try:
+        made = run(config)
+    except BadInput as error:
+        print(f"    failed: {error}", flush=True)
+        made = failures.failure(config, error)
+        with suppress(BadInput):  # if the record cannot be written, the command says that there is none
+            record.write(made, path)
+    else:
+        print(f"    {_outcome(made)}", flush=True)
+    signals.check()
+    return made.run_id
+
+
+def title_of_run(config: dict[str, Any]) -> str:
+    """A run, as messages call it."""
+    names = config["names"]
+    return f"{names['method']} on {names['task']}, seed {config['seed']}"
+
+
+def _outcome(made: Record) -> str:
+    if made.status == "done":
+        return f"top-1 {made.metrics['top1']:.2%}, {made.cost['train_s']:.1f} s of training"
+    error = made.error or {}
+    return f"failed: {error.get('kind')}: {error.get('message')}"

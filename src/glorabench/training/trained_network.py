@@ -1,0 +1,226 @@
+"""A trained network: its tensors in a file, and the network built again from its record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from glorabench import files
+from glorabench.backbones.base import Backbone
+from glorabench.config import schema
+from glorabench.config.compose import compose
+from glorabench.config.instantiate import BACKBONE, METHOD, make
+from glorabench.config.paths import options
+from glorabench.errors import BadInput, first_line, one_of
+from glorabench.records.record import ROOTS, Record
+from glorabench.records.store import located
+from glorabench.search.space import PathSpace
+
+WEIGHTS = "backbone.weights_from"
+
+
+def tensors(backbone: Backbone) -> dict[str, Tensor]:
+    """Every tensor that is trained, head included."""
+    return {name: p for name, p in backbone.net.named_parameters() if p.requires_grad}
+
+
+def save(found: Mapping[str, Tensor], path: Path, notes: Mapping[str, Any] | None = None) -> None:
+    """Write atomically: a file that exists is whole.
+
+    Raises:
+        BadInput: the folder is not writable or the disk is full.
+    """
+    said = None if notes is None else {"notes": json.dumps(notes)}
+    fix = (
+        "free space or set results_dir=FOLDER and give the same command again: training goes on from its last "
+        "checkpoint"
+    )
+    try:
+        with files.whole_file(path, fix) as draft:
+            save_file({name: t.detach().cpu().contiguous() for name, t in found.items()}, draft, said)
+    except SafetensorError as error:  # its own kind, also for a full disk
+        raise BadInput(f"{path} cannot be written ({first_line(error)}): {fix}") from error
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a file and its notes.
+
+    Raises:
+        BadInput: there is no such file, or it is damaged.
+    """
+    if not path.is_file():
+        raise BadInput(f"no trained weights at {path}: they lie beside the records of the run that made them")
+    try:
+        with safe_open(path, "pt") as file:
+            notes = json.loads((file.metadata() or {}).get("notes", "{}"))
+        return load_file(path), notes
+    except (OSError, SafetensorError, ValueError) as error:
+        raise BadInput(
+            f"{path} is damaged ({first_line(error)}): remove it and the record of its run, and repeat the run"
+        ) from error
+
+
+@torch.no_grad()
+def load(backbone: Backbone, path: Path) -> dict[str, Any]:
+    """Fill in every trained tensor from a file; its notes.
+
+    Raises:
+        BadInput: there is no such file, it is damaged, or it holds other tensors. The backbone is as it was.
+    """
+    (found, notes), wanted = read(path), tensors(backbone)
+    shapes = {name: tuple(t.shape) for name, t in wanted.items()}
+    if shapes != (have := {name: tuple(t.shape) for name, t in found.items()}):
+        differing = sorted(name for name in {*shapes, *have} if shapes.get(name) != have.get(name))
+        raise BadInput(f"{path} is of another network: {len(differing)} tensors differ, such as {differing[0]}")
+    for name, tensor in wanted.items():
+        tensor.copy_(found[name])
+    return notes
+
+
+def rebuilt(record: Record, file: Path, overrides: Sequence[str] = ()) -> Backbone:
+    """The trained backbone of a finished run, in evaluation mode; a supernet computes the run's path.
+
+    Args:
+        record: of the run.
+        file: its trained tensors, named as in the network.
+        overrides: `backbone.weights_from=PATH` where the checkpoint lies elsewhere than conf/ says.
+
+    Raises:
+        BadInput: checkpoint or tensors are missing, damaged, or not those of the run.
+    """
+    schema.check_nodes(record.config)
+    try:
+        torch.manual_seed(record.config["seed"])  # some tuners of peft freeze random tensors
+        backbone: Backbone = make(backbone_node(record, overrides), BACKBONE)
+        if backbone.head is not None:
+            backbone.set_head(_classes(file, backbone.head))
+        make(method_node(record), METHOD).inject(backbone)
+        load(backbone, file)
+        _check_weights(record, backbone)
+        if record.paths is not None:
+            space = PathSpace(backbone.net)
+            space.set(space.genome(record.paths))
+    except BadInput:
+        raise
+    except Exception as error:  # whatever values that no run was made with lead to
+        raise BadInput(
+            f"run {record.run_id}: its network cannot be built from its record ({first_line(error)}): repeat the run"
+        ) from error
+    backbone.net.eval()
+    return backbone
+
+
+def method_node(record: Record) -> dict[str, Any]:
+    """The config of the method as of the tensors that were kept.
+
+    Of a supernet all paths are kept; where one path was trained (drawn, or found and trained again), it is named.
+    """
+    node = dict(record.config["method"])
+    retrained = (record.config.get("search") or {}).get("winner") == "retrain"
+    if record.paths is not None and (retrained or node.get("path") == "random"):
+        node["path"] = record.paths
+    return node
+
+
+def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The config of the backbone. Of its weights a record keeps the name of the file; the folder is that of conf/.
+
+    Raises:
+        BadInput: an override of something else than the place of the weights.
+    """
+    node = dict(record.config["backbone"])
+    given = values(overrides, [WEIGHTS])
+    if WEIGHTS in given:
+        node["weights_from"] = given[WEIGHTS]
+    elif node.get("weights_from") == "hub":
+        raise BadInput(
+            f"run {record.run_id} used weights of timm's hub, and nothing is downloaded because a record says so: give "
+            f"{WEIGHTS}=PATH, or {WEIGHTS}=hub to let timm fetch them"
+        )
+    elif node.get("weights_from") not in (None, "embedded"):
+        one_of("backbone", record.names["backbone"], options("backbone"))
+        usual = compose([f"backbone={record.names['backbone']}"])["backbone"]["weights_from"]
+        node["weights_from"] = str(Path(str(usual)).parent / node["weights_from"])
+    return node
+
+
+def plain(node: Mapping[str, Any], classes: int | None) -> nn.Module:
+    """The network of a backbone's config as its library builds it, in evaluation mode.
+
+    Args:
+        node: of the backbone; shortcuts and drop-path are left out.
+        classes: of the head, which is fresh; None for a network without one.
+    """
+    usual = {"drop_path": 0.0, "last_block": "all"}
+    net: Any = make({**node, **{key: value for key, value in usual.items() if key in node}}, BACKBONE).net
+    if classes is not None:
+        net.reset_classifier(classes)  # timm's own, by which the network knows how many
+    return net.eval()
+
+
+def example(backbone: Backbone, count: int = 8) -> Tensor:
+    """Random normalised images, or token ids where the backbone reads tokens."""
+    generator = torch.Generator().manual_seed(0)
+    if backbone.preprocess is None:
+        embedding = cast(Any, backbone.net).get_input_embeddings()
+        return torch.randint(embedding.num_embeddings, (count, 16), generator=generator)
+    side = backbone.preprocess.size
+    return torch.randn(count, 3, side, side, generator=generator)
+
+
+def values(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """The words key=value by key.
+
+    Raises:
+        BadInput: a key that is not known, or without a value.
+    """
+    given = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        one_of("key", key, known)
+        if not value:
+            raise BadInput(f"'{key}' needs a value: {key}=VALUE")
+        given[key] = value
+    return given
+
+
+def chosen(given: Mapping[str, str]) -> tuple[Path, Record, list[str]]:
+    """Of the words run=, results_dir= and backbone.weights_from=: the results folder, the run's record, the overrides.
+
+    Raises:
+        BadInput: whatever `located` refuses.
+    """
+    roots = [Path(given["results_dir"]).expanduser()] if "results_dir" in given else ROOTS
+    overrides = [f"{WEIGHTS}={given[WEIGHTS]}"] if WEIGHTS in given else []
+    return *located(given["run"], roots), overrides
+
+
+def _classes(file: Path, head: str) -> int:
+    """Of the head that was trained."""
+    try:
+        with safe_open(file, "pt") as tensors:
+            return tensors.get_slice(f"{head}.weight").get_shape()[0]
+    except (OSError, SafetensorError):
+        return 1  # whatever is wrong with the file, `load` says it
+
+
+def _check_weights(record: Record, backbone: Backbone) -> None:
+    """Refuse a checkpoint that is not the run's."""
+    used, found = (record.provenance.get("weights") or {}).get("sha256"), backbone.weights.get("sha256")
+    if used != found:
+        raise BadInput(
+            f"run {record.run_id} used weights with sha256 {used}, these have {found}: give the file of the run with "
+            f"{WEIGHTS}=PATH"
+        )
+    if used is None and not all(p.requires_grad for p in backbone.net.parameters()):
+        raise BadInput(
+            f"run {record.run_id} started from random weights, which no file holds, so its network cannot be built "
+            f"again: repeat the run with {WEIGHTS}=PATH"
+        )

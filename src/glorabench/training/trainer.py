@@ -1,0 +1,120 @@
+"""Lightning's Trainer for a config: what is trained, and going on from a checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from torch import Tensor, nn
+
+from glorabench import signals
+from glorabench.data.images.datamodule import ImageData
+from glorabench.records import record
+from glorabench.training.build import Parts
+from glorabench.training.checkpoint import Saver, WholeFiles, latest
+from glorabench.training.environment import OneProcess
+from glorabench.training.finetuner import FineTuner
+from glorabench.training.wandb_logger import Tracker
+
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # device banners belong in the record
+for _message in (
+    ".*does not have many workers.*",  # batches come from memory
+    ".*LeafSpec.*is deprecated.*",  # Lightning's own use of torch
+    "The `srun` command is available",  # a run is one process: nothing for srun to start
+    ".*module\\(s\\) in eval mode at the start.*",  # a constant trunk stays in eval mode on purpose
+):
+    warnings.filterwarnings("ignore", message=_message)
+
+
+def checkpoints(config: dict[str, Any]) -> Path:
+    """Where an unfinished run keeps its checkpoint."""
+    return Path(config["results_dir"]) / "checkpoints" / record.run_id(config)
+
+
+def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.Module, dict[str, bool]]:
+    """What is trained: the network, or the head alone on features computed once when the trunk is constant."""
+    backbone, data = parts.backbone, parts.data
+    frozen = backbone.trunk_is_frozen()
+    backbone.net.train(not frozen)  # nothing to learn in the trunk: no drop-path in it either
+    cached = frozen and train["cache_features"] and not data.varies
+    data.device = trainer.strategy.root_device
+    if not cached or backbone.classifier is None:
+        return backbone.net, {"cached_features": False}
+
+    @torch.inference_mode()
+    def encode(inputs: Tensor) -> Tensor:
+        with trainer.precision_plugin.forward_context():
+            return backbone.features(inputs).float()
+
+    data.encode = encode
+    return backbone.classifier, {"cached_features": True}
+
+
+def trainer_of(
+    config: dict[str, Any], own: Sequence[Callback], tracker: Tracker, every: int | None, folder: Path
+) -> Trainer:
+    """Lightning's Trainer for a config: one process, one device, a checkpoint in `folder` every few epochs.
+
+    Its root is a folder that nobody makes: Lightning restores by itself what it finds there under Slurm.
+
+    Args:
+        config: of the training.
+        own: what else looks on.
+        tracker: mirror of the metrics.
+        every: epochs between evaluations; None is never.
+        folder: of the checkpoint.
+    """
+    train, bar = config["train"], progress(config) == "bar"
+    precision = train["precision"]
+    if precision == "auto":
+        precision = "bf16-mixed" if torch.cuda.is_available() else "32-true"
+    saver = Saver(folder, config["checkpoint_every"])
+    callbacks: list[Callback] = [*own, saver, *([RichProgressBar(leave=False)] if bar else [])]
+    return Trainer(
+        accelerator="auto",
+        devices=1,
+        plugins=[OneProcess(), WholeFiles()],
+        precision=precision,
+        max_epochs=train["epochs"],
+        callbacks=callbacks,
+        logger=tracker,
+        enable_progress_bar=bar,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if every else 0,
+        check_val_every_n_epoch=every or 1,
+        log_every_n_steps=1,  # only epoch means are logged
+        default_root_dir=folder / "lightning",
+    )
+
+
+def progress(config: dict[str, Any]) -> str:
+    """`bar`, `lines` or `none`; `auto` is a bar on a terminal and lines elsewhere."""
+    if config["progress"] != "auto":
+        return config["progress"]
+    return "bar" if sys.stdout.isatty() else "lines"
+
+
+def fit(trainer: Trainer, tuner: FineTuner, data: ImageData, folder: Path) -> None:
+    """Train, from the newest checkpoint that is whole, if there is one; Ctrl-C stays Ctrl-C."""
+    signals.check()
+    start = latest(folder, tuner, trainer.callbacks)  # type: ignore[attr-defined]
+    with interruptible():
+        trainer.fit(tuner, data, ckpt_path=start, weights_only=True)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C stays Ctrl-C: Lightning answers it with sys.exit(1)."""
+    try:
+        yield
+    except SystemExit as stop:
+        raise KeyboardInterrupt from stop
