@@ -39,7 +39,7 @@ def test_the_example_is_one_module_and_one_configuration() -> None:
 
 
 def test_the_conformance_matrix_takes_in_the_new_method(project: Path) -> None:
-    said = call(project, "pytest", "-p", "no:cacheprovider", "-k", "scaling", "tests/test_methods.py")
+    said = call(project, "pytest", "-p", "no:cacheprovider", "-k", "scaling", "tests/methods/test_methods.py")
     (passed,) = re.findall(r"(\d+) passed", said)
     assert int(passed) >= 3 * 8  # three families, the checks of the matrix
     assert "skipped" not in said

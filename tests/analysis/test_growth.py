@@ -1,0 +1,122 @@
+"""What many configurations cost to read: the quick ways say what the plain definitions say; a large page is divided."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glorabench.analysis.cells import PUBLISHED, TUNED, _apart, _text, _told, cells, of_recipe
+from glorabench.analysis.costs import front
+from glorabench.cli import main
+from glorabench.records.store import by_file
+from glorabench.reports.html.report import LIMIT, page, pages
+
+RESULTS = Path(__file__).parents[2] / "results"
+few = st.integers(0, 3).map(float)
+
+
+@given(st.lists(st.tuples(few, few), min_size=1, max_size=12), st.integers(1, 3))
+def test_a_front_is_what_no_other_point_beats(points, samples):
+    top1, cost = (np.array([[p[i] for p in points]] * samples) for i in (0, 1))
+    expected = [not any(a >= x and b <= y and (a > x or b < y) for a, b in points) for x, y in points]
+    assert front(top1, cost).tolist() == [expected] * samples
+    assert front(top1[0], cost[0]).tolist() == expected
+
+
+KEYS = ("method.rank", "method.scale", "train.lr", "seedless", "search.winner", TUNED)
+values = st.sampled_from([None, 1, 2, "a", [1, 2]])
+flats = st.lists(
+    st.tuples(st.sampled_from(["x", "y", "z"]), st.dictionaries(st.sampled_from(KEYS), values)), min_size=1, max_size=9
+).map(lambda made: [{"names.task": task, **own} for task, own in made])
+
+
+def plain_apart(family):
+    """By comparing all with all."""
+    same = [(f, g) for f in family for g in family if f["names.task"] == g["names.task"]]
+    return {key for f, g in same for key in f if f[key] != g.get(key)}
+
+
+def plain_varying(flat, kin, own):
+    recipe = [key for key in own if of_recipe(key)]
+    peers = [f for f in kin if all(f.get(key) == flat.get(key) for key in own.difference(recipe))]
+    found = {}
+    for f in peers:
+        found.setdefault(json.dumps([f.get(key) for key in recipe]), []).append(f)
+    everywhere = len({f["names.task"] for f in peers})
+    rest = [f for same in found.values() if len({f["names.task"] for f in same}) < everywhere for f in same]
+    if not any(f is flat for f in rest) or len({f["names.task"] for f in rest}) < len(rest):
+        return set()
+    return {key for key in recipe if any(f.get(key) != flat.get(key) for f in rest)}
+
+
+@settings(max_examples=300)
+@given(flats, st.booleans())
+def test_labels_are_those_of_the_plain_rule(family, by_task):
+    keys = plain_apart(family)
+    assert _apart(family) == keys
+    for flat, told in zip(family, _told(family, by_task), strict=True):
+        kin = [f for f in family if TUNED not in keys or f.get(TUNED) == flat.get(TUNED)]
+        own = ({key for key in keys if not of_recipe(key)} | plain_apart(kin)) - {"search.winner", "backbone.sha256"}
+        varying = plain_varying(flat, kin, own) if by_task else set()
+        expected = [PUBLISHED] if TUNED in keys and flat.get(TUNED) is not None else []
+        for key in sorted(own):
+            name = key.removeprefix("method.")
+            expected.append(f"{name} by task" if key in varying else f"{name}={_text(flat.get(key))}")
+        assert told == expected
+
+
+def test_cells_are_made_once_for_the_same_records_and_anew_for_others():
+    records = list(by_file("mini", RESULTS / "quickstart").values())
+    made = cells(records)
+    assert [cell.records for cell in cells(list(records))] == [cell.records for cell in made]
+    assert all(a is b for a, b in zip(cells(records), made, strict=True))
+    assert len(cells(records[1:])) <= len(made)
+    assert {r.run_id for cell in cells(records[1:]) for r in cell.records} == {r.run_id for r in records[1:]}
+    made.clear()  # a list of its own
+    assert cells(records)
+
+
+def data_of(text: str) -> dict:
+    return json.loads(text.partition('id="data">')[2].partition("</script>")[0])
+
+
+def test_a_page_that_is_too_large_leaves_its_cards_to_a_second_one(tmp_path, monkeypatch, capsys):
+    records = list(by_file("mini", RESULTS / "quickstart").values())
+    whole = page(records)
+    assert pages(records, "x.html", len(whole.encode())) == (whole, None)
+    first, second = pages(records, "my runs.html", len(whole.encode()) - 1)
+    assert 'id="data"' not in first
+    assert '<a href="my%20runs.html">The runs, one by one</a>' in first
+    assert first.count("<table") == whole.count("<table") > 0
+    assert data_of(second) == data_of(whole)
+    assert second.count("<table") == 0
+    assert 'id="cards"' in second
+    assert {"<title>glorabench: mini</title>", "<title>glorabench: mini: the runs</title>"} <= {
+        line for text in (first, second) for line in text.splitlines()
+    }
+    assert len(whole.encode()) < LIMIT
+    monkeypatch.setattr("glorabench.reports.html.report.pages", lambda records, beside: pages(records, beside, 1000))
+    out = tmp_path / "out" / "all.html"
+    assert main(["report", "mini", "--results", str(RESULTS / "quickstart"), "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.parent.iterdir()) == ["all-runs.html", "all.html"]
+    assert 'href="all-runs.html"' in out.read_text()
+    assert capsys.readouterr().err.splitlines() == [str(out), str(out.with_name("all-runs.html"))]
+
+
+@pytest.mark.parametrize("size", [200, 400])
+def test_memory_of_a_front_grows_with_the_points_and_not_with_their_square(size):
+    """Of 2,000 samples and 400 points the square would be 2.6 GB."""
+    import tracemalloc
+
+    generator = np.random.default_rng(0)
+    top1, cost = generator.random((2000, size)), generator.random((2000, size))
+    tracemalloc.start()
+    front(top1, cost)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * top1.nbytes
