@@ -76,7 +76,7 @@ def test_an_unexpected_error_leaves_its_traceback_without_places(failed, results
     assert error["kind"] == "RuntimeError"
     assert error["message"].startswith("cannot read ~/secret/file.bin")
     assert error["traceback"].startswith("Traceback (most recent call last):\n")
-    assert 'File "glorabench/training.py", line ' in error["traceback"]
+    assert 'File "glorabench/training/trainer.py", line ' in error["traceback"]
     assert "in broken" in error["traceback"]
     for place in (results, cache, Path(__file__).parents[2], Path.home(), Path(torch.__file__).parents[1]):
         assert str(place) not in text
