@@ -50,7 +50,7 @@ def quick() -> Iterator[None]:
         ),
         ("see https://example.org/a/b and 3/4 of n/a", "see https://example.org/a/b and 3/4 of n/a"),
         ("images/s, a/b/c and q/k/v stay", "images/s, a/b/c and q/k/v stay"),
-        (f"{Path(failures.__file__).parent}/run.py", "glorabench/run.py"),
+        (f"{Path(failures.__file__).parent}/run.py", "glorabench/training/run.py"),
         (f"{Path(torch.__file__).parent}/nn/modules/module.py", "site-packages/torch/nn/modules/module.py"),
     ],
 )
