@@ -158,7 +158,7 @@ SPECIAL = """
 import sys
 from pathlib import Path
 from glorabench.data.images import content_hashes as contents, decoding as decode
-from glorabench.data.suites.registry import fake, listing
+from glorabench.data.suites import fake, listing
 from glorabench.data.checks import image_files as scan
 from glorabench.errors import BadInput
 path = Path(sys.argv[1])

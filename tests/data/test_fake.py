@@ -18,7 +18,7 @@ RUN = [sys.executable, "-m", "glorabench.cli", "data", "fake", "vtab1k"]
 KILLED = """
 import os, sys
 from pathlib import Path
-from glorabench.data.suites.registry import fake, vtab1k
+from glorabench.data.suites import fake, vtab1k
 draw, count = fake.draw, 0
 def dies(*args):
     global count
