@@ -193,7 +193,7 @@ def test_repadapter_is_put_on_a_convnext_with_a_convolutional_mlp(words: tuple[s
     made = backbone("convnext_atto", "convnext", **shape)
     names = {name: tensor.shape for name, tensor in made.net.state_dict().items()}
     chosen = ["backbone=convnext_b", "method=repadapter", "method.rank=4", *words[1:]]
-    make(compose(chosen)["method"]).inject(made)
+    make(compose(chosen)["method"], METHOD).inject(made)
     net = randomised(made.net.double())
     x = images(side=64).double()
     logits = net(x)
