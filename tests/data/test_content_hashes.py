@@ -113,7 +113,7 @@ def test_another_pixel_limit_is_another_cache(folder: Path, monkeypatch: pytest.
 
 
 def test_a_large_test_split_is_kept_where_it_is_decoded_already(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "KEPT", 1)
+    monkeypatch.setattr(on_disk, "KEPT", 1)
     assert not split(folder, keep="auto").kept(VIEW)
     split(folder).still(VIEW)
     assert split(folder, keep="auto").kept(VIEW)
