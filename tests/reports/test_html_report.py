@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html import unescape
 from html.parser import HTMLParser
 from itertools import combinations, pairwise
@@ -19,8 +19,10 @@ from urllib.parse import unquote
 import pytest
 
 from glorabench import cli
+from glorabench.analysis.cells import groups_of
 from glorabench.data.suites.vtab1k import ROWS
 from glorabench.records import record
+from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
 from glorabench.reports.figures.svg import Scale, span, spread
 from glorabench.reports.html.markup import as_csv, download, table
@@ -45,6 +47,7 @@ def another(r: Record, seed: int | None = None, method: str | None = None, upstr
         config["names"]["method"] = method
         config["method"]["_target_"] = method
     told = {"task": "glyphs", "n": 2048, "before": 0.91, "after": 0.9 - (len(config["names"]["method"]) % 7) / 10}
+    told["metric"] = asdict(Metric("upstream", "upstream"))
     return replace(r, run_id=record.run_id(config), config=config, upstream=told if upstream else None)
 
 
@@ -141,7 +144,7 @@ def test_four_hundred_runs_fit_into_two_megabytes() -> None:
 
 def test_the_files_have_the_numbers_of_the_table(mini: list[Record], text: str) -> None:
     offered = files(text)
-    rows = list(csv.DictReader(io.StringIO(suite.csv(mini, long=True))))
+    rows = list(csv.DictReader(io.StringIO(suite.csv(groups_of(mini), long=True))))
     assert offered["tasks-1.csv"] == rows
     tasks = {row["task"]: {r["method"]: float(r["top-1 %"]) for r in rows if r["task"] == row["task"]} for row in rows}
     assert len(tasks) == 3
@@ -181,7 +184,7 @@ def test_what_saw_the_test_split_is_on_no_front(mini: list[Record]) -> None:
 def test_a_failed_run_has_a_card_and_leaves_the_figures_whole(mini: list[Record]) -> None:
     error = {"kind": "NonFiniteLoss", "message": "step 3"}
     lost = [r for r in mini if (r.names["method"], r.names["task"]) == ("lora", "digits")]
-    failed = [replace(r, status="failed", metrics={}, cost={}, params={}, outcomes=None, error=error) for r in lost]
+    failed = [replace(r, status="failed", metrics={}, cost={}, params={}, outcomes={}, error=error) for r in lost]
     made = page([*(r for r in mini if r not in lost), *failed])
     assert "Not drawn: lora, no result on digits" in made
     assert files(made)["bars-digits.csv"][-1] == {
@@ -192,7 +195,7 @@ def test_a_failed_run_has_a_card_and_leaves_the_figures_whole(mini: list[Record]
         "n": "0",
     }
     data = json.loads(made.split('id="data">')[1].split("</script>")[0])
-    facts = [data["facts"][i] for run in data["runs"] if run["top1"] == "failed" for i in run["facts"]]
+    facts = [data["facts"][i] for run in data["runs"] if run["score"] == "failed" for i in run["facts"]]
     assert [data["sections"].index("error"), "kind", "NonFiniteLoss"] in facts
 
 

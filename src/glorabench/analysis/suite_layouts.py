@@ -20,13 +20,13 @@ class Column:
         name: in CSV.
         short: where there is little room; breaks at its spaces.
         task: as `data.task` has it.
-        metric: of the records.
+        metric: of the records; None is the one that decides on the task.
     """
 
     name: str
     short: str
     task: str
-    metric: str = "top1"
+    metric: str | None = None
 
 
 def mean_of_tasks(values: Mapping[str, float], groups: Mapping[str, str]) -> float:

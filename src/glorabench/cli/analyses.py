@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glorabench.analysis.costs import stood
+from glorabench.analysis.cells import groups_of
+from glorabench.analysis.costs import cost_group
 from glorabench.analysis.tuning import check_budgets, gains, trials
 from glorabench.config.paths import conf_dir
-from glorabench.records.compatibility import comparable
 from glorabench.records.store import gathered
 from glorabench.reports.captions import title_of
-from glorabench.reports.figures.files import draw
+from glorabench.reports.figures.files import draw_fronts
 from glorabench.reports.rendering import Part, grid, put
 from glorabench.reports.tables import costs, tuning
 from glorabench.reports.tables.forgetting import part as forgetting_part
@@ -24,13 +24,13 @@ def cost(suite: str, results: Path | None, form: str, into: str | None, drawn: P
         BadInput: there are no records, one is damaged, they do not compare, the file has no block for the suite, or
             the folder cannot be written.
     """
-    found = stood(gathered(suite, results)[1])
+    tables = [cost_group(group) for group in groups_of(gathered(suite, results)[1])]
     if drawn is not None:
-        draw(found, drawn)
+        draw_fronts(tables, drawn)
     if form == "csv" and into is None:
-        print(costs.csv(found), end="")
+        print(costs.csv(tables), end="")
     else:
-        put([part for each in found for part in costs.parts(*each)], form, into, f"cost:{suite}")
+        put([part for table in tables for part in costs.parts(table)], form, into, f"cost:{suite}")
     return 0
 
 
@@ -40,7 +40,7 @@ def forgetting(suite: str, results: Path | None, form: str, into: str | None) ->
     Raises:
         BadInput: there are no records, none that says it, or the file has no block for the suite.
     """
-    groups = comparable(gathered(suite, results)[1])
+    groups = groups_of(gathered(suite, results)[1])
     put([forgetting_part(group) for group in groups], form, into, f"forgetting:{suite}")
     return 0
 
@@ -52,22 +52,24 @@ def tuned(suite: str, results: Path | None, into: str | None = None) -> int:
     Raises:
         BadInput: there are no records, they are no trials of an equal budget, or the file has no block for the suite.
     """
-    groups = [(title_of(group, True), trials(group)) for group in comparable(gathered(suite, results)[1])]
-    for _, found in groups:
-        check_budgets(found)
+    groups = groups_of(gathered(suite, results)[1])
+    tables = [(title_of(group.records, True), trials(group.records)) for group in groups]
+    for _, of_methods in tables:
+        check_budgets(of_methods)
     if into is not None:
-        notes = "top-1 in percent, mean over tasks, by learning rate; at the edge: the best rate is an end of the grid"
-        put(
-            [Part(title, *tuning.trials_table(found), notes=notes) for title, found in groups],
-            "md",
-            into,
-            f"tuned:{suite}",
-        )
+        parts = []
+        for title, of_methods in tables:
+            notes = (
+                f"{tuning.trials_note(of_methods)}, by learning rate; at the edge: the best rate is an end of the grid"
+            )
+            parts.append(Part(title, *tuning.trials_table(of_methods), notes=notes))
+        put(parts, "md", into, f"tuned:{suite}")
         return 0
-    for title, found in groups:
-        lines = [title, "top-1 in percent, mean over tasks", "", *grid(*tuning.trials_table(found), ("method",)), ""]
+    for title, of_methods in tables:
+        table = grid(*tuning.trials_table(of_methods), ("method",))
+        lines = [title, tuning.trials_note(of_methods), "", *table, ""]
         print("\n".join(f"# {line}".rstrip() for line in lines))
-        print(tuning.fragment(found, (conf_dir() / "train").glob("*.yaml")), end="")
+        print(tuning.fragment(of_methods, (conf_dir() / "train").glob("*.yaml")), end="")
     return 0
 
 
@@ -78,10 +80,10 @@ def optimism(suite: str, results: Path | None, form: str, into: str | None) -> i
         BadInput: there are no records, none with a curve, or the file has no block for the suite.
     """
     parts = []
-    for group in comparable(gathered(suite, results)[1]):
-        made, left = gains(group)
-        parts.append(
-            Part(title_of(group, True), tuning.GAIN_COLUMNS, tuning.gain_rows(made), tuning.gain_notes(group, left))
-        )
+    for group in groups_of(gathered(suite, results)[1]):
+        of_methods, left_out = gains(group.records)
+        notes = tuning.gain_notes(group.records, group.metric, left_out)
+        title = title_of(group.records, True)
+        parts.append(Part(title, tuning.gain_columns(of_methods), tuning.gain_rows(of_methods), notes))
     put(parts, form, into, f"optimism:{suite}")
     return 0

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from glorabench.analysis.cells import groups_of
 from glorabench.errors import BadInput
 from glorabench.records import filters
 from glorabench.records.store import by_file, gathered, nothing
 from glorabench.reports.rendering import embed, put
 from glorabench.reports.tables import published as published_tables
 from glorabench.reports.tables.comparison import compared
-from glorabench.reports.tables.explain import told
+from glorabench.reports.tables.explain import explanation
 from glorabench.reports.tables.suite import csv, parts, parts_markdown
 
 
@@ -52,9 +53,9 @@ def table(
     if not records:
         print(f"no records of suite '{suite}': these are published figures", file=sys.stderr)
     if form == "csv" and into is None:
-        print(csv(records, long, published) if records else published_tables.as_csv(suite), end="")
+        print(csv(groups_of(records), long, published) if records else published_tables.as_csv(suite), end="")
         return 0
-    made = parts(records, long, published, brief) if records else published_tables.parts(suite)
+    made = parts(groups_of(records), long, published, brief) if records else published_tables.parts(suite)
     put(made, form, into, f"table:{suite}", parts_markdown(made, records) if records else None)
     return 0
 
@@ -134,5 +135,5 @@ def explain(suite: str, results: Path | None, cell: str, where: Sequence[str] = 
         raise nothing(suite, results)
     kept = {r.run_id for r in filters.matching(found.values(), filters.read(where))}
     found = {path: r for path, r in found.items() if r.run_id in kept}
-    print("\n".join(told(found, cell)))
+    print("\n".join(explanation(found, cell)))
     return 0

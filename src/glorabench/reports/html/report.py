@@ -10,11 +10,10 @@ from urllib.parse import quote
 
 from glorabench import __version__
 from glorabench.analysis import costs
-from glorabench.analysis.cells import Cell, cells
+from glorabench.analysis.cells import Group, groups_of
 from glorabench.analysis.costs import Point, Standings, points
 from glorabench.analysis.suite_layouts import layout_of
 from glorabench.errors import BadInput
-from glorabench.records.compatibility import comparable
 from glorabench.records.record import Record
 from glorabench.reports import captions
 from glorabench.reports.figures import figures
@@ -29,7 +28,7 @@ LIMIT = 2_000_000  # bytes of a page with the cards of its runs
 _HERE = files("glorabench.reports.html")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 _READ_TRADEOFFS = (
-    "Top-1, mean over tasks, with its 95 % interval, against what a method costs (inference: what would be deployed, "
+    "{}, mean over tasks, with its 95 % interval, against what a method costs (inference: what would be deployed, "
     "so 1 where all can be merged). Filled, in bold: on the front, no other method is as accurate and as cheap and "
     "better in one of them, by the means; hollow: another one is; cross: chosen on test, so on no front."
 )
@@ -38,7 +37,7 @@ _READ_FORGETTING = (
     "knows; up and to the right is better. 95 % intervals, Student's t over seeds, of means over tasks."
 )
 _NO_FORGETTING = "No record of this table says what its trunk forgot of the upstream task."
-_READ_BARS = "Top-1 in %, from 0 to 100, with 95 % intervals (Student's t over seeds); outlined: chosen on test."
+_READ_BARS = "{}, with 95 % intervals (Student's t over seeds); outlined: chosen on test."
 
 
 def page(records: Iterable[Record]) -> str:
@@ -65,14 +64,13 @@ def pages(records: Iterable[Record], beside: str, limit: float = LIMIT) -> tuple
     by_suite: dict[str, list[Record]] = {}
     for r in ordered:
         by_suite.setdefault(r.names["data"], []).append(r)
-    groups = [group for of_suite in by_suite.values() for group in comparable(of_suite)]
-    made = [cells(group) for group in groups]
-    titles = [captions.title_of(group, True) for group in groups]
-    sections = [_section(i, *found) for i, found in enumerate(zip(titles, groups, made, strict=True), start=1)]
-    title, about = f"glorabench: {', '.join(by_suite)}", f"{len(ordered)} runs. {_made_with(ordered)}"
+    groups = [group for of_suite in by_suite.values() for group in groups_of(of_suite)]
+    titles = [captions.title_of(group.records, True) for group in groups]
+    sections = [_section(i, title, group) for i, (title, group) in enumerate(zip(titles, groups, strict=True), start=1)]
+    title, about = f"glorabench: {', '.join(by_suite)}", f"{len(ordered)} runs. {_origins(ordered)}"
     entries = [f'<li><a href="#g{i}">{escape(t)}</a></li>' for i, t in enumerate(titles, start=1)]
     here = '<li><a href="#runs">The runs, one by one</a></li>'
-    data = f'<script type="application/json" id="data">{embedded(made)}</script>\n'
+    data = f'<script type="application/json" id="data">{embedded(groups)}</script>\n'
     whole = _file(title, about, [*entries, here], "".join(sections) + _RUNS, data)
     if len(whole) <= limit and len(whole.encode()) <= limit:
         return whole, None
@@ -110,86 +108,92 @@ _RUNS = """<section id="runs"><h2>The runs, one by one</h2>
 """
 
 
-def _section(number: int, title: str, records: Sequence[Record], made: Sequence[Cell]) -> str:
-    pointed = points(records)
-    forgotten = figures.forgetting(pointed)
+def _section(number: int, title: str, group: Group) -> str:
+    every = points(group)
+    label = captions.label_of(group.metric)
+    forgotten = figures.forgetting(every)
     parts = [
-        *(f'<section id="g{number}"><h2>{escape(title)}</h2>', _results_html(number, title, records)),
-        *("<h3>Accuracy and what it costs</h3>", _costs(number, title, records, pointed)),
+        *(f'<section id="g{number}"><h2>{escape(title)}</h2>', _results_html(number, title, group)),
+        *(f"<h3>{escape(_capitalised(label))} and what it costs</h3>", _costs(number, title, group, every)),
         *("<h3>Learning and forgetting</h3>", note(_READ_FORGETTING if forgotten else _NO_FORGETTING)),
         _grid([figure(forgotten)] if forgotten else []),
-        _forgetting_html(number, title, records) if forgotten else "",
+        _forgetting_html(number, title, group) if forgotten else "",
         *(
             "<h3>Every task</h3>",
-            note(_READ_BARS),
-            _grid([figure(one) for one in figures.tasks(made, pointed)]),
+            note(_READ_BARS.format(_capitalised(figures.scale_text(group)))),
+            _grid([figure(one) for one in figures.tasks(group, every)]),
             "</section>\n",
         ),
     ]
     return "\n".join(parts)
 
 
-def _costs(number: int, title: str, records: Sequence[Record], pointed: Sequence[Point]) -> str:
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _costs(number: int, title: str, group: Group, every: Sequence[Point]) -> str:
     try:
-        standings, unknown = costs.standings(pointed), []
+        standings, unknown = costs.standings(every), []
     except BadInput as error:
         standings, unknown = {}, [f"Nothing is said of fronts: {error}."]
     drawn = [
-        _grid([figure(one) for one in figures.tradeoffs(pointed, standings)]),
-        *map(note, [*unknown, *figures.gaps(pointed)]),
+        _grid([figure(one) for one in figures.tradeoffs(every, standings)]),
+        *map(note, [*unknown, *figures.gaps(every)]),
     ]
-    return "\n".join([note(_READ_TRADEOFFS), *drawn, _costs_html(number, title, records, pointed, standings)])
+    read = _READ_TRADEOFFS.format(_capitalised(captions.label_of(group.metric)))
+    return "\n".join([note(read), *drawn, _costs_html(number, title, group, every, standings)])
 
 
 def _grid(drawn: Sequence[str]) -> str:
     return f'<div class="figures">{"".join(drawn)}</div>' if drawn else ""
 
 
-def _made_with(records: Iterable[Record]) -> str:
+def _origins(records: Iterable[Record]) -> str:
     """Devices, commits and versions of torch that the runs name."""
-    told = [r.provenance for r in records]
-    found = {
-        "device": {str(p["device"]) for p in told if "device" in p},
-        "commit": {p["git"]["sha"][:7] for p in told if p.get("git", {}).get("sha")},
-        "torch": {str(p["versions"]["torch"]) for p in told if "torch" in p.get("versions", {})},
+    provenances = [r.provenance for r in records]
+    values = {
+        "device": {str(p["device"]) for p in provenances if "device" in p},
+        "commit": {p["git"]["sha"][:7] for p in provenances if (p.get("git") or {}).get("sha")},
+        "torch": {str(p["versions"]["torch"]) for p in provenances if "torch" in p.get("versions", {})},
     }
-    return escape(" ".join(f"{name}: {', '.join(sorted(values))}." for name, values in found.items() if values))
+    return escape(" ".join(f"{name}: {', '.join(sorted(of))}." for name, of in values.items() if of))
 
 
-def _results_html(number: int, title: str, records: Sequence[Record]) -> str:
+def _results_html(number: int, title: str, group: Group) -> str:
     """The wide table of a suite that has one, what it is held against, the long one, notes and findings."""
-    parts, told = [], []
-    if layout_of(records) is not None:
-        whole, *against = suite_table.parts(records, brief=True)
-        parts += [sheet(f"table-{number}", title, whole.head, whole.body, suite_table.csv(records)), note(whole.notes)]
+    parts, lines = [], []
+    if layout_of(group.records) is not None:
+        whole, *against = suite_table.parts([group], brief=True)
+        parts += [sheet(f"table-{number}", title, whole.head, whole.body, suite_table.csv([group])), note(whole.notes)]
         for i, part in enumerate(against, start=1):
             text = as_csv(part.head, part.body)
             parts += [sheet(f"published-{number}-{i}", f"{title}: {part.title}", part.head, part.body, text)]
             parts += map(note, [*part.told, part.notes])
         parts.append("<h3>Every task by itself</h3>")
-        told = list(whole.told)
-    (long,) = suite_table.parts(records, long=True)
-    text = suite_table.csv(records, long=True)
+        lines = list(whole.told)
+    (long,) = suite_table.parts([group], long=True)
+    text = suite_table.csv([group], long=True)
     parts += [sheet(f"tasks-{number}", f"{title}: every task", long.head, long.body, text), note(long.notes)]
-    told += long.told
-    items = "".join(f"<li>{escape(line)}</li>" for line in told)
-    said = f"What the comparisons say: {len(told)} findings"
-    parts += [f'<details class="told"><summary>{said}</summary><ul>{items}</ul></details>'] if told else []
+    lines += long.told
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    summary = f"What the comparisons say: {len(lines)} findings"
+    parts += [f'<details class="told"><summary>{summary}</summary><ul>{items}</ul></details>'] if lines else []
     return "\n".join(parts)
 
 
-def _forgetting_html(number: int, title: str, records: Sequence[Record]) -> str:
+def _forgetting_html(number: int, title: str, group: Group) -> str:
     """What each method learns and forgets against full fine-tuning; for records of which some say it."""
-    part = forgetting_table.part(records)
+    part = forgetting_table.part(group)
     text = as_csv(part.head, part.body)
     return sheet(f"forgetting-{number}", f"{title}: forgetting", part.head, part.body, text) + note(part.notes)
 
 
-def _costs_html(number: int, title: str, records: Sequence[Record], made: Sequence[Point], standings: Standings) -> str:
+def _costs_html(number: int, title: str, group: Group, every: Sequence[Point], standings: Standings) -> str:
     """What each configuration costs, how surely it is on the fronts, and the notes of both."""
-    head, rows = costs_table.head(), costs_table.costs(made)
+    head, rows = costs_table.head(group), costs_table.costs(every)
     parts = [sheet(f"costs-{number}", f"{title}: costs", head, rows, as_csv(head, rows))]
     if standings:
-        head, rows = costs_table.FRONTS, costs_table.fronts(made, standings)
+        head, rows = costs_table.FRONTS, costs_table.fronts(every, standings)
         parts.append(sheet(f"fronts-{number}", f"{title}: fronts", head, rows, as_csv(head, rows)))
-    return "\n".join([*parts, *map(note, costs_table.remarks(records))])
+    return "\n".join([*parts, *map(note, costs_table.remarks(group))])

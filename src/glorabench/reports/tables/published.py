@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from glorabench.analysis import published_results, statistics
-from glorabench.analysis.cells import PUBLISHED, TUNED
+from glorabench.analysis.labels import PUBLISHED, TUNED
 from glorabench.analysis.published_results import FACTS, Paper
 from glorabench.analysis.suite_layouts import LAYOUTS, Layout, Mean
 from glorabench.records.compatibility import draw_of
+from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
 from glorabench.reports.rendering import Part
 from glorabench.reports.tables import wide
@@ -27,6 +28,7 @@ _NOTES = (
 )
 
 NOT_STATED = "not stated"
+_ACCURACY = Metric("accuracy", "accuracy")  # what all of these papers print
 DEVIATION_COLUMNS = ("method", "of", "ours", "published", "deviation")
 LEFT = ("method", "of")
 DEVIATION_NOTE = (
@@ -68,8 +70,11 @@ def _line(row: Paper, source: str, layout: Layout) -> Line:
     values = {}
     for entry in layout.entries:
         printed = row.values.get(entry.name)
-        shown = statistics.Estimate(0.01 * (printed or 0.0), float("nan"), float("nan"), 1)
-        values[entry.name] = Value(None, "-") if printed is None else Value(shown, mark=f" [{source}]")
+        if printed is None:
+            values[entry.name] = Value(None, blank="-")
+        else:
+            alone = statistics.Estimate(0.01 * printed, float("nan"), float("nan"), 1)
+            values[entry.name] = Value(alone, _ACCURACY, mark=f" [{source}]")
     size = f"{row.params} M [{source}]" if row.params else ""
     return Line(row.method, row.by, values, row.facts.get("seeds", ""), (size, "", ""))
 
@@ -179,7 +184,7 @@ def against(made: Sequence[Line], layout: Layout, each: bool = False) -> Iterato
         for entry in entries:
             estimate = line.values[entry.name].estimate
             if estimate is not None and entry.name in paper.values:
-                text = line.values[entry.name].text(2, " ")
+                text = line.values[entry.name].text(1, " ")
                 pairs.append((entry.name, 100 * estimate.value, text, paper.values[entry.name]))
         if pairs:
             name = ", ".join([line.method, *(f"{k} {v}" for k, v in zip(layout.by, line.by, strict=True))])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import isclose
@@ -13,17 +12,18 @@ from typing import Any
 import yaml
 
 from glorabench.analysis.tuning import Gain, Trials
+from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
-from glorabench.reports.captions import percentage_points
+from glorabench.reports.captions import interval_text, label_of, unit_text
 
 _LR_OF = re.compile(r"^lr:.*train\.lr_of\.", re.MULTILINE)  # a file of conf/train that takes its rates from lr_of
 
+EDGE_NOTE = "at the edge: the best rate is an end of the grid"
 LITERATURE = 0.65  # points; see NOTES
-GAIN_COLUMNS = ("method", "lr", "last %", "best %", "gain", "95 % interval", "largest", "tasks", "best epoch")
 GAIN_NOTES = (
-    "gain: top-1 of the best epoch minus that of the last, both on {split}, in points: mean over tasks (of means over "
-    "seeds), Student's t over the tasks; largest: of a task; best epoch: the first of the best, mean over runs. The "
-    "learning rate is the one that is best on {split} at the last epoch.",
+    "gain: {label} of the best epoch minus that of the last, both on {split}, in points: mean over tasks (of means "
+    "over seeds), Student's t over the tasks; largest: of a task; best epoch: the first of the best, mean over runs. "
+    "The learning rate is the one that is best on {split} at the last epoch.",
     "It estimates what reporting the best epoch on the very split that chose it would show, for these tasks, epochs "
     "and {n}: the maximum over the epochs of a curve, its noise included. The fewer the images, the larger the noise "
     "and the gain: a test split of thousands of images can be expected to show less. It is no gain on images that did "
@@ -34,17 +34,28 @@ GAIN_NOTES = (
 )
 
 
-def trials_table(found: Sequence[Trials]) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows: mean accuracy of each method at each learning rate, and which is best."""
-    rates = sorted({lr for one in found for lr in one.runs})
+def trials_table(trials: Sequence[Trials]) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows: mean score of each method at each learning rate, and which is best."""
+    rates = sorted({lr for one in trials for lr in one.runs})
     head = ["method", "trials", *(f"{lr:g}" for lr in rates), "best lr", "at the edge"]
-    return head, [[one.method, str(len(one.runs)), *_tops(one, rates), f"{one.best:g}", _edge(one)] for one in found]
+    body = []
+    for one in trials:
+        body.append([one.method, str(len(one.runs)), *_scores(one, rates), f"{one.best:g}", _edge(one)])
+    return head, body
 
 
-def _tops(one: Trials, rates: Iterable[float]) -> Iterable[str]:
+def _scores(one: Trials, rates: Iterable[float]) -> Iterable[str]:
     for lr in rates:
-        top1 = one.top1(lr) if lr in one.runs else None
-        yield f"{100 * top1:.2f}" if top1 is not None else "failed" if lr in one.runs else "-"
+        if lr not in one.runs:
+            yield "-"
+        else:
+            score = one.score(lr)
+            yield "failed" if score is None else one.metric.text(score)
+
+
+def trials_note(trials: Sequence[Trials]) -> str:
+    """What the numbers of `trials_table` are."""
+    return f"{unit_text(trials[0].metric)}, mean over tasks"
 
 
 def _edge(one: Trials) -> str:
@@ -91,25 +102,28 @@ def _yaml(lr: float) -> str:
     return f"{float(digits)}e{int(power)}"
 
 
-def gain_rows(made: Sequence[Gain]) -> list[tuple[str, ...]]:
+def gain_columns(gains: Sequence[Gain]) -> tuple[str, ...]:
+    """The heads of the columns of `gain_rows`."""
+    unit = f" {gains[0].metric.unit}".rstrip() if gains else ""
+    return ("method", "lr", f"last{unit}", f"best{unit}", "gain", "95 % interval", "largest", "tasks", "best epoch")
+
+
+def gain_rows(gains: Sequence[Gain]) -> list[tuple[str, ...]]:
     """A row for each method, then the mean over methods."""
     body = []
-    for one in made:
-        span = (
-            ""
-            if math.isnan(one.gain.low)
-            else f"{percentage_points(one.gain.low)} to {percentage_points(one.gain.high)}"
-        )
-        tops = (f"{100 * one.last:.2f}", f"{100 * one.best:.2f}", percentage_points(one.gain.value))
-        tail = (percentage_points(one.largest), str(one.gain.n), f"{one.epoch:.1f}")
-        body.append((one.method, f"{one.lr:g}", *tops, span, *tail))
-    over = percentage_points(fmean(one.gain.value for one in made)) if made else ""
-    return [*body, (f"mean of {len(made)} methods", "", "", "", over, "", "", "", "")]
+    for one in gains:
+        metric = one.metric
+        values = (metric.text(one.last), metric.text(one.best), metric.difference_text(one.gain.value))
+        tail = (metric.difference_text(one.largest), str(one.gain.n), f"{one.epoch:.1f}")
+        body.append((one.method, f"{one.lr:g}", *values, interval_text(one.gain, metric), *tail))
+    mean = gains[0].metric.difference_text(fmean(one.gain.value for one in gains)) if gains else ""
+    return [*body, (f"mean of {len(gains)} methods", "", "", "", mean, "", "", "", "")]
 
 
-def gain_notes(records: Sequence[Record], left: Mapping[str, str]) -> list[str]:
+def gain_notes(records: Sequence[Record], metric: Metric | None, left_out: Mapping[str, str]) -> list[str]:
     """What the numbers estimate, and what they stand beside."""
     sizes = sorted({int(r.metrics["n"]) for r in records if r.status == "done"})
-    n = f"{sizes[0]}{f' to {sizes[-1]}' if len(sizes) > 1 else ''} images"
-    said = [line.format(split=records[0].config["selection"]["report_on"], n=n) for line in GAIN_NOTES]
-    return [*said, *(f"left out: {method}: {why}" for method, why in left.items())]
+    n = f"{sizes[0]} to {sizes[-1]} images" if len(sizes) > 1 else f"{sizes[0]} images"
+    split = records[0].config["selection"]["report_on"]
+    lines = [line.format(split=split, n=n, label=label_of(metric)) for line in GAIN_NOTES]
+    return [*lines, *(f"left out: {method}: {why}" for method, why in left_out.items())]
