@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from glorabench.data.task import LeakError, Task
 from glorabench.errors import BadInput, one_of
@@ -93,7 +94,7 @@ class TaskData(LightningDataModule, ABC):
         """
         if self.watched == "test" and not self.contaminated:
             raise LeakError("testing during training has to be declared: selection.rule=best_test_epoch")
-        return self.evaluation_batches(self.watched)
+        return _loader(self.evaluation_batches(self.watched))
 
     def test_dataloader(self) -> list[Iterable[Any]]:
         """The report split, once: val, or every test set in the order of `task.tests`.
@@ -106,7 +107,7 @@ class TaskData(LightningDataModule, ABC):
         if self.trainer is None or not self.trainer.testing or self._test_was_read:
             raise LeakError("test labels are read once, by the final test step")
         self._test_was_read = True
-        return [self.evaluation_batches(name) for name in self.task.tests]
+        return [_loader(self.evaluation_batches(name)) for name in self.task.tests]
 
     def check_search(self, on: str) -> None:
         """Refuse a search on test that does not say so.
@@ -116,3 +117,10 @@ class TaskData(LightningDataModule, ABC):
         """
         if on == "test" and not self.contaminated:
             raise LeakError("a search on test has to be declared: search.on=test")
+
+
+def _loader(batches: Iterable[Any]) -> Iterable[Any]:
+    """Batches as Lightning takes them: a list would be one loader for each of them."""
+    if isinstance(batches, list):
+        return DataLoader(cast("Dataset[Any]", batches), batch_size=None)
+    return batches
