@@ -475,11 +475,11 @@ def test_the_command_writes_the_table_of_the_records_it_finds(
     records = [made("lora"), made("full")]
     for r in records:
         record.write(r, record.path_of(tmp_path, r.config))
-    assert tables.table("mini", tmp_path, "csv", None) == 0
+    assert tables.table("mini", results=tmp_path, form="csv") == 0
     assert capsys.readouterr().out == suite.csv(records[::-1])  # in the order of names
     page = tmp_path / "page.md"
     page.write_text(BLOCK)
-    assert tables.table("mini", tmp_path, "text", str(page)) == 0
+    assert tables.table("mini", results=tmp_path, into=str(page)) == 0
     assert suite.markdown(records[::-1]) in page.read_text()
 
 
@@ -544,12 +544,12 @@ def test_the_command_takes_conditions_on_both_sides_of_an_option(
 
 def test_the_command_names_what_is_missing_or_corrupt(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no records of suite 'mini'"):
-        tables.table("mini", tmp_path, "md", None)
+        tables.table("mini", results=tmp_path, form="md")
     path = record.path_of(tmp_path, made().config)
     record.write(made(), path)
     path.write_text("{")
     with pytest.raises(BadInput, match=path.name):
-        tables.table("mini", tmp_path, "md", None)
+        tables.table("mini", results=tmp_path, form="md")
 
 
 def test_a_search_tells_what_its_winner_got_where_it_was_chosen_and_elsewhere() -> None:
