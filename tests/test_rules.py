@@ -173,9 +173,6 @@ def test_a_file_is_one_subject(name: str) -> None:
 
 # longer functions that are still there: shorten them and take them out, and add none
 LONG = {
-    "cli/app.py: _add_readers",
-    "cli/app.py: _dispatch_reader",
-    "cli/app.py: _parser",
     "data/checks/inspect.py: inspect",
     "training/pretrain.py: pretrain",
     "training/run.py: _measured",

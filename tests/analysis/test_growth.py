@@ -102,7 +102,7 @@ def test_a_page_that_is_too_large_leaves_its_cards_to_a_second_one(tmp_path, mon
         line for text in (first, second) for line in text.splitlines()
     }
     assert len(whole.encode()) < LIMIT
-    monkeypatch.setattr("glorabench.cli.pages.pages", lambda records, beside: pages(records, beside, 1000))
+    monkeypatch.setattr("glorabench.reports.html.report.pages", lambda records, beside: pages(records, beside, 1000))
     out = tmp_path / "out" / "all.html"
     assert main(["report", "mini", "--results", str(RESULTS / "quickstart"), "--out", str(out)]) == 0
     assert sorted(path.name for path in out.parent.iterdir()) == ["all-runs.html", "all.html"]

@@ -11,7 +11,7 @@ import pytest
 import test_wide_table
 from glorabench import cli
 from glorabench.analysis import statistics
-from glorabench.cli.tables import parsed
+from glorabench.cli.tables import two_sides
 from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.outcomes import pack, unpack
@@ -49,7 +49,7 @@ GLORA = runs("glora", {"digits": (151, 151), "dsprites_loc": (100, 100)}, params
     ],
 )
 def test_the_second_side_begins_where_the_first_key_comes_again(words: list[str], expected: Any) -> None:
-    assert parsed(words) == expected
+    assert two_sides(words) == expected
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_the_second_side_begins_where_the_first_key_comes_again(words: list[str]
 )
 def test_words_that_are_no_two_sides_are_refused(words: list[str], said: str) -> None:
     with pytest.raises(BadInput) as refused:
-        parsed(words)
+        two_sides(words)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
 

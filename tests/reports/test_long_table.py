@@ -488,11 +488,11 @@ def test_the_command_writes_the_table_of_the_records_it_finds(
     records = [made("lora"), made("full")]
     for r in records:
         record.write(r, record.path_of(tmp_path, r.config))
-    assert tables.table("mini", tmp_path, "csv", None) == 0
+    assert tables.table("mini", results=tmp_path, form="csv") == 0
     assert capsys.readouterr().out == suite.csv(groups_of(records[::-1]))  # in the order of names
     page = tmp_path / "page.md"
     page.write_text(BLOCK)
-    assert tables.table("mini", tmp_path, "text", str(page)) == 0
+    assert tables.table("mini", results=tmp_path, into=str(page)) == 0
     assert suite.markdown(records[::-1]) in page.read_text()
 
 

@@ -21,12 +21,13 @@ _AGAINST = "ours against published figures"
 
 def markdown(records: Sequence[Record], long: bool = False, published: bool = False) -> str:
     """The table, its notes and findings as Markdown; one for each protocol, selection and backbone."""
-    return parts_markdown(parts(groups_of(records), long, published), records)
+    groups = groups_of(records)
+    return parts_markdown(parts(groups, long, published), groups)
 
 
-def parts_markdown(tables: Sequence[Part], records: Sequence[Record]) -> str:
+def parts_markdown(tables: Sequence[Part], groups: Sequence[Group]) -> str:
     """Tables as Markdown, with their titles where there are several."""
-    titled = len(groups_of(records)) > 1 or fake(records)
+    titled = len(groups) > 1 or any(fake(group.records) for group in groups)
     return "\n".join(rendering.markdown(part, titled=titled or part.title == _AGAINST) for part in tables)
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import yaml
 
-from glorabench.analysis.tuning import Gain, Trials
+from glorabench.analysis.cells import Group
+from glorabench.analysis.tuning import Gain, Trials, check_budgets, gains, trials
 from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
-from glorabench.reports.captions import interval_text, label_of, unit_text
+from glorabench.reports.captions import interval_text, label_of, title_of, unit_text
+from glorabench.reports.rendering import Part, grid
 
 _LR_OF = re.compile(r"^lr:.*train\.lr_of\.", re.MULTILINE)  # a file of conf/train that takes its rates from lr_of
 
@@ -34,12 +36,12 @@ GAIN_NOTES = (
 )
 
 
-def trials_table(trials: Sequence[Trials]) -> tuple[list[str], list[list[str]]]:
+def trials_table(of_methods: Sequence[Trials]) -> tuple[list[str], list[list[str]]]:
     """Heading and rows: mean score of each method at each learning rate, and which is best."""
-    rates = sorted({lr for one in trials for lr in one.runs})
+    rates = sorted({lr for one in of_methods for lr in one.runs})
     head = ["method", "trials", *(f"{lr:g}" for lr in rates), "best lr", "at the edge"]
     body = []
-    for one in trials:
+    for one in of_methods:
         body.append([one.method, str(len(one.runs)), *_scores(one, rates), f"{one.best:g}", _edge(one)])
     return head, body
 
@@ -53,9 +55,55 @@ def _scores(one: Trials, rates: Iterable[float]) -> Iterable[str]:
             yield "failed" if score is None else one.metric.text(score)
 
 
-def trials_note(trials: Sequence[Trials]) -> str:
+def trial_parts(groups: Sequence[Group]) -> list[Part]:
+    """The tables of the trials.
+
+    Raises:
+        BadInput: they are no trials of an equal budget.
+    """
+    parts = []
+    for group in groups:
+        of_methods = _equal_trials(group)
+        notes = f"{trials_note(of_methods)}, by learning rate; {EDGE_NOTE}"
+        parts.append(Part(title_of(group.records, True), *trials_table(of_methods), notes=notes))
+    return parts
+
+
+def commented_yaml(groups: Sequence[Group], files: Iterable[Path]) -> str:
+    """What goes into an experiment or a file of conf/train (see `fragment`), below the trials as comments.
+
+    Raises:
+        BadInput: they are no trials of an equal budget.
+    """
+    files, blocks = list(files), []
+    for group in groups:
+        of_methods = _equal_trials(group)
+        table = grid(*trials_table(of_methods), ("method",))
+        lines = [title_of(group.records, True), trials_note(of_methods), "", *table, ""]
+        blocks.append("".join(f"{f'# {line}'.rstrip()}\n" for line in lines) + fragment(of_methods, files))
+    return "".join(blocks)
+
+
+def _equal_trials(group: Group) -> list[Trials]:
+    of_methods = trials(group.records)
+    check_budgets(of_methods)
+    return of_methods
+
+
+def gain_part(group: Group) -> Part:
+    """The table of what the best epoch adds.
+
+    Raises:
+        BadInput: the records have no curve, or are no trials.
+    """
+    of_methods, left_out = gains(group.records)
+    notes = gain_notes(group.records, group.metric, left_out)
+    return Part(title_of(group.records, True), gain_columns(of_methods), gain_rows(of_methods), notes)
+
+
+def trials_note(of_methods: Sequence[Trials]) -> str:
     """What the numbers of `trials_table` are."""
-    return f"{unit_text(trials[0].metric)}, mean over tasks"
+    return f"{unit_text(of_methods[0].metric)}, mean over tasks"
 
 
 def _edge(one: Trials) -> str:
@@ -102,22 +150,22 @@ def _yaml(lr: float) -> str:
     return f"{float(digits)}e{int(power)}"
 
 
-def gain_columns(gains: Sequence[Gain]) -> tuple[str, ...]:
+def gain_columns(of_methods: Sequence[Gain]) -> tuple[str, ...]:
     """The heads of the columns of `gain_rows`."""
-    unit = f" {gains[0].metric.unit}".rstrip() if gains else ""
+    unit = f" {of_methods[0].metric.unit}".rstrip() if of_methods else ""
     return ("method", "lr", f"last{unit}", f"best{unit}", "gain", "95 % interval", "largest", "tasks", "best epoch")
 
 
-def gain_rows(gains: Sequence[Gain]) -> list[tuple[str, ...]]:
+def gain_rows(of_methods: Sequence[Gain]) -> list[tuple[str, ...]]:
     """A row for each method, then the mean over methods."""
     body = []
-    for one in gains:
+    for one in of_methods:
         metric = one.metric
         values = (metric.text(one.last), metric.text(one.best), metric.difference_text(one.gain.value))
         tail = (metric.difference_text(one.largest), str(one.gain.n), f"{one.epoch:.1f}")
         body.append((one.method, f"{one.lr:g}", *values, interval_text(one.gain, metric), *tail))
-    mean = gains[0].metric.difference_text(fmean(one.gain.value for one in gains)) if gains else ""
-    return [*body, (f"mean of {len(gains)} methods", "", "", "", mean, "", "", "", "")]
+    mean = of_methods[0].metric.difference_text(fmean(one.gain.value for one in of_methods)) if of_methods else ""
+    return [*body, (f"mean of {len(of_methods)} methods", "", "", "", mean, "", "", "", "")]
 
 
 def gain_notes(records: Sequence[Record], metric: Metric | None, left_out: Mapping[str, str]) -> list[str]:
