@@ -16,7 +16,7 @@ from glorabench.analysis.fronts import on_front
 from glorabench.analysis.labels import PUBLISHED, TUNED, _differing_keys, _distinctions, _text, of_recipe
 from glorabench.cli import main
 from glorabench.records.store import by_file
-from glorabench.reports.html.report import LIMIT, page, pages
+from glorabench.reports.html.report import PAGE_LIMIT, report_page, report_pages
 
 RESULTS = Path(__file__).parents[2] / "results"
 few = st.integers(0, 3).map(float)
@@ -89,9 +89,9 @@ def data_of(text: str) -> dict:
 
 def test_a_page_that_is_too_large_leaves_its_cards_to_a_second_one(tmp_path, monkeypatch, capsys):
     records = list(by_file("mini", RESULTS / "quickstart").values())
-    whole = page(records)
-    assert pages(records, "x.html", len(whole.encode())) == (whole, None)
-    first, second = pages(records, "my runs.html", len(whole.encode()) - 1)
+    whole = report_page(records)
+    assert report_pages(records, "x.html", len(whole.encode())) == (whole, None)
+    first, second = report_pages(records, "my runs.html", len(whole.encode()) - 1)
     assert 'id="data"' not in first
     assert '<a href="my%20runs.html">The runs, one by one</a>' in first
     assert first.count("<table") == whole.count("<table") > 0
@@ -101,8 +101,10 @@ def test_a_page_that_is_too_large_leaves_its_cards_to_a_second_one(tmp_path, mon
     assert {"<title>glorabench: mini</title>", "<title>glorabench: mini: the runs</title>"} <= {
         line for text in (first, second) for line in text.splitlines()
     }
-    assert len(whole.encode()) < LIMIT
-    monkeypatch.setattr("glorabench.reports.html.report.pages", lambda records, beside: pages(records, beside, 1000))
+    assert len(whole.encode()) < PAGE_LIMIT
+    monkeypatch.setattr(
+        "glorabench.reports.html.report.report_pages", lambda records, beside: report_pages(records, beside, 1000)
+    )
     out = tmp_path / "out" / "all.html"
     assert main(["report", "mini", "--results", str(RESULTS / "quickstart"), "--out", str(out)]) == 0
     assert sorted(path.name for path in out.parent.iterdir()) == ["all-runs.html", "all.html"]

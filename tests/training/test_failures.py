@@ -17,7 +17,7 @@ from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.record import Record
 from glorabench.reports import wandb_runs
-from glorabench.reports.html.report import page
+from glorabench.reports.html.report import report_page
 from glorabench.reports.tables import suite
 from glorabench.training import failures
 from glorabench.training.build import build
@@ -85,7 +85,7 @@ def test_an_unexpected_error_leaves_its_traceback_without_places(failed, results
 
 def test_readers_show_kind_and_message_alone(failed):
     shown = [
-        page([failed]),
+        report_page([failed]),
         json.dumps(wandb_runs.of_record(failed).config),
         *map(str, suite.parts(groups_of([failed]))),
     ]

@@ -75,12 +75,12 @@ def report(
     """
     from glorabench.files import write_text
     from glorabench.records.store import load_suite
-    from glorabench.reports.html.report import pages
+    from glorabench.reports.html.report import report_pages
 
     folder, records = load_suite(suite, results)
     out = out or folder / "report.html"
     beside = out.with_name(f"{out.stem}-runs{out.suffix}")
-    whole, runs = pages(records, beside.name)
+    whole, runs = report_pages(records, beside.name)
     for path, text in ((out, whole), (beside, runs)):
         if text is not None:
             write_text(path, text, "give another file with --out")

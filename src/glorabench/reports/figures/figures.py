@@ -152,7 +152,7 @@ def _head(metric: Metric) -> tuple[str, ...]:
 
 def _word(metric: Metric) -> str:
     """What a figure calls the metric."""
-    return "Accuracy" if metric.label == "top-1" else metric.label[:1].upper() + metric.label[1:]
+    return metric.label[:1].upper() + metric.label[1:]
 
 
 def _scale_of_upstream(metric: Metric) -> str:
