@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from conftest import stopped_in_epoch
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import DATA, make
@@ -429,6 +430,20 @@ AUGMENTED = [
 ]
 
 
+def test_an_augmented_run_that_was_stopped_equals_an_uninterrupted_one(shots, tmp_path):
+    words = [*AUGMENTED, f"data.root={shots}", f"cache_dir={tmp_path / 'cache'}"]
+    whole = run(compose([*words, f"results_dir={tmp_path / 'whole'}"]))
+    assert whole.status == "done", whole.error
+    config = compose([*words, f"results_dir={tmp_path / 'pieces'}"])
+    with stopped_in_epoch(3):
+        run(config)
+    assert list(tmp_path.glob("pieces/checkpoints/*/last.ckpt"))
+    pieces = run(config)
+    assert pieces.outcomes == whole.outcomes
+    assert [entry["train_loss"] for entry in pieces.history] == [entry["train_loss"] for entry in whole.history]
+
+
+@pytest.mark.campaign
 def test_an_augmented_run_that_was_killed_equals_an_uninterrupted_one(shots, tmp_path):
     words = [*AUGMENTED, f"data.root={shots}", f"cache_dir={tmp_path / 'cache'}"]
     whole = run(compose([*words, f"results_dir={tmp_path / 'whole'}"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,14 +28,6 @@ from glorabench.training.run import run
 FAST = ["method=linear", "logger=none", "progress=none", "train.epochs=1", "latency_rounds=0"]
 CONFIG = {"results_dir": "/home/jo/my results", "cache_dir": "/home/jo/.cache", "data": {"root": "/data/vtab"}}
 pytestmark = pytest.mark.usefixtures("cache")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    """Without scoring the upstream task, which takes longer than these runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glorabench.training.measure.forgetting.forgetting", lambda *_: None)
-        yield
 
 
 @pytest.mark.parametrize(

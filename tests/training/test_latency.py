@@ -39,9 +39,6 @@ def unmeasured(results: Path) -> list[Record]:
 
 
 def test_a_run_can_leave_it_out_and_is_the_same_run(results, cache, monkeypatch):
-    monkeypatch.setattr(
-        "glorabench.training.measure.forgetting.forgetting", lambda *_: None
-    )  # it takes longer than the run
     words = ["method=linear", "logger=none", "progress=none", "train.epochs=1", f"results_dir={results}"]
     made = run(compose([*words, "latency_rounds=0"]))
     assert made.cost["latency_ms"] is None

@@ -115,7 +115,13 @@ def _winner_has_a_checkpoint(folder):
 
 
 @pytest.mark.parametrize(
-    "reached", [_supernet_has_a_checkpoint, _search_has_candidates, _winner_has_a_checkpoint], ids=lambda f: f.__name__
+    "reached",
+    [
+        pytest.param(_supernet_has_a_checkpoint, marks=pytest.mark.campaign),
+        pytest.param(_search_has_candidates, marks=pytest.mark.campaign),
+        _winner_has_a_checkpoint,
+    ],
+    ids=lambda f: f.__name__,
 )
 def test_killed_in_any_stage_and_typed_again_ends_the_same(whole, tmp_path, reached):
     words = [*SMALL, "search.winner=retrain", f"results_dir={tmp_path}"]

@@ -101,8 +101,11 @@ def call(words: Sequence[str]) -> int:
         BadInput: there is no such command or option, or the command refuses a word.
     """
     complete_bash()
+    commands = get_command(_application())
+    for parameter in commands.params:  # typer imports pydantic to read a flag that is not given, unless it is False
+        parameter.default = bool(parameter.default)
     try:
-        return get_command(_application()).main(list(words), prog_name="glorabench", standalone_mode=False)
+        return commands.main(list(words), prog_name="glorabench", standalone_mode=False)
     except typer.TyperException as error:
         raise _refusal(error) from error
 
