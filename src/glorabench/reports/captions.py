@@ -13,11 +13,12 @@ from glorabench.records.compatibility import MARK, contaminated
 from glorabench.records.metrics import PERCENT, Metric
 from glorabench.records.record import Record
 
+DETAILS = "What each word means: docs/tables.md."  # where a caption ends
 FAKE = "FAKE IMAGES"  # said of every table of such records
 _FIT = {"train": "train alone", "trainval": "train and val"}
 _NOTE_OF_MARK = (
-    f" {MARK}: something was chosen by its score on the test split itself, so this {{}} is too good by an unknown "
-    "amount; no such row is called best or compared."
+    f" {MARK}: something was chosen by its score on the test split, so this {{}} is too good by an unknown amount; no "
+    "such row is called best or compared."
 )
 _NOTE_OF_FAKE = f" {FAKE}: they were drawn by `glorabench data fake`, so no number here says anything about a method."
 

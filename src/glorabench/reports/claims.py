@@ -18,7 +18,7 @@ from glorabench.errors import BadInput, first_line, nearest, one_of
 from glorabench.records.filters import told
 from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
-from glorabench.reports.captions import interval_text
+from glorabench.reports.captions import DETAILS, interval_text
 from glorabench.reports.figures import search_curves
 from glorabench.reports.rendering import grid
 from glorabench.reports.tables.comparison import conclusion_of
@@ -30,21 +30,14 @@ _VERDICT = {1: "holds", -1: "does not hold", 0: "not decided"}
 _OUTCOME = {1: "win", -1: "loss", 0: "tie"}
 _SUMMARY = ("claim", "verdict", "points", "95 % interval", "n", "wins / ties / losses", "parameters", "FLOPs")
 _READ = (
-    "points: top-1 of the first configuration minus that of the second, mean over tasks; interval: Student's t over "
-    "the n seeds, the tasks taken as given. A claim holds when the interval lies above zero, does not hold when it "
-    "lies below, and is not decided otherwise; intervals are not corrected for the number of claims. A task is won or "
-    "lost when the interval of its paired outcomes excludes zero: "
-    f"{statistics.PAIRED_TEST}. "
-    "parameters, FLOPs: first / second; parameters are those of the subnet without the head, FLOPs "
-    "those of training and search together, every run counted as if it stood alone."
+    "points: the first configuration minus the second, mean over tasks, 95 % interval over n seeds. A claim holds "
+    f"where the interval is on the side of the first, and does not hold where it is on the other. {DETAILS}"
 )
 _COST = ("configuration", "records", "runs", "parameters", "stage", "seconds", "TFLOP")
 _CURSE = ("configuration", "images", "candidates", "first batch", "winner", "held out", "test", "too high by")
 _CURSE_READ = (
-    "Top-1 in %, mean over tasks and seeds. first batch: mean over the candidates asked for first; winner: the best "
-    "candidate on the images that chose it; held out: the same network on images of the search split that chose "
-    "nothing; too high by: winner minus held out, in points, with Student's t over seeds; test: what is reported, of a "
-    "winner that was trained again where the configuration says so. images: choosing / held out, of a task."
+    "Mean over tasks and seeds. winner: on the images that chose it; held out: on images that chose nothing; too high "
+    f"by: the difference; test: what is reported. {DETAILS}"
 )
 
 

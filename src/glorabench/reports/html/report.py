@@ -30,16 +30,14 @@ from glorabench.reports.tables import suite as suite_table
 
 PAGE_LIMIT = 2_000_000  # bytes of a page with the cards of its runs
 _READ_TRADEOFFS = (
-    "{}, mean over tasks, with its 95 % interval, against what a method costs (inference: what would be deployed, "
-    "so 1 where all can be merged). Filled, in bold: on the front, no other method is as accurate and as cheap and "
-    "better in one of them, by the means; hollow: another one is; cross: chosen on test, so on no front."
+    "{}, mean over tasks with its 95 % interval, against a cost. Filled, in bold: on the front, where no other method "
+    "is as good and as cheap and better in one of them; hollow: another one is; cross: chosen on test."
 )
 _READ_FORGETTING = (
-    "Accuracy of the fine-tuned trunk, under the head that it was pretrained with, on its upstream task: what it still "
-    "knows; up and to the right is better. 95 % intervals, Student's t over seeds, of means over tasks."
+    "What is learned on the tasks, across, against what is left of the upstream task, up; 95 % intervals over seeds."
 )
 _NO_FORGETTING = "No record of this table says what its trunk forgot of the upstream task."
-_READ_BARS = "{}, with 95 % intervals (Student's t over seeds); outlined: chosen on test."
+_READ_BARS = "{}, with 95 % intervals over seeds; outlined: chosen on test."
 
 
 def report_page(records: Iterable[Record]) -> str:

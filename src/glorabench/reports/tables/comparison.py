@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from glorabench.analysis import statistics
 from glorabench.analysis.cells import cells
 from glorabench.analysis.comparison import Comparison, OnTask, Side, compare, place_of
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import MARK
 from glorabench.records.filters import matching, told
 from glorabench.records.record import Record
-from glorabench.reports.captions import FAKE, count_text, fake, interval_text
+from glorabench.reports.captions import DETAILS, FAKE, count_text, fake, interval_text
 from glorabench.reports.rendering import Part
 
 _OUTCOME = {1: "win", -1: "loss", 0: "tie"}
@@ -26,10 +25,8 @@ _AT: Mapping[str, tuple[str, Callable[[Side], float | None]]] = {
 }
 AT = tuple(_AT)
 _NOTES = (
-    "{}: {} of the first side minus that of the second; interval of a task: "
-    f"{statistics.PAIRED_TEST}; of the mean: over seeds alone. A task is won or lost when its interval "
-    "excludes zero, not corrected for the number of tasks, and tied otherwise. Parameters are without the head, of the "
-    "subnet; FLOPs and seconds are of training and search together."
+    "{}: {} of the first side minus that of the second, with its 95 % interval by paired outcomes. A task is won or "
+    f"lost where the interval excludes zero. {DETAILS}"
 )
 
 

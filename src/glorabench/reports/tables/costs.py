@@ -10,7 +10,7 @@ from statistics import median
 
 from glorabench.analysis.cells import Group
 from glorabench.analysis.costs import AXES, CostGroup, Point, Standing, Standings, mergeable, ratio
-from glorabench.reports.captions import estimate_text, heading_of, label_of, marks, title_of
+from glorabench.reports.captions import DETAILS, estimate_text, heading_of, marks, title_of, unit_text
 from glorabench.reports.rendering import Part
 
 _NETWORKS = [(network, batch) for batch in (64, 1) for network in ("unmerged", "merged")]
@@ -18,14 +18,10 @@ _UNITS = ((1, 0), (1e12, 3), (1, 1), (2**20, 0))  # of the first axes: what a co
 _COSTS = ("parameters", "TFLOP", "seconds", "MiB", *(f"{network} {batch}" for network, batch in _NETWORKS))
 FRONTS = ("on the front of", *(axis.short for axis in AXES))
 NOTES = (
-    "{}: mean over tasks in percent, Student's t over the n seeds that every task has. Of a run, mean over tasks "
-    "and seeds: parameters trained without the head (the subnet's); TFLOP and seconds of all stages of training, a "
-    "search included; MiB at the peak of the last training; latency as a ratio to the plain backbone, median, unmerged "
-    "and merged, at batch 64 and 1 (no: cannot be merged; =: nothing to merge).",
-    "Fronts: the share of 2,000 bootstrap samples (seeds, then examples; optimistic for few seeds) in which no other "
-    "configuration is as accurate and as cheap and better in one of them; * where that holds for the means. The tasks "
-    "are taken as given. Latency is that of what would be deployed: 1 for what can be merged or is the plain network "
-    "with other weights, else the unmerged ratio, at least 1.",
+    "{}: mean over tasks, 95 % interval over seeds; TFLOP and seconds are of training and search; unmerged, merged: "
+    "latency at batch 64 and 1, relative to the plain backbone.",
+    "Fronts: the share of 2,000 bootstrap samples in which no other configuration is as good and as cheap and better "
+    f"in one of them; *: so for the means. {DETAILS}",
 )
 
 
@@ -84,7 +80,7 @@ def remarks(group: Group) -> list[str]:
     done = [r for r in group.records if r.status == "done"]
     devices = sorted({str(r.provenance["device"]) for r in done if "device" in r.provenance})
     kinds = sorted({str(r.cost["peak_kind"]) for r in done if "peak_kind" in r.cost})
-    lines = [NOTES[0].format(label_of(group.metric)), NOTES[1] + marks(group)]
+    lines = [NOTES[0].format(unit_text(group.metric)), NOTES[1] + marks(group)]
     if len(devices) > 1 or len(kinds) > 1:
         machines = "; ".join([*devices, *(kinds if len(kinds) > 1 else [])])
         lines.append(f"MEASURED ON DIFFERENT MACHINES ({machines}): do not compare seconds, memory or latency here.")

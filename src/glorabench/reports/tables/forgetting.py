@@ -7,15 +7,13 @@ from glorabench.analysis.cells import Group
 from glorabench.analysis.forgetting import BASE, Forgetting, forgettings
 from glorabench.errors import BadInput
 from glorabench.records.metrics import Metric
-from glorabench.reports.captions import estimate_text, interval_text, marks, title_of
+from glorabench.reports.captions import DETAILS, estimate_text, interval_text, marks, title_of
 from glorabench.reports.rendering import Part
 
 _SPAN = "95 % interval"
 _NOTES = (
-    "{}: on the tasks; upstream: of the fine-tuned trunk on held-out images of the task that it was pretrained on, "
-    "under the head that it was pretrained with; forgotten: points of it lost by fine-tuning. Means over tasks, "
-    "Student's t over the n seeds that every task has. verdict: against full fine-tuning, from the differences of the "
-    "same task and seed: learns or forgets less or more where the interval of the difference excludes zero, else alike."
+    "{}: on the tasks; upstream: of the adapted trunk under the head that it was pretrained with; forgotten: what it "
+    f"lost there. verdict: against full fine-tuning, by paired differences. {DETAILS}"
 )
 
 

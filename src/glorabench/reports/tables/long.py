@@ -12,25 +12,12 @@ from glorabench.analysis.cells import Cell, Group
 from glorabench.analysis.significance import Term, Verdict, paired_outcomes, verdicts_by_task, verdicts_on_mean
 from glorabench.records.metrics import equal_scale, names_of_best
 from glorabench.records.record import Record
-from glorabench.reports.captions import estimate_text, heading_of, marks
+from glorabench.reports.captions import DETAILS, estimate_text, heading_of, marks
 
 SIZES = ("params", "head", "stored kB")
-SIZES_NOTE = (
-    "params: trained parameters without the head, mean over runs (supernet in brackets); head: those of the head; "
-    "stored kB: what is kept for a task, in 1,000 bytes"
-)
-VERDICTS = (
-    "best: the highest mean that the test split did not choose; tied: not told apart from it by a paired test over the "
-    "examples of the seeds that both have (Student's t, seeds and examples both drawn at random; McNemar's exact "
-    "test for one seed), p at least 0.05 after Holm's correction for all comparisons with the best, which the same "
-    "results chose; where outcomes or seeds in common are missing, by overlapping intervals, or untested"
-)
 _NOTES = (
-    f"{SIZES_NOTE}; latency: measured, median of batch 64, after merging where there is something to merge, as a "
-    "ratio to the plain backbone, which what merges is again; "
-    "merge: largest change of a logit by merging, and predictions that flipped if any, or no where it is impossible; "
-    "interval: Student's t over seeds, of a mean over tasks a bootstrap over seeds stratified by task; "
-    f"verdict: {VERDICTS}; differences: {statistics.PAIRED_TEST}."
+    "Mean over n seeds with its 95 % interval; verdict: how a method stands to the best of its task, by a paired test "
+    f"over seeds and examples. {DETAILS}"
 )
 EXACT = ("params", "head", "stored_bytes", "supernet")
 

@@ -14,17 +14,15 @@ from glorabench.analysis.suite_layouts import LAYOUTS, Layout, Mean
 from glorabench.records.compatibility import draw_of
 from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
+from glorabench.reports.captions import DETAILS
 from glorabench.reports.rendering import Part
 from glorabench.reports.tables import wide
 from glorabench.reports.tables.wide import Line, Value
 
 _CSV_COLUMNS = ("backbone", "method", "of", "value", "kind", "params_m", "source", "note")
 _NOTES = (
-    "published figures, none of them measured here: [pK] behind each says where it was printed; -: not printed there, "
-    "or on which classes it was scored is not stated; {}; n: seeds, where they are known "
-    "(results/published/methods.csv); params: as printed. One row for each method: of those whose note finds no fault "
-    "the one whose source measured it, else the first that quotes it; --format csv has all {} rows, with notes. Means "
-    "are computed here from the row's tasks, or as printed where it has not all of them."
+    "Published figures, none of them measured here. [pK]: where it was printed; -: not printed there; {}; n: seeds, "
+    f"where they are known; --format csv has all {{}} rows. {DETAILS}"
 )
 
 NOT_STATED = "not stated"
@@ -32,9 +30,8 @@ _ACCURACY = Metric("accuracy", "accuracy")  # what all of these papers print
 DEVIATION_COLUMNS = ("method", "of", "ours", "published", "deviation")
 LEFT = ("method", "of")
 DEVIATION_NOTE = (
-    "deviation: ours minus published, in points; published means are computed from the row's tasks where it has all of "
-    "them. A cause is a fact in which our records differ from what is known of the published runs "
-    "(results/published/methods.csv): it may explain a deviation and is not proven to."
+    "deviation: ours minus published, in points. A cause is a fact in which our runs differ from the published ones: "
+    f"it may explain a deviation and is not proven to. {DETAILS}"
 )
 
 

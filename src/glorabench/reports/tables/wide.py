@@ -13,13 +13,12 @@ from glorabench.analysis.significance import SIGNS, Term, Verdict, verdicts_on_m
 from glorabench.analysis.suite_layouts import Column, Layout, Mean
 from glorabench.records.compatibility import draw_of, settings
 from glorabench.records.metrics import Metric, equal_scale, metric_named
-from glorabench.reports.captions import marks, unit_text
+from glorabench.reports.captions import DETAILS, marks, unit_text
 from glorabench.reports.tables import long
 
 _NOTES = (
-    "{}, mean over n seeds; ±: half of the 95 % interval, Student's t over seeds, of means a bootstrap "
-    "over seeds stratified by task; {}; *: best, =: tied, ?: untested, no sign: behind or not compared; {}; "
-    f"{long.SIZES_NOTE}. With --long: the interval, time, latency and merging of each task."
+    "{}, mean over n seeds ± half of the 95 % interval; *: best, =: tied with it, ?: untested, by a paired test; {}. "
+    f"{DETAILS}"
 )
 NO_RUN = "no run"
 
@@ -178,7 +177,7 @@ def _mean(entry: Mean, seeds: Mapping[str, Mapping[Draw, float]], metrics: Seque
 
 def notes(group: Group, layout: Layout) -> str:
     """What the columns say, and the marks where a row has them."""
-    return _NOTES.format(unit_text(group.metric), layout.notes, long.VERDICTS) + marks(group)
+    return _NOTES.format(unit_text(group.metric), layout.notes) + marks(group)
 
 
 def gaps(rows: Sequence[Line], layout: Layout) -> list[str]:
