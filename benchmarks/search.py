@@ -41,7 +41,7 @@ def generations(space: PathSpace, algorithm: Algorithm) -> list[list[Genome]]:
     rng = np.random.default_rng(0)
     worth = rng.normal(size=space.sizes.shape)
     genes = np.arange(len(space.options))
-    asking = algorithm.asking(Candidates(space, *space.limits, rng))
+    asking = algorithm.propose(Candidates(space, *space.limits, rng))
     batches = [next(asking)]
     while True:
         try:

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import pytest
 
 from glorabench import cli
-from glorabench.data.suites.vtab1k import ROWS
+from glorabench.data.suites.vtab1k import VTAB_TASKS
 from glorabench.records import record
 from glorabench.records.record import Record
 from glorabench.reports.figures.svg import Scale, span, spread
@@ -287,7 +287,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     full = many(range(3), upstream=True)
     marked = [replace(r, selection={**r.selection, "contaminated": r.names["method"] == "bitfit"}) for r in full]
     some = [r for r in marked if r.names["method"] in ("lora", "ssf", "vpt_deep") and r.names["task"] == "digits"]
-    wide = [on_vtab(r, task) for r in some for task in (row.name for row in ROWS)]
+    wide = [on_vtab(r, task) for r in some for task in (row.name for row in VTAB_TASKS)]
     out = tmp_path_factory.mktemp("report") / "report.html"
     out.write_text(page([*marked, *wide]), encoding="utf-8")
     return out

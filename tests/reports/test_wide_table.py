@@ -15,9 +15,9 @@ import pytest
 from glorabench import cli
 from glorabench.analysis import statistics
 from glorabench.analysis.suite_layouts import LAYOUTS, layout_of, mean_of_groups, mean_of_tasks
-from glorabench.data.mini import TASKS as MINI
+from glorabench.data.mini import MINI_TASKS as MINI
 from glorabench.data.suites.registry import SUITES
-from glorabench.data.suites.vtab1k import ROWS
+from glorabench.data.suites.vtab1k import VTAB_TASKS
 from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.compatibility import refuse_mixtures
@@ -27,8 +27,8 @@ from glorabench.reports.tables import long as long_table
 from glorabench.reports.tables import suite as suite_table
 from glorabench.reports.tables import wide
 
-TASKS = [row.name for row in ROWS]
-GROUPS = {row.name: row.group for row in ROWS}
+TASKS = [row.name for row in VTAB_TASKS]
+GROUPS = {row.name: row.group for row in VTAB_TASKS}
 FULL_VALUES = (  # of full fine-tuning, in the order of the tasks [VPT, as quoted by Convpass and FacT]
     *(68.9, 87.7, 64.3, 97.2, 86.9, 87.4, 38.8),
     *(79.7, 95.7, 84.2, 73.9),

@@ -19,7 +19,7 @@ from conftest import images, tiny_vit
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import METHOD, make
-from glorabench.data.mini import TASKS
+from glorabench.data.mini import MINI_TASKS
 from glorabench.data.task import LeakError
 from glorabench.errors import BadInput
 from glorabench.records import record
@@ -384,14 +384,14 @@ def test_the_images_of_a_search_are_those_of_the_split_in_an_order_that_the_seed
     assert all(torch.equal(a, b) for a, b in zip(drawn[1], drawn[2], strict=True))
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", MINI_TASKS)
 def test_what_is_held_out_has_the_classes_of_what_chooses(task):
     """Of the last quarter of val in the order of its list, one class or several are missing altogether."""
     labels = building.build(compose([*SMALL, f"data.task={task}"])).data.searched("val", torch.device("cpu"))[1]
-    counts = [labels[part].bincount(minlength=TASKS[task].classes) for part in (slice(150), slice(150, None))]
-    expected = labels.bincount(minlength=TASKS[task].classes).double() / 4
+    counts = [labels[part].bincount(minlength=MINI_TASKS[task].classes) for part in (slice(150), slice(150, None))]
+    expected = labels.bincount(minlength=MINI_TASKS[task].classes).double() / 4
     chi = ((counts[1] - expected) ** 2 / (0.75 * expected)).sum()  # hypergeometric, so less than Poisson
-    assert chi2.sf(float(chi), TASKS[task].classes - 1) > 1e-3
+    assert chi2.sf(float(chi), MINI_TASKS[task].classes - 1) > 1e-3
 
 
 def test_a_search_of_another_version_is_refused(tmp_path):

@@ -133,10 +133,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _dispatch(args: argparse.Namespace) -> int:
     if packages := getattr(args, "allow", None):
-        from glorabench.config.instantiate import allowing
+        from glorabench.config.instantiate import allow_packages
 
         args.allow = []
-        with allowing(packages):
+        with allow_packages(packages):
             return _dispatch(args)
     if args.command in _READERS:
         return _dispatch_reader(args)
@@ -189,16 +189,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     # a thread that waits in OpenMP soon sleeps instead of spinning: twice as fast where cores are shared
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "no CUDA runtime" is no news here
-    with streams.forgiving():
+    with streams.tolerate_broken_streams():
         resumable = False
         try:
-            with signals.listening():
+            with signals.handle_signals():
                 args = _arguments(argv)
                 if args.command in _PRINTING:
                     streams.end_with_reader()
                 resumable = args.command in _RESUMABLE
                 code = _dispatch(args)
-                if not signals.interrupted():
+                if not signals.is_interrupted():
                     return code
         except BadInput as error:
             print(f"glorabench: {printable(str(error))}", file=sys.stderr)

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from glorabench.data.checks.inspect import Report, Seen, Told, inspect
+from glorabench.data.checks.inspect import FileReports, OnProgress, Report, inspect_task
 from glorabench.data.suites import fake
 from glorabench.data.suites.registry import FAKES, SUITES
-from glorabench.data.suites.suite import Options, Row, Suite
+from glorabench.data.suites.suite import Options, Suite, SuiteTask
 from glorabench.errors import BadInput, first_line, nearest, one_of
 
 COLUMNS = ("task", "group", "images", "extraction", "status", "fingerprint")
@@ -80,20 +80,24 @@ def _values(given: Mapping[str, str]) -> Iterator[list[Any]]:
             raise BadInput(f"{key}={text} is no value ({first_line(error)})") from error
 
 
-def _checked(suite: Suite, rows: Sequence[Row], asked: Sequence[Options], root: Path, deep: bool) -> Iterator[Checked]:
+def _checked(
+    suite: Suite, rows: Sequence[SuiteTask], asked: Sequence[Options], root: Path, deep: bool
+) -> Iterator[Checked]:
     """Each task with each of the options that were asked for, or once with all variants of the suite."""
     with _progress() as told:
         for row in rows:
-            seen: Seen = {}
+            seen: FileReports = {}
             for options in asked or [None]:
                 name = " ".join([row.name, *(f"{key}={value}" for key, value in (options or {}).items())])
                 variants = suite.variants if options is None else [options]
-                look = partial(inspect, suite, row, root, deep=deep, ends=True, told=told(name), seen=seen)
+                look = partial(
+                    inspect_task, suite, row, root, deep=deep, ends=True, on_progress=told(name), reports=seen
+                )
                 yield Checked(row, name, tuple(look(each) for each in variants))
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], Told]]:
+def _progress() -> Iterator[Callable[[str], OnProgress]]:
     """A bar on a terminal; gives a function for what is looked at that gives one for how much of it is done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -102,7 +106,7 @@ def _progress() -> Iterator[Callable[[str], Told]]:
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("")
 
-        def told(name: str) -> Told:
+        def told(name: str) -> OnProgress:
             progress.reset(bar, description=name)
             return lambda done, total: progress.update(bar, completed=done, total=total)
 
@@ -116,7 +120,7 @@ def _fake(names: Sequence[str], given: dict[str, str]) -> int:
     suite, root = SUITES[names[0]], Path(given["root"]).expanduser()
     for row in suite.rows:
         for place in (root / inside / name for inside in suite.inside for name in row.folders):
-            if place.exists() and fake.marked(place, suite.name) is None:
+            if place.exists() and fake.read_marker(place, suite.name) is None:
                 raise fake.refusal(place)
     made = FAKES[suite.name](root, _yes("full", given.get("full", "false")))
     old = len(made) - sum(made)
@@ -129,7 +133,7 @@ def _fake(names: Sequence[str], given: dict[str, str]) -> int:
 class Checked:
     """One line of the table: a task, what it is called here, and what was found, for each variant of its options."""
 
-    row: Row
+    row: SuiteTask
     name: str
     reports: tuple[Report, ...]
 

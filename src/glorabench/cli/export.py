@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from glorabench.errors import BadInput, one_of
 from glorabench.export import folder
-from glorabench.export.folder import FORMATS, Exported
+from glorabench.export.folder import FORMATS, Export
 from glorabench.files import safe_name
 from glorabench.training.trained_network import WEIGHTS, chosen, values
 
@@ -32,13 +32,13 @@ def export(words: Sequence[str]) -> int:
     name = f"{method}-{task}-s{record.config['seed']}-{record.run_id}-{given['to']}"
     out = Path(given["out"]).expanduser() if "out" in given else root / "exports" / name
     show(
-        folder.export(record, root / "adapters" / f"{record.run_id}.safetensors", given["to"], out, overrides),
+        folder.export_run(record, root / "adapters" / f"{record.run_id}.safetensors", given["to"], out, overrides),
         given["to"],
     )
     return 0
 
 
-def show(made: Exported, to: str) -> None:
+def show(made: Export, to: str) -> None:
     """Print what was written and how to load it."""
     from rich.console import Console
     from rich.table import Table

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from glorabench.config.instantiate import BACKBONE, allowed, make
+from glorabench.config.instantiate import BACKBONE, allowed_packages, make
 from glorabench.data.images import decoding
 from glorabench.errors import BadInput
-from glorabench.methods.reparam import foldable, merge, obstacle
+from glorabench.methods.reparam import has_foldable, merge, merge_obstacle
 from glorabench.records import record
 from glorabench.records.record import Record
 from glorabench.search.space import PathSpace
@@ -99,7 +99,7 @@ def _execute(config: dict[str, Any]) -> Record:
 
 
 def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
-    decoded = decoding.opened()
+    decoded = decoding.images_decoded()
     if config.get("search"):
         searched = searched_run.run_stages(config, tracker)
         last, stages, history = searched.last, searched.stages, searched.history
@@ -135,10 +135,10 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
         cost={
             **last.cost(),
             "stages": stages,
-            "images_decoded": decoding.opened() - decoded,
+            "images_decoded": decoding.images_decoded() - decoded,
             "search_s": stages["search"]["seconds"] if searched else 0.0,
             "latency_ms": timings,
-            "ways": {**last.ways, **parts.backbone.ways},
+            "ways": {**last.ways, **parts.backbone.shortcuts},
         },
         merge=proof,
         paths=PathSpace(parts.backbone.net).current() or None,
@@ -146,7 +146,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
         upstream=upstream,
         provenance={
             **provenance(parts.backbone.net),
-            **({"allowed": allowed()} if allowed() else {}),  # code of the user's own, by --allow
+            **({"allowed": allowed_packages()} if allowed_packages() else {}),  # code of the user's own, by --allow
             "weights": parts.backbone.weights,
             "data": parts.data.facts(),
             "precision": str(last.trainer.precision),
@@ -176,12 +176,12 @@ def _deployment(
         net = copy.deepcopy(net)  # a copy is not compiled, as the others are not
     inputs = parts.data.example(256, device)
     nets = {"unmerged": net}
-    if reason := obstacle(net):
+    if reason := merge_obstacle(net):
         proof = {"mergeable": False, "reason": reason}
     else:
         merged = merge(copy.deepcopy(net))
         proof = {"mergeable": True, **profiling.certificate(net, merged, inputs)}
-        if foldable(net):
+        if has_foldable(net):
             nets["merged"] = merged
     if not config["latency_rounds"]:
         return None, proof

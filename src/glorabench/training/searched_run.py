@@ -25,8 +25,8 @@ from glorabench.errors import BadInput, one_of
 from glorabench.records import record
 from glorabench.records.record import Record
 from glorabench.search.evaluator import Evaluator
-from glorabench.search.journal import State
-from glorabench.search.loop import Found, search
+from glorabench.search.journal import SearchJournal
+from glorabench.search.loop import SearchResult, run_search
 from glorabench.search.space import PathSpace
 from glorabench.training import ownership, trained_network
 from glorabench.training.build import build
@@ -128,7 +128,7 @@ def supernet(config: Config, tracker: Tracker) -> Stage:
         return fresh
 
 
-def searched(config: Config, stage: Stage) -> tuple[Found, dict[str, Any], dict[str, Any]]:
+def searched(config: Config, stage: Stage) -> tuple[SearchResult, dict[str, Any], dict[str, Any]]:
     """What the search finds on the supernet of `stage`, its report and its cost; goes on from the kept state."""
     settings, space, data = config["search"], stage.tuner.paths, stage.parts.data
     limits = space.check_limits(settings["min_params"], settings["max_params"])
@@ -142,16 +142,16 @@ def searched(config: Config, stage: Stage) -> tuple[Found, dict[str, Any], dict[
     kept = _identity(config, stage)
     algorithm = make(settings["algorithm"], ALGORITHM)
     with ownership.owned(kept, "this search"), closing(_state(kept, space)) as state:
-        found = search(space, algorithm, limits, config["seed"], evaluate, state, progress(config))
+        found = run_search(space, algorithm, limits, config["seed"], evaluate, state, progress(config))
     apart = evaluator(_batches(inputs[n:], labels[n:], data.eval_batch_size))(found.winner) if held else None
     report = report_of(found, space, n, held, None if apart is None else apart.accuracy)
     if not evaluate.flops:  # everything was in the state already
         evaluate(found.winner)
-    images, flops = n * len(found.lines), round(evaluate.flops * evaluate.passes(found.scored))
+    images, flops = n * len(found.lines), round(evaluate.flops * evaluate.passes(found.scoring_order))
     return found, report, {"seconds": round(found.seconds, 3), "steps": 0, "images": images, "flops": flops}
 
 
-def report_of(found: Found, space: PathSpace, n: int, held: int, held_out: float | None) -> dict[str, Any]:
+def report_of(found: SearchResult, space: PathSpace, n: int, held: int, held_out: float | None) -> dict[str, Any]:
     """What a record says of a search.
 
     Returns:
@@ -166,7 +166,7 @@ def report_of(found: Found, space: PathSpace, n: int, held: int, held_out: float
         "held_out": held_out,
         "n_held_out": held,
         "params": space.size(found.winner),
-        "first": fmean(found.scores[: found.first]),
+        "first": fmean(found.scores[: found.first_batch]),
         "best": found.best_so_far(),
         "front": found.front(),
     }
@@ -178,11 +178,11 @@ def _identity(config: Config, stage: Stage) -> Config:
     return {**config, "names": stage.config["names"], "search": kept}
 
 
-def _state(identity: Config, space: PathSpace) -> State:
+def _state(identity: Config, space: PathSpace) -> SearchJournal:
     """The kept state of a search."""
     path = Path(identity["results_dir"]) / "searches" / f"{record.run_id(identity)}.jsonl"
     header = {"space": space.fingerprint, "seed": identity["seed"], "supernet": supernet_path(identity).stem}
-    return State(path, {**header, "search": identity["search"]})
+    return SearchJournal(path, {**header, "search": identity["search"]})
 
 
 def _batches(inputs: Tensor, labels: Tensor, size: int) -> Batches:
