@@ -39,7 +39,7 @@ from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.data.checks import image_files
 from glorabench.data.images.datamodule import ImageData
 from glorabench.data.images.decoding import THREADS
-from glorabench.data.images.on_disk import Files
+from glorabench.data.images.on_disk import FilesOnDisk
 from glorabench.data.images.task import ImageTask
 from glorabench.data.suites.listing import Listing
 from glorabench.training.measure.provenance import device_name, provenance
@@ -80,9 +80,9 @@ def ways(
     """What is compared: name -> a fresh iterable over all images."""
 
     def data(keep: bool, augment: str | None) -> ImageData:
-        stamp = next(iter(image_files.stamps({"": listing}, image_files.statuses({"": listing})).values()))
-        kept = Files(listing, "train", cache / "train", stamp)
-        streamed = Files(listing, "test", cache / "test", stamp, keep=keep)
+        stamp = next(iter(image_files.split_stamps({"": listing}, image_files.split_statuses({"": listing})).values()))
+        kept = FilesOnDisk(listing, "train", cache / "train", stamp)
+        streamed = FilesOnDisk(listing, "test", cache / "test", stamp, keep=keep)
         task = ImageTask("benchmark", "photographs", "", 10, {"train": kept, "val": kept, "test": streamed}, "", "vtab")
         made = ImageData(
             task, fit_on="train", report_on="test", batch_size=BATCH, eval_batch_size=BATCH, seed=0, augment=augment,

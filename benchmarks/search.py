@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 import pages
 from glorabench.config.compose import compose
@@ -41,7 +42,7 @@ def generations(space: PathSpace, algorithm: Algorithm) -> list[list[Genome]]:
     rng = np.random.default_rng(0)
     worth = rng.normal(size=space.sizes.shape)
     genes = np.arange(len(space.options))
-    asking = algorithm.asking(Candidates(space, *space.limits, rng))
+    asking = algorithm.propose(Candidates(space, *space.limits, rng))
     batches = [next(asking)]
     while True:
         try:
@@ -61,6 +62,10 @@ def seconds(step: Callable[[], object], device: torch.device) -> float:
     step()
     torch.accelerator.synchronize()
     return time.perf_counter() - started
+
+
+def _right(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return net(batch[0]).argmax(-1) == batch[1]
 
 
 def main() -> None:
@@ -89,7 +94,9 @@ def main() -> None:
     side = backbone.preprocess.size
     images = torch.randn(args.images, 3, side, side, device=device)
     labels = torch.randint(CLASSES, (args.images,), device=device)
-    evaluator = Evaluator(backbone, [(images, labels)], lambda logits: logits.argmax(-1), nullcontext)
+    evaluator = Evaluator(
+        backbone, [(images, labels)], lambda net, batch: net(batch[0]).argmax(-1) == batch[1], nullcontext
+    )
 
     @torch.no_grad()
     def forward() -> None:

@@ -14,7 +14,7 @@ from glorabench import cli
 from glorabench.analysis.cells import groups_of
 from glorabench.analysis.tuning import check_budgets, trials
 from glorabench.config import paths
-from glorabench.data.mini import TASKS
+from glorabench.data.mini import MINI_TASKS
 from glorabench.records import record
 from glorabench.records.record import Record
 from glorabench.reports.tables import suite
@@ -64,7 +64,7 @@ def test_every_method_was_run_on_every_task_at_its_rate(runs: list[Record]) -> N
         seeds.setdefault(arm(r), {}).setdefault(r.names["task"], set()).add(r.config["seed"])
     assert seeds.keys() == {*paths.options("method"), SEARCHED, ALL}
     for name, by_task in seeds.items():
-        assert by_task.keys() == TASKS.keys(), name
+        assert by_task.keys() == MINI_TASKS.keys(), name
         assert all(found >= set(range(5 if name in MORE else 3)) for found in by_task.values()), name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -12,7 +13,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-EXAMPLE = dict(re.findall(r"```\w+\n# (\S+)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL))
+SRC = ROOT / "src" / "glorabench"
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text()
+WALKS = re.findall(r"(?:^\S+\.py -> .*\n)+", GUIDE, re.MULTILINE)
+EXAMPLE = dict(re.findall(r"```\w+\n# (\S+)\n(.*?)```", GUIDE, re.DOTALL))
 
 
 @pytest.fixture
@@ -51,3 +55,25 @@ def test_the_rules_of_the_tree_hold_for_it(project: Path) -> None:
 
 def test_the_new_method_is_counted(project: Path) -> None:
     assert "1,536" in call(project, "glorabench.cli", "count", "method=scaling", "backbone=vit_mini")
+
+
+def imported_files(name: str) -> set[str]:
+    """The files of the package that a file imports, wherever in it."""
+    files = set()
+    for node in ast.walk(ast.parse((SRC / name).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            place = SRC.parent.joinpath(*node.module.split("."))
+            files |= {place.with_suffix(".py"), *((place / alias.name).with_suffix(".py") for alias in node.names)}
+    return {path.relative_to(SRC).as_posix() for path in files if path.is_file() and path.is_relative_to(SRC)}
+
+
+@pytest.mark.parametrize("walk", WALKS, ids=["run", "table", "method"])
+def test_a_walk_follows_the_imports_and_never_goes_back(walk: str) -> None:
+    hops = [re.findall(r"[\w/]+\.py", line) for line in walk.splitlines()]
+    assert 1 <= len(hops) <= 10
+    reached = [hops[0][0]]
+    for caller, callee in hops:
+        assert caller in reached, f"{caller} comes from nowhere"
+        assert callee in imported_files(caller), f"{caller} does not use {callee}"
+        assert callee not in reached, f"the walk comes back to {callee}"
+        reached.append(callee)

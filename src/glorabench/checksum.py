@@ -1,4 +1,4 @@
-"""sha256 of files: what a checkpoint is, wherever it lies. Light: no torch."""
+"""The sha256 of files: it identifies a checkpoint, wherever it is stored. Light: no torch."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ ASSETS = Path(str(files("glorabench"))) / "assets"
 
 
 def sha256_of(path: Path) -> str:
-    """Sha256 of a file in hexadecimal; read once for as long as the file is not touched.
+    """Sha256 of a file in hexadecimal; the file is read again only after it was changed.
 
     Of a folder: the hash of the hashes of its `config.json` and `*.safetensors`, in the order of their names.
 
@@ -32,10 +32,10 @@ def _digest(path: Path, modified: int, size: int) -> str:  # noqa: ARG001
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def expected(source: str | None, name: str) -> str | None:
-    """What the weights of backbone `name` should hash to: the recorded value of embedded ones, else the file's own.
+def expected_sha256(source: str | None, name: str) -> str | None:
+    """The expected sha256 of the weights of backbone `name`: the recorded one if embedded, else that of the file.
 
-    None where there is no file to hash: random initialisation, a hub, a missing file.
+    None if there is no file to hash: random initialisation, a hub, a missing file.
     """
     if source == "embedded":
         return json.loads((ASSETS / f"{name}.json").read_text())["sha256"]

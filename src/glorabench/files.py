@@ -1,7 +1,7 @@
-"""Write files and folders whole: beside their place, flushed, then renamed; read regular files alone. No torch.
+"""Write files and folders whole, and read only regular files. No torch.
 
-A kill, a full disk or a read-only folder leaves what was there before. What a dead process left behind is removed by
-the next one that writes into the same folder.
+A file is written beside its place, flushed, and then renamed. So a kill, a full disk or a read-only folder never
+damages the old file. The next process that writes into the same folder removes what a dead process left behind.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def whole_folder(path: Path, fix: str = FREE_SPACE, flush: bool = True) -> Itera
         yield draft
         for file in draft.rglob("*") if flush else ():
             if file.is_file():
-                with file.open("rb") as opened:
-                    os.fsync(opened.fileno())
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
         try:
             draft.rename(target)
         except OSError as error:
@@ -98,7 +98,7 @@ def check_writable(folder: Path, fix: str = FREE_SPACE, problem: str = "") -> No
     Args:
         folder: to write into.
         fix: what the user can do where that fails.
-        problem: what is said then; by default, that the folder cannot be written.
+        problem: the message in that case; by default, that the folder cannot be written.
 
     Raises:
         BadInput: it cannot be made or written.
@@ -193,7 +193,7 @@ def _is_left_behind(entry: os.DirEntry[str], host: str, pid: int) -> bool:
 
 @contextmanager
 def _draft_of(path: Path, fix: str) -> Iterator[tuple[Path, Path]]:
-    """The real place of `path` and a free name beside it; OSErrors of the block become a BadInput with the `fix`."""
+    """The real place of `path` and a free name beside it; an OSError in the block becomes a BadInput with the `fix`."""
     draft = None
     try:
         target = Path(os.path.realpath(path))
@@ -229,7 +229,7 @@ def _flush_folder(folder: Path) -> None:
 
 
 def check_regular(path: str | Path) -> os.stat_result:
-    """What the system says of a file, of which nothing has been read yet.
+    """The status of a file, before anything is read from it.
 
     Raises:
         BadInput: it is a pipe, a device or a socket, or a link to one.

@@ -1,7 +1,7 @@
-"""Signals that end a command: all of them as Ctrl-C does, and none is lost. Light: no torch.
+"""Signals end a command as Ctrl-C does, and none is lost. Light: no torch.
 
 SIGINT, SIGTERM and SIGHUP stop at once. SIGUSR1, by which Slurm announces the end (`#SBATCH --signal=USR1@120`), stops
-at the next point from which the run goes on exactly: the end of an epoch, with a checkpoint, or of a candidate.
+at the next point from which the run can continue exactly: after an epoch, with a checkpoint, or after a candidate.
 """
 
 from __future__ import annotations
@@ -16,47 +16,47 @@ from typing import Any
 
 _AT_ONCE = ("SIGINT", "SIGTERM", "SIGHUP")
 _SOON = ("SIGUSR1",)
-_HEARD: set[str] = set()
+_RECEIVED: set[str] = set()
 
 
 @contextmanager
-def listening() -> Iterator[None]:
-    """Inside the block the signals raise KeyboardInterrupt; one that is ignored, as under nohup, stays ignored."""
-    _HEARD.clear()
+def handle_signals() -> Iterator[None]:
+    """Inside the block signals raise KeyboardInterrupt; a signal that was ignored, as under nohup, stays ignored."""
+    _RECEIVED.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in _numbers((*_AT_ONCE, *_SOON))}
-    hook, sys.unraisablehook = sys.unraisablehook, _quiet(sys.unraisablehook)
+    hook, sys.unraisablehook = sys.unraisablehook, _without_interruptions(sys.unraisablehook)
     try:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
-                signal.signal(number, _hear)
+                signal.signal(number, _handle)
         yield
     finally:
-        _HEARD.clear()
+        _RECEIVED.clear()
         sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def stopping() -> bool:
-    """True when a signal has asked for the end: what is done next should be to keep what there is."""
-    return bool(_HEARD)
+def is_stopping() -> bool:
+    """True if a signal asks for the end: save what there is and stop."""
+    return bool(_RECEIVED)
 
 
-def interrupted() -> bool:
-    """True when a signal has asked for the end at once, even if the code that it met swallowed the exception."""
-    return not _HEARD.isdisjoint(_AT_ONCE)
+def is_interrupted() -> bool:
+    """True if a signal asks for the end at once, even if some code swallowed the exception."""
+    return not _RECEIVED.isdisjoint(_AT_ONCE)
 
 
-def check() -> None:
-    """Stop here if a signal has asked for it.
+def raise_if_stopping() -> None:
+    """Stop here if a signal asks for the end.
 
     Raises:
-        KeyboardInterrupt: it has.
+        KeyboardInterrupt: a signal does.
     """
-    if _HEARD:
+    if _RECEIVED:
         raise KeyboardInterrupt
 
 
@@ -64,14 +64,17 @@ def _numbers(names: tuple[str, ...]) -> list[signal.Signals]:
     return [signal.Signals[name] for name in names if hasattr(signal, name)]  # Windows lacks some
 
 
-def _hear(number: int, _: FrameType | None) -> None:
-    _HEARD.add(name := signal.Signals(number).name)
+def _handle(number: int, _: FrameType | None) -> None:
+    _RECEIVED.add(name := signal.Signals(number).name)
     if name in _AT_ONCE:
         raise KeyboardInterrupt
 
 
-def _quiet(hook: Any) -> Any:
-    """A destructor cannot be interrupted: Python would print a traceback and go on; `check` stops instead."""
+def _without_interruptions(hook: Any) -> Any:
+    """A hook that is silent about interrupted destructors: Python prints a traceback for them and goes on.
+
+    `raise_if_stopping` ends the run afterwards.
+    """
 
     def show(unraisable: Any) -> None:
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Standard output and error, which may be closed, full or left by their reader. Light: no torch."""
+"""Standard output and error, which may be closed or full, or which nobody may read. Light: no torch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 _PLAIN = {"…": "...", "±": "+-", "×": "x", "–": "-", "²": "^2", "→": "->", "≥": ">=", "≤": "<="}  # noqa: RUF001
-_LEFT = (errno.EPIPE, errno.EBADF, errno.ECONNRESET)  # nobody reads any more
+_NO_READER = (errno.EPIPE, errno.EBADF, errno.ECONNRESET)  # nobody reads any more
 
 
 class ReaderLeft(Exception):
-    """Nobody reads what a command prints, and printing is all that it does."""
+    """Nobody reads the output of a command that does nothing but print."""
 
 
 @contextmanager
-def forgiving() -> Iterator[None]:
-    """Inside the block what cannot be printed is dropped; a disk that is full is named once."""
+def tolerate_broken_streams() -> Iterator[None]:
+    """Inside the block, text that cannot be printed is dropped; a full disk is named once."""
     _open_descriptors()
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_wrapped, before)
+    sys.stdout, sys.stderr = map(_wrap, before)
     try:
         yield
     finally:
@@ -36,18 +36,20 @@ def forgiving() -> Iterator[None]:
 
 
 def end_with_reader() -> None:
-    """From now on ReaderLeft is raised when the reader of standard output leaves: printing is all that is done."""
-    if descriptor := _descriptor():
-        descriptor.ends = True
+    """From now on ReaderLeft is raised if the reader of standard output leaves: the command does nothing but print."""
+    descriptor = _descriptor()
+    if descriptor:
+        descriptor.raises = True
 
 
-def check() -> None:
-    """Stop a long computation whose result nobody waits for.
+def raise_if_reader_left() -> None:
+    """Stop a long computation whose result nobody reads.
 
     Raises:
-        ReaderLeft: nobody does, and `end_with_reader` was called.
+        ReaderLeft: the reader has left, and `end_with_reader` was called.
     """
-    if (descriptor := _descriptor()) and descriptor.ends and descriptor.is_left():
+    descriptor = _descriptor()
+    if descriptor and descriptor.raises and descriptor.is_left():
         raise ReaderLeft
 
 
@@ -57,13 +59,15 @@ def _descriptor() -> _Descriptor | None:
 
 
 def _open_descriptors() -> None:
-    """Standard descriptors that are closed go nowhere: a file opened later must not get their numbers."""
-    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+    """Open closed standard descriptors to nowhere, so that no file that is opened later gets their numbers."""
+    number = os.open(os.devnull, os.O_RDWR)
+    while number < 3:
         os.set_inheritable(number, True)
+        number = os.open(os.devnull, os.O_RDWR)
     os.close(number)
 
 
-def _wrapped(stream: TextIO | None) -> TextIO:
+def _wrap(stream: TextIO | None) -> TextIO:
     if stream is None:
         return open(os.devnull, "w", encoding="utf-8")
     try:
@@ -71,28 +75,28 @@ def _wrapped(stream: TextIO | None) -> TextIO:
         stream.flush()
     except (OSError, ValueError, AttributeError):  # no file, as in a notebook
         return stream
-    binary, lines = io.BufferedWriter(_Descriptor(number)), bool(getattr(stream, "line_buffering", False))
+    binary, line_buffering = io.BufferedWriter(_Descriptor(number)), bool(getattr(stream, "line_buffering", False))
     errors = "glorabench.plain" if stream.errors in (None, "strict") else stream.errors
-    return io.TextIOWrapper(binary, stream.encoding, errors, line_buffering=lines)
+    return io.TextIOWrapper(binary, stream.encoding, errors, line_buffering=line_buffering)
 
 
-def _plain(error: UnicodeError) -> tuple[str, int]:
-    """Plain characters for what an encoding lacks, such as ASCII under LC_ALL=C."""
+def _to_plain(error: UnicodeError) -> tuple[str, int]:
+    """Plain characters for those that an encoding lacks, such as ASCII under LC_ALL=C."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    lacking = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(letter, "?") for letter in lacking), error.end
+    missing = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(letter, "?") for letter in missing), error.end
 
 
-codecs.register_error("glorabench.plain", _plain)
+codecs.register_error("glorabench.plain", _to_plain)
 
 
 class _Descriptor(io.FileIO):
-    """Drops what cannot be written, and everything after it."""
+    """Drops text that cannot be written, and everything after it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number, "w", closefd=False)
-        self.broken = self.ends = False
+        self.broken = self.raises = False
 
     def write(self, data: Any, /) -> int | None:
         """Write, or count as written."""
@@ -105,9 +109,9 @@ class _Descriptor(io.FileIO):
         return memoryview(data).nbytes
 
     def _lose(self, error: OSError) -> None:
-        if error.errno not in _LEFT and self.fileno() != 2:
+        if error.errno not in _NO_READER and self.fileno() != 2:
             print(f"warning: standard output cannot be written ({error.strerror})", file=sys.stderr)
-        if self.ends:
+        if self.raises:
             raise ReaderLeft
 
     def is_left(self) -> bool:

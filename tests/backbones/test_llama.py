@@ -117,7 +117,7 @@ def test_lora_takes_layers_with_fewer_keys_and_values():
     adapted = made.net(tokens)
     plain = tiny_llama(dtype=torch.float64, kv_heads=2).net
     assert not torch.allclose(adapted, plain(tokens))
-    layers = {p: m.folded()[0] for p, m in made.net.named_modules() if isinstance(m, Reparametrized)}
+    layers = {p: m.fold()[0] for p, m in made.net.named_modules() if isinstance(m, Reparametrized)}
     assert [weight.shape for weight in layers.values()] == [(32, 32), (16, 32)] * 2
     assert torch.allclose(merge(made.net)(tokens), adapted, rtol=0, atol=1e-5)
 

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from conftest import images, tiny_vit
 from glorabench.backbones.vision import vision_backbone
-from glorabench.backbones.vit_attention import ClassTokenBlock, shorten
+from glorabench.backbones.vit_attention import ClassTokenBlock, compute_class_token_only
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, make
 from glorabench.errors import BadInput
@@ -26,7 +26,7 @@ def vit(last_block="all", depth=2, rate=0.0):
         for block in made.net.blocks:
             block.drop_path1, block.drop_path2 = DropPath(rate), DropPath(rate)
     if last_block == "class_token":
-        assert shorten(made.net)
+        assert compute_class_token_only(made.net)
     return made
 
 
@@ -78,7 +78,7 @@ def test_prompts_as_keys_and_values_are_prompts_as_tokens(last_block, mode):
     )
     assert hasattr(cheap.net.blocks[0].attn, "prompts")
     assert hasattr(plain.net.blocks[0], "prompts")
-    assert (cheap.ways["prompts"], plain.ways["prompts"]) == ("keys_and_values", "tokens")
+    assert (cheap.shortcuts["prompts"], plain.shortcuts["prompts"]) == ("keys_and_values", "tokens")
     x, _ = batch("vit")
     assert not torch.allclose(cheap.net.eval()(x), vit().net(x), atol=1e-6)
     same(answers(cheap, mode), answers(plain, mode), lambda name: name.replace(".prompts", ".attn.prompts"))
@@ -126,8 +126,8 @@ def built(last_block, **model_args):
 
 def test_the_builder_says_which_way_the_last_block_goes():
     cheap, plain = built("class_token"), built("all")
-    assert cheap.ways == {"last_block": "class_token"}
-    assert plain.ways == {"last_block": "all"}
+    assert cheap.shortcuts == {"last_block": "class_token"}
+    assert plain.shortcuts == {"last_block": "all"}
     assert isinstance(cheap.net.blocks[-1], ClassTokenBlock)
     assert not any(isinstance(block, ClassTokenBlock) for block in (*cheap.net.blocks[:-1], *plain.net.blocks))
     x = images(2)
@@ -139,7 +139,7 @@ def test_a_head_that_reads_all_tokens_keeps_the_whole_last_block(model_args):
     if "class_token" in model_args:
         model_args = {**model_args, "global_pool": "avg"}
     made = built("class_token", **model_args)
-    assert made.ways == {"last_block": "all"}
+    assert made.shortcuts == {"last_block": "all"}
     assert not isinstance(made.net.blocks[-1], ClassTokenBlock)
     assert made.net(images(2)).shape == (2, 1)
 
@@ -152,7 +152,7 @@ def test_an_unknown_way_is_named():
 @pytest.mark.parametrize(("words", "way"), [([], "class_token"), (["backbone.last_block=all"], "all")])
 def test_the_configuration_takes_the_cheap_way_and_can_be_told_not_to(words, way):
     made = make(compose(["backbone=vit_mini", *words])["backbone"], BACKBONE)
-    assert made.ways == {"last_block": way}
+    assert made.shortcuts == {"last_block": way}
 
 
 # The shared factors of FacT
@@ -165,7 +165,7 @@ def test_fact_on_the_fused_role_is_fact_on_its_parts(form, last_block):
     fused = injected_into(vit(last_block), method_of(words, "vit"))
     parts = injected_into(vit(last_block), method_of(f"{words} method.targets=[q,k,v,o,fc1,fc2]", "vit"))
 
-    assert fused.ways["shared_factors"] != parts.ways["shared_factors"]
+    assert fused.shortcuts["shared_factors"] != parts.shortcuts["shared_factors"]
 
     def slices(made):
         """The slices of every layer, in the order of the network."""

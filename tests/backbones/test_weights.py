@@ -34,7 +34,7 @@ def trunk(backbone: Backbone) -> dict[str, Tensor]:
 
 
 def load(into: Backbone, path: Path, sha256: str | None = None) -> dict[str, str | None]:
-    return weights.load(into.net, into.head, into.name, "a model", str(path), sha256)
+    return weights.load_weights(into.net, into.head, into.name, "a model", str(path), sha256)
 
 
 def equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
@@ -297,7 +297,7 @@ def test_the_embedded_weights_are_the_packages_own() -> None:
 def test_without_a_source_the_network_is_random_and_says_so() -> None:
     into = tiny_vit()
     before = trunk(into)
-    provenance = weights.load(into.net, into.head, "tiny", "a model", None, None)
+    provenance = weights.load_weights(into.net, into.head, "tiny", "a model", None, None)
     assert provenance == {"source": "random initialisation", "sha256": None}
     assert equal(trunk(into), before)
 

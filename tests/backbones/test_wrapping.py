@@ -18,7 +18,7 @@ from conftest import tiny_convnext, tiny_llama, tiny_vit
 from glorabench.backbones import weights
 from glorabench.backbones.base import Backbone
 from glorabench.backbones.llama import llama_backbone
-from glorabench.checksum import expected
+from glorabench.checksum import expected_sha256
 from glorabench.cli import main
 from glorabench.errors import BadInput
 from test_weights import equal, jax_layout, load, trunk
@@ -174,8 +174,8 @@ def test_a_pipe_is_refused_at_once(suffix: str, tmp_path: Path, capsys: pytest.C
     assert main(["run", "backbone=vit_b16", f"backbone.weights_from={path}", f"results_dir={tmp_path}"]) == 2
     assert capsys.readouterr().err == f"glorabench: {path} is a pipe, a device or a socket: a regular file is needed\n"
     with pytest.raises(BadInput, match="is a pipe, a device or a socket"):
-        weights.load(tiny_vit().net, "head", "tiny", "a model", str(path), None)
+        weights.load_weights(tiny_vit().net, "head", "tiny", "a model", str(path), None)
     (tmp_path / "llama").mkdir()
     os.mkfifo(tmp_path / "llama" / "a.safetensors")
     with pytest.raises(BadInput, match="is a pipe, a device or a socket"):
-        expected(str(tmp_path / "llama"), "llama_7b")
+        expected_sha256(str(tmp_path / "llama"), "llama_7b")

@@ -15,7 +15,7 @@ from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.records import record
 from glorabench.records.record import Record
-from glorabench.search.journal import State
+from glorabench.search.journal import SearchJournal
 from glorabench.training.checkpoint import LAST, read
 from glorabench.training.history import Ledger
 from glorabench.training.run import run
@@ -84,15 +84,15 @@ def test_in_a_training(whole, results, monkeypatch, capsys, number, epoch):
 
 def test_in_a_search(whole, results, monkeypatch):
     kept = 7
-    tell = State.tell
+    tell = SearchJournal.add
 
     def interrupted(self, *candidate):
         tell(self, *candidate)
-        if len(self.told) == kept:
+        if len(self.lines) == kept:
             send(signal.SIGUSR1)
 
     words = [*SEARCH, f"results_dir={results}"]
-    monkeypatch.setattr(State, "tell", interrupted)
+    monkeypatch.setattr(SearchJournal, "add", interrupted)
     assert main(["run", *words]) == 130
     monkeypatch.undo()
     (state,) = results.glob("searches/*.jsonl")
@@ -142,15 +142,15 @@ def test_what_is_ignored_stays_ignored_and_all_is_as_before_afterwards():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-        with signals.listening():
+        with signals.handle_signals():
             send(signal.SIGHUP)
-            assert not signals.stopping()
+            assert not signals.is_stopping()
             with pytest.raises(KeyboardInterrupt):
                 send(signal.SIGTERM)
-            assert signals.interrupted()
+            assert signals.is_interrupted()
         assert {number: signal.getsignal(number) for number in handlers} == handlers
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
-    with signals.listening():
-        assert not signals.stopping()
+    with signals.handle_signals():
+        assert not signals.is_stopping()

@@ -83,7 +83,7 @@ def test_every_committed_record_is_in_the_form_that_a_config_has_today() -> None
     for path in files[::40]:
         config = json.loads(path.read_text())["config"]
         names = config["names"]
-        for group, forms in (("method", None), ("train", schema.FORMS["train"])):
+        for group, forms in (("method", None), ("train", schema.NUMBER_FORMS["train"])):
             if forms is None:
                 forms = compose([f"method={names['method']}", f"backbone={names['backbone']}"])[group]
             assert json.dumps(schema.canonical(config[group], forms)) == json.dumps(config[group]), path
@@ -185,5 +185,5 @@ def test_a_record_cannot_ask_for_it(own_code: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("name", ["glorabench", "a.b", "", "../x", "os;"])
 def test_allow_takes_the_name_of_a_package(name: str) -> None:
-    with pytest.raises(BadInput, match=r"--allow"), instantiate.allowing([name]):
+    with pytest.raises(BadInput, match=r"--allow"), instantiate.allow_packages([name]):
         pass

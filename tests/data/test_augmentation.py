@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
-from glorabench.data.cache import ragged
-from glorabench.data.images.augmentation import Augmented, Mixing
+from glorabench.data.cache import cached_ragged
+from glorabench.data.images.augmentation import AugmentedImages, BatchMixing
 from glorabench.data.images.preprocessing import NORMALISATIONS, View
-from glorabench.data.samplers import Visits
+from glorabench.data.samplers import VisitShuffle
 from glorabench.training.objectives.classification import Classification
 
 VIEW = View(32, *NORMALISATIONS["imagenet"], "bicubic", "fewshot")
@@ -21,8 +21,8 @@ WHOLE = [np.random.default_rng(i).integers(0, 256, (40 + i, 60, 3), dtype=np.uin
 LABELS = np.arange(6)
 
 
-def augmented(recipe: str = "timm", seed: int = 0) -> Augmented:
-    return Augmented(WHOLE, LABELS, recipe, VIEW, seed)
+def augmented(recipe: str = "timm", seed: int = 0) -> AugmentedImages:
+    return AugmentedImages(WHOLE, LABELS, recipe, VIEW, seed)
 
 
 @pytest.mark.parametrize("recipe", ["timm", "crop"])
@@ -44,7 +44,7 @@ def test_an_image_is_a_function_of_seed_epoch_and_index(recipe):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_worker_processes_give_the_images_of_one_process(workers):
     def epoch(count: int) -> list[torch.Tensor]:
-        order = Visits(6, seed=3)
+        order = VisitShuffle(6, seed=3)
         order.set_epoch(2)
         return [x for x, _ in DataLoader(augmented(), 2, sampler=order, num_workers=count)]
 
@@ -53,8 +53,8 @@ def test_worker_processes_give_the_images_of_one_process(workers):
 
 @pytest.mark.parametrize("recipe", ["timm", "crop"])
 def test_a_spawned_worker_gives_the_images_of_this_process(tmp_path, recipe):
-    whole = ragged(tmp_path / "whole", 6, lambda: WHOLE)
-    images = Augmented(whole, LABELS, recipe, VIEW, 0)
+    whole = cached_ragged(tmp_path / "whole", 6, lambda: WHOLE)
+    images = AugmentedImages(whole, LABELS, recipe, VIEW, 0)
     assert len(pickle.dumps(whole)) < 500  # 43,200 bytes of pixels stay in their file
     copy = pickle.loads(pickle.dumps(whole))
     assert all(np.array_equal(copy[i], image) for i, image in enumerate(WHOLE))
@@ -72,7 +72,7 @@ def test_a_crop_is_a_part_of_the_image_or_of_its_mirror():
         for y in range(side - 31)
         for x in range(side + 9 - 31)
     }
-    made = Augmented([image], np.zeros(1, np.int64), "crop", VIEW, 0)
+    made = AugmentedImages([image], np.zeros(1, np.int64), "crop", VIEW, 0)
     found = {np.ascontiguousarray(made[epoch, 0][0].numpy().transpose(1, 2, 0)).tobytes() for epoch in range(20)}
     assert found <= parts
     assert len(found) > 10
@@ -86,12 +86,12 @@ def batch(size: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, None), (None, 1.0), (0.8, 1.0)])
 def test_mixed_labels_are_probabilities_and_follow_from_seed_and_step(size, mixup, cutmix):
     images, labels = batch(size)
-    mixing = Mixing(None, mixup, cutmix, 5, seed=1)
+    mixing = BatchMixing(None, mixup, cutmix, 5, seed=1)
     mixed, soft = mixing(images, labels, step=4)
     assert mixed.shape == images.shape
     assert soft.shape == (size, 5)
     assert torch.allclose(soft.sum(1), torch.ones(size))
-    again = Mixing(None, mixup, cutmix, 5, seed=1)(*batch(size), step=4)
+    again = BatchMixing(None, mixup, cutmix, 5, seed=1)(*batch(size), step=4)
     assert torch.equal(mixed, again[0])
     assert torch.equal(soft, again[1])
     if size > 1:
@@ -100,7 +100,7 @@ def test_mixed_labels_are_probabilities_and_follow_from_seed_and_step(size, mixu
 
 def test_mixup_is_the_weighted_mean_that_its_labels_say():
     images, labels = batch(8)
-    mixed, soft = Mixing(None, 0.8, None, 5, seed=0)(images, labels, step=0)
+    mixed, soft = BatchMixing(None, 0.8, None, 5, seed=0)(images, labels, step=0)
     partner = labels.roll(1)
     rows = torch.arange(8)
     weight = soft[rows, labels]
@@ -112,14 +112,14 @@ def test_mixup_is_the_weighted_mean_that_its_labels_say():
 
 def test_both_mixers_are_used_about_equally_often():
     images, labels = batch(8)
-    mixing = Mixing(None, 0.8, 1.0, 5, seed=0)
+    mixing = BatchMixing(None, 0.8, 1.0, 5, seed=0)
     cut = sum(bool(torch.isin(mixing(images, labels, step)[0], images).all()) for step in range(200))
     assert 70 <= cut <= 130  # 200 fair draws lie there with probability 0.99998
 
 
 def test_erasing_leaves_most_images_and_noise_in_others():
     images = torch.zeros(400, 3, 16, 16)
-    erased = Mixing("timm", None, None, 5, seed=0)(images, torch.zeros(400, dtype=torch.long), step=0)[0]
+    erased = BatchMixing("timm", None, None, 5, seed=0)(images, torch.zeros(400, dtype=torch.long), step=0)[0]
     touched = (erased != 0).flatten(1).any(1).float().mean()
     assert 0.17 <= touched <= 0.33  # probability 0.25: within 3.7 standard deviations
 
@@ -127,7 +127,7 @@ def test_erasing_leaves_most_images_and_noise_in_others():
 def test_no_recipe_changes_nothing_and_draws_nothing():
     images, labels = batch(4)
     state = torch.get_rng_state()
-    found = Mixing(None, None, None, 5, seed=0)(images, labels, step=0)
+    found = BatchMixing(None, None, None, 5, seed=0)(images, labels, step=0)
     assert found[0] is images
     assert found[1] is labels
     assert torch.equal(state, torch.get_rng_state())

@@ -35,22 +35,22 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def split(folder: Path, **more: object) -> on_disk.Files:
+def split(folder: Path, **more: object) -> on_disk.FilesOnDisk:
     """The images of a folder as a run finds them, with one cache beside it."""
     listing = Listing(folder, folder, NAMES, (0,) * len(NAMES))
-    stamp = image_files.stamps({"train": listing}, image_files.statuses({"train": listing}))["train"]
-    return on_disk.Files(listing, "train", folder.parent / "cache", stamp, **more)  # type: ignore[arg-type]
+    stamp = image_files.split_stamps({"train": listing}, image_files.split_statuses({"train": listing}))["train"]
+    return on_disk.FilesOnDisk(listing, "train", folder.parent / "cache", stamp, **more)  # type: ignore[arg-type]
 
 
 def pixels(folder: Path) -> np.ndarray:
     return np.stack([np.asarray(Image.open(folder / name)) for name in NAMES]).transpose(0, 3, 1, 2)
 
 
-def decoded_by(ask: on_disk.Files) -> int:
+def decoded_by(ask: on_disk.FilesOnDisk) -> int:
     """How many images are decoded for the pixels, which are right."""
-    before = decoding.opened()
+    before = decoding.images_decoded()
     assert np.array_equal(ask.still(VIEW), pixels(ask.listing.folder))
-    return decoding.opened() - before
+    return decoding.images_decoded() - before
 
 
 @pytest.mark.parametrize("backdated", [False, True])
@@ -92,8 +92,8 @@ def test_the_images_that_a_check_reads_are_compared_with_the_cache(folder: Path)
     first = split(folder)
     assert decoded_by(first) == 30
     paint(folder / NAMES[5], 100)
-    looked = {5: content_hashes.digest(folder / NAMES[5]), 6: content_hashes.digest(folder / NAMES[6])}
-    again = on_disk.Files(first.listing, "train", first.caches, first.stamp, looked)
+    looked = {5: content_hashes.content_hash(folder / NAMES[5]), 6: content_hashes.content_hash(folder / NAMES[6])}
+    again = on_disk.FilesOnDisk(first.listing, "train", first.caches, first.stamp, looked)
     assert decoded_by(again) == 30
 
 
@@ -108,12 +108,12 @@ def test_an_image_replaced_after_it_was_looked_at_is_refused_and_not_kept(folder
 
 def test_another_pixel_limit_is_another_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = split(folder).folder
-    monkeypatch.setenv(decoding.LIMIT, "1_000")
+    monkeypatch.setenv(decoding.PIXEL_LIMIT_VARIABLE, "1_000")
     assert split(folder).folder != one
 
 
 def test_a_large_test_split_is_kept_where_it_is_decoded_already(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_disk, "KEPT", 1)
+    monkeypatch.setattr(on_disk, "CACHED_TEST_BYTES", 1)
     assert not split(folder, keep="auto").kept(VIEW)
     split(folder).still(VIEW)
     assert split(folder, keep="auto").kept(VIEW)
@@ -123,7 +123,7 @@ def test_a_large_test_split_is_kept_where_it_is_decoded_already(folder: Path, mo
 
 def test_a_run_after_the_images_were_replaced_trains_on_the_new_ones(tmp_path: Path) -> None:
     """Through the loader of a config: the id of the run is that of before, the pixels are not."""
-    vtab1k.fake(tmp_path, full=False)
+    vtab1k.write_fake_vtab1k(tmp_path, full=False)
     folder = tmp_path / "vtab-1k" / "cifar"
     for path in folder.glob("images/*/*.jpg"):
         paint(path.with_suffix(".bmp"), 0)
@@ -134,7 +134,7 @@ def test_a_run_after_the_images_were_replaced_trains_on_the_new_ones(tmp_path: P
         preflight._report.cache_clear()  # as a new process has it
         preflight._sha256.cache_clear()
         task = files.load(**node, cache_dir=str(tmp_path / "c"), preprocess=None, sha256=None, cache_test="auto")
-        return preflight.settled(node)["sha256"], task.splits["train"].still(VIEW).copy()
+        return preflight.identify_data(node)["sha256"], task.splits["train"].still(VIEW).copy()
 
     before, old = load()
     for path in folder.glob("images/*/*.jpg"):
@@ -148,9 +148,9 @@ def test_a_run_after_the_images_were_replaced_trains_on_the_new_ones(tmp_path: P
 
 
 def test_a_report_knows_the_hashes_of_what_it_decoded(tmp_path: Path) -> None:
-    vtab1k.fake(tmp_path, full=False)
-    row = vtab1k.SUITE.row("cifar")
-    report = inspect.inspect(vtab1k.SUITE, row, tmp_path, {})
+    vtab1k.write_fake_vtab1k(tmp_path, full=False)
+    row = vtab1k.VTAB1K.row("cifar")
+    report = inspect.inspect_task(vtab1k.VTAB1K, row, tmp_path, {})
     assert {split: len(found) for split, found in report.digests.items()} == {
         "train": 20,
         "val": 8,
@@ -158,4 +158,6 @@ def test_a_report_knows_the_hashes_of_what_it_decoded(tmp_path: Path) -> None:
         "test": 16,
     }
     train = report.splits["train"]
-    assert all(content_hashes.digest(train.path(index)) == hashed for index, hashed in report.digests["train"].items())
+    assert all(
+        content_hashes.content_hash(train.path(index)) == hashed for index, hashed in report.digests["train"].items()
+    )

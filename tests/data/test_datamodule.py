@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import DATA, make
 from glorabench.data import mini
-from glorabench.data.cache import Arrays, cached
+from glorabench.data.cache import Arrays, cached_splits
 from glorabench.data.images.datamodule import Batches, ImageData
 from glorabench.data.images.task import Drawn, ImageTask, both
 from glorabench.data.samplers import Shuffle
@@ -90,8 +90,8 @@ def a_module(task: ImageTask | None = None, **changed: Any) -> ImageData:
 
 def test_a_cache_is_drawn_once_and_read_back_bit_for_bit(tmp_path: Path) -> None:
     draw = Counted()
-    first, print_one = cached(tmp_path / "deep" / "task", draw)
-    second, print_two = cached(tmp_path / "deep" / "task", draw)
+    first, print_one = cached_splits(tmp_path / "deep" / "task", draw)
+    second, print_two = cached_splits(tmp_path / "deep" / "task", draw)
     assert draw.calls == 1
     assert same(first, drawn())
     assert same(second, drawn())
@@ -111,7 +111,7 @@ def test_a_fingerprint_says_what_was_drawn_and_not_where(tmp_path: Path) -> None
         return splits
 
     draws: list[Callable[[], dict[str, Arrays]]] = [drawn, drawn, off_by_one, relabelled]
-    prints = [cached(tmp_path / str(i), draw)[1] for i, draw in enumerate(draws)]
+    prints = [cached_splits(tmp_path / str(i), draw)[1] for i, draw in enumerate(draws)]
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
 
@@ -122,7 +122,7 @@ FILES = ["meta.json", *(f"{name}_{part}.npy" for name in SIZES for part in ("ima
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["gone", "empty", "half", "another"])
 def test_a_damaged_cache_is_drawn_again(tmp_path: Path, name: str, damage: str) -> None:
-    cached(tmp_path / "task", Counted())
+    cached_splits(tmp_path / "task", Counted())
     file = tmp_path / "task" / name
     if damage == "gone":
         file.unlink()
@@ -130,10 +130,10 @@ def test_a_damaged_cache_is_drawn_again(tmp_path: Path, name: str, damage: str) 
         whole = file.read_bytes()
         file.write_bytes({"empty": b"", "half": whole[: len(whole) // 2], "another": b"[]"}[damage])
     draw = Counted()
-    found, _ = cached(tmp_path / "task", draw)
+    found, _ = cached_splits(tmp_path / "task", draw)
     assert draw.calls == 1
     assert same(found, drawn())
-    assert same(cached(tmp_path / "task", draw)[0], drawn())
+    assert same(cached_splits(tmp_path / "task", draw)[0], drawn())
     assert draw.calls == 1
 
 
@@ -141,12 +141,12 @@ def test_where_nothing_can_be_locked_the_first_that_finishes_is_kept(tmp_path: P
     (tmp_path / "task.lock").mkdir()  # as on a file system without locks: it cannot be opened and locked
 
     def slow() -> dict[str, Arrays]:
-        first = cached(tmp_path / "task", drawn)[0]
+        first = cached_splits(tmp_path / "task", drawn)[0]
         inode.append((tmp_path / "task").stat().st_ino)
         return first
 
     inode: list[int] = []
-    assert same(cached(tmp_path / "task", slow)[0], drawn())
+    assert same(cached_splits(tmp_path / "task", slow)[0], drawn())
     assert (tmp_path / "task").stat().st_ino == inode[0]
     assert sorted(os.listdir(tmp_path)) == ["task", "task.lock"]
 
@@ -154,7 +154,7 @@ def test_where_nothing_can_be_locked_the_first_that_finishes_is_kept(tmp_path: P
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BadInput, match=r"file/task cannot be written .*cache_dir=FOLDER"):
-        cached(tmp_path / "file" / "task", drawn)
+        cached_splits(tmp_path / "file" / "task", drawn)
 
 
 def test_what_a_drawing_raises_is_not_swallowed(tmp_path: Path) -> None:
@@ -162,22 +162,22 @@ def test_what_a_drawing_raises_is_not_swallowed(tmp_path: Path) -> None:
         raise ValueError("no such font")
 
     with pytest.raises(ValueError, match="no such font"):
-        cached(tmp_path / "task", broken)
+        cached_splits(tmp_path / "task", broken)
     assert not (tmp_path / "task").exists()
 
 
 def test_a_composed_task_lies_in_the_cache_that_the_environment_names(cache: Path) -> None:
     tasks = [make(compose(["data.task=digits"])["data"], DATA) for _ in range(2)]
-    assert (cache / "mini" / f"digits-v{mini.VERSION}" / "meta.json").is_file()
+    assert (cache / "mini" / f"digits-v{mini.MINI_VERSION}" / "meta.json").is_file()
     assert same(*(dict(task.splits) for task in tasks))
     assert tasks[0].fingerprint == tasks[1].fingerprint
-    assert same({name: tasks[0].splits[name] for name in ("train", "val", "test")}, mini.draw("digits"))
+    assert same({name: tasks[0].splits[name] for name in ("train", "val", "test")}, mini.draw_mini_task("digits"))
 
 
 def test_reading_an_example_twice_gives_the_same_and_leaves_the_cache_untouched(
     tmp_path: Path,
 ) -> None:
-    splits, _ = cached(tmp_path / "task", drawn)
+    splits, _ = cached_splits(tmp_path / "task", drawn)
     files = {file: file.read_bytes() for file in (tmp_path / "task").iterdir()}
     batches = Batches(splits["train"])
     data = a_module(ImageTask("s", "t", "g", 4, in_memory(splits), "f"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glorabench.data.checks.image_files import look
+from glorabench.data.checks.image_files import check_image_file
 from glorabench.data.images import decoding
 from glorabench.data.suites import fake, listing
 from glorabench.errors import BadInput
@@ -84,10 +84,10 @@ def test_a_file_keeps_the_pixels_of_its_mode_and_the_check_finds_it_right(mode: 
     paths = written(image, tmp_path)
     assert paths
     for path in paths:
-        assert not look(str(path), decode=True).fault
+        assert not check_image_file(str(path), whole=True).fault
         lossy = {".gif": 48, ".jpg": 12, ".webp": 12, ".jp2": 1}.get(path.suffix, 0)  # a palette is a loss
         if "A" not in mode.upper() or mode == "LAB":  # what is transparent has no colour in some formats
-            assert abs(np.asarray(decoding.picture(path), int) - pixels).max() <= lossy, path
+            assert abs(np.asarray(decoding.decode_for_run(path), int) - pixels).max() <= lossy, path
 
 
 @pytest.mark.parametrize("mode", REFUSED)
@@ -95,15 +95,15 @@ def test_values_without_a_range_are_refused_and_the_check_says_the_same(mode: st
     path = tmp_path / "a.tif"
     Image.new(mode, (8, 8), 1).save(path)
     with pytest.raises(BadInput, match=f"a.tif holds {REFUSED[mode]} .*save it with 8 or 16 bits") as said:
-        decoding.picture(path)
-    assert look(str(path), decode=True).fault == str(said.value)
+        decoding.decode_for_run(path)
+    assert check_image_file(str(path), whole=True).fault == str(said.value)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "ppm"])
 def test_16_bits_are_scaled_by_257(suffix: str, tmp_path: Path) -> None:
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     Image.fromarray(values).save(tmp_path / f"a.{suffix}")
-    found = np.asarray(decoding.picture(tmp_path / f"a.{suffix}"))
+    found = np.asarray(decoding.decode_for_run(tmp_path / f"a.{suffix}"))
     assert np.array_equal(found[..., 0], np.rint(values / 257))
     assert np.array_equal(found, np.repeat(found[..., :1], 3, axis=2))
 
@@ -114,7 +114,7 @@ def test_12_bits_and_white_that_is_zero_are_read_as_tiff_says(tmp_path: Path) ->
     entry = raw.index((262).to_bytes(2, "little") + (3).to_bytes(2, "little"))
     raw[entry + 8] = 0
     (tmp_path / "b.tif").write_bytes(raw)
-    assert np.asarray(decoding.picture(tmp_path / "b.tif"))[0, :, 0].tolist() == [255, 254, 127, 0]
+    assert np.asarray(decoding.decode_for_run(tmp_path / "b.tif"))[0, :, 0].tolist() == [255, 254, 127, 0]
     image = Image.fromarray(np.array([[0, 4095, 2048]], np.uint16))
     image.tag_v2 = {258: (12,)}  # type: ignore[attr-defined] - as Pillow says it of such a file
     assert rgb(image, tmp_path) == grey([0, 255, 128])
@@ -124,7 +124,7 @@ def test_a_rotation_in_exif_is_left_as_it_was(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6
     Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif)
-    assert decoding.picture(tmp_path / "a.jpg").size == (8, 4)
+    assert decoding.decode_for_run(tmp_path / "a.jpg").size == (8, 4)
 
 
 def test_a_jpeg_of_too_many_pixels_is_decoded_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,23 +133,23 @@ def test_a_jpeg_of_too_many_pixels_is_decoded_smaller(tmp_path: Path, monkeypatc
     image.save(tmp_path / "a.jpg", quality=95)
     image.save(tmp_path / "a.png")
     for limit, size in ((120_000, (400, 300)), (119_999, (200, 150)), (20_000, (100, 75)), (2_000, (50, 38))):
-        monkeypatch.setenv(decoding.LIMIT, str(limit))
-        small = decoding.picture(tmp_path / "a.jpg")
+        monkeypatch.setenv(decoding.PIXEL_LIMIT_VARIABLE, str(limit))
+        small = decoding.decode_for_run(tmp_path / "a.jpg")
         assert small.size == size
         wanted = np.asarray(image.resize(size, Image.Resampling.BOX), int)
         assert abs(np.asarray(small, int) - wanted).max() <= 8
-    assert decoding.picture(tmp_path / "a.jpg").size == (50, 38)
+    assert decoding.decode_for_run(tmp_path / "a.jpg").size == (50, 38)
     with pytest.raises(BadInput, match=r"a\.png has 400 x 300 pixels, more than the 2,000 .*GLORABENCH_MAX_PIXELS=120"):
-        decoding.picture(tmp_path / "a.png")
-    assert "GLORABENCH_MAX_PIXELS=120000" in look(str(tmp_path / "a.png"), decode=True).fault
-    monkeypatch.setenv(decoding.LIMIT, "many")
+        decoding.decode_for_run(tmp_path / "a.png")
+    assert "GLORABENCH_MAX_PIXELS=120000" in check_image_file(str(tmp_path / "a.png"), whole=True).fault
+    monkeypatch.setenv(decoding.PIXEL_LIMIT_VARIABLE, "many")
     with pytest.raises(BadInput, match="GLORABENCH_MAX_PIXELS=many must be a whole number"):
-        decoding.picture(tmp_path / "a.png")
+        decoding.decode_for_run(tmp_path / "a.png")
 
 
 def test_a_sound_jpeg_of_196_megapixels_is_an_image(tmp_path: Path) -> None:
     Image.new("L", (14_000, 14_000), 90).save(tmp_path / "a.jpg")
-    image = decoding.picture(tmp_path / "a.jpg")
+    image = decoding.decode_for_run(tmp_path / "a.jpg")
     assert image.size == (7_000, 7_000)
     assert image.getpixel((100, 100)) == (90, 90, 90)
 
@@ -163,19 +163,19 @@ from glorabench.data.checks import image_files as scan
 from glorabench.errors import BadInput
 path = Path(sys.argv[1])
 asked = {
-    "image": lambda: decode.picture(path),
-    "hash": lambda: contents.digest(path),
-    "list": lambda: listing.from_text(path, [path.parent]),
-    "json": lambda: listing.from_json(path),
-    "marker": lambda: fake.marked(path.parent, "vtab1k"),
+    "image": lambda: decode.decode_for_run(path),
+    "hash": lambda: contents.content_hash(path),
+    "list": lambda: listing.read_list(path, [path.parent]),
+    "json": lambda: listing.read_json_list(path),
+    "marker": lambda: fake.read_marker(path.parent, "vtab1k"),
 }
 for ask in asked.values():
     try:
         print(ask())
     except BadInput as error:
         print(error)
-print(scan.look(str(path), True).fault)
-print(scan.statuses_of(str(path.parent), [path.name]))
+print(scan.check_image_file(str(path), True).fault)
+print(scan.file_statuses(str(path.parent), [path.name]))
 """
 
 
@@ -199,12 +199,12 @@ def test_what_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -
 def test_hidden_files_are_no_images_and_change_no_draw(tmp_path: Path) -> None:
     for label in range(3):
         for number in range(6):
-            fake.draw(tmp_path / f"{label}" / f"{number}.JPEG", label, number, (8, 8))
+            fake.draw_fake_image(tmp_path / f"{label}" / f"{number}.JPEG", label, number, (8, 8))
     label_of = {str(label): label for label in range(3)}.get
-    before = listing.from_folders(tmp_path, label_of)
+    before = listing.list_folders(tmp_path, label_of)
     for name in ("0/._1.JPEG", "1/.DS_Store", "2/.0.JPEG", ".cache/0.JPEG", "__MACOSX/0/._1.JPEG", "._0"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"\0\5\x16\7")
-    after = listing.from_folders(tmp_path, label_of)
+    after = listing.list_folders(tmp_path, label_of)
     assert after == before
-    assert listing.draw(after, 2, seed=0) == listing.draw(before, 2, seed=0)
+    assert listing.draw_shots(after, 2, seed=0) == listing.draw_shots(before, 2, seed=0)

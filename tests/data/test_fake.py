@@ -19,15 +19,15 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from glorabench.data.suites import fake, vtab1k
-draw, count = fake.draw, 0
+draw, count = fake.draw_fake_image, 0
 def dies(*args):
     global count
     count += 1
     if count == int(sys.argv[2]):
         os.kill(os.getpid(), 9)
     draw(*args)
-fake.draw = dies
-vtab1k.fake(Path(sys.argv[1]), False)
+fake.draw_fake_image = dies
+vtab1k.write_fake_vtab1k(Path(sys.argv[1]), False)
 """
 
 
@@ -39,7 +39,7 @@ def contents(root: Path) -> dict[str, bytes]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What an undisturbed command makes."""
     root = tmp_path_factory.mktemp("whole")
-    vtab1k.fake(root, full=False)
+    vtab1k.write_fake_vtab1k(root, full=False)
     return contents(root)
 
 
@@ -76,7 +76,7 @@ def test_every_suite_is_found_when_it_is_made_again(suite: str, tmp_path: Path) 
 def test_a_fake_set_of_other_sizes_is_not_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "vtab-1k" / "cifar"
     folder.mkdir(parents=True)
-    fake.mark(folder, "vtab1k", {"train": 800})
+    fake.write_marker(folder, "vtab1k", {"train": 800})
     assert main(["data", "fake", "vtab1k", f"root={tmp_path}"]) == 2
     assert "cifar exists already: fake data go where no others are" in capsys.readouterr().err
     assert [path.name for path in tmp_path.rglob("*")] == ["vtab-1k", "cifar", fake.MARKER]

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from glorabench.data.checks.inspect import inspect
+from glorabench.data.checks.inspect import inspect_task
 from glorabench.data.suites import fewshot, fgvc
-from glorabench.data.suites.listing import Listing, draw, from_text
+from glorabench.data.suites.listing import Listing, draw_shots, read_list
 from glorabench.data.suites.suite import Suite
 from glorabench.errors import BadInput
 
-PETS, FLOWERS = fewshot.SUITE.row("oxford_pets"), fewshot.SUITE.row("flowers102")
+PETS, FLOWERS = fewshot.FEWSHOT.row("oxford_pets"), fewshot.FEWSHOT.row("flowers102")
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("fewshot")
     for row in (PETS, FLOWERS):
-        fewshot.fake_row(row, root, False)
-    fgvc.fake_row(fgvc.SUITE.row("flowers"), root, False)
+        fewshot.write_fake_fewshot_task(row, root, False)
+    fgvc.write_fake_fgvc_task(fgvc.FGVC.row("flowers"), root, False)
     return root
 
 
@@ -37,12 +37,12 @@ def root(drawn: Path, tmp_path: Path) -> Path:
 
 
 def read(root: Path, task: str = "oxford_pets", **options: object) -> dict[str, Listing]:
-    row = fewshot.SUITE.row(task)
-    return fewshot.read(row, fewshot.SUITE.folder(row, root), options)
+    row = fewshot.FEWSHOT.row(task)
+    return fewshot.read_fewshot_splits(row, fewshot.FEWSHOT.folder(row, root), options)
 
 
 def problem(suite: Suite, task: str, root: Path, **options: object) -> str:
-    found = inspect(suite, suite.row(task), root, options).problems
+    found = inspect_task(suite, suite.row(task), root, options).problems
     assert found
     assert all("\n" not in line for line in found)
     return found[0]
@@ -62,25 +62,25 @@ def problem(suite: Suite, task: str, root: Path, **options: object) -> str:
     ],
 )
 def test_sizes_of_the_five_sets(task: str, classes: int, val: int, test: int) -> None:
-    row = fewshot.SUITE.row(task)
+    row = fewshot.FEWSHOT.row(task)
     assert row.classes == classes
     for shots in (1, 2, 4, 8, 16):
-        sizes = fewshot.SUITE.sizes(row, {"shots": shots, "val_shots": None})
+        sizes = fewshot.FEWSHOT.sizes(row, {"shots": shots, "val_shots": None})
         assert sizes == {"train": (shots * classes,), "trainval": (shots * classes,), "val": (val,), "test": (test,)}
-    assert fewshot.SUITE.sizes(row, {"shots": 1, "val_shots": 4})["val"] == (4 * classes,)
+    assert fewshot.FEWSHOT.sizes(row, {"shots": 1, "val_shots": 4})["val"] == (4 * classes,)
 
 
 def test_a_one_shot_list_of_pets_has_37_images_or_74_lines() -> None:
-    assert fewshot.SUITE.sizes(PETS, {"shots": 1})["train"] == (37,)
-    assert fewshot.SUITE.sizes(PETS, {"shots": 1, "noah_compat": True})["train"] == (74,)
-    assert fewshot.SUITE.sizes(PETS, {"shots": 2, "noah_compat": True})["train"] == (74,)
-    assert fewshot.SUITE.sizes(FLOWERS, {"shots": 1, "noah_compat": True})["train"] == (102,)
+    assert fewshot.FEWSHOT.sizes(PETS, {"shots": 1})["train"] == (37,)
+    assert fewshot.FEWSHOT.sizes(PETS, {"shots": 1, "noah_compat": True})["train"] == (74,)
+    assert fewshot.FEWSHOT.sizes(PETS, {"shots": 2, "noah_compat": True})["train"] == (74,)
+    assert fewshot.FEWSHOT.sizes(FLOWERS, {"shots": 1, "noah_compat": True})["train"] == (102,)
 
 
 def test_a_check_goes_through_all_fifteen_lists() -> None:
-    asked = {(options["shots"], options["split_seed"]) for options in fewshot.SUITE.variants}
+    asked = {(options["shots"], options["split_seed"]) for options in fewshot.FEWSHOT.variants}
     assert asked == {(shots, seed) for shots in (1, 2, 4, 8, 16) for seed in (0, 1, 2)}
-    assert len(fewshot.SUITE.variants) == 15
+    assert len(fewshot.FEWSHOT.variants) == 15
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_first_lines_of_noahs_test_lists_in_the_layouts_in_circulation(
     tmp_path: Path, task: str, folder: str, image: str, label: int, lists: str
 ) -> None:
     """Lists beside the images, or as in NOAH's repository in few-shot/<its name>/annotations."""
-    row = fewshot.SUITE.row(task)
+    row = fewshot.FEWSHOT.row(task)
     path = tmp_path / folder / image
     path.parent.mkdir(parents=True)
     path.touch()
@@ -118,7 +118,7 @@ def test_first_lines_of_noahs_test_lists_in_the_layouts_in_circulation(
 
 
 def test_every_name_of_a_folder_belongs_to_one_task() -> None:
-    for suite in (fewshot.SUITE, fgvc.SUITE):
+    for suite in (fewshot.FEWSHOT, fgvc.FGVC):
         names = Counter(name for row in suite.rows for name in {*row.folders})
         assert set(names.values()) == {1}
         called = Counter(name for row in suite.rows for name in {row.name, *row.aliases})
@@ -130,17 +130,17 @@ def test_suites_below_one_root_do_not_take_each_others_folders(root: Path) -> No
     (root / "few-shot" / "oxford_flowers").rename(root / "oxford_flowers")
     (root / "oxford_flowers102" / "images").mkdir(parents=True)  # VTAB-1k's
     (root / "oxford_flowers102" / "test.txt").touch()
-    assert not inspect(fewshot.SUITE, FLOWERS, root, {}).problems
+    assert not inspect_task(fewshot.FEWSHOT, FLOWERS, root, {}).problems
     assert read(root, "flowers102")["test"].names == before["test"].names
-    assert fgvc.SUITE.folder(fgvc.SUITE.row("flowers"), root) == root / "fgvc" / "OxfordFlowers"
-    for row in fgvc.SUITE.rows:
-        assert not {*row.folders} & {*(row.folders[0] for row in fewshot.SUITE.rows)}
+    assert fgvc.FGVC.folder(fgvc.FGVC.row("flowers"), root) == root / "fgvc" / "OxfordFlowers"
+    for row in fgvc.FGVC.rows:
+        assert not {*row.folders} & {*(row.folders[0] for row in fewshot.FEWSHOT.rows)}
 
 
 def test_a_folder_without_the_lists_of_a_suite_does_not_hide_one_with(root: Path) -> None:
     for suite, row, name in (
-        (fewshot.SUITE, PETS, "oxford_pet"),
-        (fgvc.SUITE, fgvc.SUITE.row("flowers"), "OxfordFlower"),
+        (fewshot.FEWSHOT, PETS, "oxford_pet"),
+        (fgvc.FGVC, fgvc.FGVC.row("flowers"), "OxfordFlower"),
     ):
         before = suite.folder(row, root)
         (root / name / "images").mkdir(parents=True)
@@ -153,8 +153,8 @@ def test_a_folder_without_the_lists_of_a_suite_does_not_hide_one_with(root: Path
 
 def test_the_fake_sets_are_right_in_every_variant(drawn: Path) -> None:
     for row in (PETS, FLOWERS):
-        for options in fewshot.SUITE.variants:
-            report = inspect(fewshot.SUITE, row, drawn, options)
+        for options in fewshot.FEWSHOT.variants:
+            report = inspect_task(fewshot.FEWSHOT, row, drawn, options)
             assert not report.problems
             assert report.fake
             train = report.splits["train"]
@@ -191,25 +191,25 @@ def test_a_draw_is_disjoint_even_and_blind_to_order(seed: int, count: int) -> No
     here = Path("here")
     listing = Listing(here, here, tuple(names), tuple(labels))
     turned = Listing(here, here, tuple(reversed(names)), tuple(reversed(labels)))
-    first = draw(listing, count, seed)
+    first = draw_shots(listing, count, seed)
     assert Counter(first.labels) == dict.fromkeys(range(7), count)
-    assert set(draw(turned, count, seed).names) == set(first.names)
-    second = draw(listing, count, seed, without=set(first.names))
+    assert set(draw_shots(turned, count, seed).names) == set(first.names)
+    second = draw_shots(listing, count, seed, without=set(first.names))
     assert Counter(second.labels) == dict.fromkeys(range(7), count)
     assert not set(first.names) & set(second.names)
-    assert set(first.names) | set(second.names) == set(draw(listing, 2 * count, seed).names)
+    assert set(first.names) | set(second.names) == set(draw_shots(listing, 2 * count, seed).names)
     some = [i for i, label in enumerate(labels) if label != 3]
-    assert set(draw(listing.take(some), count, seed).names) == {n for n in first.names if not n.startswith("3/")}
-    assert draw(listing, count, seed + 5).names != first.names
-    assert len(draw(listing, 12, seed)) == 10 + 11 + 5 * 12
+    assert set(draw_shots(listing.take(some), count, seed).names) == {n for n in first.names if not n.startswith("3/")}
+    assert draw_shots(listing, count, seed + 5).names != first.names
+    assert len(draw_shots(listing, 12, seed)) == 10 + 11 + 5 * 12
 
 
 # What is wrong
 
 
 def test_a_missing_root_and_a_missing_folder(root: Path) -> None:
-    assert f"no folder {root / 'no'}: set data.root" in problem(fewshot.SUITE, "oxford_pets", root / "no")
-    said = problem(fewshot.SUITE, "food101", root)
+    assert f"no folder {root / 'no'}: set data.root" in problem(fewshot.FEWSHOT, "oxford_pets", root / "no")
+    said = problem(fewshot.FEWSHOT, "food101", root)
     assert "food101 is missing: no folder" in said
     assert "food101" in said
     assert "data.vision.ee.ethz.ch" in said
@@ -228,7 +228,7 @@ def test_a_missing_root_and_a_missing_folder(root: Path) -> None:
     ],
 )
 def test_options_that_have_no_list(drawn: Path, options: dict[str, object], said: str) -> None:
-    assert said in problem(fewshot.SUITE, "oxford_pets", drawn, **options)
+    assert said in problem(fewshot.FEWSHOT, "oxford_pets", drawn, **options)
 
 
 Breaks = Callable[[Path], object]
@@ -252,20 +252,20 @@ Breaks = Callable[[Path], object]
 )
 def test_half_of_a_set(root: Path, breaks: Breaks, said: str) -> None:
     breaks(root / "few-shot" / "oxford_pets")
-    assert re.search(said, problem(fewshot.SUITE, "oxford_pets", root, val_shots=None))
+    assert re.search(said, problem(fewshot.FEWSHOT, "oxford_pets", root, val_shots=None))
 
 
 def test_a_list_of_other_numbers(root: Path) -> None:
     lists = root / "few-shot" / "oxford_pets" / "annotations"
     one, two = (lists / f"train_meta.list.num_shot_{k}.seed_0" for k in (1, 2))
     shutil.copy(two, one)
-    assert f"{one}: class 0 has 2 images, not 1" in problem(fewshot.SUITE, "oxford_pets", root)
+    assert f"{one}: class 0 has 2 images, not 1" in problem(fewshot.FEWSHOT, "oxford_pets", root)
 
 
 def test_a_real_set_must_have_the_numbers_of_noahs_lists(root: Path) -> None:
     """The same set without its marker is a real one, cut short."""
     (root / "few-shot" / "oxford_pets" / "FAKE.json").unlink()
-    report = inspect(fewshot.SUITE, PETS, root, {"shots": 2})
+    report = inspect_task(fewshot.FEWSHOT, PETS, root, {"shots": 2})
     assert [line.split(": ")[1] for line in report.problems] == [
         "16 images, expected 74",
         "32 images, expected 148",
@@ -277,16 +277,16 @@ def test_labels_of_another_set_are_out_of_range(root: Path) -> None:
     lists = root / "few-shot" / "oxford_pets" / "annotations"
     path = lists / "test_meta.list"
     path.write_text(path.read_text().replace(" 36\n", " 37\n"))
-    assert "label 37, but oxford_pets has 37 classes, 0 to 36" in problem(fewshot.SUITE, "oxford_pets", root)
+    assert "label 37, but oxford_pets has 37 classes, 0 to 36" in problem(fewshot.FEWSHOT, "oxford_pets", root)
 
 
 def test_a_path_may_hold_spaces_and_a_line_must_have_a_label(tmp_path: Path) -> None:
     source = tmp_path / "list"
     source.write_text("a b/c d.jpg 3\n")
-    assert from_text(source, [tmp_path]).names == ("a b/c d.jpg",)
+    assert read_list(source, [tmp_path]).names == ("a b/c d.jpg",)
     source.write_text("a.jpg 3\nb.jpg\n")
     with pytest.raises(BadInput, match=r"line 2: 'b.jpg' is no '<path> <label>'"):
-        from_text(source, [tmp_path])
+        read_list(source, [tmp_path])
 
 
 # VPT's FGVC
@@ -303,7 +303,7 @@ def test_a_path_may_hold_spaces_and_a_line_must_have_a_label(tmp_path: Path) -> 
     ],
 )
 def test_sizes_of_vpts_sets(task: str, classes: int, sizes: tuple[int, ...], official: tuple[int, int]) -> None:
-    row = fgvc.SUITE.row(task)
+    row = fgvc.FGVC.row(task)
     assert row.classes == classes
     assert tuple(row.sizes[split][0] for split in ("train", "val", "test")) == sizes
     assert (sizes[0] + sizes[1], sizes[2]) == official
@@ -311,7 +311,7 @@ def test_sizes_of_vpts_sets(task: str, classes: int, sizes: tuple[int, ...], off
 
 
 def test_ids_become_ranks_and_the_final_model_is_trained_on_train(drawn: Path) -> None:
-    report = inspect(fgvc.SUITE, fgvc.SUITE.row("flowers"), drawn, {}, deep=True)
+    report = inspect_task(fgvc.FGVC, fgvc.FGVC.row("flowers"), drawn, {}, deep=True)
     assert not report.problems
     assert report.splits["trainval"] == report.splits["train"]
     for listing in report.splits.values():
@@ -325,7 +325,7 @@ def test_images_lie_where_each_set_has_them(tmp_path: Path, prefix: str) -> None
     (tmp_path / prefix / "a.jpg").touch()
     for split in ("train", "val", "test"):
         (tmp_path / f"{split}.json").write_text(json.dumps({"a.jpg": 17, "b.jpg": 3}))
-    splits = fgvc.read(fgvc.SUITE.row("cub"), tmp_path, {})
+    splits = fgvc.read_fgvc_splits(fgvc.FGVC.row("cub"), tmp_path, {})
     assert splits["train"].path(0).samefile(tmp_path / prefix / "a.jpg")
     assert splits["train"].labels == (1, 0)
 
@@ -341,7 +341,7 @@ def test_images_lie_where_each_set_has_them(tmp_path: Path, prefix: str) -> None
 )
 def test_half_of_a_json_set(root: Path, breaks: Breaks, said: str) -> None:
     breaks(root / "fgvc" / "OxfordFlowers")
-    assert said in problem(fgvc.SUITE, "flowers", root)
+    assert said in problem(fgvc.FGVC, "flowers", root)
 
 
 def test_a_split_that_misses_a_class_would_be_mislabelled(root: Path) -> None:
@@ -349,5 +349,5 @@ def test_a_split_that_misses_a_class_would_be_mislabelled(root: Path) -> None:
     found = json.loads(path.read_text())
     path.write_text(json.dumps({name: value for name, value in found.items() if value != 50}))
     (root / "fgvc" / "OxfordFlowers" / "FAKE.json").unlink()
-    report = inspect(fgvc.SUITE, fgvc.SUITE.row("flowers"), root, {})
+    report = inspect_task(fgvc.FGVC, fgvc.FGVC.row("flowers"), root, {})
     assert any("101 of 102 classes occur" in line for line in report.problems)

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from glorabench.data.checks.inspect import inspect
+from glorabench.data.checks.inspect import inspect_task
 from glorabench.data.suites import imagenet
-from glorabench.data.suites.imagenet import ROW, SUITE
-from glorabench.data.suites.listing import Listing, from_text
+from glorabench.data.suites.imagenet import IMAGENET, IMAGENET_TASK
+from glorabench.data.suites.listing import Listing, read_list
 from glorabench.errors import BadInput
 
-WNIDS = list(imagenet.RANKS)
+WNIDS = list(imagenet.WNID_RANKS)
 CLASSES = (0, 3, 6, 10, 15, 100, 983, 988, 998, 999)  # of the fake set
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("imagenet")
-    imagenet.fake(root, False)
+    imagenet.write_fake_imagenet(root, False)
     return root
 
 
@@ -36,11 +36,11 @@ def root(drawn: Path, tmp_path: Path) -> Path:
 
 
 def read(root: Path, **options: object) -> dict[str, Listing]:
-    return imagenet.read(ROW, SUITE.folder(ROW, root), options)
+    return imagenet.read_imagenet_splits(IMAGENET_TASK, IMAGENET.folder(IMAGENET_TASK, root), options)
 
 
 def problem(root: Path, **options: object) -> str:
-    found = inspect(SUITE, ROW, root, options).problems
+    found = inspect_task(IMAGENET, IMAGENET_TASK, root, options).problems
     assert found
     assert all("\n" not in line for line in found)
     return found[0]
@@ -56,34 +56,48 @@ def write(path: Path, lines: list[str]) -> Path:
 
 
 def test_lists_are_those_that_timm_ships() -> None:
-    lists = {"385e0240": WNIDS, "c956c2f0": map(str, imagenet.A), "66d45f31": map(str, imagenet.R)}
+    lists = {
+        "385e0240": WNIDS,
+        "c956c2f0": map(str, imagenet.IMAGENET_A_CLASSES),
+        "66d45f31": map(str, imagenet.IMAGENET_R_CLASSES),
+    }
     for prefix, lines in lists.items():
         assert hashlib.sha256("\n".join(lines).encode()).hexdigest().startswith(prefix)
 
 
 def test_an_id_is_the_rank_of_the_wnid() -> None:
     assert sorted(WNIDS) == WNIDS
-    assert (len(WNIDS), imagenet.RANKS["n01440764"], imagenet.RANKS["n15075141"]) == (1000, 0, 999)
-    assert imagenet.RANKS["n07753592"] == 954
-    assert imagenet.RANKS["n04522168"] == 883
+    assert (len(WNIDS), imagenet.WNID_RANKS["n01440764"], imagenet.WNID_RANKS["n15075141"]) == (1000, 0, 999)
+    assert imagenet.WNID_RANKS["n07753592"] == 954
+    assert imagenet.WNID_RANKS["n04522168"] == 883
 
 
 def test_masks_of_a_and_r() -> None:
-    assert (len(set(imagenet.A)), len(set(imagenet.R)), len(set(imagenet.A) & set(imagenet.R))) == (200, 200, 86)
-    assert list(imagenet.A) == sorted(imagenet.A)
-    assert list(imagenet.R) == sorted(imagenet.R)
-    assert SUITE.scorings == {
-        "imagenet_a": {"top1_200": imagenet.A, "top1_1000": None},
-        "imagenet_r": {"top1_200": imagenet.R, "top1_1000": None},
+    assert (
+        len(set(imagenet.IMAGENET_A_CLASSES)),
+        len(set(imagenet.IMAGENET_R_CLASSES)),
+        len(set(imagenet.IMAGENET_A_CLASSES) & set(imagenet.IMAGENET_R_CLASSES)),
+    ) == (200, 200, 86)
+    assert list(imagenet.IMAGENET_A_CLASSES) == sorted(imagenet.IMAGENET_A_CLASSES)
+    assert list(imagenet.IMAGENET_R_CLASSES) == sorted(imagenet.IMAGENET_R_CLASSES)
+    assert IMAGENET.scorings == {
+        "imagenet_a": {"top1_200": imagenet.IMAGENET_A_CLASSES, "top1_1000": None},
+        "imagenet_r": {"top1_200": imagenet.IMAGENET_R_CLASSES, "top1_1000": None},
     }
 
 
 def test_sizes() -> None:
     right = {"test": 50000, "imagenetv2": 10000, "imagenet_sketch": 50889, "imagenet_a": 7500, "imagenet_r": 30000}
-    assert {name: size for name, (size,) in ROW.sizes.items()} == right
-    sizes = SUITE.sizes(ROW, {"shots": 16})
+    assert {name: size for name, (size,) in IMAGENET_TASK.sizes.items()} == right
+    sizes = IMAGENET.sizes(IMAGENET_TASK, {"shots": 16})
     assert (sizes["train"], sizes["trainval"]) == ((16000,), (16000,))
-    assert SUITE.sizes(ROW, {"shifts": "a v2"}).keys() == {"train", "trainval", "test", "imagenetv2", "imagenet_a"}
+    assert IMAGENET.sizes(IMAGENET_TASK, {"shifts": "a v2"}).keys() == {
+        "train",
+        "trainval",
+        "test",
+        "imagenetv2",
+        "imagenet_a",
+    }
 
 
 def test_neither_torch_nor_timm_is_imported() -> None:
@@ -96,7 +110,7 @@ def test_neither_torch_nor_timm_is_imported() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_fake_set_is_right(drawn: Path, seed: int) -> None:
-    report = inspect(SUITE, ROW, drawn, {"split_seed": seed}, deep=True)
+    report = inspect_task(IMAGENET, IMAGENET_TASK, drawn, {"split_seed": seed}, deep=True)
     assert not report.problems
     assert report.fake
     assert list(report.splits) == [
@@ -104,7 +118,7 @@ def test_the_fake_set_is_right(drawn: Path, seed: int) -> None:
         *("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"),
     ]
     for name, listing in report.splits.items():
-        kept = {"imagenet_a": imagenet.A, "imagenet_r": imagenet.R}.get(name, CLASSES)
+        kept = {"imagenet_a": imagenet.IMAGENET_A_CLASSES, "imagenet_r": imagenet.IMAGENET_R_CLASSES}.get(name, CLASSES)
         assert set(listing.labels) == set(CLASSES) & set(kept)
 
 
@@ -137,7 +151,7 @@ def test_noahs_lists_are_used_where_they_are(root: Path, place: str) -> None:
     assert splits["val"].names == tuple(f"{WNIDS[c]}/{WNIDS[c]}_20.JPEG" for c in CLASSES)
     assert "1 images that are trained on removed from val" in splits["val"].note
     assert read(root, split_seed=0)["train"].source == root / "imagenet" / "train"  # no such list: drawn
-    assert not inspect(SUITE, ROW, root, {"split_seed": 1}).problems
+    assert not inspect_task(IMAGENET, IMAGENET_TASK, root, {"split_seed": 1}).problems
 
 
 def test_val_may_be_flat_or_in_class_folders(root: Path) -> None:
@@ -154,7 +168,7 @@ def test_coops_layout(root: Path) -> None:
     (root / "imagenet" / "images").mkdir()
     for part in ("train", "val"):
         (root / "imagenet" / part).rename(root / "imagenet" / "images" / part)
-    assert not inspect(SUITE, ROW, root, {}).problems
+    assert not inspect_task(IMAGENET, IMAGENET_TASK, root, {}).problems
 
 
 @pytest.mark.parametrize(
@@ -240,7 +254,7 @@ def test_v2_of_another_version(root: Path) -> None:
 
 
 def test_a_folder_of_no_class_of_a(root: Path) -> None:
-    other = WNIDS[min(set(range(1000)) - set(imagenet.A))]
+    other = WNIDS[min(set(range(1000)) - set(imagenet.IMAGENET_A_CLASSES))]
     (root / "imagenet-adversarial" / "imagenet-a" / other).mkdir()
     assert f"the folder '{other}' is no class of this set" in problem(root)
 
@@ -259,7 +273,7 @@ def test_a_missing_shift_can_be_left_out(root: Path) -> None:
     said = problem(root)
     assert "imagenet_sketch is missing: no class folders in" in said
     assert "leave it out of data.shifts" in said
-    report = inspect(SUITE, ROW, root, {"shifts": "v2 a r"})
+    report = inspect_task(IMAGENET, IMAGENET_TASK, root, {"shifts": "v2 a r"})
     assert not report.problems
     assert "imagenet_sketch" not in report.splits
     assert "data.shifts 'c'" in problem(root, shifts="v2 c")
@@ -290,7 +304,7 @@ def test_a_real_set_must_be_whole(root: Path) -> None:
     """The same sets without their markers are real ones, cut short."""
     for marker in root.rglob("FAKE.json"):
         marker.unlink()
-    found = inspect(SUITE, ROW, root, {}).problems
+    found = inspect_task(IMAGENET, IMAGENET_TASK, root, {}).problems
     assert [line.split(": ")[1] for line in found] == [
         "160 images, expected 16,000",
         *("20 images, expected 50,000", "100 images, expected 10,000", "30 images, expected 50,889"),
@@ -313,4 +327,4 @@ def test_options_that_cannot_be(drawn: Path, options: dict[str, object]) -> None
 
 def test_lines_are_read_from_the_right(tmp_path: Path) -> None:
     source = write(tmp_path / "list", ["imagenet-a/n07753592/0.0_soap dispenser _ soap dispenser_0.2.jpg 954"])
-    assert from_text(source, [tmp_path]).labels == (954,)
+    assert read_list(source, [tmp_path]).labels == (954,)

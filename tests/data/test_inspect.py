@@ -16,22 +16,22 @@ from PIL import Image
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.data.checks import inspect
-from glorabench.data.checks.image_files import look
+from glorabench.data.checks.image_files import check_image_file
 from glorabench.data.checks.inspect import Report
 from glorabench.data.images import decoding
 from glorabench.data.suites import fake, vtab1k
 from glorabench.data.suites.registry import FAKES, SUITES
-from glorabench.data.suites.suite import Row
+from glorabench.data.suites.suite import SuiteTask
 from glorabench.errors import BadInput
 
-ROW = vtab1k.SUITE.row("cifar")
+ROW = vtab1k.VTAB1K.row("cifar")
 
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All of VTAB-1k, fake; nobody changes it."""
     root = tmp_path_factory.mktemp("vtab")
-    vtab1k.fake(root, full=False)
+    vtab1k.write_fake_vtab1k(root, full=False)
     return root
 
 
@@ -49,7 +49,7 @@ def task(root: Path) -> Path:
 
 
 def inspected(root: Path, **level: bool) -> Report:
-    return inspect.inspect(vtab1k.SUITE, ROW, root, {}, **level)
+    return inspect.inspect_task(vtab1k.VTAB1K, ROW, root, {}, **level)
 
 
 def problem(root: Path, **level: bool) -> str:
@@ -66,14 +66,14 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def test_the_rows_add_up_to_vtab() -> None:
-    assert len(vtab1k.ROWS) == 19
-    assert sum(row.sizes["test"][0] for row in vtab1k.ROWS) == 387_904
-    assert [row.classes for row in vtab1k.ROWS] == [
+    assert len(vtab1k.VTAB_TASKS) == 19
+    assert sum(row.sizes["test"][0] for row in vtab1k.VTAB_TASKS) == 387_904
+    assert [row.classes for row in vtab1k.VTAB_TASKS] == [
         *(100, 102, 47, 102, 37, 10, 397), *(2, 10, 45, 5), *(8, 6, 6, 4, 16, 16, 18, 9)
     ]  # fmt: skip
-    names = [name for row in vtab1k.ROWS for name in (row.name, *row.aliases)]
+    names = [name for row in vtab1k.VTAB_TASKS for name in (row.name, *row.aliases)]
     assert len(names) == len(set(names))
-    assert vtab1k.SUITE.row("pcam").name == "patch_camelyon"
+    assert vtab1k.VTAB1K.row("pcam").name == "patch_camelyon"
 
 
 VPTS = {  # what VPT's code calls its data sets
@@ -90,20 +90,20 @@ VPTS = {  # what VPT's code calls its data sets
 
 @pytest.mark.parametrize("change", [str, lambda name: name.replace('"', ""), lambda name: name.replace(",", ", ")])
 def test_vpts_names_are_understood_with_and_without_their_quotes(change: Callable[[str], str]) -> None:
-    found = {vtab1k.SUITE.row(change(name)).name for name in VPTS}
-    assert found == {row.name for row in vtab1k.ROWS}
-    assert {vtab1k.SUITE.row(change(name.removeprefix("vtab-"))).name for name in VPTS} == found
+    found = {vtab1k.VTAB1K.row(change(name)).name for name in VPTS}
+    assert found == {row.name for row in vtab1k.VTAB_TASKS}
+    assert {vtab1k.VTAB1K.row(change(name.removeprefix("vtab-"))).name for name in VPTS} == found
     words = ["data=vtab1k", "data.root=/nowhere", "data.task='vtab-clevr(task=\"count_all\")'"]
     assert compose(words)["data"]["task"] == "clevr_count"
 
 
-@pytest.mark.parametrize("row", vtab1k.ROWS, ids=lambda row: row.name)
-def test_a_fake_task_is_right_and_marked(drawn: Path, row: Row) -> None:
-    report = inspect.inspect(vtab1k.SUITE, row, drawn, {}, deep=True)
+@pytest.mark.parametrize("row", vtab1k.VTAB_TASKS, ids=lambda row: row.name)
+def test_a_fake_task_is_right_and_marked(drawn: Path, row: SuiteTask) -> None:
+    report = inspect.inspect_task(vtab1k.VTAB1K, row, drawn, {}, deep=True)
     assert report.problems == ()
     assert report.fake
     assert report.extraction == "jpeg"
-    assert {split: len(found) for split, found in report.splits.items()} == fake.marked(
+    assert {split: len(found) for split, found in report.splits.items()} == fake.read_marker(
         drawn / "vtab-1k" / row.name, "vtab1k"
     )
     for listing in report.splits.values():
@@ -136,7 +136,7 @@ def test_what_has_no_marker_is_held_to_the_true_counts(root: Path, task: Path) -
 
 
 def test_a_missing_task(root: Path) -> None:
-    report = inspect.inspect(vtab1k.SUITE, vtab1k.SUITE.row("dtd"), root, {})
+    report = inspect.inspect_task(vtab1k.VTAB1K, vtab1k.VTAB1K.row("dtd"), root, {})
     assert report.missing
     assert "dtd is missing" in report.problems[0]
 
@@ -239,8 +239,8 @@ def test_lossless_is_told_from_jpeg(root: Path, task: Path) -> None:
 def test_both_extractions_in_one_task(root: Path, task: Path) -> None:
     lossless(task, "000003")
     assert "000003.jpg is lossless, most images of cifar are not: two extractions" in problem(root)
-    unlike = replace(vtab1k.SUITE, alike=False)  # raw sets have a PNG here and there
-    assert inspect.inspect(unlike, ROW, root, {}).problems == ()
+    unlike = replace(vtab1k.VTAB1K, alike=False)  # raw sets have a PNG here and there
+    assert inspect.inspect_task(unlike, ROW, root, {}).problems == ()
 
 
 @pytest.mark.parametrize(("count", "right"), [(6_083, False), (6_084, True), (6_085, True), (6_086, False)])
@@ -248,15 +248,15 @@ def test_caltech_has_6084_or_6085_images(root: Path, count: int, right: bool) ->
     folder = root / "vtab-1k" / "caltech101"
     (folder / "test.txt").write_text("".join(f"images/test/{i % 16:06d}.jpg {i % 102}\n" for i in range(count)))
     (folder / fake.MARKER).unlink()
-    found = inspect.inspect(vtab1k.SUITE, vtab1k.SUITE.row("caltech101"), root, {}).problems
+    found = inspect.inspect_task(vtab1k.VTAB1K, vtab1k.VTAB1K.row("caltech101"), root, {}).problems
     said = [line for line in found if line.startswith(str(folder / "test.txt"))]
     assert said == ([] if right else [line for line in said if "expected 6,084 or 6,085" in line])
     assert bool(said) != right
 
 
 def test_a_suite_may_ask_for_every_class(root: Path, task: Path) -> None:
-    strict = replace(vtab1k.SUITE, complete=True)
-    found = inspect.inspect(strict, ROW, root, {}).problems
+    strict = replace(vtab1k.VTAB1K, complete=True)
+    found = inspect.inspect_task(strict, ROW, root, {}).problems
     assert f"{task / 'train800.txt'}: 4 of 100 classes occur" in found[0]
 
 
@@ -277,9 +277,9 @@ def test_a_folder_of_another_suite_does_not_hide_a_task(root: Path, task: Path) 
 
 
 def test_a_marker_is_of_its_suite(root: Path, task: Path) -> None:
-    sizes = fake.marked(task, "vtab1k")
+    sizes = fake.read_marker(task, "vtab1k")
     assert sizes is not None
-    fake.mark(task, "fewshot", {"test": 1})
+    fake.write_marker(task, "fewshot", {"test": 1})
     report = inspected(root)
     assert not report.fake
     assert any("16 images, expected 10,000" in said for said in report.problems)
@@ -294,22 +294,22 @@ def test_a_run_says_of_a_damaged_image_what_the_check_says(task: Path) -> None:
     for damage in (whole[: len(whole) // 2], b"no image", b"", whole[:30]):
         path.write_bytes(damage or whole[:-200])
         with pytest.raises(BadInput) as said:
-            decoding.picture(path)
-        assert str(said.value) == look(str(path), decode=True).fault
+            decoding.decode_for_run(path)
+        assert str(said.value) == check_image_file(str(path), whole=True).fault
 
 
 def test_the_fingerprint_is_of_the_data_alone(root: Path, task: Path, tmp_path: Path) -> None:
     before = inspected(root)
     shutil.copytree(root / "vtab-1k", tmp_path / "elsewhere")
     assert inspected(tmp_path / "elsewhere") == replace(before, splits=inspected(tmp_path / "elsewhere").splits)
-    fake.draw(task / "images/test/000000.jpg", 0, 77, (32, 32))
+    fake.draw_fake_image(task / "images/test/000000.jpg", 0, 77, (32, 32))
     after = inspected(root)
     assert {s for s in before.fingerprints if after.fingerprints[s] != before.fingerprints[s]} == {"test"}
 
 
 def test_drawing_is_a_function_of_its_arguments(tmp_path: Path) -> None:
     for name, label, number in (("a.jpg", 1, 2), ("b.jpg", 1, 2), ("c.jpg", 1, 3), ("d.png", 1, 2), ("e.JPEG", 1, 2)):
-        fake.draw(tmp_path / name, label, number, (20, 10))
+        fake.draw_fake_image(tmp_path / name, label, number, (20, 10))
     assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes() == (tmp_path / "e.JPEG").read_bytes()
     assert (tmp_path / "a.jpg").read_bytes() != (tmp_path / "c.jpg").read_bytes()
     with Image.open(tmp_path / "d.png") as image:

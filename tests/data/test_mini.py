@@ -20,11 +20,11 @@ Splits = dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]
 
 @pytest.fixture(scope="module")
 def drawn() -> dict[str, Splits]:
-    return {task: mini.draw(task) for task in mini.TASKS}
+    return {task: mini.draw_mini_task(task) for task in mini.MINI_TASKS}
 
 
 def flat(shape: int, scale: int, turn: int, x: int, y: int) -> int:
-    return int(np.ravel_multi_index((shape, scale, turn, x, y), dsprites.SIZES))
+    return int(np.ravel_multi_index((shape, scale, turn, x, y), dsprites.LATENT_SIZES))
 
 
 @pytest.mark.parametrize(
@@ -36,34 +36,34 @@ def flat(shape: int, scale: int, turn: int, x: int, y: int) -> int:
     ],
 )
 def test_sprite_areas_are_those_measured(shape: int, areas: list[int]) -> None:
-    images = dsprites.render(np.array([flat(shape, scale, 0, 0, 0) for scale in range(6)]))
+    images = dsprites.render_sprites(np.array([flat(shape, scale, 0, 0, 0) for scale in range(6)]))
     assert images.sum((1, 2)).tolist() == areas
     assert set(np.unique(images)) == {0, 1}
 
 
 def test_no_sprite_touches_the_border() -> None:
-    largest = np.arange(dsprites.COUNT).reshape(dsprites.SIZES)[:, 5, :, ::31, ::31]
-    images = dsprites.render(largest.ravel())
+    largest = np.arange(dsprites.COUNT).reshape(dsprites.LATENT_SIZES)[:, 5, :, ::31, ::31]
+    images = dsprites.render_sprites(largest.ravel())
     assert images.any((1, 2)).all()
     assert not images[:, [0, -1]].any()
     assert not images[:, :, [0, -1]].any()
 
 
 def test_a_full_turn_is_no_turn() -> None:
-    every = np.arange(dsprites.COUNT).reshape(dsprites.SIZES)[:, :, :, ::7, ::5]
-    start, end = (dsprites.render(every[:, :, turn].ravel()) for turn in (0, 39))
+    every = np.arange(dsprites.COUNT).reshape(dsprites.LATENT_SIZES)[:, :, :, ::7, ::5]
+    start, end = (dsprites.render_sprites(every[:, :, turn].ravel()) for turn in (0, 39))
     assert np.array_equal(start, end)
 
 
 def test_directions_of_the_latents() -> None:
     def centre(*latents: int) -> NDArray[np.float64]:
-        return np.argwhere(dsprites.render(np.array([flat(*latents)]))[0]).mean(0)
+        return np.argwhere(dsprites.render_sprites(np.array([flat(*latents)]))[0]).mean(0)
 
     start = centre(0, 0, 0, 0, 0)
     assert centre(0, 0, 0, 31, 0) - start == pytest.approx([0, 32])
     assert centre(0, 0, 0, 0, 31) - start == pytest.approx([32, 0])
     # An eighth of a turn counter-clockwise lifts the right end of the ellipse.
-    rows, columns = np.argwhere(dsprites.render(np.array([flat(1, 5, 5, 0, 0)]))[0]).T
+    rows, columns = np.argwhere(dsprites.render_sprites(np.array([flat(1, 5, 5, 0, 0)]))[0]).T
     assert np.corrcoef(rows, columns)[0, 1] < -0.4
 
 
@@ -78,13 +78,13 @@ def test_dsprites_label_rules() -> None:
 @pytest.mark.parametrize("index", [-1, dsprites.COUNT])
 def test_latents_out_of_range_are_refused(index: int) -> None:
     with pytest.raises(BadInput, match="737279"):
-        dsprites.render(np.array([index]))
+        dsprites.render_sprites(np.array([index]))
 
 
 def test_every_object_is_seen_and_counted() -> None:
     labels = set()
     for number in range(150):
-        scene = clevr_scenes.scene(7, number)
+        scene = clevr_scenes.draw_scene(7, number)
         _, owner = clevr_scenes.paint(scene)
         objects, pixels = np.unique(owner[owner >= 0], return_counts=True)
         assert objects.size == scene.depth.size == clevr_scenes.count_label(scene) + 3
@@ -95,7 +95,7 @@ def test_every_object_is_seen_and_counted() -> None:
 
 def test_depth_shows_as_place_and_size() -> None:
     for number in range(30):
-        scene = clevr_scenes.scene(7, number)
+        scene = clevr_scenes.draw_scene(7, number)
         assert (np.diff(clevr_scenes.foot(scene.depth)) >= 0).all()
         world = scene.radius * scene.depth / clevr_scenes.FOCAL
         assert world == pytest.approx(np.full(world.size, 0.625), abs=0.125)
@@ -108,20 +108,20 @@ def test_depth_shows_as_place_and_size() -> None:
 @example(np.array(clevr_scenes.THRESHOLDS))  # a depth on a threshold belongs to the nearer class
 @example(np.array([11.0, 10.0]))
 def test_dist_label_bins_the_nearest_depth(depth: NDArray[np.float64]) -> None:
-    label = clevr_scenes.dist_label(replace(clevr_scenes.scene(0, 0), depth=depth))
+    label = clevr_scenes.dist_label(replace(clevr_scenes.draw_scene(0, 0), depth=depth))
     edges = (0.0, *clevr_scenes.THRESHOLDS, np.inf)
     assert edges[label] < depth.min() <= edges[label + 1]
 
 
 def test_a_scene_depends_on_seed_and_number_only() -> None:
-    first = clevr_scenes.render(clevr_scenes.scene(3, 4))
-    assert np.array_equal(first, clevr_scenes.render(clevr_scenes.scene(3, 4)))
-    assert not np.array_equal(first, clevr_scenes.render(clevr_scenes.scene(4, 4)))
-    assert not np.array_equal(first, clevr_scenes.render(clevr_scenes.scene(3, 5)))
+    first = clevr_scenes.render_scene(clevr_scenes.draw_scene(3, 4))
+    assert np.array_equal(first, clevr_scenes.render_scene(clevr_scenes.draw_scene(3, 4)))
+    assert not np.array_equal(first, clevr_scenes.render_scene(clevr_scenes.draw_scene(4, 4)))
+    assert not np.array_equal(first, clevr_scenes.render_scene(clevr_scenes.draw_scene(3, 5)))
 
 
-@pytest.mark.parametrize("row", mini.TASKS.values(), ids=lambda row: row.name)
-def test_sizes_types_and_classes_of_each_split(drawn: dict[str, Splits], row: mini.Row) -> None:
+@pytest.mark.parametrize("row", mini.MINI_TASKS.values(), ids=lambda row: row.name)
+def test_sizes_types_and_classes_of_each_split(drawn: dict[str, Splits], row: mini.MiniTask) -> None:
     splits = drawn[row.name]
     assert tuple(splits) == ("train", "val", "test")
     pool = np.concatenate([labels for _, labels in splits.values()])
@@ -135,7 +135,7 @@ def test_sizes_types_and_classes_of_each_split(drawn: dict[str, Splits], row: mi
         assert not (np.diff(labels) >= 0).all(), "classes must be mixed"
 
 
-@pytest.mark.parametrize("task", mini.TASKS)
+@pytest.mark.parametrize("task", mini.MINI_TASKS)
 def test_no_picture_stands_in_two_splits(drawn: dict[str, Splits], task: str) -> None:
     pictures = {name: {image.tobytes() for image in drawn[task][name][0]} for name in drawn[task]}
     for one, other in combinations(pictures, 2):
@@ -144,7 +144,7 @@ def test_no_picture_stands_in_two_splits(drawn: dict[str, Splits], task: str) ->
 
 @pytest.mark.parametrize("task", ["digits", "dsprites_ori"])
 def test_drawn_twice_is_bit_equal_and_grey(drawn: dict[str, Splits], task: str) -> None:
-    for name, (images, labels) in mini.draw(task).items():
+    for name, (images, labels) in mini.draw_mini_task(task).items():
         assert np.array_equal(images, drawn[task][name][0])
         assert np.array_equal(labels, drawn[task][name][1])
         assert (images == images[:, :1]).all()
@@ -171,14 +171,14 @@ def test_version_1_is_these_pictures_and_splits(
     drawn: dict[str, Splits], task: str, pictures: int | None, labels: int
 ) -> None:
     images, classes = (np.concatenate(part) for part in zip(*drawn[task].values(), strict=True))
-    assert mini.VERSION == 1, "raise the version and renew these CRC-32 sums together"
+    assert mini.MINI_VERSION == 1, "raise the version and renew these CRC-32 sums together"
     assert crc32(classes.tobytes()) == labels
     assert pictures in (None, crc32(images.tobytes()))
 
 
 def test_an_unknown_task_is_refused() -> None:
     with pytest.raises(BadInput, match="digits"):
-        mini.draw("digit")
+        mini.draw_mini_task("digit")
 
 
 @given(hnp.arrays(np.int64, st.integers(1, 20), elements=st.integers(0, 500)), st.data())

@@ -20,7 +20,7 @@ from glorabench.config.instantiate import DATA, make
 from glorabench.data.checks import image_files
 from glorabench.data.images import decoding
 from glorabench.data.images.datamodule import ImageData
-from glorabench.data.images.on_disk import Files
+from glorabench.data.images.on_disk import FilesOnDisk
 from glorabench.data.images.preprocessing import NORMALISATIONS, View
 from glorabench.data.suites import fewshot, vtab1k
 from glorabench.data.suites.listing import Listing
@@ -38,7 +38,7 @@ VIEW = View(32, *NORMALISATIONS["half"], "bicubic", "vtab")
 def vtab(tmp_path_factory):
     """A fake VTAB-1k, not to be written to."""
     root = tmp_path_factory.mktemp("vtab")
-    vtab1k.fake(root, full=False)
+    vtab1k.write_fake_vtab1k(root, full=False)
     return root
 
 
@@ -46,7 +46,7 @@ def vtab(tmp_path_factory):
 def shots(tmp_path_factory):
     """Fake few-shot sets, not to be written to."""
     root = tmp_path_factory.mktemp("shots")
-    fewshot.fake(root, full=False)
+    fewshot.write_fake_fewshot(root, full=False)
     return root
 
 
@@ -63,7 +63,9 @@ def of_vtab(root, *words):
 def files_of(listing, caches):
     """A split as it is found on the disk now."""
     splits = {"train": listing}
-    return Files(listing, "train", caches, image_files.stamps(splits, image_files.statuses(splits))["train"])
+    return FilesOnDisk(
+        listing, "train", caches, image_files.split_stamps(splits, image_files.split_statuses(splits))["train"]
+    )
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def test_a_split_is_decoded_once_for_each_way_it_is_looked_at(split):
     counts = []
 
     def count():
-        counts.append(decoding.opened())
+        counts.append(decoding.images_decoded())
 
     count()
     first = split.still(VIEW)
@@ -112,7 +114,7 @@ def test_large_images_are_kept_with_a_shorter_side_of_512(tmp_path):
 def test_a_corrupt_image_is_named_and_leaves_no_cache(split, how):
     path = split.listing.path(7)
     path.write_bytes(path.read_bytes()[:600])
-    ask = {"still": lambda files: files.still(VIEW), "whole": Files.whole}[how]
+    ask = {"still": lambda files: files.still(VIEW), "whole": FilesOnDisk.whole}[how]
     with pytest.raises(BadInput, match=r"7\.jpg is truncated .*fetch it again"):
         ask(split)
     assert [path.suffix for path in split.folder.iterdir()] == [".lock"]
@@ -127,7 +129,7 @@ def test_a_corrupt_image_is_named_and_leaves_no_cache(split, how):
 def test_images_of_every_mode_become_rgb(tmp_path, mode):
     path = tmp_path / ("a.jpg" if mode in ("L", "CMYK") else "a.png")
     Image.new("RGB", (9, 5), (200, 30, 40)).convert(mode).save(path)
-    assert decoding.picture(path).mode == "RGB"
+    assert decoding.decode_for_run(path).mode == "RGB"
 
 
 def test_a_damaged_cache_is_decoded_again(split):
@@ -136,9 +138,9 @@ def test_a_damaged_cache_is_decoded_again(split):
     for damage in (b"", file.read_bytes()[:1000], b"nonsense"):
         whole = file.read_bytes()
         file.write_bytes(damage)
-        before = decoding.opened()
+        before = decoding.images_decoded()
         assert split.still(VIEW).tobytes() in whole
-        assert decoding.opened() - before == 10
+        assert decoding.images_decoded() - before == 10
 
 
 KILLED = """
@@ -146,14 +148,14 @@ import os, signal
 from glorabench.data.images import decoding as decode
 import tests_split
 count = 0
-read = decode.picture
+read = decode.decode_for_run
 def dies(path):
     global count
     count += 1
     if count == 6:
         os.kill(os.getpid(), signal.SIGKILL)
     return read(path)
-decode.picture = dies
+decode.decode_for_run = dies
 tests_split.still()
 """
 
@@ -168,11 +170,11 @@ view = View(32, *NORMALISATIONS["half"], "bicubic", "vtab")
 folder = Path({folder!r})
 def announced(read):
     print("decoding", flush=True)
-    return decode.in_order(lambda i: read(decode.picture(Path(f"{{i}}.jpg"))), 10)
+    return decode.map_in_threads(lambda i: read(decode.decode_for_run(Path(f"{{i}}.jpg"))), 10)
 def still():
-    return cache.stack(folder / view.key, (10, 3, 32, 32), lambda: announced(view.still))
+    return cache.cached_stack(folder / view.key, (10, 3, 32, 32), lambda: announced(view.still))
 def whole():
-    return cache.ragged(folder / "whole_512", 10, lambda: announced(np.asarray))
+    return cache.cached_ragged(folder / "whole_512", 10, lambda: announced(np.asarray))
 """
 
 
@@ -195,9 +197,9 @@ def test_a_cache_whose_making_was_killed_is_never_used(split, programs):
     assert not (split.folder / VIEW.key).exists()
     assert [path for path in split.folder.iterdir() if path.suffix != ".lock"]
     (split.folder / f"{VIEW.key}_other").mkdir()
-    before = decoding.opened()
+    before = decoding.images_decoded()
     found = split.still(VIEW)
-    assert decoding.opened() - before == 10
+    assert decoding.images_decoded() - before == 10
     assert all(np.array_equal(found[i], split.read(VIEW, i)) for i in range(10))
     names = {VIEW.key, f"{VIEW.key}.lock", f"{VIEW.key}_other"}
     assert {path.name for path in split.folder.iterdir()} == names
@@ -207,15 +209,15 @@ RACING = """
 import hashlib, sys, time
 from glorabench.data.images import decoding as decode
 from tests_split import still, whole
-read = decode.picture
+read = decode.decode_for_run
 def slow(path):
     time.sleep(0.05)
     return read(path)
-decode.picture = slow
+decode.decode_for_run = slow
 print("ready", flush=True)
 sys.stdin.readline()
 found = {how}
-print(decode.opened(), hashlib.sha256(b"".join(found[i].tobytes() for i in range(10))).hexdigest())
+print(decode.images_decoded(), hashlib.sha256(b"".join(found[i].tobytes() for i in range(10))).hexdigest())
 """
 
 
@@ -289,9 +291,9 @@ def test_how_large_uncropped_images_become_is_said(split, tmp_path, capsys):
     assert f"whole_512 (about {exact / 1e6:.1f} MB)" in capsys.readouterr().out
     Image.new("RGB", (2048, 1024)).save(tmp_path / "large.png")
     files = files_of(Listing(tmp_path, tmp_path, ("large.png",) * 100, (0,) * 100), tmp_path / "cache")
-    before = decoding.opened()
+    before = decoding.images_decoded()
     assert files._bytes_whole() == 100 * 3 * 512 * 1024
-    assert decoding.opened() == before
+    assert decoding.images_decoded() == before
 
 
 def test_what_cannot_be_kept_is_refused_before_it_is_decoded(tmp_path):
@@ -301,10 +303,10 @@ def test_what_cannot_be_kept_is_refused_before_it_is_decoded(tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     count = shutil.disk_usage(tmp_path).free // (3 * 512 * 30_000) * 2
     files = files_of(Listing(tmp_path, tmp_path, (path.name,) * count, (0,) * count), tmp_path / "cache")
-    before = decoding.opened()
+    before = decoding.images_decoded()
     with pytest.raises(BadInput, match=r"images of train take about [\d,.]+ GB .* GB are free: .*cache_dir=FOLDER"):
         files.whole()
-    assert decoding.opened() == before
+    assert decoding.images_decoded() == before
 
 
 @pytest.mark.parametrize("cache_test", ["auto", "false"])

@@ -14,14 +14,14 @@ from glorabench.data.checks import inspect
 from glorabench.data.checks.inspect import Report
 from glorabench.data.suites import fake, vtab1k
 
-ROW = vtab1k.SUITE.row("dtd")
+ROW = vtab1k.VTAB1K.row("dtd")
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All of VTAB-1k, fake; nobody changes it."""
     root = tmp_path_factory.mktemp("vtab")
-    vtab1k.fake(root, full=False)
+    vtab1k.write_fake_vtab1k(root, full=False)
     return root
 
 
@@ -31,7 +31,7 @@ def task(drawn: Path, tmp_path: Path) -> Path:
 
 
 def inspected(task: Path, *, deep: bool = False) -> Report:
-    return inspect.inspect(vtab1k.SUITE, ROW, task.parent, {}, deep=deep)
+    return inspect.inspect_task(vtab1k.VTAB1K, ROW, task.parent, {}, deep=deep)
 
 
 def lines(task: Path, name: str) -> list[str]:
@@ -94,11 +94,11 @@ def test_a_few_of_many_are_a_note(task: Path, capsys: pytest.CaptureFixture[str]
     for name, start in (("train800", 0), ("test", 10_000)):
         found = []
         for number in range(60):
-            label = fake.spread(number, ROW.classes, 4)
-            fake.draw(task / f"images/{name}/{number:06d}.jpg", label, start + number, (8, 8))
+            label = fake.fake_label(number, ROW.classes, 4)
+            fake.draw_fake_image(task / f"images/{name}/{number:06d}.jpg", label, start + number, (8, 8))
             found.append(f"images/{name}/{number:06d}.jpg {label}\n")
         (task / f"{name}.txt").write_text("".join(found))
-    fake.mark(task, "vtab1k", {"train": 60, "val": 8, "trainval": 32, "test": 60})
+    fake.write_marker(task, "vtab1k", {"train": 60, "val": 8, "trainval": 32, "test": 60})
     copy(task / "images/train800/000050.jpg", task / "images/test/000009.jpg")
     report = inspected(task, deep=True)
     assert report.problems == ()

@@ -28,7 +28,7 @@ from glorabench.config.compose import compose
 from glorabench.config.instantiate import METHOD, make
 from glorabench.errors import BadInput
 from glorabench.export import folder, load, to_merged, to_peft
-from glorabench.export.folder import export
+from glorabench.export.folder import export_run
 from glorabench.methods.base import Method
 from glorabench.methods.reparam import merge
 from glorabench.records import record
@@ -161,7 +161,7 @@ def test_what_is_exported_computes_the_same_with_the_lines_that_are_printed(resu
 @pytest.mark.parametrize("name", ["lora", "alike", "supernet", "peft"])
 def test_a_merged_export_is_the_plain_network_and_nothing_else(results, tmp_path, name):
     made = finished(results, name)
-    export(made, tensors(results, made), "merged", tmp_path / "out")
+    export_run(made, tensors(results, made), "merged", tmp_path / "out")
     net = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True)
     plain = timm.create_model("vit_mini", num_classes=10)
     kinds = [[(path, type(module)) for path, module in one.named_modules()] for one in (net, plain)]
@@ -192,7 +192,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Pa
 def test_timm_and_peft_load_it_where_this_package_is_not_even_imported(elsewhere, tmp_path, to):
     results, weights, made = elsewhere
     out = tmp_path / "out"
-    done = export(made, tensors(results, made), to, out, [f"backbone.weights_from={weights}"])
+    done = export_run(made, tensors(results, made), to, out, [f"backbone.weights_from={weights}"])
     trained = rebuilt(made, tensors(results, made), [f"backbone.weights_from={weights}"])
     inputs = example(trained)
     save_file({"x": inputs}, tmp_path / "inputs.safetensors")
@@ -249,7 +249,7 @@ def test_a_run_from_random_weights_cannot_be_built_again_unless_it_trained_all_o
     with pytest.raises(BadInput, match="started from random weights, which no file holds"):
         rebuilt(lost, tensors(tmp_path, lost))
     whole = run(config(tmp_path, "method=full|backbone.weights_from=null"))
-    export(whole, tensors(tmp_path, whole), "merged", tmp_path / "out")
+    export_run(whole, tensors(tmp_path, whole), "merged", tmp_path / "out")
     net = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True)
     assert net.state_dict().keys() == load_file(tensors(tmp_path, whole)).keys()
     assert all(torch.equal(t, net.state_dict()[k]) for k, t in load_file(tensors(tmp_path, whole)).items())
@@ -326,7 +326,7 @@ def test_peft_computes_what_was_trained(tmp_path, case, backbone):
         return BACKBONES[backbone]().net
 
     wanted, untrained = logits(made.net, backbone), logits(plain(), backbone)
-    to_peft.write(made, method, plain, tmp_path / "out")
+    to_peft.write_peft(made, method, plain, tmp_path / "out")
     found = logits(PeftModel.from_pretrained(plain(), tmp_path / "out"), backbone)
     assert (wanted - untrained).abs().max() > 1e-3, "the method did nothing, so equality would say nothing"
     assert (found - wanted).abs().max() <= CLOSE
@@ -336,7 +336,7 @@ def test_peft_computes_what_was_trained(tmp_path, case, backbone):
 def test_the_scale_of_stacked_parts_is_that_of_each(tmp_path):
     """q and v of rank 4 with alpha 3 are rank 8 with alpha 6; B is zero for k."""
     made, method = trained_tiny("method=lora method.rank=4 method.alpha=3", "vit")
-    to_peft.write(made, method, lambda: tiny_vit().net, tmp_path)
+    to_peft.write_peft(made, method, lambda: tiny_vit().net, tmp_path)
     saved = load_file(tmp_path / "adapter_model.safetensors")
     args = json.loads((tmp_path / "adapter_config.json").read_text())
     assert (args["r"], args["lora_alpha"], args["target_modules"]) == (8, 6.0, ["attn.qkv"])
@@ -349,7 +349,7 @@ def test_alike_paths_keep_their_size_in_peft(tmp_path):
     """A homogeneous path is written in its own modes: as many numbers as it has, and the head."""
     alike = path("vector", "vector", "lora", "scalar", "scalar")
     made, method = trained_tiny(f"method=glora method.rank=4 method.targets=[qkv,fc1] {alike}", "vit")
-    to_peft.write(made, method, lambda: tiny_vit().net, tmp_path)
+    to_peft.write_peft(made, method, lambda: tiny_vit().net, tmp_path)
     args = json.loads((tmp_path / "adapter_config.json").read_text())
     assert [args[f"config_{name}"] for name in ("A_B", "C", "D_E")] == ["vector", "lora", "constant"]
     saved = load_file(tmp_path / "adapter_model.safetensors")
@@ -382,7 +382,7 @@ INEXPRESSIBLE = {
 def test_what_peft_cannot_express_is_refused_with_the_reason_and_the_alternative(tmp_path, words, backbone):
     made, method = trained_tiny(words, backbone)
     with pytest.raises(BadInput, match=INEXPRESSIBLE[words, backbone]) as caught:
-        to_peft.write(made, method, lambda: BACKBONES[backbone]().net, tmp_path / "out")
+        to_peft.write_peft(made, method, lambda: BACKBONES[backbone]().net, tmp_path / "out")
     assert str(caught.value).startswith("to=peft: ")
     assert re.search(r"to=(merged|adapter)", str(caught.value))
     assert not (tmp_path / "out").exists()
@@ -397,25 +397,25 @@ def test_what_peft_cannot_express_is_refused_with_the_reason_and_the_alternative
 def test_a_merged_llama_is_one_that_transformers_loads(tmp_path):
     made, _ = trained_tiny("method=lora method.rank=4 method.targets=[q,k,v,o,gate,up,down]", "llama")
     wanted = logits(made.net, "llama")
-    to_merged.write(made, lambda: tiny_llama().net, tmp_path)
+    to_merged.write_merged(made, lambda: tiny_llama().net, tmp_path)
     net = AutoModelForCausalLM.from_pretrained(tmp_path, local_files_only=True)
     assert type(net).__module__.startswith("transformers.")
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
     assert net.state_dict().keys() == tiny_llama().net.state_dict().keys()
-    assert (logits(to_merged.read(tmp_path), "llama") - wanted).abs().max() <= CLOSE
+    assert (logits(to_merged.read_merged(tmp_path), "llama") - wanted).abs().max() <= CLOSE
 
 
 def test_a_bias_that_the_original_lacks_is_refused(tmp_path):
     made, _ = trained_tiny(f"method=glora {path('none', 'lora', 'none', 'none', 'vector')}", "llama")
     with pytest.raises(BadInput, match=r"4 tensors that the original .* \(first: .*bias\).*to=adapter"):
-        to_merged.write(made, lambda: tiny_llama().net, tmp_path / "out")
+        to_merged.write_merged(made, lambda: tiny_llama().net, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_what_no_weight_can_absorb_is_refused(tmp_path):
     made, _ = trained_tiny("method=pfeiffer method.rank=4", "convnext")
     with pytest.raises(BadInput, match=r"cannot be merged: .*; to=adapter keeps"):
-        to_merged.write(made, lambda: tiny_convnext().net, tmp_path / "out")
+        to_merged.write_merged(made, lambda: tiny_convnext().net, tmp_path / "out")
 
 
 # What goes wrong
@@ -509,14 +509,14 @@ def test_a_crash_half_way_leaves_no_folder(results, tmp_path, monkeypatch):
     def crash(*_: object) -> None:
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(to_peft, "read", crash)
+    monkeypatch.setattr(to_peft, "read_peft", crash)
     with pytest.raises(RuntimeError, match="power cut"):
-        export(made, tensors(results, made), "peft", tmp_path / "out")
+        export_run(made, tensors(results, made), "peft", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_export_that_computes_something_else_is_not_kept(results, tmp_path, monkeypatch):
-    made, honest = finished(results, "lora"), to_merged.read
+    made, honest = finished(results, "lora"), to_merged.read_merged
 
     def altered(folder: Path) -> nn.Module:
         net = honest(folder)
@@ -524,9 +524,9 @@ def test_an_export_that_computes_something_else_is_not_kept(results, tmp_path, m
             net.head.bias[0] += 0.1
         return net
 
-    monkeypatch.setattr(to_merged, "read", altered)
+    monkeypatch.setattr(to_merged, "read_merged", altered)
     with pytest.raises(BadInput, match=r"to=merged: loaded back, a logit is off by 1.0e-01"):
-        export(made, tensors(results, made), "merged", tmp_path / "out")
+        export_run(made, tensors(results, made), "merged", tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -534,6 +534,6 @@ def test_only_an_exported_adapter_is_loaded(results, tmp_path):
     with pytest.raises(BadInput, match=r"is no exported adapter: it needs one record-ID.json and adapter.safetensors"):
         load(tmp_path)
     made = finished(results, "lora")
-    export(made, tensors(results, made), "merged", tmp_path / "out")
+    export_run(made, tensors(results, made), "merged", tmp_path / "out")
     with pytest.raises(BadInput, match="is no exported adapter"):
         load(tmp_path / "out")

@@ -78,7 +78,7 @@ def test_every_weight_gets_what_the_code_adds(targets: str) -> None:
 def middles(form: str) -> np.ndarray:
     """All matrices S of a network, one a row."""
     made = adapted(form)
-    parts = [module.reparams[0].middles() for module in made.net.modules() if hasattr(module, "reparams")]
+    parts = [module.reparams[0].middle_factors() for module in made.net.modules() if hasattr(module, "reparams")]
     return torch.cat(parts).flatten(1).detach().numpy()
 
 

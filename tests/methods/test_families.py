@@ -61,7 +61,7 @@ def images(count: int = 2, side: int = 32) -> Tensor:
 def test_a_model_of_another_family_is_refused_with_what_it_lacks(model: str, family: str, said: str | None) -> None:
     with torch.device("meta"):
         if said is None:
-            assert not vision_backbone("b", model, family, None, None, 0.0, None).usual
+            assert not vision_backbone("b", model, family, None, None, 0.0, None).is_standard
             return
         with pytest.raises(BadInput, match=rf"backbone\.model={model} {said}.*backbone\.family.*choose a model"):
             vision_backbone("b", model, family, None, None, 0.0, None)
@@ -84,7 +84,7 @@ def test_the_command_says_it_in_one_line(command: str, tmp_path: Any, capsys: py
 def test_a_method_that_fits_learns_and_merges(model: str, words: tuple[str, ...]) -> None:
     made = backbone(model, **SMALL)
     method(*words).inject(made)
-    assert not made.usual
+    assert not made.is_standard
     net = randomised(made.net)
     logits = net(images())
     logits.logsumexp(1).sum().backward()
@@ -130,7 +130,7 @@ def test_a_trial_leaves_no_trace() -> None:
     assert all(parameter.grad is None for parameter in made.net.parameters())
     torch.manual_seed(3)
     usual = backbone("vit_relpos_small_patch16_224", **SMALL)
-    usual.usual = True  # no trial
+    usual.is_standard = True  # no trial
     torch.manual_seed(3)
     tuned.inject(usual)
     assert torch.equal(torch.get_rng_state(), state)
@@ -139,7 +139,7 @@ def test_a_trial_leaves_no_trace() -> None:
 @pytest.mark.parametrize("config", ["vit_mini", "vit_b16", "vit_b16_augreg", "vit_b16_mae", "convnext_b", "llama_7b"])
 def test_no_shipped_backbone_pays_for_a_trial(config: str) -> None:
     with torch.device("meta"):
-        assert make(compose([f"backbone={config}"])["backbone"], BACKBONE).usual
+        assert make(compose([f"backbone={config}"])["backbone"], BACKBONE).is_standard
 
 
 @pytest.mark.parametrize("build", [tiny_vit, tiny_convnext])
@@ -154,7 +154,7 @@ def test_an_adapted_layer_shows_its_weight_and_bias(build: Any) -> None:
         assert adapted.weight.shape == layer.weight.shape
         assert adapted.weight.dtype == torch.float64
         weight, bias = adapted.weight.detach(), adapted.bias.detach()
-        merged: Any = copy.deepcopy(adapted).merged()
+        merged: Any = copy.deepcopy(adapted).merge()
         assert torch.equal(merged.weight, weight)
         assert torch.equal(merged.bias, bias)
         assert not torch.equal(layer.weight, weight)

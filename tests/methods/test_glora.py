@@ -9,7 +9,7 @@ from peft import GloraConfig, get_peft_model
 from torch import nn
 
 from glorabench.methods.glora import CHOICES, Supports
-from glorabench.methods.reparam import Reparametrized, View, merge
+from glorabench.methods.reparam import LayerRows, Reparametrized, merge
 from glorabench.search.space import PathSpace
 
 PATHS = [dict(zip(CHOICES, picks, strict=True)) for picks in itertools.product(*CHOICES.values())]
@@ -89,7 +89,7 @@ def test_every_path_computes_the_formula_and_its_gradients(shape, bias, product)
     for path in PATHS:
         reparam.path = path
         W, b = literal(layer, reparam)
-        expected, through = torch.einsum("ti,oi->to", x, W) + b, reparam.through(x, View(layer, WHOLE))
+        expected, through = torch.einsum("ti,oi->to", x, W) + b, reparam.through(x, LayerRows(layer, WHOLE))
         folded = F.linear(x, *reparam(layer.weight, layer.bias))
         assert torch.allclose(through, expected, rtol=0, atol=1e-10), path
         assert torch.allclose(folded, expected, rtol=0, atol=1e-10), path
@@ -159,7 +159,7 @@ def test_only_lora_in_a_pays_for_a_dense_weight_gradient():
     for path in PATHS:
         reparam.path = path
         with FlopCounterMode(display=False) as counter:
-            reparam.through(x, View(layer, WHOLE)).sum().backward()
+            reparam.through(x, LayerRows(layer, WHOLE)).sum().backward()
         ratio = counter.get_total_flops() / floor
         if path["A"] == "lora":
             assert 1.5 <= ratio < 1.51, path
@@ -190,7 +190,7 @@ def test_starts_as_the_pretrained_layer_in_every_path():
     x = torch.randn(3, 6, dtype=torch.float64)
     for path in PATHS:
         reparam.path = path
-        assert torch.equal(reparam.through(x, View(layer, WHOLE)), layer(x)), path
+        assert torch.equal(reparam.through(x, LayerRows(layer, WHOLE)), layer(x)), path
 
 
 def test_xavier_bounds_of_the_right_factors():

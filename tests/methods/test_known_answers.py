@@ -21,7 +21,7 @@ from torch import nn
 from conftest import DIM, SIDE, images, tiny_vit
 from glorabench.config.paths import options
 from glorabench.methods.dora import Decomposed
-from glorabench.methods.ia3 import Scale
+from glorabench.methods.ia3 import LearnedScale
 from glorabench.methods.lora import LowRank
 from glorabench.methods.repadapter import LinearAdapter
 from glorabench.methods.reparam import Reparametrized, merge
@@ -78,7 +78,7 @@ def agree(kind, bias, config, ours, pairs):
     for mine, other in zip(got, want, strict=True):
         assert other.abs().max() > 1e-3
         assert torch.allclose(mine, other.reshape(mine.shape), rtol=0, atol=1e-10)
-    weight, offset = wrapper.folded()
+    weight, offset = wrapper.fold()
     theirs.merge_adapter()
     assert torch.allclose(weight.view_as(base.weight), base.weight, rtol=0, atol=1e-10)
     assert (offset is None and base.bias is None) or torch.allclose(offset, base.bias, rtol=0, atol=1e-10)
@@ -112,14 +112,24 @@ def test_dora_agrees_with_hugging_face(kind, bias):
 @every_layer
 def test_ia3_of_the_output_agrees_with_hugging_face(kind, bias):
     config = IA3Config(target_modules=["proj"], feedforward_modules=[])
-    agree(kind, bias, config, lambda w: Scale(w, False), lambda ours, theirs: [(ours.scale, theirs.ia3_l["default"])])
+    agree(
+        kind,
+        bias,
+        config,
+        lambda w: LearnedScale(w, False),
+        lambda ours, theirs: [(ours.scale, theirs.ia3_l["default"])],
+    )
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_ia3_of_the_input_agrees_with_hugging_face(bias):
     config = IA3Config(target_modules=["proj"], feedforward_modules=["proj"])
     agree(
-        "linear", bias, config, lambda w: Scale(w, True), lambda ours, theirs: [(ours.scale, theirs.ia3_l["default"])]
+        "linear",
+        bias,
+        config,
+        lambda w: LearnedScale(w, True),
+        lambda ours, theirs: [(ours.scale, theirs.ia3_l["default"])],
     )
 
 

@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from glorabench.methods.glora import CHOICES, Supports
-from glorabench.methods.low_rank_products import rescaled, tokens_of, widen
-from glorabench.methods.reparam import Reparam, Reparametrized, View
+from glorabench.methods.low_rank_products import rescaled_linear, tokens_of, widen
+from glorabench.methods.reparam import LayerRows, Reparam, Reparametrized
 
 PATHS = [dict(zip(CHOICES, picks, strict=True)) for picks in itertools.product(*CHOICES.values())]
 WITHOUT_BIAS_TERMS = {"C": "none", "D": "none", "E": "none"}
@@ -77,7 +77,7 @@ def test_rescaled_passes_gradcheck(choice, bias):
 
     def product(x, shift, *_):
         added = None if choice == "none" else reparam.supports["B"].factors(choice)
-        return rescaled(x, weight, shift, reparam.supports["A"].factors("lora"), added)
+        return rescaled_linear(x, weight, shift, reparam.supports["A"].factors("lora"), added)
 
     assert torch.autograd.gradcheck(product, (x, shift, *reparam.parameters()))
 
@@ -87,13 +87,17 @@ def test_rescaled_is_the_formula_written_out():
     x, weight, bias = random(TOKENS, NARROW), random(WIDE, NARROW), random(WIDE)
     a, b = ((random(WIDE, RANK), random(RANK, NARROW)) for _ in "AB")
     W = weight + weight * torch.einsum("or,ri->oi", *a) + torch.einsum("or,ri->oi", *b)
-    assert torch.allclose(rescaled(x, weight, bias, a, b), torch.einsum("ti,oi->to", x, W) + bias, rtol=0, atol=1e-12)
+    assert torch.allclose(
+        rescaled_linear(x, weight, bias, a, b), torch.einsum("ti,oi->to", x, W) + bias, rtol=0, atol=1e-12
+    )
 
 
 def test_rescaled_has_no_second_derivative_to_be_wrong():
     x = random(TOKENS, NARROW, requires_grad=True)
     a = random(WIDE, RANK, requires_grad=True), random(RANK, NARROW, requires_grad=True)
-    (dx,) = torch.autograd.grad(rescaled(x, random(WIDE, NARROW), None, a, None).square().sum(), x, create_graph=True)
+    (dx,) = torch.autograd.grad(
+        rescaled_linear(x, random(WIDE, NARROW), None, a, None).square().sum(), x, create_graph=True
+    )
     with pytest.raises(RuntimeError, match="once_differentiable"):
         dx.sum().backward()
 
@@ -105,16 +109,16 @@ def test_any_leading_shape(lead, path, product):
     layer, reparam = supports(WIDE, NARROW, product)
     reparam.path = path
     x = random(*lead, NARROW, requires_grad=True)
-    equal_to_the_formula(x, reparam, View(layer, slice(None)))
+    equal_to_the_formula(x, reparam, LayerRows(layer, slice(None)))
     transposed = random(NARROW, *lead).movedim(0, -1)  # an input that is not contiguous
-    equal_to_the_formula(transposed, reparam, View(layer, slice(None)))
+    equal_to_the_formula(transposed, reparam, LayerRows(layer, slice(None)))
 
 
 @pytest.mark.parametrize("path", REPRESENTATIVE, ids=lambda path: "-".join(path.values()))
 def test_rows_of_a_fused_layer(path):
     layer, _ = supports(3 * WIDE, NARROW)
     _, reparam = supports(WIDE, NARROW)
-    reparam.path, view = path, View(layer, slice(WIDE, 2 * WIDE))
+    reparam.path, view = path, LayerRows(layer, slice(WIDE, 2 * WIDE))
     x = random(2, 3, NARROW, requires_grad=True)
     equal_to_the_formula(x, reparam, view)
     whole = Reparametrized(layer, [(view.rows, reparam)])(x)
@@ -125,7 +129,7 @@ def test_rows_of_a_fused_layer(path):
 @pytest.mark.parametrize("path", REPRESENTATIVE, ids=lambda path: "-".join(path.values()))
 def test_supports_that_are_used_twice_add_their_gradients(path):
     layer, reparam = supports(NARROW, NARROW)
-    reparam.path, view = path, View(layer, slice(None))
+    reparam.path, view = path, LayerRows(layer, slice(None))
     x, weights, wanted = random(TOKENS, NARROW), random(TOKENS, NARROW), [*reparam.parameters()]
     got = gradients(reparam.through(reparam.through(x, view), view), weights, wanted)
     W, b = reparam(layer.weight, layer.bias)
@@ -144,7 +148,7 @@ def test_an_input_without_gradient_costs_no_product(path):
         for wants in (True, False):
             x = torch.randn(tokens, width, requires_grad=wants)
             with FlopCounterMode(display=False) as counter:
-                reparam.through(x, View(layer, slice(None))).sum().backward()
+                reparam.through(x, LayerRows(layer, slice(None))).sum().backward()
             counted[wants] = counter.get_total_flops()
     saved = counted[True] - counted[False]
     assert 1 <= saved / (2 * tokens * width * width) < 1.1
@@ -172,7 +176,9 @@ def test_no_path_keeps_a_matrix_of_the_size_of_the_weight(product):
     x = torch.randn(2, 40, requires_grad=True)
     for path in PATHS:
         reparam.path = path
-        _, largest = kept(lambda: reparam.through(x, View(layer, slice(None))), layer.weight, *reparam.parameters())
+        _, largest = kept(
+            lambda: reparam.through(x, LayerRows(layer, slice(None))), layer.weight, *reparam.parameters()
+        )
         assert largest < layer.weight.nbytes / 4, path
 
 
@@ -183,7 +189,9 @@ def test_what_each_choice_of_a_keeps():
     for choice, width in known.items():
         reparam.path = {"A": choice, "B": "none", **WITHOUT_BIAS_TERMS}
         x = random(tokens, NARROW, requires_grad=True)
-        total, _ = kept(lambda x=x: reparam.through(x, View(layer, slice(None))), layer.weight, *reparam.parameters())
+        total, _ = kept(
+            lambda x=x: reparam.through(x, LayerRows(layer, slice(None))), layer.weight, *reparam.parameters()
+        )
         small = 8 * (WIDE + NARROW)
         assert 8 * tokens * width <= total <= 8 * tokens * width + small, choice
 
@@ -193,7 +201,7 @@ def test_vectors_add_one_number_a_token_to_what_is_kept():
     layer, reparam = supports(WIDE, NARROW)
     reparam.path = {"A": "none", "B": "vector", **WITHOUT_BIAS_TERMS}
     x = random(tokens, NARROW, requires_grad=True)
-    total, _ = kept(lambda: reparam.through(x, View(layer, slice(None))), layer.weight, *reparam.parameters())
+    total, _ = kept(lambda: reparam.through(x, LayerRows(layer, slice(None))), layer.weight, *reparam.parameters())
     assert 8 * tokens <= total <= 8 * (tokens + WIDE + NARROW)
 
 
@@ -206,7 +214,7 @@ def test_autocast_computes_in_bfloat16_and_keeps_parameters_exact(product):
     exact.load_state_dict(reparam.state_dict())
     x = torch.randn(64, 24, requires_grad=True)
     weights = torch.randn(64, 32)
-    view, exact_view = View(layer, slice(None)), View(exact_layer, slice(None))
+    view, exact_view = LayerRows(layer, slice(None)), LayerRows(exact_layer, slice(None))
     for path in PATHS[::7]:  # 7 divides no number of options: every two of them meet
         reparam.path = exact.path = path
         with torch.autocast("cpu", torch.bfloat16):

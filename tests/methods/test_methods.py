@@ -20,7 +20,7 @@ from glorabench.config.compose import compose
 from glorabench.config.instantiate import METHOD, make
 from glorabench.config.paths import options
 from glorabench.errors import BadInput
-from glorabench.methods.reparam import Foldable, Reparam, Reparametrized, foldable, merge, obstacle
+from glorabench.methods.reparam import Foldable, Reparam, Reparametrized, has_foldable, merge, merge_obstacle
 from glorabench.search.space import PathSpace
 
 BACKBONES = {"vit": tiny_vit, "convnext": tiny_convnext, "llama": tiny_llama}
@@ -274,7 +274,7 @@ def test_the_cheap_way_equals_the_folded_weights_after_training(case, backbone):
         y = module(x)
         assert not torch.allclose(module.layer(x), y, rtol=0, atol=1e-6), path
         if isinstance(module, Reparametrized):
-            assert torch.allclose(computed(module.layer, x, *module.folded()), y, rtol=0, atol=1e-10), path
+            assert torch.allclose(computed(module.layer, x, *module.fold()), y, rtol=0, atol=1e-10), path
 
 
 @every_merged_case
@@ -284,9 +284,9 @@ def test_merge_is_exact_idempotent_and_leaves_the_original_keys(case, backbone):
     before = logits(made.net, backbone)
     layers = {path: (x := input_of(m.layer), m(x)) for path, m in wrapped(made.net).items()}
     formulas = [(path, m) for path, m in wrapped(made.net).items() if isinstance(m, Reparametrized)]
-    biases = {f"{path}.bias" for path, m in formulas if m.layer.bias is None and m.folded()[1] is not None}
-    assert foldable(made.net)
-    assert obstacle(made.net) is None
+    biases = {f"{path}.bias" for path, m in formulas if m.layer.bias is None and m.fold()[1] is not None}
+    assert has_foldable(made.net)
+    assert merge_obstacle(made.net) is None
     merged = merge(made.net)
     assert (logits(merged, backbone) - before).abs().max() <= (1e-5 if backbone == "llama" else 1e-10)
     for path, (x, expected) in layers.items():
@@ -295,7 +295,7 @@ def test_merge_is_exact_idempotent_and_leaves_the_original_keys(case, backbone):
     assert biases <= merged.state_dict().keys()
     assert not biases or backbone == "llama"
     assert not any(isinstance(module, Reparam | Foldable) for module in merged.modules())
-    assert not foldable(merged)
+    assert not has_foldable(merged)
     once = copy.deepcopy(merged.state_dict())
     assert all(torch.equal(value, once[key]) for key, value in merge(merged).state_dict().items())
 
@@ -332,7 +332,7 @@ def test_half_precision_trains_and_stays_close_to_single(case, backbone):
 @pytest.mark.parametrize(("case", "backbone"), [pair for pair in MATRIX if pair[0] in UNMERGEABLE])
 def test_what_cannot_be_merged_says_why_and_is_left_as_it_is(case, backbone):
     made, _ = trained(case, backbone)
-    reason, before = obstacle(made.net), copy.deepcopy(made.net.state_dict())
+    reason, before = merge_obstacle(made.net), copy.deepcopy(made.net.state_dict())
     assert len(reason.split()) > 5
     with pytest.raises(BadInput, match=f"cannot be merged: {reason}"):
         merge(made.net)
@@ -344,7 +344,7 @@ def test_what_cannot_be_merged_says_why_and_is_left_as_it_is(case, backbone):
 @pytest.mark.parametrize(("case", "backbone"), [pair for pair in MATRIX if pair[0] in NOTHING_TO_MERGE])
 def test_methods_without_a_module_are_merged_as_they_are(case, backbone):
     made, plain = trained(case, backbone)
-    assert not foldable(made.net)
+    assert not has_foldable(made.net)
     before = copy.deepcopy(made.net.state_dict())
     after = merge(made.net).state_dict()
     assert list(after) == list(plain.state_dict())

@@ -16,8 +16,8 @@ from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import METHOD, make
 from glorabench.errors import BadInput
-from glorabench.methods.peft import CONFIGS, Peft, Tuned
-from glorabench.methods.reparam import Foldable, merge, obstacle
+from glorabench.methods.peft import CONFIGS, Peft, PeftLayer
+from glorabench.methods.reparam import Foldable, merge, merge_obstacle
 from glorabench.training.measure import profiling
 from test_methods import BACKBONES, batch, logits, train
 
@@ -90,7 +90,7 @@ def trained(made: Backbone, again: Backbone, backbone: str) -> set[str]:
     found |= set() if torch.equal(first, logits(net, backbone)) else {"eval"}
     pairs = zip(net.named_parameters(), again.net.parameters(), strict=True)
     found |= set() if all(torch.equal(one, two) for (_, one), two in pairs) else {"seed"}
-    old = {id(p) for m in net.modules() if isinstance(m, Tuned) for p in m.layer.parameters()}
+    old = {id(p) for m in net.modules() if isinstance(m, PeftLayer) for p in m.layer.parameters()}
     names = {name for name, _ in plain.net.named_parameters()}
     old |= {id(p) for name, p in net.named_parameters() if name in names}
     training = {name: p for name, p in net.named_parameters() if p.requires_grad}
@@ -124,14 +124,14 @@ def counted(made: Backbone, backbone: str, method: Peft) -> set[str]:
 
 def merged(made: Backbone, backbone: str) -> set[str]:
     """Merging a trained network: each layer on what it reads, the logits, the keys, and merging once more."""
-    if obstacle(made.net) is not None:
+    if merge_obstacle(made.net) is not None:
         return {"merge"}
     seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def record(path: str) -> object:
         return lambda module, args, output: seen.update({path: (args[0], output)})
 
-    wrappers = [(path, module) for path, module in made.net.named_modules() if isinstance(module, Tuned)]
+    wrappers = [(path, module) for path, module in made.net.named_modules() if isinstance(module, PeftLayer)]
     for path, module in wrappers:
         module.register_forward_hook(record(path))
     before, found = logits(made.net, backbone), set()
@@ -176,7 +176,7 @@ def test_what_the_document_says_of_a_tuner_is_what_it_does(row: dict[str, str]) 
 
 def adapted(backbone: Backbone, words: str) -> set[str]:
     make(compose(["method=peft", *words.split()])["method"], METHOD).inject(backbone)
-    return {path for path, module in backbone.net.named_modules() if isinstance(module, Tuned)}
+    return {path for path, module in backbone.net.named_modules() if isinstance(module, PeftLayer)}
 
 
 def test_roles_reach_exactly_their_layers() -> None:
@@ -216,7 +216,7 @@ def test_merging_bf16_weights_rounds_once(words: str) -> None:
 def test_what_peft_does_not_merge_has_its_reason() -> None:
     made = tiny_vit()
     adapted(made, "method.config=LilyConfig method.args={r:2}")
-    assert obstacle(made.net) == "peft does not merge such a layer: This method is not supported for Lily."
+    assert merge_obstacle(made.net) == "peft does not merge such a layer: This method is not supported for Lily."
     with pytest.raises(BadInput, match="not supported for Lily"):
         merge(made.net)
 

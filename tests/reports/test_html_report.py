@@ -20,7 +20,7 @@ import pytest
 
 from glorabench import cli
 from glorabench.analysis.cells import groups_of
-from glorabench.data.suites.vtab1k import ROWS
+from glorabench.data.suites.vtab1k import VTAB_TASKS as ROWS
 from glorabench.records import record
 from glorabench.records.metrics import Metric
 from glorabench.records.record import Record

@@ -15,7 +15,7 @@ from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.config.paths import options
-from glorabench.errors import BadInput, Unhosted
+from glorabench.errors import BadInput, UnsuitableBackbone
 from glorabench.reports.tables.param_counts import Counting, Table, markdown, tables
 from glorabench.training.measure import profiling
 from glorabench.training.measure.profiling import head_size, parameters_of, trained_size
@@ -213,7 +213,7 @@ def test_a_backbone_that_cannot_host_a_method_says_why():
     assert "VPT puts prompts among the tokens of a ViT" in reasons["VPT-Deep, 1 prompt"]
     assert "blocks of one width" in reasons["FacT-TT, rank 16"]
     assert all(reason.startswith("not defined: ") for reason in reasons.values())
-    with pytest.raises(Unhosted, match="trains nothing on llama_7b"):
+    with pytest.raises(UnsuitableBackbone, match="trains nothing on llama_7b"):
         parameters_of(["backbone=llama_7b", "method=bitfit"])
 
 

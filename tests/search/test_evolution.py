@@ -137,7 +137,7 @@ class Counted(Candidates):
 def ours(settings: Evolution, score: Score, seed: int) -> Told:
     space = PathSpace(nn.Sequential(*(Layer(GLORA) for _ in range(LAYERS))))
     candidates, told, scored = Counted(space, *space.limits, np.random.default_rng(seed)), Told(), {}
-    asking = settings.asking(candidates)
+    asking = settings.propose(candidates)
     batch = next(asking)
     with suppress(StopIteration):
         while True:

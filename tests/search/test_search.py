@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from conftest import images, tiny_convnext, tiny_llama, tiny_vit
-from glorabench.backbones.vit_attention import shorten
+from glorabench.backbones.vit_attention import compute_class_token_only
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import ALGORITHM, make
 from glorabench.config.paths import options
@@ -25,11 +25,12 @@ from glorabench.errors import BadInput
 from glorabench.search import evaluator as evaluation
 from glorabench.search.algorithms import Evolution, Random
 from glorabench.search.candidates import Candidates
-from glorabench.search.journal import State, parse, text
-from glorabench.search.loop import search
+from glorabench.search.journal import SearchJournal, genome_of, genome_text
+from glorabench.search.loop import run_search
 from glorabench.search.nsga2 import NSGA2
 from glorabench.search.samplers import SAMPLERS, fair, sandwich, uniform
 from glorabench.search.space import PathSpace
+from glorabench.training.searched_run import _front
 from test_methods import method_of
 
 ALGORITHMS = {
@@ -71,7 +72,7 @@ def additive(space, seed, steps=0):
 
 def asked_by(algorithm, space, score, seed=0, limits=None):
     """All that an algorithm asks for, batch by batch."""
-    asking = algorithm.asking(Candidates(space, *(limits or space.limits), np.random.default_rng(seed)))
+    asking = algorithm.propose(Candidates(space, *(limits or space.limits), np.random.default_rng(seed)))
     batches = []
     with suppress(StopIteration):
         batches.append(next(asking))
@@ -90,9 +91,9 @@ def searched(space, algorithm, score, path, seed=0, limits=None, fail_after=None
         calls.append(genome)
         return evaluation.Score(score(genome), 1.0)
 
-    state = State(path, {"space": space.fingerprint, "seed": seed})
+    state = SearchJournal(path, {"space": space.fingerprint, "seed": seed})
     try:
-        return search(space, algorithm, limits or space.limits, seed, scored, state, progress), calls
+        return run_search(space, algorithm, limits or space.limits, seed, scored, state, progress), calls
     except KeyboardInterrupt:
         return None, calls
     finally:
@@ -228,15 +229,17 @@ def test_the_front_is_what_no_other_candidate_beats_and_the_winner_is_best_small
     with TemporaryDirectory() as folder:
         found, _ = searched(space, ALGORITHMS["random"], score, Path(folder) / "state", seed)
     points = list(zip(found.sizes, found.scores, strict=True))
-    front = found.front()
+    front = _front(found, 1)
     assert [(line["params"], line["score"]) for line in front] == front_of(points)
-    assert all(score(parse(line["genome"])) == line["score"] for line in front)
-    assert all(space.size(parse(line["genome"])) == line["params"] for line in front)
+    assert all(score(genome_of(line["genome"])) == line["score"] for line in front)
+    assert all(space.size(genome_of(line["genome"])) == line["params"] for line in front)
+    lower = _front(found, -1)
+    assert [(line["params"], -line["score"]) for line in lower] == front_of(points)
     ranks = [(-s, size, i) for i, (size, s) in enumerate(points)]
-    assert text(found.winner) == found.lines[min(ranks)[2]]["genome"]
+    assert genome_text(found.winner) == found.lines[min(ranks)[2]]["genome"]
     rises = [(i + 1, s) for i, s in enumerate(found.scores) if i == 0 or s > max(found.scores[:i])]
     assert [tuple(rise) for rise in found.best_so_far()] == rises
-    assert sorted(found.scored) == sorted(parse(line["genome"]) for line in found.lines)
+    assert sorted(found.scoring_order) == sorted(genome_of(line["genome"]) for line in found.lines)
 
 
 def test_of_equally_good_ones_the_smallest_wins_then_the_first(tmp_path):
@@ -244,7 +247,7 @@ def test_of_equally_good_ones_the_smallest_wins_then_the_first(tmp_path):
     found, _ = searched(space, Random(batch=6, total=6), lambda genome: 0.5, tmp_path / "state")
     small = [line["genome"] for line in found.lines if line["genome"] in ("11", "21")]
     assert len(small) == 2
-    assert text(found.winner) == small[0]
+    assert genome_text(found.winner) == small[0]
 
 
 def test_progress_is_the_best_so_far(tmp_path, capsys):
@@ -297,7 +300,7 @@ def test_settings_that_make_no_search_are_refused(word, message):
 def test_a_child_has_the_genes_of_its_parents_and_comes_once(space, seed, rate):
     candidates = Candidates(space, *space.limits, np.random.default_rng(seed))
     one, two = space.draw(seed, 0), space.draw(seed, 1)
-    children = candidates.children(lambda: candidates.recombined(one, two, rate), 5, 20)
+    children = candidates.children(lambda: candidates.recombine(one, two, rate), 5, 20)
     assert 1 <= len(children) == len(set(children)) <= 5
     if rate == 0:
         assert all(gene in pair for child in children for gene, *pair in zip(child, one, two, strict=True))
@@ -415,7 +418,7 @@ def test_a_genome_is_the_paths_and_back(backbone):
         assert space.genome(space.paths(genome)) == genome
         space.set(genome)
         assert space.current() == space.paths(genome)
-        assert parse(text(genome)) == genome
+        assert genome_of(genome_text(genome)) == genome
         expected = sum(layer.size(path) for layer, path in zip(space.layers, space.paths(genome), strict=True))
         assert space.size(genome) == expected
 
@@ -450,8 +453,10 @@ def inputs_of(backbone, count):
     return images(count, seed=2, dtype=torch.float64)
 
 
-def top1(logits):
-    return logits.argmax(-1)
+def right(net, batch):
+    """Whether each input of a batch is predicted as its label says."""
+    inputs, labels = batch
+    return (net(inputs).argmax(-1) == labels).flatten()
 
 
 @torch.no_grad()
@@ -460,7 +465,7 @@ def unmerged(made, genome, inputs):
     space = PathSpace(made.net)
     before = space.genome(space.current())
     space.set(genome)
-    predicted = top1(made.net(inputs))
+    predicted = made.net(inputs).argmax(-1)
     space.set(before)
     return predicted
 
@@ -487,25 +492,25 @@ def test_accuracy_is_that_of_the_unmerged_network_in_any_order(backbone, pieces,
     assert len(set(expected.values())) > 3
     if kept is not None:
         width = 20 * 7 * 32 * 8 if backbone == "llama" else 20 * 17 * 32 * 8 if backbone == "vit" else 20 * 8 * 64 * 8
-        monkeypatch.setattr(evaluation, "KEPT_BYTES", kept if kept == 0 else int(1.5 * width))
+        monkeypatch.setattr(evaluation, "CACHE_BYTES", kept if kept == 0 else int(1.5 * width))
     batches = list(zip(inputs.tensor_split(pieces), labels.tensor_split(pieces), strict=True))
-    evaluator = evaluation.Evaluator(made, batches, top1, nullcontext)
+    evaluator = evaluation.Evaluator(made, batches, right, nullcontext)
     scores = [evaluator(genome) for genome in chain]
-    assert [score.accuracy for score in scores] == pytest.approx([expected[g] for g in chain], abs=1e-12)
-    assert scores[0].accuracy == 1 == scores[0].computed
-    keeping = [unit.keep for unit in evaluator.units]
+    assert [score.value for score in scores] == pytest.approx([expected[g] for g in chain], abs=1e-12)
+    assert scores[0].value == 1 == scores[0].computed_share
+    keeping = [unit.keeps_output for unit in evaluator.blocks]
     if kept is None:
         assert all(keeping)
-        assert scores[-1].computed == 0
+        assert scores[-1].computed_share == 0
     elif kept == 0:
         assert not any(keeping)
-        assert {score.computed for score in scores} == {1}
+        assert {score.computed_share for score in scores} == {1}
     else:  # the first ones, and not all
         assert keeping == sorted(keeping, reverse=True)
         assert any(keeping)
         assert not all(keeping)
-        assert scores[-1].computed == 1 - sum(keeping) / len(keeping)
-    assert all(bool(unit.outputs) == unit.keep for unit in evaluator.units)
+        assert scores[-1].computed_share == 1 - sum(keeping) / len(keeping)
+    assert all(bool(unit.outputs) == unit.keeps_output for unit in evaluator.blocks)
 
 
 @each_backbone
@@ -516,7 +521,7 @@ def test_scoring_leaves_the_backbone_as_it_is(backbone):
     space.set(space.draw(0, 5))
     path, before = space.current(), copy.deepcopy(made.net.state_dict())
     facts = [(name, id(p), p.requires_grad, p.grad) for name, p in made.net.named_parameters()]
-    evaluator = evaluation.Evaluator(made, [(inputs, top1(made.net(inputs)))], top1, nullcontext)
+    evaluator = evaluation.Evaluator(made, [(inputs, made.net(inputs).argmax(-1))], right, nullcontext)
     for step in range(3):
         evaluator(space.draw(1, step))
     assert space.current() == path
@@ -537,10 +542,10 @@ def test_layers_without_a_bias_get_one_where_the_path_has_it_and_lose_it_again(b
     paths = [{**chosen, "C": c, "E": e} for c, e in itertools.product(("lora", "none"), ("vector", "none"))]
     genomes = [space.genome([path] * len(space.layers)) for path in (*paths, *reversed(paths))]
     labels = unmerged(made, genomes[0], inputs)
-    evaluator = evaluation.Evaluator(made, [(inputs, labels)], top1, nullcontext)
+    evaluator = evaluation.Evaluator(made, [(inputs, labels)], right, nullcontext)
     for genome in genomes:
         expected = float((unmerged(made, genome, inputs) == labels).double().mean())
-        assert evaluator(genome).accuracy == pytest.approx(expected, abs=1e-12)
+        assert evaluator(genome).value == pytest.approx(expected, abs=1e-12)
         has = evaluator.layers["blocks.0.attn.qkv"].bias is not None
         assert has == (bias or {"C": space.paths(genome)[0]["C"], "E": space.paths(genome)[0]["E"]} != NO_SHIFT)
 
@@ -575,18 +580,18 @@ def test_what_is_computed_is_what_comes_after_the_first_difference(backbone):
     else:
         expected_ends = ends(backbone)
     assert expected_ends[-1] == len(space.options)
-    evaluator = evaluation.Evaluator(made, [(inputs, top1(made.net(inputs)))] * 2, top1, nullcontext)
+    evaluator = evaluation.Evaluator(made, [(inputs, made.net(inputs).argmax(-1))] * 2, right, nullcontext)
     runs = []
-    for unit in evaluator.units:
+    for unit in evaluator.blocks:
         unit.block.register_forward_hook(lambda *_: runs.append(1))
     base = space.draw(0, 0)
-    assert evaluator(base).computed == 1
+    assert evaluator(base).computed_share == 1
     for gene in (gene for gene in range(len(space.options)) if space.options[gene] > 1):
         evaluator(base)
         runs.clear()
         score = evaluator(changed_at(space, base, gene))
         shared = sum(end <= gene for end in expected_ends)
-        assert score.computed == 1 - shared / len(expected_ends)
+        assert score.computed_share == 1 - shared / len(expected_ends)
         assert len(runs) == 2 * (len(expected_ends) - shared)
 
 
@@ -595,17 +600,17 @@ def test_a_candidate_takes_the_flops_of_a_plain_forward_pass(backbone):
     kind = "vit" if backbone == "class_token" else backbone
     made = BUILD[kind](dtype=torch.float64)
     if backbone == "class_token":
-        assert shorten(made.net)
+        assert compute_class_token_only(made.net)
     inputs = inputs_of(kind, 6)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        labels = top1(made.net(inputs))
+        labels = made.net(inputs).argmax(-1)
     supernet(kind, made=made)
     space = PathSpace(made.net)
-    evaluator = evaluation.Evaluator(made, [(inputs[:4], labels[:4]), (inputs[4:], labels[4:])], top1, nullcontext)
+    evaluator = evaluation.Evaluator(made, [(inputs[:4], labels[:4]), (inputs[4:], labels[4:])], right, nullcontext)
     for step in range(3):
         genome = space.draw(4, step)
         expected = float((unmerged(made, genome, inputs) == labels).double().mean())
-        assert evaluator(genome).accuracy == pytest.approx(expected, abs=1e-12)
+        assert evaluator(genome).value == pytest.approx(expected, abs=1e-12)
     assert evaluator.flops == counter.get_total_flops() > 0
 
 
@@ -617,7 +622,7 @@ def test_a_candidate_is_scored_within_the_context_given():
     evaluator = evaluation.Evaluator(
         made,
         [(inputs, torch.zeros(8, dtype=torch.long))],
-        lambda logits: seen.append(logits.dtype) or top1(logits),
+        lambda net, batch: seen.append(net(batch[0]).dtype) or right(net, batch),
         lambda: torch.autocast("cpu", torch.bfloat16),
     )
     evaluator(evaluator.space.draw(0, 0))
@@ -632,17 +637,17 @@ LINES = {(0, 1, 2): {"score": 0.1 + 0.2, "seconds": 1.0}, (3, 0, 11): {"score": 
 
 
 def written(path):
-    state = State(path, HEADER)
+    state = SearchJournal(path, HEADER)
     for genome, line in LINES.items():
-        state.tell(genome, line)
+        state.add(genome, line)
     return state
 
 
 def test_a_state_reads_back_what_it_was_told_to_the_last_bit(tmp_path):
     path = tmp_path / "deep" / "state.jsonl"
     written(path)  # not closed: a kill
-    expected = {genome: {"genome": text(genome), **line} for genome, line in LINES.items()}
-    assert State(path, HEADER).told == expected
+    expected = {genome: {"genome": genome_text(genome), **line} for genome, line in LINES.items()}
+    assert SearchJournal(path, HEADER).lines == expected
     assert [*path.parent.iterdir()] == [path]
 
 
@@ -652,10 +657,10 @@ def test_a_torn_last_line_costs_that_candidate_alone(cut, tmp_path):
     written(path).close()
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    state = State(path, HEADER)
+    state = SearchJournal(path, HEADER)
     genomes = [*LINES]
-    assert [*state.told] == (genomes if cut == 1 else genomes[:1])  # a line without its end is whole
-    state.tell(genomes[1], LINES[genomes[1]])
+    assert [*state.lines] == (genomes if cut == 1 else genomes[:1])  # a line without its end is whole
+    state.add(genomes[1], LINES[genomes[1]])
     state.close()
     lines = path.read_bytes().splitlines(keepends=True)
     assert lines[:2] == whole.splitlines(keepends=True)[:2]
@@ -675,18 +680,18 @@ def test_a_damaged_line_costs_that_candidate_alone_and_is_never_believed(data, f
             whole[at] ^= data.draw(st.sampled_from([1, 2, 4, 0x20, 0x80]))
         path.write_bytes(whole)
         ends = [i for i, byte in enumerate(path.read_bytes()) if byte == 10]
-        truth = {genome: {"genome": text(genome), **line} for genome, line in LINES.items()}
+        truth = {genome: {"genome": genome_text(genome), **line} for genome, line in LINES.items()}
         for _ in range(2):
-            state = State(path, HEADER)
-            assert state.told.items() <= truth.items()
-            assert len(state.told) >= len(LINES) - len(touched) - (len(ends) != 3)
+            state = SearchJournal(path, HEADER)
+            assert state.lines.items() <= truth.items()
+            assert len(state.lines) >= len(LINES) - len(touched) - (len(ends) != 3)
             state.close()
         for genome, line in LINES.items():
-            state = State(path, HEADER)
-            if genome not in state.told:
-                state.tell(genome, line)
+            state = SearchJournal(path, HEADER)
+            if genome not in state.lines:
+                state.add(genome, line)
             state.close()
-        assert State(path, HEADER).told == truth
+        assert SearchJournal(path, HEADER).lines == truth
 
 
 def test_damage_is_named_and_a_file_without_a_whole_line_is_set_aside(tmp_path, capsys):
@@ -694,11 +699,11 @@ def test_damage_is_named_and_a_file_without_a_whole_line_is_set_aside(tmp_path, 
     written(path).close()
     whole = path.read_text()
     path.write_text(whole.replace("012", "011", 1))
-    assert [*State(path, HEADER).told] == [(3, 0, 11)]
+    assert [*SearchJournal(path, HEADER).lines] == [(3, 0, 11)]
     said = capsys.readouterr().err
     assert said == f"warning: {path} has damaged lines (1): their candidates are scored again\n"
     path.write_text("my notes\n")
-    assert not State(path, HEADER).told
+    assert not SearchJournal(path, HEADER).lines
     assert path.with_suffix(".corrupt1").read_text() == "my notes\n"
     assert "kept as state.corrupt1, the search starts again" in capsys.readouterr().err
 
@@ -713,7 +718,7 @@ def test_the_state_of_another_search_is_refused_and_kept(tmp_path):
         ({"space": "abc", "seed": 0}, r"\(limits differ"),
     ):
         with pytest.raises(BadInput, match=named) as caught:
-            State(path, header)
+            SearchJournal(path, header)
         assert "\n" not in str(caught.value)
         assert str(path) in str(caught.value)
     assert path.read_bytes() == before
@@ -721,10 +726,10 @@ def test_the_state_of_another_search_is_refused_and_kept(tmp_path):
 
 def test_a_folder_or_a_file_in_the_way_is_bad_input(tmp_path):
     with pytest.raises(BadInput, match="cannot be read"):
-        State(tmp_path, HEADER)
+        SearchJournal(tmp_path, HEADER)
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be written"):
-        State(tmp_path / "file" / "state", HEADER)
+        SearchJournal(tmp_path / "file" / "state", HEADER)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full disk to write to")
@@ -734,7 +739,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path):
     with Path("/dev/full").open("a") as full:
         whole, state._file = state._file, full
         with pytest.raises(BadInput, match=r"No space left on device.*goes on from its last candidate"):
-            state.tell((1, 1, 1), {"score": 0.5, "seconds": 1.0})
+            state.add((1, 1, 1), {"score": 0.5, "seconds": 1.0})
         state.close()
     whole.close()
-    assert [*State(path, HEADER).told] == [*LINES]
+    assert [*SearchJournal(path, HEADER).lines] == [*LINES]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from glorabench import cli
-from glorabench.config.instantiate import allowing
+from glorabench.config.instantiate import allow_packages
 from glorabench.records import record
 from glorabench.records.outcomes import unpack
 from glorabench.records.record import Record
@@ -110,7 +110,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The records of two methods under each of the three metrics, two seeds each."""
     folder = tmp_path_factory.mktemp("kind")
     (folder / "new_kind.py").write_text(PACKAGE)
-    with pytest.MonkeyPatch.context() as patch, allowing(["new_kind"]):
+    with pytest.MonkeyPatch.context() as patch, allow_packages(["new_kind"]):
         patch.syspath_prepend(str(folder))
         for metric in ("exact_match", "loss", "rouge_l"):
             assert cli.main(words(folder / "results", metric)) == 0

@@ -23,8 +23,8 @@ CLASSES = len(glyphs.GLYPHS)
 
 
 @pytest.fixture(scope="module")
-def bank() -> glyphs.Bank:
-    return glyphs.bank()
+def bank() -> glyphs.GlyphBank:
+    return glyphs.draw_bank()
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def shipped() -> nn.Module:
     return net.eval()
 
 
-def scenes(bank: glyphs.Bank, seed: int, size: int = 32, crowd: int = 8) -> glyphs.Scenes:
-    return glyphs.scenes(bank, size, Generator().manual_seed(seed), 1.0, crowd)
+def scenes(bank: glyphs.GlyphBank, seed: int, size: int = 32, crowd: int = 8) -> glyphs.GlyphScenes:
+    return glyphs.draw_scenes(bank, size, Generator().manual_seed(seed), 1.0, crowd)
 
 
 def test_record_matches_the_shipped_file() -> None:
@@ -68,7 +68,7 @@ def test_stem_refuses_other_strides_and_sizes() -> None:
         ConvStem()(torch.zeros(1, 3, 64, 64))
 
 
-def test_no_digit_among_the_glyphs(bank: glyphs.Bank) -> None:
+def test_no_digit_among_the_glyphs(bank: glyphs.GlyphBank) -> None:
     assert len(set(glyphs.GLYPHS)) == CLASSES
     for glyph in glyphs.GLYPHS:
         assert unicodedata.numeric(glyph, None) is None
@@ -77,14 +77,14 @@ def test_no_digit_among_the_glyphs(bank: glyphs.Bank) -> None:
     assert int(bank.count.min()) >= 1
 
 
-def test_scenes_follow_the_seed(bank: glyphs.Bank) -> None:
+def test_scenes_follow_the_seed(bank: glyphs.GlyphBank) -> None:
     first, again, other = scenes(bank, 1), scenes(bank, 1), scenes(bank, 2)
     for a, b in zip(vars(first).values(), vars(again).values(), strict=True):
         assert torch.equal(a, b)
     assert not torch.equal(first.images, other.images)
 
 
-def test_labels_name_the_glyphs_drawn(bank: glyphs.Bank) -> None:
+def test_labels_name_the_glyphs_drawn(bank: glyphs.GlyphBank) -> None:
     batch = scenes(bank, 3, size=128)
     assert batch.images.shape == (128, 3, 32, 32)
     assert batch.images.min() >= 0
@@ -98,7 +98,7 @@ def test_labels_name_the_glyphs_drawn(bank: glyphs.Bank) -> None:
 
 
 @pytest.mark.parametrize("crowd", [1, 3])
-def test_a_scene_holds_no_more_than_the_crowd(bank: glyphs.Bank, crowd: int) -> None:
+def test_a_scene_holds_no_more_than_the_crowd(bank: glyphs.GlyphBank, crowd: int) -> None:
     assert int((scenes(bank, 4, crowd=crowd).present > 0).sum(1).max()) <= crowd
 
 
@@ -121,7 +121,7 @@ def test_recipe_writes_what_it_records(
     assert run("b")[0]["sha256"] == record["sha256"]
 
 
-def test_shipped_weights_read_new_glyphs(bank: glyphs.Bank, shipped: nn.Module) -> None:
+def test_shipped_weights_read_new_glyphs(bank: glyphs.GlyphBank, shipped: nn.Module) -> None:
     batch = scenes(bank, 99, size=256, crowd=1)
     with torch.no_grad():
         guess = shipped(pretrain.normalise(batch.images)).argmax(1)

@@ -10,7 +10,7 @@ import pytest
 
 from glorabench.cli import main
 from glorabench.config.compose import compose
-from glorabench.config.instantiate import allowing
+from glorabench.config.instantiate import allow_packages
 from glorabench.records import record
 from glorabench.training import reuse
 
@@ -39,7 +39,7 @@ def folders(tmp_path: Path) -> Iterator[list[Path]]:
     for seed, folder in enumerate(found):
         folder.mkdir()
         (folder / "seed").write_text(str(seed))
-    with pytest.MonkeyPatch.context() as patch, allowing(["reuse_loader"]):
+    with pytest.MonkeyPatch.context() as patch, allow_packages(["reuse_loader"]):
         patch.syspath_prepend(str(tmp_path))
         yield found
     sys.modules.pop("reuse_loader", None)

@@ -15,12 +15,13 @@ from safetensors.torch import load_file, save_file
 from scipy.stats import chi2
 from torch._dynamo.utils import counters as frames
 
+import test_search
 from conftest import images, tiny_vit
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import METHOD, make
 from glorabench.data.datamodule import TaskData
-from glorabench.data.mini import TASKS
+from glorabench.data.mini import MINI_TASKS as TASKS
 from glorabench.data.task import LeakError
 from glorabench.errors import BadInput
 from glorabench.records import record
@@ -443,9 +444,9 @@ def test_a_score_is_the_accuracy_of_the_path_in_the_supernet(whole, tmp_path):
     parts = building.build(cfg)
     trained_network.load(parts.backbone, searched_run.supernet_path(config(folder)))
     inputs, labels = searched(parts.data)
-    evaluator = Evaluator(parts.backbone, [(inputs[:150], labels[:150])], lambda y: y.argmax(-1), torch.no_grad)
+    evaluator = Evaluator(parts.backbone, [(inputs[:150], labels[:150])], test_search.right, torch.no_grad)
     genome = evaluator.space.genome(made.paths)
     evaluator.space.set(genome)
     with torch.no_grad():
         right = (parts.backbone.net.eval()(inputs[:150]).argmax(-1) == labels[:150]).double().mean()
-    assert evaluator(genome).accuracy == float(right) == made.search["score"]
+    assert evaluator(genome).value == float(right) == made.search["score"]

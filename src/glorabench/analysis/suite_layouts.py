@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Final
 
 from glorabench.data.suites.registry import SUITES
-from glorabench.data.suites.vtab1k import GROUPS
+from glorabench.data.suites.vtab1k import VTAB_GROUPS
 from glorabench.records.record import Record
 
 
@@ -111,7 +111,7 @@ def _vtab() -> Layout:
     columns = _columns("vtab1k", f"{shorts}|dSpr. loc|dSpr. ori|NORB azi|NORB ele")
     groups = {row.name: row.group for row in SUITES["vtab1k"].rows}
     blocks = []
-    for group, short in zip(GROUPS, ("nat.", "spec.", "struct."), strict=True):
+    for group, short in zip(VTAB_GROUPS, ("nat.", "spec.", "struct."), strict=True):
         own = {task: found for task, found in groups.items() if found == group}
         blocks.append((*(c for c in columns if c.name in own), Mean(f"{group}_mean", f"{short} mean", own)))
     means = (

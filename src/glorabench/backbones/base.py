@@ -1,4 +1,4 @@
-"""Site and Backbone: where the layers of a network are, by role, so that methods never name an architecture."""
+"""Backbone: a network and the roles of its layers. Methods name roles, and so never an architecture."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from glorabench.inputs import Preprocess
 class Site:
     """One place that a method can adapt.
 
-    `rows` selects output rows when the role is part of a fused layer (timm's qkv); None is the whole layer.
-    `depth` is the index of the block that the layer is in or, between blocks, feeds: -1 for the stem, the number
-    of blocks for what follows the last one. `width` features leave it, along `axis` of its output.
+    `rows` selects output rows if the role is a part of a fused layer (timm's qkv); None is the whole layer.
+    `depth` is the index of the block that holds the layer or that comes next after it: -1 for the stem, the number of
+    blocks for layers after the last one. The output has `width` features along its `axis`.
     """
 
     path: str
@@ -58,17 +58,17 @@ class Backbone:
     """A network, the roles of its layers, and the facts a run needs about it.
 
     Args:
-        name: what tables call it.
+        name: its name in tables.
         net: maps a batch of inputs to logits.
         roles: role -> where it lives.
         head: path of the task classifier, an `nn.Linear`; None for a model that is trained as it is.
         prefix_tokens: tokens before the first patch token; None when the network has no class token.
         preprocess: derived from the checkpoint, overridable, recorded; None for a model that reads tokens.
         weights: provenance of the weights: {"source", "sha256"}.
-        ways: exact shortcuts that the network takes, for the record.
-        attend: attention of the network's own modules for fewer queries or more keys, where it has such a form.
-        usual: the network is of the class that the roles were written for; with another one a method is tried by one
-            forward pass when it is put in.
+        shortcuts: exact shortcuts that the network takes, for the record.
+        attend: attention of the network's own modules for fewer queries or more keys, if it has such a form.
+        is_standard: the network is of the class that the roles were written for; with another class, one forward pass
+            tests whether a method fits.
     """
 
     name: str
@@ -78,19 +78,19 @@ class Backbone:
     prefix_tokens: int | None
     preprocess: Preprocess | None
     weights: dict[str, str | None] = field(default_factory=dict)
-    ways: dict[str, str] = field(default_factory=dict)
+    shortcuts: dict[str, str] = field(default_factory=dict)
     attend: Callable[..., Tensor] | None = None
-    usual: bool = True
+    is_standard: bool = True
 
     def sites(self, targets: Iterable[str]) -> list[Site]:
-        """Every site of the given roles, in the order of the network.
+        """Every site of these roles, in the order of the network.
 
         Raises:
             BadInput: a role is unknown to this backbone or names nothing in it, or two roles share rows.
         """
         paths = [path for path, _ in self.net.named_modules()]
         depths = self._depths(paths)
-        found: list[Site] = []
+        sites: list[Site] = []
         for target in targets:
             if target not in self.roles:
                 hint = nearest(target, self.roles)
@@ -102,23 +102,26 @@ class Backbone:
             for path in matches:
                 rows, depth = self._rows(path, role), -1 if role.stem else depths[path]
                 width = self._width(path, rows, depth, depths)
-                found.append(Site(path, target, depth, width, role.axis, rows))
+                sites.append(Site(path, target, depth, width, role.axis, rows))
         order = {path: i for i, path in enumerate(paths)}
-        found.sort(key=lambda site: (order[site.path], site.rows.start if site.rows else 0))
-        for one, two in pairwise(found):
-            if one.path == two.path and (one.rows is None or two.rows is None or two.rows.start < one.rows.stop):
-                raise BadInput(f"targets: '{one.role}' and '{two.role}' overlap in {one.path}; name it once")
-        return found
+        sites.sort(key=lambda site: (order[site.path], site.rows.start if site.rows else 0))
+        for before, after in pairwise(sites):
+            if before.path == after.path and (
+                before.rows is None or after.rows is None or after.rows.start < before.rows.stop
+            ):
+                raise BadInput(f"targets: '{before.role}' and '{after.role}' overlap in {before.path}; name it once")
+        return sites
 
     def _depths(self, paths: Sequence[str]) -> dict[str, int]:
-        """Blocks that end before each path begins."""
-        blocks, ended, within, depths = set(self.roles["block"].find(paths)), 0, None, {}
+        """How many blocks end before each path begins."""
+        blocks = set(self.roles["block"].find(paths))
+        depth, current, depths = 0, None, {}
         for path in paths:
-            if within is not None and not path.startswith(f"{within}."):
-                ended, within = ended + 1, None
+            if current is not None and not path.startswith(f"{current}."):
+                depth, current = depth + 1, None
             if path in blocks:
-                within = path
-            depths[path] = ended
+                current = path
+            depths[path] = depth
         return depths
 
     def _rows(self, path: str, role: Role) -> slice | None:
@@ -128,7 +131,7 @@ class Backbone:
         return slice(role.part * step, (role.part + 1) * step)
 
     def _width(self, path: str, rows: slice | None, depth: int, depths: Mapping[str, int]) -> int:
-        """Of a layer its output features; of a block or a part of one, those of the stream it adds to."""
+        """The output features of a layer; for a block or a part of one, the features of the stream that it adds to."""
         if rows is not None:
             return rows.stop - rows.start
         weight = getattr(self.net.get_submodule(path), "weight", None)
@@ -170,19 +173,19 @@ class Backbone:
         self.replace(self.head, head)
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the task head; none where there is no such head."""
+        """The parameters of the task head; none if there is no such head."""
         return [] if self.classifier is None else list(self.classifier.parameters())
 
     def features(self, x: Tensor) -> Tensor:
-        """What the head reads: batch x head.in_features."""
-        captured: list[Tensor] = []
+        """The input of the head: batch x head.in_features."""
+        inputs: list[Tensor] = []
         assert self.classifier is not None
-        hook = self.classifier.register_forward_pre_hook(lambda _, args: captured.append(args[0]))
+        hook = self.classifier.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
         try:
             self.net(x)
         finally:
             hook.remove()
-        return captured[0]
+        return inputs[0]
 
     def trunk_is_frozen(self) -> bool:
         """True when nothing outside the head is trainable, so that features are constants."""

@@ -54,13 +54,13 @@ def llama_backbone(
     """Build a Llama; it has no task head, its language-model head stays frozen.
 
     Args:
-        name: what tables call it.
+        name: its name in tables.
         family: `llama`, which chooses the targets of methods.
         weights_from: a folder with `config.json` and `*.safetensors` as Hugging Face saves them, or None for
             random initialisation.
         sha256: expected hash of the folder (see `checksum.sha256_of`); None accepts any and records it.
         dtype: of the weights: float32, bfloat16 or float16.
-        model_args: fields of `transformers.LlamaConfig`, where there is no folder to say them.
+        model_args: fields of `transformers.LlamaConfig`, used if there is no folder.
 
     Raises:
         BadInput: the folder is missing, incomplete, altered or of another architecture.
@@ -84,9 +84,9 @@ def _load(folder: Path, sha256: str | None, dtype: torch.dtype) -> tuple[Llama, 
             f"backbone.weights_from: no config.json and *.safetensors in {folder}. Put a Llama as Hugging Face saves "
             "it there, or give another folder with backbone.weights_from=PATH"
         )
-    found = sha256_of(folder)
-    if sha256 not in (None, found):
-        raise BadInput(f"the weights in {folder} have sha256 {found}, expected {sha256}: fetch them again")
+    digest = sha256_of(folder)
+    if sha256 not in (None, digest):
+        raise BadInput(f"the weights in {folder} have sha256 {digest}, expected {sha256}: fetch them again")
     try:
         loaded: Any = Llama.from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
@@ -94,7 +94,10 @@ def _load(folder: Path, sha256: str | None, dtype: torch.dtype) -> tuple[Llama, 
     except Exception as error:  # whatever transformers meets in a file that is none of its models
         raise BadInput(f"{folder} holds no Llama that can be read ({first_line(error)})") from error
     net, info = loaded
-    if wrong := [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]:
-        raise BadInput(f"{folder} holds another architecture (first: {wrong[0]})")
+    faults = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
+    if faults:
+        raise BadInput(
+            f"backbone.weights_from: {folder} holds another architecture (first: {faults[0]}): give a Llama's folder"
+        )
     check_finite(dict(net.named_parameters()), folder)
-    return net, {"source": folder.name, "sha256": found}
+    return net, {"source": folder.name, "sha256": digest}

@@ -73,16 +73,16 @@ def vision_backbone(
     """Build a timm model with a placeholder head of one class and load its trunk.
 
     Args:
-        name: what tables call it.
-        model: timm's name of the architecture, with the tag of the checkpoint where `weights_from=hub` shall find it;
-            a name never chooses weights by itself.
+        name: its name in tables.
+        model: timm's name of the architecture; with `weights_from=hub` also the tag of the checkpoint. A name alone
+            never selects weights.
         family: `vit` or `convnext`, the role table.
         weights_from: `embedded`, `hub`, a local file, or None for random initialisation.
         sha256: expected hash of the weights file; None accepts any and records it.
         drop_path: rate of the last block, growing linearly from 0.
-        preprocess: size, mean, std and interpolation of the checkpoint; what is not given, timm says of the model.
-        last_block: `class_token` computes the last block of a ViT for the one token that its head reads (exact);
-            `all` for every token.
+        preprocess: size, mean, std and interpolation of the checkpoint; a missing value is timm's for the model.
+        last_block: `class_token` computes the last block of a ViT only for the token that its head reads (exact);
+            `all` computes it for every token.
         model_args: further arguments of the timm model.
 
     Raises:
@@ -95,81 +95,81 @@ def vision_backbone(
     if not timm.is_model(model):
         hint = nearest(model, timm.list_models(f"*{model.split('_')[0]}*") or timm.list_models())
         raise BadInput(f"timm has no model '{model}'{hint[:300]}")
-    _known_tag(model)
+    _check_tag(model)
     net = timm.create_model(model, num_classes=1, drop_path_rate=drop_path, **dict(model_args or {}))
     head = FAMILIES[family][1]
-    table = _table(net, model, family)
-    seen = _preprocess(net, dict(preprocess or {}))
-    provenance = weights.load(net, head, name, model, weights_from, sha256)
-    usual = _is_usual(net)
-    shortened = last_block == "class_token" and vit_attention.shorten(net)
+    roles = _roles(net, model, family)
+    images = _preprocess(net, dict(preprocess or {}))
+    provenance = weights.load_weights(net, head, name, model, weights_from, sha256)
+    is_standard = _is_standard(net)
+    class_token_only = last_block == "class_token" and vit_attention.compute_class_token_only(net)
     return Backbone(
         name=name,
         net=net,
-        roles=table,
+        roles=roles,
         head=head,
         prefix_tokens=getattr(net, "num_prefix_tokens", None),
-        preprocess=seen,
+        preprocess=images,
         weights=provenance,
-        ways={"last_block": "class_token" if shortened else "all"} if family == "vit" else {},
+        shortcuts={"last_block": "class_token" if class_token_only else "all"} if family == "vit" else {},
         attend=vit_attention.attend if isinstance(net, VisionTransformer) else None,
-        usual=usual,
+        is_standard=is_standard,
     )
 
 
-def _table(net: nn.Module, model: str, family: str) -> Mapping[str, Role]:
-    """The roles of a network, where it is one of the family.
+def _roles(net: nn.Module, model: str, family: str) -> Mapping[str, Role]:
+    """The roles of a network of the family.
 
     Raises:
         BadInput: it has no such blocks, or its head is no linear layer.
     """
-    table, head = FAMILIES[family]
+    roles, head = FAMILIES[family]
     layers = dict(net.named_modules())
-    if not table["block"].find(layers):
-        lacking = f"no blocks named {table['block'].pattern}"
+    if not roles["block"].find(layers):
+        fault = f"no blocks named {roles['block'].pattern}"
     elif not isinstance(layers.get(head), nn.Linear):
-        lacking = f"no linear layer named {head}"
+        fault = f"no linear layer named {head}"
     else:
-        lacking = ""
-    if lacking:
+        fault = ""
+    if fault:
         raise BadInput(
-            f"backbone.model={model} is a {type(net).__name__} with {lacking}, so it is none of the family '{family}' "
+            f"backbone.model={model} is a {type(net).__name__} with {fault}, so it is none of the family '{family}' "
             f"(backbone.family): choose a model of timm's that is, such as vit_base_patch16_224 or convnext_base"
         )
     if any(getattr(module, "use_conv_mlp", False) for module in layers.values()):
-        table = {name: replace(role, axis=1) for name, role in table.items()}  # a ConvNeXt that stays channels-first
+        roles = {name: replace(role, axis=1) for name, role in roles.items()}  # a ConvNeXt that stays channels-first
     if isinstance(layers.get("norm"), nn.Identity) and isinstance(layers.get("fc_norm"), nn.LayerNorm):
-        table = {**table, "norm": Role("fc_norm")}  # a ViT that averages its tokens normalises what comes of it
-    return table
+        roles = {**roles, "norm": Role("fc_norm")}  # a ViT that averages its tokens normalises the average
+    return roles
 
 
-def _is_usual(net: nn.Module) -> bool:
+def _is_standard(net: nn.Module) -> bool:
     """Whether a network is of a class that the role tables were written for, down to its blocks."""
     if type(net) is VisionTransformer:
         return all(type(block) is Block and type(block.attn) is Attention for block in net.blocks)
     return type(net) is ConvNeXt
 
 
-def _known_tag(model: str) -> None:
-    """Refuse a tag that timm does not have; an architecture without one is as good, unless timm shall download."""
+def _check_tag(model: str) -> None:
+    """Refuse a tag that timm does not have. Only a download needs a tag."""
     architecture, _, tag = model.partition(".")
     tags = [name.partition(".")[2] for name in timm.list_models(f"{architecture}.*", pretrained=True)]
     if tag and tag not in tags:
         raise BadInput(f"timm's {architecture} has no checkpoint '{tag}'{nearest(tag, tags)}")
 
 
-def _preprocess(net: torch.nn.Module, given: dict[str, Any]) -> Preprocess:
+def _preprocess(net: torch.nn.Module, overrides: dict[str, Any]) -> Preprocess:
     config = resolve_data_config({}, model=net)
-    made = Preprocess(
-        size=int(given.get("size") or config["input_size"][-1]),
-        mean=tuple(given.get("mean") or config["mean"]),
-        std=tuple(given.get("std") or config["std"]),
-        interpolation=str(given.get("interpolation") or config["interpolation"]),
+    preprocess = Preprocess(
+        size=int(overrides.get("size") or config["input_size"][-1]),
+        mean=tuple(overrides.get("mean") or config["mean"]),
+        std=tuple(overrides.get("std") or config["std"]),
+        interpolation=str(overrides.get("interpolation") or config["interpolation"]),
     )
     patches: Any = getattr(net, "patch_embed", None)
-    if getattr(patches, "strict_img_size", False) and patches.img_size != (made.size, made.size):
+    if getattr(patches, "strict_img_size", False) and patches.img_size != (preprocess.size, preprocess.size):
         raise BadInput(
-            f"backbone.preprocess.size is {made.size}, but the network takes {' x '.join(map(str, patches.img_size))}: "
-            "set it and backbone.model_args.img_size to the same"
+            f"backbone.preprocess.size is {preprocess.size}, but the network takes "
+            f"{' x '.join(map(str, patches.img_size))}: set it and backbone.model_args.img_size to the same"
         )
-    return made
+    return preprocess

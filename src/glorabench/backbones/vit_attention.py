@@ -1,7 +1,7 @@
 """timm's attention for fewer queries or more keys, and the last block of a ViT whose head reads the class token.
 
-Both are exact: of the last block's output the head reads one token, so only keys and values of the others matter;
-and a prompt whose output is discarded is a key and a value, nothing else.
+Both are exact. The head reads one token of the last block, so the other tokens only matter as keys and values. A prompt
+whose output is discarded also matters only as a key and a value.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 
 def attend(attn: Attention, x: Tensor, queries: int | None = None, prompts: Tensor | None = None) -> Tensor:
-    """What `attn(x)` says of its first tokens.
+    """The output of `attn(x)` for its first tokens.
 
     Args:
         attn: timm's attention; its projections may be adapted.
         x: batch x tokens x dim, normalised.
-        queries: how many tokens ask; None is all of them.
-        prompts: normalised tokens that are asked and do not ask: (1 or batch) x count x dim.
+        queries: how many tokens are queries; None is all of them.
+        prompts: normalised tokens that are keys and values only: (1 or batch) x count x dim.
 
     Returns:
         batch x queries x dim.
@@ -33,8 +33,8 @@ def attend(attn: Attention, x: Tensor, queries: int | None = None, prompts: Tens
         q = _project(attn, x[:, :queries], 0, 1).unflatten(-1, shape[1:])
         k, v = _project(attn, x, 1, 3).unflatten(-1, (2, *shape[1:])).unbind(2)
     if prompts is not None:
-        more = _project(attn, prompts, 1, 3).unflatten(-1, (2, *shape[1:])).expand(batch, -1, -1, -1, -1)
-        k, v = torch.cat([k, more[:, :, 0]], dim=1), torch.cat([v, more[:, :, 1]], dim=1)
+        prompt_projections = _project(attn, prompts, 1, 3).unflatten(-1, (2, *shape[1:])).expand(batch, -1, -1, -1, -1)
+        k, v = torch.cat([k, prompt_projections[:, :, 0]], dim=1), torch.cat([v, prompt_projections[:, :, 1]], dim=1)
     q, k, v = (tokens.transpose(1, 2) for tokens in (q, k, v))
     dropout = attn.attn_drop.p if attn.training else 0.0
     y = F.scaled_dot_product_attention(attn.q_norm(q), attn.k_norm(k), v, dropout_p=dropout)
@@ -78,17 +78,17 @@ class ClassTokenBlock(nn.Module):
         """Batch x tokens x dim -> batch x queries x dim."""
         z = self.norm1(x)
         if isinstance(self.attn, Attention):
-            attended = attend(self.attn, z, self.queries)
+            attention = attend(self.attn, z, self.queries)
         elif hasattr(self.attn, "attend"):  # a method put it there, in terms of `attend`
-            attended = self.attn(z, queries=self.queries)
+            attention = self.attn(z, queries=self.queries)
         else:
-            attended = self.attn(z)[:, : self.queries]
-        x = x[:, : self.queries] + self.drop_path1(self.ls1(attended))
+            attention = self.attn(z)[:, : self.queries]
+        x = x[:, : self.queries] + self.drop_path1(self.ls1(attention))
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))
 
 
-def shorten(net: nn.Module) -> bool:
-    """Let the last block of `net` compute the class token alone; False where that would change the output."""
+def compute_class_token_only(net: nn.Module) -> bool:
+    """Let the last block of `net` compute the class token alone; False if that would change the output."""
     if not (type(net) is VisionTransformer and net.global_pool == "token" and net.attn_pool is None):
         return False
     last = net.blocks[-1]

@@ -1,4 +1,4 @@
-"""Load weights: embedded, from a file, or from timm's hub when asked; hashed, never guessed.
+"""Load weights: embedded, from a file, or from timm's hub if the config asks for it. They are hashed, never guessed.
 
 Files are .safetensors, .npz or .pth, as their authors wrote them (ViT's .npz of JAX, MAE, ConvNeXt, timm's own), fitted
 to timm's networks.
@@ -23,8 +23,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from glorabench.backbones import wrapping
-from glorabench.backbones.wrapping import Notes, check_finite, without_prefix
-from glorabench.checksum import ASSETS, expected, sha256_of
+from glorabench.backbones.wrapping import Notes, check_finite, strip_prefix
+from glorabench.checksum import ASSETS, expected_sha256, sha256_of
 from glorabench.errors import BadInput, first_line
 from glorabench.files import check_regular
 
@@ -36,12 +36,12 @@ _EMBEDDING, _POSITIONS = "embedding/kernel", "Transformer/posembed_input/pos_emb
 _QUERY = re.compile(r"Transformer/encoderblock_0/MultiHeadDotProductAttention_\d/query/kernel")
 
 
-def load(
+def load_weights(
     net: nn.Module, head: str, name: str, model: str, source: str | None, sha256: str | None
 ) -> dict[str, str | None]:
-    """Load the trunk of `net` from `source` and return its provenance {"source", "sha256"} and what was done.
+    """Load the trunk of `net` from `source`. Return the provenance {"source", "sha256"} and what was changed.
 
-    The checkpoint's own `head` (and the pre-logits layer of old ViTs) is dropped: every run puts a fresh one.
+    The `head` of the checkpoint (and the pre-logits layer of old ViTs) is dropped, because every run has a new head.
     On the meta device, where only shapes exist, nothing is read.
 
     Raises:
@@ -62,32 +62,32 @@ def load(
             f"backbone.weights_from: no file {path}. Put the checkpoint there, give another path with "
             "backbone.weights_from=PATH, or let timm download its own with backbone.weights_from=hub."
         )
-    found = sha256_of(path)
-    sha256 = sha256 or expected(source, name)
-    if sha256 is not None and found != sha256:
+    digest = sha256_of(path)
+    sha256 = sha256 or expected_sha256(source, name)
+    if sha256 is not None and digest != sha256:
         raise BadInput(
-            f"{path} has sha256 {found}, expected {sha256}: the file is altered, truncated or another "
+            f"{path} has sha256 {digest}, expected {sha256}: the file is altered, truncated or another "
             "checkpoint. Fetch it again, or set backbone.sha256 to the hash you trust."
         )
     if path.suffix == ".npz":
-        notes = fit_npz(net, head, path)
+        notes = load_trunk_from_npz(net, head, path)
     else:
-        state, taken = read(path)
-        notes = taken | fit(net, head, path, state)
-    return {"source": "embedded" if source == "embedded" else path.name, "sha256": found, **notes}
+        state, notes = read_checkpoint(path)
+        notes = notes | load_trunk(net, head, path, state)
+    return {"source": "embedded" if source == "embedded" else path.name, "sha256": digest, **notes}
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str | None]]:
-    """The tensors of a .safetensors or a pickled checkpoint, and what was taken off around them, for the record.
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, str | None]]:
+    """The tensors of a .safetensors or a pickled checkpoint, and what was removed around them, for the record.
 
     Raises:
-        BadInput: the suffix is unknown, or the file cannot be read or holds more than `wrapping.unpickled` reads.
+        BadInput: the suffix is unknown, or the file cannot be read or holds more than `wrapping.unpickle` reads.
     """
     try:
         if path.suffix == ".safetensors":
             return load_file(path), {}
         if path.suffix in PICKLED:
-            return wrapping.unwrapped(wrapping.unpickled(path), path)
+            return wrapping.unwrap(wrapping.unpickle(path), path)
     except BadInput:
         raise
     except Exception as error:  # torch and safetensors say it in many ways
@@ -100,9 +100,10 @@ def _from_hub(net: nn.Module, head: str, model: str, sha256: str | None) -> dict
     if "." not in model:
         tags = timm.list_models(f"{model}.*", pretrained=True)
         hint = f"backbone.model={tags[0]}" if tags else "timm has none for it, give a file with weights_from=PATH"
-        known = f" (of {', '.join(tag.partition('.')[2] for tag in tags[:12])})" if len(tags) > 1 else ""
+        choices = f" (of {', '.join(tag.partition('.')[2] for tag in tags[:12])})" if len(tags) > 1 else ""
         raise BadInput(
-            f"backbone.weights_from=hub: '{model}' is an architecture, not a checkpoint; add timm's tag: {hint}{known}"
+            f"backbone.weights_from=hub: '{model}' is an architecture, not a checkpoint; add timm's tag: "
+            f"{hint}{choices}"
         )
     try:
         state = timm.create_model(model, pretrained=True, num_classes=0).state_dict()
@@ -111,47 +112,47 @@ def _from_hub(net: nn.Module, head: str, model: str, sha256: str | None) -> dict
             f"timm's hub gave no weights for '{model}' ({first_line(error)}). Without network, give a local "
             "file: backbone.weights_from=PATH"
         ) from error
-    joined = hashlib.sha256()
+    digest = hashlib.sha256()
     for key, value in sorted(state.items()):
-        joined.update(key.encode() + value.numpy().tobytes())
-    if sha256 not in (None, joined.hexdigest()):
-        raise BadInput(f"timm's hub gave weights of '{model}' with sha256 {joined.hexdigest()}, expected {sha256}")
-    notes = fit(net, head, f"timm hub: {model}", state)
-    return {"source": f"timm hub: {model}", "sha256": joined.hexdigest(), **notes}
+        digest.update(key.encode() + value.numpy().tobytes())
+    if sha256 not in (None, digest.hexdigest()):
+        raise BadInput(f"timm's hub gave weights of '{model}' with sha256 {digest.hexdigest()}, expected {sha256}")
+    notes = load_trunk(net, head, f"timm hub: {model}", state)
+    return {"source": f"timm hub: {model}", "sha256": digest.hexdigest(), **notes}
 
 
-def fit(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]) -> Notes:
-    """Load the trunk of `net` from tensors that have timm's or the authors' names, or these behind a common prefix.
+def load_trunk(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]) -> Notes:
+    """Load the trunk of `net` from tensors with the names of timm or of the authors, perhaps behind a common prefix.
 
     Returns:
-        What was done to them, for the record: {} or a "prefix" taken off, "resampled" positions, "dropped" tensors of
+        What was changed, for the record: {} or a "prefix" that was removed, "resampled" positions, "dropped" tensors of
         the pretraining.
 
     Raises:
         BadInput: they are those of another network, or not finite.
     """
-    shorter, prefix = without_prefix(state, net.state_dict(), (f"{head}.", *OLD_HEADS))
-    ways = [(state, {}), (shorter, prefix)] if prefix else [(state, {})]  # timm knows some files by their prefix
-    for tensors, taken in ways:
+    stripped, prefix = strip_prefix(state, net.state_dict(), (f"{head}.", *OLD_HEADS))
+    attempts = [(state, {}), (stripped, prefix)] if prefix else [(state, {})]  # timm knows some files by their prefix
+    for tensors, prefix_note in attempts:
         try:
-            trunk, notes = _matched(net, head, path, tensors)
+            trunk, notes = _match(net, head, path, tensors)
         except BadInput:
-            if tensors is ways[-1][0]:
+            if tensors is attempts[-1][0]:
                 raise
             continue
         check_finite(trunk, path)
         net.load_state_dict(trunk, strict=False)
-        return taken | notes
-    raise AssertionError("the last way raises or returns")
+        return prefix_note | notes
+    raise AssertionError("the last attempt raises or returns")
 
 
-def _matched(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Notes]:
-    """The tensors of the trunk by the names of `net`, all of them and no more, and what was done to them."""
+def _match(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Notes]:
+    """Exactly the tensors of the trunk, by the names of `net`, and what was changed."""
     notes: Notes = {}
     names = list(state)
     if isinstance(net, VisionTransformer):
-        _same_patches(net, path, state)
-        notes |= _resampled(net, state["pos_embed"].shape, "bicubic") if "pos_embed" in state else {}
+        _check_patches(net, path, state)
+        notes |= _resampling_note(net, state["pos_embed"].shape, "bicubic") if "pos_embed" in state else {}
         decoder = [key for key in state if key.startswith("decoder_")]
         if decoder:  # MAE's files come with and without the half that only pretraining uses
             state = {key: value for key, value in state.items() if key not in {*decoder, "mask_token"}}
@@ -162,29 +163,35 @@ def _matched(net: nn.Module, head: str, path: Path | str, state: dict[str, Tenso
             state = convert(state, net)  # the authors' own key names, known to timm
         except Exception as error:  # whatever timm's code meets in a file that is none of its models
             raise BadInput(
-                f"{path} holds another architecture ({first_line(error)}; its names: {_some(names)}); {FIX}"
+                f"{path} holds another architecture ({first_line(error)}; its names: {_first_names(names)}); {FIX}"
             ) from error
-    own = {k: v.shape for k, v in net.state_dict().items() if not k.startswith(f"{head}.")}
-    state = {k: v for k, v in state.items() if k in own or not k.startswith((f"{head}.", *OLD_HEADS))}
-    wrong = sorted(k for k, v in state.items() if k in own and v.shape != own[k])
-    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    if wrong or missing or extra:
-        counts = {"tensors of another shape": wrong, "missing": missing, "unknown": extra}
-        said = [f"{len(keys)} {what}{f' ({keys[0]})' if keys else ''}" for what, keys in counts.items()]
-        sizes = f"; {wrong[0]} is {tuple(state[wrong[0]].shape)}, the model's {tuple(own[wrong[0]])}" if wrong else ""
-        raise BadInput(f"{path} holds another architecture: {', '.join(said)}{sizes}; its names: {_some(names)}; {FIX}")
+    shapes = {k: v.shape for k, v in net.state_dict().items() if not k.startswith(f"{head}.")}
+    state = {k: v for k, v in state.items() if k in shapes or not k.startswith((f"{head}.", *OLD_HEADS))}
+    misshapen = sorted(k for k, v in state.items() if k in shapes and v.shape != shapes[k])
+    missing, unknown = sorted(shapes.keys() - state.keys()), sorted(state.keys() - shapes.keys())
+    if misshapen or missing or unknown:
+        counts = {"tensors of another shape": misshapen, "missing": missing, "unknown": unknown}
+        faults = [f"{len(keys)} {what}{f' ({keys[0]})' if keys else ''}" for what, keys in counts.items()]
+        sizes = (
+            f"; {misshapen[0]} is {tuple(state[misshapen[0]].shape)}, the model's {tuple(shapes[misshapen[0]])}"
+            if misshapen
+            else ""
+        )
+        raise BadInput(
+            f"{path} holds another architecture: {', '.join(faults)}{sizes}; its names: {_first_names(names)}; {FIX}"
+        )
     return state, notes
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "none"
 
 
-def fit_npz(net: nn.Module, head: str, path: Path) -> Notes:
+def load_trunk_from_npz(net: nn.Module, head: str, path: Path) -> Notes:
     """Load the trunk of `net` from an original JAX checkpoint (ViT, AugReg).
 
     Returns:
-        What was done to it, for the record: {} or "resampled" positions.
+        What was changed, for the record: {} or "resampled" positions.
 
     Raises:
         BadInput: it is truncated, no such checkpoint, that of another network, or not finite.
@@ -197,26 +204,28 @@ def fit_npz(net: nn.Module, head: str, path: Path) -> Notes:
         raise BadInput(f"{path} holds no ViT in its authors' names ({len(arrays)} arrays{first}); {FIX}")
     try:
         check_finite({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
-        found, own = _size_of_file(arrays), _size_of_net(net, head)
-        if found != own:
-            kinds = [kind for kind in found if found[kind] != own[kind]]
-            said = (", ".join(f"{size[kind]} {kind}" for kind in kinds[:-1] or kinds) for size in (found, own))
-            raise BadInput("{} does not fit this ViT: the file has {}, the model {}; {}".format(path, *said, FIX))
+        file_size, net_size = _size_of_file(arrays), _size_of_net(net, head)
+        if file_size != net_size:
+            kinds = [kind for kind in file_size if file_size[kind] != net_size[kind]]
+            texts = (
+                ", ".join(f"{size[kind]} {kind}" for kind in kinds[:-1] or kinds) for size in (file_size, net_size)
+            )
+            raise BadInput("{} does not fit this ViT: the file has {}, the model {}; {}".format(path, *texts, FIX))
         _assign(net, head, path)
     except BadInput:
         raise
     except Exception as error:  # whatever timm's code meets in a file with some tensors of another name or shape
         raise BadInput(f"{path} does not fit this ViT ({first_line(error)}); {FIX}") from error
-    return _resampled(net, arrays[_POSITIONS].shape, "bilinear")
+    return _resampling_note(net, arrays[_POSITIONS].shape, "bilinear")
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """What an .npz holds of a trunk, its names without a prefix."""
-    again = "truncated or altered: fetch it again"
+    """The arrays of the trunk in an .npz, their names without a prefix."""
+    fix = "truncated or altered: fetch it again"
     try:
         file: Any = np.load(path, allow_pickle=False)
         if not isinstance(file, NpzFile):
-            raise BadInput(f"{path} is not an .npz archive: {again}")
+            raise BadInput(f"{path} is not an .npz archive: {fix}")
         with file:
             anchor = next((name for name in file.files if name.endswith(f"/{_EMBEDDING}")), _EMBEDDING)
             prefix = anchor.removesuffix(_EMBEDDING)  # opt/target/ where the optimiser was saved too
@@ -226,9 +235,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # zipfile, zlib, numpy: each says it in its own class
         with path.open("rb") as raw:
-            begun = raw.read(2) == b"PK"
-        what = f"cannot be read ({first_line(error)}): it is" if begun else "is not an .npz archive:"
-        raise BadInput(f"{path} {what} {again}") from error
+            is_zip = raw.read(2) == b"PK"
+        problem = f"cannot be read ({first_line(error)}): it is" if is_zip else "is not an .npz archive:"
+        raise BadInput(f"{path} {problem} {fix}") from error
 
 
 def _size_of_file(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -258,31 +267,31 @@ def _size_of_net(net: VisionTransformer, head: str) -> dict[str, Any]:
 
 @torch.no_grad()
 def _assign(net: VisionTransformer, head: str, path: Path) -> None:
-    """Let timm assign, but not the head, and see that every tensor of the trunk was given."""
+    """Let timm assign the trunk, keep the head, and check that every tensor of the trunk was assigned."""
     trunk = {name: p for name, p in net.named_parameters() if not name.startswith(f"{head}.")}
-    kept = {name: p.clone() for name, p in net.named_parameters() if name not in trunk}
+    others = {name: p.clone() for name, p in net.named_parameters() if name not in trunk}
     for parameter in trunk.values():
         parameter.fill_(math.nan)
     net.load_pretrained(str(path))
-    net.load_state_dict(kept, strict=False)
-    if unset := [name for name, p in trunk.items() if p.isnan().any()]:
-        raise BadInput(f"{path} does not fit this ViT: it has no whole {unset[0]} (of {len(unset)} tensors); {FIX}")
+    net.load_state_dict(others, strict=False)
+    if missing := [name for name, p in trunk.items() if p.isnan().any()]:
+        raise BadInput(f"{path} does not fit this ViT: it has no whole {missing[0]} (of {len(missing)} tensors); {FIX}")
 
 
-def _same_patches(net: VisionTransformer, path: Path | str, state: dict[str, Tensor]) -> None:
+def _check_patches(net: VisionTransformer, path: Path | str, state: dict[str, Tensor]) -> None:
     """timm would stretch the kernels of another patch size, which is another model."""
-    kernel, own = state.get("patch_embed.proj.weight"), net.patch_embed.proj.weight  # type: ignore[union-attr]
-    if kernel is not None and kernel.ndim == 4 and kernel.shape[-2:] != own.shape[-2:]:
-        sizes = ("{} x {}".format(*tensor.shape[-2:]) for tensor in (kernel, own))
+    kernel, expected = state.get("patch_embed.proj.weight"), net.patch_embed.proj.weight  # type: ignore[union-attr]
+    if kernel is not None and kernel.ndim == 4 and kernel.shape[-2:] != expected.shape[-2:]:
+        sizes = ("{} x {}".format(*tensor.shape[-2:]) for tensor in (kernel, expected))
         raise BadInput(
             "{} holds another architecture: patches of {} pixels, the model's {}; {}".format(path, *sizes, FIX)
         )
 
 
-def _resampled(net: VisionTransformer, shape: tuple[int, ...], how: str) -> Notes:
-    """What timm does to positions of another image size, which is no error: how papers go to another resolution."""
+def _resampling_note(net: VisionTransformer, shape: tuple[int, ...], method: str) -> Notes:
+    """A note that timm resampled the positions for another image size: this is how papers change the resolution."""
     if net.pos_embed is None or len(shape) != 3 or shape[1] == net.pos_embed.shape[1]:
         return {}
     side = math.isqrt(max(0, shape[1] - (0 if net.no_embed_class else net.num_prefix_tokens)))
     high, wide = net.patch_embed.grid_size  # type: ignore[union-attr]
-    return {"resampled": f"position embedding, from {side} x {side} to {high} x {wide} patches ({how})"}
+    return {"resampled": f"position embedding, from {side} x {side} to {high} x {wide} patches ({method})"}

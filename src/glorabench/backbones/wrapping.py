@@ -1,4 +1,4 @@
-"""What training tools put around the tensors of a checkpoint: dictionaries of a trainer, prefixes of a wrapper.
+"""Take the tensors of a network out of what training tools put around them: dictionaries and prefixes of names.
 
 Pickles are read without running code: tensors, plain containers, numbers of numpy and argparse.Namespace, nothing else.
 """
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from glorabench.errors import BadInput
 
-# where trainers keep the tensors of a network, the first that is there is taken; averaged ones come after plain ones
-KEYS: Final = (
+# where trainers keep the tensors of a network: the first key that exists is used, averaged tensors come last
+WRAPPER_KEYS: Final = (
     *("model", "state_dict", "model_state_dict", "module", "network", "net", "backbone", "encoder", "weights"),
     *("model_ema", "state_dict_ema", "ema", "ema_model", "teacher", "student"),
 )
@@ -34,8 +34,8 @@ _HARMLESS: Final[list[Any]] = [
 Notes = dict[str, str | None]
 
 
-def unpickled(path: Path) -> Any:
-    """What a file of `torch.save` holds, read without running code.
+def unpickle(path: Path) -> Any:
+    """The content of a file of `torch.save`, read without running code.
 
     Raises:
         BadInput: it holds something that could run code, which is named.
@@ -54,42 +54,42 @@ def unpickled(path: Path) -> Any:
         ) from error
 
 
-def unwrapped(content: Any, path: Path) -> tuple[dict[str, Tensor], Notes]:
-    """The tensors of a network in what a file holds, and what was taken off, for the record.
+def unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], Notes]:
+    """The tensors of a network in the content of a file, and what was removed around them, for the record.
 
     Raises:
         BadInput: there is no network in it.
     """
-    taken: list[str] = []
+    keys: list[str] = []
     others: list[str] = []
     while isinstance(content, Mapping):
-        there = [key for key in KEYS if isinstance(content.get(key), Mapping)]
-        if not there:
+        mappings = [key for key in WRAPPER_KEYS if isinstance(content.get(key), Mapping)]
+        if not mappings:
             break
-        taken.append(there[0])
-        others += there[1:]
-        content = content[there[0]]
+        keys.append(mappings[0])
+        others += mappings[1:]
+        content = content[mappings[0]]
     if not isinstance(content, Mapping):
         raise BadInput(f"{path} holds a {type(content).__name__}, not the tensors of a network by name")
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
-        keys = ", ".join(map(str, list(content)[:5])) or "nothing"
-        raise BadInput(f"{path} holds no tensors by name (it holds {keys}): save them: torch.save(state_dict, PATH)")
+        names = ", ".join(map(str, list(content)[:5])) or "nothing"
+        raise BadInput(f"{path} holds no tensors by name (it holds {names}): save them: torch.save(state_dict, PATH)")
     beside = f" (not {', '.join(others)})" if others else ""
-    return tensors, {"unwrapped": ".".join(taken) + beside} if taken else {}
+    return tensors, {"unwrapped": ".".join(keys) + beside} if keys else {}
 
 
-def without_prefix(
-    state: dict[str, Tensor], own: Iterable[str], heads: tuple[str, ...]
+def strip_prefix(
+    state: dict[str, Tensor], net_names: Iterable[str], heads: tuple[str, ...]
 ) -> tuple[dict[str, Tensor], Notes]:
     """Tensors without the prefix that all of them share, and that prefix, for the record.
 
     Args:
         state: the tensors of a file.
-        own: names of those of the network.
+        net_names: names of the tensors of the network.
         heads: beginnings of names that lead to the classes of the pretraining, which may lack the prefix.
     """
-    firsts, prefix = {name.partition(".")[0] for name in own}, ""
+    firsts, prefix = {name.partition(".")[0] for name in net_names}, ""
     while True:
         trunk = [name for name in state if not name.startswith(heads)]
         shared = {name.partition(".")[0] if "." in name else "" for name in trunk}

@@ -25,13 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # "no CUDA runtime" is no news here
     words = sys.argv[1:] if argv is None else list(argv)
     command = next((word for word in words if not word.startswith("-")), "")
-    with streams.forgiving():
+    with streams.tolerate_broken_streams():
         try:
-            with signals.listening():
+            with signals.handle_signals():
                 if command in PRINTING:
                     streams.end_with_reader()
                 code = _call(words)
-                if code != INTERRUPTED and not signals.interrupted():
+                if code != INTERRUPTED and not signals.is_interrupted():
                     return code
         except BadInput as error:
             print(f"glorabench: {printable(str(error))}", file=sys.stderr)

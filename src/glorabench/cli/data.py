@@ -16,9 +16,9 @@ import typer
 from glorabench.errors import BadInput, first_line, nearest, one_of
 
 if TYPE_CHECKING:
-    from glorabench.data.checks.inspect import Told
+    from glorabench.data.checks.inspect import OnProgress
     from glorabench.data.checks.summary import TaskCheck
-    from glorabench.data.suites.suite import Options, Row, Suite
+    from glorabench.data.suites.suite import Options, Suite, SuiteTask
 
 
 def data(
@@ -109,24 +109,25 @@ def _values(settings: Mapping[str, str]) -> Iterator[list[Any]]:
 
 
 def _task_checks(
-    suite: Suite, rows: Sequence[Row], options: Sequence[Options], root: Path, deep: bool
+    suite: Suite, rows: Sequence[SuiteTask], options: Sequence[Options], root: Path, deep: bool
 ) -> Iterator[TaskCheck]:
     """Check each task with each of the options, or, without any, once with all variants of the suite."""
-    from glorabench.data.checks.inspect import Seen, inspect
+    from glorabench.data.checks.inspect import FileReports, inspect_task
     from glorabench.data.checks.summary import TaskCheck
 
     with _progress() as start:
         for row in rows:
-            seen: Seen = {}
+            seen: FileReports = {}
             for choice in options or [None]:
                 name = " ".join([row.name, *(f"{key}={value}" for key, value in (choice or {}).items())])
                 variants = suite.variants if choice is None else [choice]
-                look = partial(inspect, suite, row, root, deep=deep, ends=True, told=start(name), seen=seen)
+                watch = {"on_progress": start(name), "reports": seen}
+                look = partial(inspect_task, suite, row, root, deep=deep, ends=True, **watch)
                 yield TaskCheck(row, name, tuple(look(each) for each in variants))
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], Told]]:
+def _progress() -> Iterator[Callable[[str], OnProgress]]:
     """Show a bar on a terminal; gives a function that starts a name and gives a function for how much of it is done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -135,7 +136,7 @@ def _progress() -> Iterator[Callable[[str], Told]]:
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("")
 
-        def start(name: str) -> Told:
+        def start(name: str) -> OnProgress:
             progress.reset(bar, description=name)
             return lambda done, total: progress.update(bar, completed=done, total=total)
 
@@ -152,7 +153,7 @@ def _fake(names: Sequence[str], settings: dict[str, str]) -> int:
     suite, root = SUITES[names[0]], Path(settings["root"]).expanduser()
     for row in suite.rows:
         for place in (root / inside / name for inside in suite.inside for name in row.folders):
-            if place.exists() and fake.marked(place, suite.name) is None:
+            if place.exists() and fake.read_marker(place, suite.name) is None:
                 raise fake.refusal(place)
     new = FAKES[suite.name](root, _true_or_false("full", settings.get("full", "false")))
     old = len(new) - sum(new)

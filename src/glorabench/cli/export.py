@@ -23,7 +23,7 @@ def export(words: Words = None, allow: Allow = None) -> int:
     Raises:
         BadInput: a word that it does not know, no such run, or the folder is there already.
     """
-    from glorabench.config.instantiate import allowing
+    from glorabench.config.instantiate import allow_packages
     from glorabench.export import folder, summary
     from glorabench.files import safe_name
     from glorabench.training.trained_network import WEIGHTS, chosen, values
@@ -33,12 +33,12 @@ def export(words: Words = None, allow: Allow = None) -> int:
         if key not in given:
             raise BadInput(f"export needs {key}={value}")
     one_of("to", given["to"], folder.FORMATS)
-    with allowing(allow or ()):
+    with allow_packages(allow or ()):
         root, record, overrides = chosen(given)
         method, task = safe_name(record.names["method"]), safe_name(record.names["task"])
         name = f"{method}-{task}-s{record.config['seed']}-{record.run_id}-{given['to']}"
         out = Path(given["out"]).expanduser() if "out" in given else root / "exports" / name
         adapter = root / "adapters" / f"{record.run_id}.safetensors"
-        files = folder.export(record, adapter, given["to"], out, overrides)
+        files = folder.export_run(record, adapter, given["to"], out, overrides)
     summary.print_export(files, given["to"])
     return 0

@@ -37,12 +37,12 @@ def run(
     from glorabench.training.startup import import_without_extras
 
     import_without_extras()
-    from glorabench.config.instantiate import allowing
+    from glorabench.config.instantiate import allow_packages
     from glorabench.records import record
     from glorabench.reports.tables import suite
     from glorabench.training.sweep import make_runs, title_of_run
 
-    with allowing(allow or ()):
+    with allow_packages(allow or ()):
         configs, paths = make_runs(words or [], multirun)
     records = [record.read(path) for path in paths if path.exists()]
     if records:
@@ -73,7 +73,7 @@ def search(words: Words = None, allow: Allow = None) -> int:
     Raises:
         BadInput: no such run, no supernet in it, or a word that would change the supernet.
     """
-    from glorabench.config.instantiate import allowing
+    from glorabench.config.instantiate import allow_packages
     from glorabench.reports.tables import suite
     from glorabench.training.build import check
     from glorabench.training.run import run as run_one
@@ -87,7 +87,7 @@ def search(words: Words = None, allow: Allow = None) -> int:
     if "run" not in given:
         raise BadInput("search needs run=ID, a run with method.path=supernet")
     _check_search_words(rest)
-    with allowing(allow or ()):
+    with allow_packages(allow or ()):
         root, record, weights = chosen(given)
         config = configured(record, root, rest, weights)
         check(config)

@@ -178,9 +178,9 @@ def count(
     Raises:
         BadInput: the words are wrong, no backbone can host their method, or the file has no markers.
     """
-    from glorabench.config.instantiate import allowing
+    from glorabench.config.instantiate import allow_packages
 
-    with allowing(allow or ()):
+    with allow_packages(allow or ()):
         _print_counts(words or [], form, into)
     return 0
 

@@ -1,4 +1,7 @@
-"""Compose the words of a command line into resolved, checked configs; values that a method has of its own."""
+"""Compose the words of a command line into resolved and checked configs.
+
+The resolvers `recipe`, `warmup` and `by_family` fill in values that depend on the method, the run or the backbone.
+"""
 
 from __future__ import annotations
 
@@ -21,41 +24,42 @@ from omegaconf.errors import OmegaConfBaseException
 from glorabench import checksum
 from glorabench.config import schema, words
 from glorabench.config.paths import GROUPS, conf_dir, options
-from glorabench.data.checks.preflight import settled
+from glorabench.data.checks.preflight import identify_data
 from glorabench.errors import BadInput, first_line, nearest, nearest_key
 
-_SHORTENED: set[str] = set()  # what composing has to say of warm-ups
-_ASKED = re.compile(r"\$\{recipe:(\w+)\s*,")
+_WARMUP_NOTES: set[str] = set()  # on warm-ups that were shortened
+_RECIPE_KEY = re.compile(r"\$\{recipe:(\w+)\s*,")
 
 
 def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
-    """The plain resolved config of one run; `names` says what its groups chose.
+    """The plain resolved config of one run; `names` has the options of its groups.
 
     Raises:
         BadInput: a value refers to nothing, a key is not known, or a value is not of its type or range.
     """
     cfg = OmegaConf.create({k: v for k, v in cfg.items_ex(resolve=False) if k != "hydra"})
     for group in ("data", "method", "backbone", "train", "selection", "logger"):
-        if not isinstance(node := OmegaConf.select(cfg, group), DictConfig):
+        node = OmegaConf.select(cfg, group)
+        if not isinstance(node, DictConfig):
             raise BadInput(
                 f"{group} must hold keys and values, got {node!r}" if group in cfg else f"{group} is missing"
             )
     if "names" in cfg:
         raise BadInput("no key 'names': the names of a run are those of its groups, and data.label")
-    cfg.data.update(settled(_plain(cfg.data)))
+    cfg.data.update(identify_data(_plain(cfg.data)))
     task = OmegaConf.select(cfg, "data.label") or OmegaConf.select(cfg, "data.task")
     names = {group: choices.get(group) for group in ("method", "backbone", "data")}
-    searched = {"search": choices["search"]} if choices.get("search") else {}
-    cfg.names = {**names, "task": task, **searched}
-    own = [conf_dir() / group / f"{choices.get(group)}.yaml" for group in ("method", "train")]
-    check_recipes(cfg.get("recipe"), str(names["method"]), options("method"), [*own, conf_dir() / "run.yaml"])
-    config = {key: schema.canonical(value, _forms(key, choices.get(key))) for key, value in _plain(cfg).items()}
-    schema.check(config)
+    search = {"search": choices["search"]} if choices.get("search") else {}
+    cfg.names = {**names, "task": task, **search}
+    group_files = [conf_dir() / group / f"{choices.get(group)}.yaml" for group in ("method", "train")]
+    check_recipes(cfg.get("recipe"), str(names["method"]), options("method"), [*group_files, conf_dir() / "run.yaml"])
+    config = {key: schema.canonical(value, _number_forms(key, choices.get(key))) for key, value in _plain(cfg).items()}
+    schema.check_config(config)
     for key in ("results_dir", "cache_dir"):
-        config[key] = _home(key, config[key])
+        config[key] = _expand_home(key, config[key])
     backbone = config["backbone"]
     if backbone.get("sha256") is None:  # the run is of these weights, wherever the file lies
-        backbone["sha256"] = checksum.expected(backbone.get("weights_from"), backbone.get("name"))
+        backbone["sha256"] = checksum.expected_sha256(backbone.get("weights_from"), backbone.get("name"))
     return config
 
 
@@ -70,9 +74,9 @@ def _plain(node: DictConfig) -> dict[str, Any]:
 
 
 @cache
-def _forms(group: str, name: str | None) -> Any:
-    """Numbers in the form in which this package writes them: those of the group's file, and of `schema.FORMS`."""
-    forms = dict(schema.FORMS.get(group, {}))
+def _number_forms(group: str, name: str | None) -> Any:
+    """Numbers in the form in which this package writes them: as in the file of the group and `schema.NUMBER_FORMS`."""
+    forms = dict(schema.NUMBER_FORMS.get(group, {}))
     path = conf_dir() / group / f"{name}.yaml"
     if name is None or not path.is_file():
         return forms
@@ -87,8 +91,8 @@ def _default(value: Any) -> Any:
     return value if match is None else OmegaConf.from_dotlist([f"value={match[1]}"]).value
 
 
-def _home(key: str, path: str) -> str:
-    """A path with `~` and `~name` written out.
+def _expand_home(key: str, path: str) -> str:
+    """A path with `~` and `~name` replaced by the home folder.
 
     Raises:
         BadInput: there is no such home folder.
@@ -122,15 +126,15 @@ def compose(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
-    return _composed(conf_dir(), tuple(overrides))
+    return _compose_cached(conf_dir(), tuple(overrides))
 
 
 @lru_cache(maxsize=2)  # a run is looked at when its command is expanded, and again when its config is resolved
-def _composed(folder: Path, overrides: tuple[str, ...]) -> DictConfig:
+def _compose_cached(folder: Path, overrides: tuple[str, ...]) -> DictConfig:
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
             return hydra_compose("run", overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:  # of a group's odd name
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:  # some are for odd names of a group
         raise BadInput(_explain(error, overrides)) from error
 
 
@@ -141,11 +145,11 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
         group, name = match.groups()
         return f"no {group} '{name}'{nearest(name, options(group))}"
     if match := re.search(r"Could not override '([^']+)'", text):
-        wrong = match.group(1)
+        key = match.group(1)
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
             groups = [o for o in overrides if o.partition("=")[0].lstrip("+") in GROUPS]
             cfg = hydra_compose("run", overrides=groups)
-        return f"no key '{wrong}'{nearest_key(wrong, _keys(cfg))}"
+        return f"no key '{key}'{nearest_key(key, _keys(cfg))}"
     return first_line(error) if text == str(error) else text.splitlines()[0]
 
 
@@ -159,7 +163,7 @@ def _keys(cfg: DictConfig, prefix: str = "") -> list[str]:
 
 
 def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], bool]:
-    """The overrides of every run that a command stands for, and whether it is a sweep.
+    """The overrides of every run of a command, and whether the command is a sweep.
 
     An experiment may be a sweep by itself (`hydra.mode: MULTIRUN` with `hydra.sweeper.params`); `method=glob(*)`
     is every method.
@@ -168,71 +172,73 @@ def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], b
         BadInput: a list of values without -m, or words that are no overrides.
     """
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # the loader knows what glob finds
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # the loader resolves glob(...)
     overrides = words.quote_paths(overrides)
-    parsed = words.parse(parser, overrides)
+    parsed = words.parse_words(parser, overrides)
     words.check_groups(parsed, GROUPS)
-    swept = [o for o in parsed if o.is_sweep_override()]
+    sweeps = [o for o in parsed if o.is_sweep_override()]
     first = []
-    for o in swept:
+    for o in sweeps:
         if o.is_interval_sweep() or (isinstance(o.value(), Glob) and o.get_key_element() not in GROUPS):
             raise BadInput(f"'{o.input_line}' cannot be swept: list the values (a,b,c) or use range(start,stop)")
         value = next(iter(o.sweep_string_iterator()), None)
         if value is None:
-            known = ", ".join(options(str(o.get_key_element())))
-            raise BadInput(f"'{o.input_line}' matches nothing. Known: {known}.")
+            names = ", ".join(options(str(o.get_key_element())))
+            raise BadInput(f"'{o.input_line}' matches nothing. Known: {names}.")
         first.append(f"{o.get_key_element()}={value}")
     fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
     probe = _compose([*fixed, *first])
     multirun = multirun or str(probe.hydra.mode) == "RunMode.MULTIRUN"
     if not multirun:
-        if swept:
-            raise BadInput(f"'{swept[0].input_line}' is a sweep: add -m (glorabench run -m ...)")
+        if sweeps:
+            raise BadInput(f"'{sweeps[0].input_line}' is a sweep: add -m (glorabench run -m ...)")
         return [list(overrides)], False
     params = probe.hydra.sweeper.get("params") or {}
-    every = [f"{key}={value}" for key, value in params.items()] + list(overrides)
-    batches = BasicSweeper.split_arguments(words.parse(parser, every), None)
+    words_of_sweep = [f"{key}={value}" for key, value in params.items()] + list(overrides)
+    batches = BasicSweeper.split_arguments(words.parse_words(parser, words_of_sweep), None)
     return batches[0], True
 
 
-def recipe(key: str, default: Any, *, _root_: DictConfig) -> Any:
+def resolve_recipe(key: str, default: Any, *, _root_: DictConfig) -> Any:
     """`${recipe:scale,1.0}`: `recipe.<method>.scale` (of a mapping, the entry of the task), or else the default.
 
     Raises:
         BadInput: the mapping has no entry for the task.
     """
     method = OmegaConf.select(_root_, "names.method")
-    given = OmegaConf.select(_root_, f"recipe.{method}.{key}")
-    if not isinstance(given, DictConfig):
-        return default if given is None else given
+    value = OmegaConf.select(_root_, f"recipe.{method}.{key}")
+    if not isinstance(value, DictConfig):
+        return default if value is None else value
     task = OmegaConf.select(_root_, "data.task")
-    if task not in given:
-        known = ", ".join(map(str, given))
-        raise BadInput(f"recipe.{method}.{key} has no value for task '{task}' (it has {known}): give {key} yourself")
-    return given[task]
+    if task not in value:
+        tasks = ", ".join(map(str, value))
+        raise BadInput(f"recipe.{method}.{key} has no value for task '{task}' (it has {tasks}): give {key} yourself")
+    return value[task]
 
 
-def warmup(wanted: float, *, _root_: DictConfig) -> float:
+def resolve_warmup(wanted: float, *, _root_: DictConfig) -> float:
     """`${warmup:10}`: epochs of warm-up; half of the shortest training of a run that would end before they do."""
     lengths = [OmegaConf.select(_root_, key) for key in ("train.epochs", "search.epochs")]
-    known = [epochs for epochs in lengths if type(epochs) is int and epochs > 0]  # what is none is refused later
-    if not known:
+    epochs_of_stages = [
+        epochs for epochs in lengths if type(epochs) is int and epochs > 0
+    ]  # what is none is refused later
+    if not epochs_of_stages:
         return wanted
-    epochs = min(known)
+    epochs = min(epochs_of_stages)
     if (fitting := fitting_warmup(wanted, epochs)) != wanted:
-        said = f"train.warmup_epochs is {fitting}: the {wanted} of the recipe do not fit into a training of {epochs}"
-        _SHORTENED.add(said)
+        note = f"train.warmup_epochs is {fitting}: the {wanted} of the recipe do not fit into a training of {epochs}"
+        _WARMUP_NOTES.add(note)
     return fitting
 
 
-def shortened() -> list[str]:
-    """What has been said of warm-ups that were shortened, each once; from then on nothing was."""
-    said = sorted(_SHORTENED)
-    _SHORTENED.clear()
-    return said
+def take_warmup_notes() -> list[str]:
+    """The notes on warm-ups that were shortened, each once; they are then forgotten."""
+    notes = sorted(_WARMUP_NOTES)
+    _WARMUP_NOTES.clear()
+    return notes
 
 
-OmegaConf.register_new_resolver("recipe", recipe, replace=True)
+OmegaConf.register_new_resolver("recipe", resolve_recipe, replace=True)
 
 
 def fitting_warmup(wanted: float, epochs: int) -> float:
@@ -240,31 +246,31 @@ def fitting_warmup(wanted: float, epochs: int) -> float:
     return wanted if wanted < epochs else epochs // 2
 
 
-OmegaConf.register_new_resolver("warmup", warmup, replace=True)
+OmegaConf.register_new_resolver("warmup", resolve_warmup, replace=True)
 
 
-def check_recipes(recipes: Any, method: str, methods: Iterable[str], asking: Iterable[Path]) -> None:
-    """Refuse a recipe that would be ignored in silence.
+def check_recipes(recipes: Any, method: str, methods: Iterable[str], paths: Iterable[Path]) -> None:
+    """Refuse a recipe that would have no effect.
 
     Args:
         recipes: the key `recipe` of a config.
         method: the chosen one.
         methods: all that there are.
-        asking: the files that may hold `${recipe:KEY,DEFAULT}`.
+        paths: the files that may hold `${recipe:KEY,DEFAULT}`.
 
     Raises:
-        BadInput: it is no mapping, it names no method, or a key of the chosen method that none of the files asks for.
+        BadInput: it is no mapping, it names no method, or it has a key for the method that none of the files uses.
     """
     if recipes is None:
         return
     if not isinstance(recipes, Mapping) or not all(isinstance(own, Mapping) for own in recipes.values()):
         raise BadInput("recipe must be null or {METHOD: {KEY: VALUE or {TASK: VALUE}}}")
     for name in recipes:
-        if name not in (known := list(methods)):
-            raise BadInput(f"recipe.{name}: no method '{name}'{nearest(name, known)}")
-    files = list(asking)
-    asked = {key for path in files for key in _ASKED.findall(path.read_text())}
+        if name not in (names := list(methods)):
+            raise BadInput(f"recipe.{name}: no method '{name}'{nearest(name, names)}")
+    files = list(paths)
+    keys = {key for path in files for key in _RECIPE_KEY.findall(path.read_text())}
     for key in recipes.get(method) or {}:
-        if key not in asked:
+        if key not in keys:
             places = ", ".join(f"{path.parent.name}/{path.name}" for path in files)
-            raise BadInput(f"recipe.{method}.{key}: none of {places} has such a value{nearest(key, asked)}")
+            raise BadInput(f"recipe.{method}.{key}: none of {places} has such a value{nearest(key, keys)}")

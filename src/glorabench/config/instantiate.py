@@ -1,8 +1,8 @@
 """Make the object that a config node describes, from explicit lists. A config is data: it can name nothing else.
 
-A node is a mapping with `_target_`, the address of a class or function, and its arguments. What may stand there depends
-on what the node is for (see `KINDS`). A package of the user's own is added by `allowing`, which only a command line
-calls: no record and no YAML file can ask for it.
+A node is a mapping with `_target_`, the address of a class or function, and its arguments. Which addresses are allowed
+depends on what the node is for (see `KINDS`). Users add a package of their own by `allow_packages`, which only a
+command line calls: no record and no YAML file can ask for it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _ADDRESS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
 @dataclass(frozen=True)
 class Kind:
-    """What a node is for.
+    """The purpose of a node.
 
     Args:
         key: of the config, such as `method`.
-        noun: what such an object is called.
+        noun: the name of such an object in messages.
         base: the class that a target is derived from, as an address; None where targets are functions.
         package: whose modules may define such classes.
         addresses: functions that may be named.
@@ -58,10 +58,10 @@ KINDS = (METHOD, BACKBONE, DATA, ALGORITHM)
 
 
 @contextmanager
-def allowing(packages: Iterable[str]) -> Iterator[None]:
-    """In the block, let configs name methods, backbones, loaders and searches of these packages: they are imported.
+def allow_packages(packages: Iterable[str]) -> Iterator[None]:
+    """Inside the block, configs may name methods, backbones, loaders and searches of these packages.
 
-    Packages in the current folder are seen. Jobs that the block starts inherit it.
+    The packages are imported, also from the current folder. Jobs that the block starts inherit the permission.
 
     Raises:
         BadInput: no name of a package.
@@ -71,7 +71,7 @@ def allowing(packages: Iterable[str]) -> Iterator[None]:
         if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or name == "glorabench":
             raise BadInput(f"--allow {name}: give the name of a package of yours, such as --allow my_package")
     before = os.environ.get(_ALLOWED)
-    os.environ[_ALLOWED] = ",".join(sorted({*allowed(), *packages}))
+    os.environ[_ALLOWED] = ",".join(sorted({*allowed_packages(), *packages}))
     try:
         yield
     finally:
@@ -80,7 +80,7 @@ def allowing(packages: Iterable[str]) -> Iterator[None]:
             os.environ[_ALLOWED] = before
 
 
-def allowed() -> list[str]:
+def allowed_packages() -> list[str]:
     """The packages that the command line allowed."""
     return [name for name in os.environ.get(_ALLOWED, "").split(",") if name]
 
@@ -98,14 +98,14 @@ def check_address(node: Any, kind: Kind) -> str:
     if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
         raise BadInput(f"{kind.key}.{TARGET} must be the address of a {kind.noun}, got {address!r}")
     module, _, name = address.rpartition(".")
-    inside = bool(kind.package) and module in _modules(kind.package) and not name.startswith("_")
-    if inside or address in kind.addresses or address.partition(".")[0] in allowed():
+    is_ours = bool(kind.package) and module in _modules(kind.package) and not name.startswith("_")
+    if is_ours or address in kind.addresses or address.partition(".")[0] in allowed_packages():
         return address
     hint = nearest(address, kind.addresses) if kind.addresses else f". They stand in {kind.package}.*"
-    own = address.partition(".")[0]
+    package = address.partition(".")[0]
     raise BadInput(
         f"{kind.key}.{TARGET}: '{address}' is no {kind.noun} of glorabench{hint.rstrip('.')}. For code of your own, "
-        f"add --allow {own if own != 'glorabench' else 'my_package'} to the command"
+        f"add --allow {package if package != 'glorabench' else 'my_package'} to the command"
     )
 
 
@@ -117,7 +117,7 @@ def target_of(node: Any, kind: Kind) -> Callable[..., Any]:
     """
     address = check_address(node, kind)
     module, _, name = address.rpartition(".")
-    if address.partition(".")[0] in allowed() and "" not in sys.path and os.getcwd() not in sys.path:
+    if address.partition(".")[0] in allowed_packages() and "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
         target = getattr(import_module(module), name)
@@ -144,50 +144,50 @@ def check_arguments(node: Any, kind: Kind) -> None:
     _check_types(target, _arguments(target, node, kind), kind)
 
 
-def make(node: Any, kind: Kind, **more: Any) -> Any:
+def make(node: Any, kind: Kind, **overrides: Any) -> Any:
     """The object that a node describes.
 
     Args:
         node: `_target_` and arguments.
         kind: what it is for.
-        more: arguments that replace those of the node.
+        overrides: arguments that replace those of the node.
 
     Raises:
         BadInput: see `check_arguments`; or what the object's own code says is wrong.
     """
     target = target_of(node, kind)
-    given = _arguments(target, {**node, **more}, kind)
+    arguments = _arguments(target, {**node, **overrides}, kind)
     if not inspect.isclass(target):
-        _check_types(target, given, kind)
-        return target(**given)
+        _check_types(target, arguments, kind)
+        return target(**arguments)
     try:
-        made = target(**given)  # a class says itself what is wrong with its values
+        instance = target(**arguments)  # a class checks its values itself
     except (TypeError, ValueError, AttributeError) as error:
         if not isinstance(error, BadInput):
-            _check_types(target, given, kind)
+            _check_types(target, arguments, kind)
         raise
-    _check_types(target, given, kind)
-    return made
+    _check_types(target, arguments, kind)
+    return instance
 
 
 def _arguments(target: Callable[..., Any], node: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
-    given = {str(key): value for key, value in node.items() if key != TARGET}
+    arguments = {str(key): value for key, value in node.items() if key != TARGET}
     parameters = inspect.signature(target).parameters.values()
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    known = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    if not open_ended and (strange := [name for name in given if name not in known]):
-        raise BadInput(f"{kind.key}: {node[TARGET]} has no argument '{strange[0]}'{nearest(strange[0], known)}")
-    if missing := [name for name, p in known.items() if p.default is p.empty and name not in given]:
+    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if not open_ended and (unknown := [name for name in arguments if name not in named]):
+        raise BadInput(f"{kind.key}: {node[TARGET]} has no argument '{unknown[0]}'{nearest(unknown[0], named)}")
+    if missing := [name for name, p in named.items() if p.default is p.empty and name not in arguments]:
         raise BadInput(f"{kind.key}.{missing[0]} is missing: {node[TARGET]} needs it")
-    return given
+    return arguments
 
 
-def _check_types(target: Callable[..., Any], given: Mapping[str, Any], kind: Kind) -> None:
+def _check_types(target: Callable[..., Any], arguments: Mapping[str, Any], kind: Kind) -> None:
     """Hold arguments against the annotations of `target`; the numbers of a class are for its own `__post_init__`."""
     from pydantic import TypeAdapter, ValidationError
 
     hints = get_type_hints(target)
-    for name, value in given.items():
+    for name, value in arguments.items():
         annotation = hints.get(name, Any)
         if annotation is Any or (inspect.isclass(target) and annotation in (int, float, bool)):
             continue
@@ -212,7 +212,7 @@ def _describe(annotation: Any) -> str:
 
 
 def _refuse_instructions(node: Any, key: str, depth: int = 0) -> None:
-    """Refuse what Hydra's `instantiate` would obey anywhere in a node: it is no setting of anything here."""
+    """Refuse keys that Hydra's `instantiate` would obey anywhere in a node: here they are no settings."""
     if isinstance(node, Mapping):
         for name, value in node.items():
             instruction = isinstance(name, str) and re.fullmatch(r"_\w+_", name)

@@ -1,7 +1,7 @@
 """The schema of a config: which keys there are, of which type, in which range. One message for the first wrong value.
 
-What a method, a backbone, a loader or a search takes is checked where its class or function is known
-(`instantiate.check_arguments`); here stands what every run has.
+This file checks what every run has. The arguments of a method, a backbone, a loader or a search are checked against its
+class or function (`instantiate.check_arguments`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -17,8 +17,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, Kind, check_address
 from glorabench.errors import BadInput, nearest, nearest_key
 
-MOST = 2**31 - 1  # no count of epochs, images or tokens is larger
-_Checked = TypeVar("_Checked")
+LARGEST_COUNT = 2**31 - 1  # no count of epochs, images or tokens is larger
 
 # of a search: raise it, and conf/search/_base.yaml, when the same config may find another winner
 SEARCH_VERSION = 3
@@ -49,8 +48,8 @@ def is_number(value: object, least: float = -math.inf, below: float = math.inf) 
     return type(value) in (int, float) and math.isfinite(value) and least <= value < below  # type: ignore[arg-type]
 
 
-def _whole(least: int, most: int = MOST, optional: bool = False) -> Any:
-    bounds = f"of at least {least}" if most == MOST else f"from {least} to {most}"
+def _whole(least: int, most: int = LARGEST_COUNT, optional: bool = False) -> Any:
+    bounds = f"of at least {least}" if most == LARGEST_COUNT else f"from {least} to {most}"
     phrase = f"a whole number {bounds}{' or null' if optional else ''}"
     return _either(phrase, lambda value: is_whole(value, least, most), optional)
 
@@ -79,11 +78,11 @@ def _text(what: str, optional: bool = False) -> Any:
     return _either(f"{what}{' or null' if optional else ''}", is_text, optional)
 
 
-def _one_of(*known: str, optional: bool = False) -> Any:
+def _one_of(*options: str, optional: bool = False) -> Any:
     def check(value: Any) -> Any:
-        if value in known or (optional and value is None):
+        if value in options or (optional and value is None):
             return value
-        hint = nearest(value, known)
+        hint = nearest(value, options)
         raise PydanticCustomError("glorabench", "{phrase}", {"phrase": f"{_quoted(value)}{hint}"})
 
     return BeforeValidator(check)
@@ -97,7 +96,7 @@ class _Node(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
-class Train(_Node):
+class TrainSettings(_Node):
     """The recipe of a training: `conf/train`."""
 
     epochs: Annotated[int, _whole(1)]
@@ -122,8 +121,8 @@ class Train(_Node):
     cache_features: Annotated[bool, _either("true or false", lambda value: type(value) is bool, False)]
 
 
-class Selection(_Node):
-    """What is trained on, what is reported, and what chose the result."""
+class SelectionSettings(_Node):
+    """The split for training, the split that is reported, and how the result is chosen."""
 
     fit_on: Annotated[str, _one_of("trainval", "train")]
     report_on: Annotated[str, _one_of("test", "val")]
@@ -132,7 +131,7 @@ class Selection(_Node):
     tuned_on: Annotated[str | None, _one_of("test", optional=True)] = None
 
 
-class Search(_Node):
+class SearchSettings(_Node):
     """A search of a path: `conf/search`."""
 
     version: Annotated[int, _whole(1)]
@@ -149,7 +148,7 @@ class Search(_Node):
     algorithm: dict[str, Any]
 
 
-class Logger(_Node):
+class LoggerSettings(_Node):
     """The tracker: `conf/logger`."""
 
     mode: Annotated[str, _one_of("offline", "online", "disabled")]
@@ -157,14 +156,14 @@ class Logger(_Node):
     group: Annotated[str | None, _text("the name of a group", optional=True)] = None
 
 
-class Run(_Node):
+class RunConfig(_Node):
     """A whole config, resolved."""
 
     seed: Annotated[int, _whole(0, most=2**32 - 1)]
-    selection: Selection
-    train: Train
-    search: Search | None = None
-    logger: Logger
+    selection: SelectionSettings
+    train: TrainSettings
+    search: SearchSettings | None = None
+    logger: LoggerSettings
     method: dict[str, Any]
     backbone: dict[str, Any]
     data: dict[str, Any]
@@ -178,18 +177,18 @@ class Run(_Node):
     progress: Annotated[str, _one_of("auto", "bar", "lines", "none")]
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check_config(config: Mapping[str, Any]) -> None:
     """Check the keys, types and ranges of a resolved config; nothing heavy is imported.
 
     Raises:
         BadInput: naming the first wrong key, its value and what is allowed.
     """
-    validate(Run, config)
+    validate(RunConfig, config)
     check_nodes(config)
 
 
 def check_nodes(config: Mapping[str, Any]) -> None:
-    """Check that the nodes of a config, which may be that of a record, name what they may and hold plain values.
+    """Check the nodes of a config, also of a record: they name only what is allowed, and hold plain values.
 
     Raises:
         BadInput: naming the key.
@@ -266,7 +265,7 @@ def _check_plain(node: Any, key: str) -> None:
         raise BadInput(f"{key} must be text, a number, true, false, null or a list of them, got {node!r}")
 
 
-# of timm's and transformers' own machinery: what reads files, reaches a hub or changes what the network returns
+# arguments of timm and transformers that read files, use a hub or change what the network returns
 _MACHINERY = re.compile(
     r"pretrained.*|checkpoint_path|cache_dir|scriptable|exportable|no_jit|features_only|out_indices|feature_cfg|"
     r"kwargs_filter|attn_implementation|auto_map|trust_remote_code|quantization_config|name_or_path|_.*"
@@ -274,7 +273,7 @@ _MACHINERY = re.compile(
 
 
 def _check_backbone(node: Mapping[str, Any]) -> None:
-    """Its name is part of file names; its further arguments are sizes and the names of functions, never paths."""
+    """Check the name, which is part of file names, and the further arguments: numbers and names, never paths."""
     name = node.get("name")
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+@=-]*", name):
         raise BadInput(f"backbone.name must be letters, digits and ._+-, got {name!r}")
@@ -292,9 +291,9 @@ def _check_backbone(node: Mapping[str, Any]) -> None:
 
 
 def canonical(node: Any, default: Any) -> Any:
-    """`node` with its numbers in the form that `default` has them in, so that one configuration has one id.
+    """`node` with its numbers in the form of `default`, so that one configuration has one id.
 
-    Where the default is 1.0, a 1 becomes 1.0; where it is 8, an 8.0 becomes 8. What has no default stays.
+    If the default is 1.0, a 1 becomes 1.0; if it is 8, an 8.0 becomes 8. A value without a default stays as it is.
     """
     if isinstance(node, Mapping) and isinstance(default, Mapping):
         return {key: canonical(value, default.get(key)) for key, value in node.items()}
@@ -317,7 +316,7 @@ _NUMBERS = (
     "cutmix",
     "label_smoothing",
 )
-FORMS: Mapping[str, Any] = {  # of what a YAML file leaves open, or computes
+NUMBER_FORMS: Mapping[str, Any] = {  # of values that a YAML file leaves open, or computes
     "train": {**dict.fromkeys(_NUMBERS, 0.0), "warmup_epochs": 0},
     "backbone": {"drop_path": 0.0},
     "search": {"held_out": 0.0},

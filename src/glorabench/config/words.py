@@ -1,4 +1,4 @@
-"""Words of a command line as people type them: paths get the quotes that Hydra's grammar needs, groups one name."""
+"""The words of a command line: paths get the quotes that Hydra's grammar needs, and each group gets one name."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ from hydra.errors import HydraException
 
 from glorabench.errors import BadInput, first_line
 
-PATHS = ("results_dir", "cache_dir", "data.root", "data.cache_dir", "backbone.weights_from")
-OPTIONAL = ("search", "experiment")  # groups that may be left out
+PATH_KEYS = ("results_dir", "cache_dir", "data.root", "data.cache_dir", "backbone.weights_from")
+OPTIONAL_GROUPS = ("search", "experiment")  # groups that may be left out
 # what is no path: null and booleans, lists, sweeps, interpolations, and what is quoted already
-_MEANT = re.compile(r"(?i:null|true|false)|[\[{'\"].*|.*\$\{.*|(choice|range|interval|glob|sort|shuffle|tag|str)\(.*\)")
+_NO_PATH = re.compile(
+    r"(?i:null|true|false)|[\[{'\"].*|.*\$\{.*|(choice|range|interval|glob|sort|shuffle|tag|str)\(.*\)"
+)
 
 
 def quote_paths(words: Iterable[str]) -> list[str]:
-    """The words, the value of each path in quotes: `data.root=~/my data (1)` is read as it is typed."""
-    return [_quoted(word) for word in words]
+    """The words with the values of paths in quotes, so that `data.root=~/my data (1)` is read as it is typed."""
+    return [_quote(word) for word in words]
 
 
-def _quoted(word: str) -> str:
+def _quote(word: str) -> str:
     key, equals, value = word.partition("=")
-    if not equals or key.lstrip("+") not in PATHS or not value or _MEANT.fullmatch(value) or "," in value:
+    if not equals or key.lstrip("+") not in PATH_KEYS or not value or _NO_PATH.fullmatch(value) or "," in value:
         return word
     escaped = re.sub(r"(\\*)(?='|$)", lambda match: 2 * match[1], value).replace("'", "\\'")
     return f"{key}='{escaped}'"
 
 
-def parse(parser: OverridesParser, words: Sequence[str]) -> list[Override]:
+def parse_words(parser: OverridesParser, words: Sequence[str]) -> list[Override]:
     """The words as Hydra's overrides, each of a group with one name.
 
     Raises:
         BadInput: a word is no override; says how its value is quoted.
     """
-    return [_one(parser.parse_overrides, word) for word in words]
+    return [_parse_word(parser.parse_overrides, word) for word in words]
 
 
-def _one(parse_overrides: Callable[[list[str]], list[Override]], word: str) -> Override:
+def _parse_word(parse_overrides: Callable[[list[str]], list[Override]], word: str) -> Override:
     key, equals, value = word.partition("=")
     try:
         return parse_overrides([word])[0]
@@ -62,11 +64,11 @@ def check_groups(overrides: Iterable[Override], groups: Sequence[str]) -> None:
             _check_params(override)
         if key not in groups:
             continue
-        if override.is_delete() and key not in OPTIONAL:
+        if override.is_delete() and key not in OPTIONAL_GROUPS:
             raise BadInput(f"'{override.input_line}': a run needs a {key}: choose one with {key}=NAME")
         if not override.is_delete() and not override.is_sweep_override():
             value: Any = override.value()
-            if not (isinstance(value, str) or (value is None and key in OPTIONAL)):
+            if not (isinstance(value, str) or (value is None and key in OPTIONAL_GROUPS)):
                 raise BadInput(f"{key} must be one name, got {override.get_value_string()}; several: -m {key}=A,B")
 
 

@@ -1,6 +1,6 @@
-"""Keep drawn or decoded splits on disk, made once and shared by every run.
+"""The cache: drawn or decoded splits on disk, made once and shared by every run.
 
-A folder of the cache is made by one process while the others wait, and renamed when it is whole.
+One process makes a folder of the cache while the others wait. The folder is renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from glorabench.files import alone, whole_folder
 Arrays = tuple[NDArray[Any], NDArray[np.int64]]  # inputs and labels of a split
 
 Loaded = TypeVar("Loaded")
-Drawn = TypeVar("Drawn")
-DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError)  # what loading raises where nothing whole is
+Content = TypeVar("Content")
+DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError)  # what loading raises if nothing whole is there
 
 
-def cached(folder: Path, draw: Callable[[], Mapping[str, Arrays]]) -> tuple[dict[str, Arrays], str]:
-    """The splits kept in `folder` as memory-mapped `.npy` files, drawn once if they are not there or damaged.
+def cached_splits(folder: Path, draw: Callable[[], Mapping[str, Arrays]]) -> tuple[dict[str, Arrays], str]:
+    """The splits in `folder` as memory-mapped `.npy` files; they are drawn if they are missing or damaged.
 
     Returns:
         The splits and their fingerprint: sha256 over names, images and labels.
@@ -42,24 +42,24 @@ def cached(folder: Path, draw: Callable[[], Mapping[str, Arrays]]) -> tuple[dict
         for name, (images, labels) in splits.items():
             np.save(draft / f"{name}_images.npy", images)
             np.save(draft / f"{name}_labels.npy", labels)
-        meta = {"fingerprint": fingerprint(splits), "splits": list(splits)}
+        meta = {"fingerprint": fingerprint_of(splits), "splits": list(splits)}
         (draft / "meta.json").write_text(json.dumps(meta))
 
-    return once(folder, lambda: _load(folder), draw, write)
+    return load_or_make(folder, lambda: _load_splits(folder), draw, write)
 
 
-def _load(folder: Path) -> tuple[dict[str, Arrays], str]:
+def _load_splits(folder: Path) -> tuple[dict[str, Arrays], str]:
     meta = json.loads((folder / "meta.json").read_text())
     splits = {
         name: (np.load(folder / f"{name}_images.npy", mmap_mode="r"), np.load(folder / f"{name}_labels.npy"))
         for name in meta["splits"]
     }
-    if fingerprint(splits) != meta["fingerprint"]:
+    if fingerprint_of(splits) != meta["fingerprint"]:
         raise ValueError(f"{folder} does not hold what its fingerprint says")
     return splits, meta["fingerprint"]
 
 
-def fingerprint(splits: Mapping[str, Arrays]) -> str:
+def fingerprint_of(splits: Mapping[str, Arrays]) -> str:
     """Sha256 over the names, images and labels of all splits."""
     digest = hashlib.sha256()
     for name, (images, labels) in splits.items():
@@ -67,22 +67,24 @@ def fingerprint(splits: Mapping[str, Arrays]) -> str:
     return digest.hexdigest()
 
 
-def stack(folder: Path, shape: tuple[int, ...], images: Callable[[], Iterable[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
-    """Images of one shape, kept in `folder` as one memory-mapped array `shape` = (images, channels, height, width)."""
+def cached_stack(
+    folder: Path, shape: tuple[int, ...], images: Callable[[], Iterable[NDArray[np.uint8]]]
+) -> NDArray[np.uint8]:
+    """Images of one shape, in `folder` as one memory-mapped array; `shape` = (images, channels, height, width)."""
 
-    def write(draft: Path, drawn: Iterable[NDArray[np.uint8]]) -> None:
+    def write(draft: Path, content: Iterable[NDArray[np.uint8]]) -> None:
         path = draft / "images.npy"
-        made = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
         _reserve(path)
-        for i, image in enumerate(drawn):
-            made[i] = image
-        made.flush()
+        for i, image in enumerate(content):
+            array[i] = image
+        array.flush()
 
-    return once(folder, lambda: _mapped(folder, shape), images, write)
+    return load_or_make(folder, lambda: _load_stack(folder, shape), images, write)
 
 
 def _reserve(path: Path) -> None:
-    """Room for a file's size on the disk: a full one is an error here, and a crash when a mapped page meets it."""
+    """Reserve room on the disk for a file: a full disk is an error here, but would crash a memory-mapped write."""
     size = path.stat().st_size
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
@@ -91,14 +93,14 @@ def _reserve(path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _mapped(folder: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    found = np.load(folder / "images.npy", mmap_mode="r")
-    if found.shape != shape:
-        raise ValueError(f"{folder} holds {found.shape}, not {shape}")
-    return found
+def _load_stack(folder: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    if images.shape != shape:
+        raise ValueError(f"{folder} holds {images.shape}, not {shape}")
+    return images
 
 
-class Ragged:
+class RaggedImages:
     """Images of different sizes in one memory-mapped file: `ragged[i]` is height x width x 3."""
 
     def __init__(self, folder: Path, count: int) -> None:
@@ -112,8 +114,8 @@ class Ragged:
         begin, height, width = self.index[i]
         return begin + height * width * 3
 
-    def __reduce__(self) -> tuple[type[Ragged], tuple[Path, int]]:
-        return Ragged, (self.folder, len(self))  # a process that gets a copy maps the same file
+    def __reduce__(self) -> tuple[type[RaggedImages], tuple[Path, int]]:
+        return RaggedImages, (self.folder, len(self))  # a process that gets a copy maps the same file
 
     def __len__(self) -> int:
         return len(self.index)
@@ -123,40 +125,40 @@ class Ragged:
         return self.pixels[begin : self._end(i)].reshape(height, width, 3)
 
 
-def ragged(folder: Path, count: int, images: Callable[[], Iterable[NDArray[np.uint8]]]) -> Ragged:
-    """`count` images (height x width x 3) of any sizes, kept in `folder`."""
+def cached_ragged(folder: Path, count: int, images: Callable[[], Iterable[NDArray[np.uint8]]]) -> RaggedImages:
+    """`count` images (height x width x 3) of any sizes, in `folder`."""
 
-    def write(draft: Path, drawn: Iterable[NDArray[np.uint8]]) -> None:
+    def write(draft: Path, content: Iterable[NDArray[np.uint8]]) -> None:
         index, begin = [], 0
         with (draft / "pixels.bin").open("wb") as file:
-            for image in drawn:
+            for image in content:
                 file.write(image.tobytes())
                 index.append((begin, *image.shape[:2]))
                 begin += image.size
         np.save(draft / "index.npy", np.array(index, np.int64))
 
-    return once(folder, lambda: Ragged(folder, count), images, write)
+    return load_or_make(folder, lambda: RaggedImages(folder, count), images, write)
 
 
-def once(
-    folder: Path, load: Callable[[], Loaded], draw: Callable[[], Drawn], write: Callable[[Path, Drawn], None]
+def load_or_make(
+    folder: Path, load: Callable[[], Loaded], draw: Callable[[], Content], write: Callable[[Path, Content], None]
 ) -> Loaded:
-    """What `load` finds in `folder`; where nothing whole is, what is drawn is written there first, by one process.
+    """Load from `folder`; if nothing whole is there, one process draws the content and writes it first.
 
     Raises:
-        BadInput: the cache cannot be written, or not be read back.
+        BadInput: the cache cannot be written or read.
     """
     with suppress(*DAMAGE):
         return load()
     with alone(folder, f"waiting for the process that makes {folder}"):
-        damaged = os.path.lexists(folder)
+        is_damaged = os.path.lexists(folder)
         with suppress(*DAMAGE):
             return load()  # another process has made it
-        if damaged:
+        if is_damaged:
             shutil.rmtree(folder, ignore_errors=True)
-        drawn = draw()
+        content = draw()
         with whole_folder(folder, fix="free space or set cache_dir=FOLDER") as draft:
-            write(draft, drawn)
+            write(draft, content)
         try:
             return load()
         except DAMAGE as error:

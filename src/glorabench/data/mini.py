@@ -22,21 +22,21 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from glorabench.data.cache import cached
+from glorabench.data.cache import cached_splits
 from glorabench.data.images.task import Drawn, ImageTask, both
 from glorabench.data.synthetic import clevr_scenes, dsprites
 from glorabench.errors import BadInput, nearest
 
-VERSION: Final = 1
+MINI_VERSION: Final = 1
 SEED: Final = 20240
-SIDE: Final = 32
+MINI_SIDE: Final = 32
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Row:
+class MiniTask:
     """One task of the suite.
 
     Attributes:
@@ -61,39 +61,39 @@ def _digits() -> tuple[Images, Labels]:
     values, labels = map(np.asarray, load_digits(return_X_y=True))
     grey = np.rint(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     # Bicubic, not nearest: 4 x 4 blocks would put edges into the picture that no pen drew.
-    size = (SIDE, SIDE)
+    size = (MINI_SIDE, MINI_SIDE)
     images = [Image.fromarray(g).resize(size, Image.Resampling.BICUBIC) for g in grey]
     return np.stack([np.asarray(image) for image in images]), labels.astype(np.int64)
 
 
 def _sprites(label: Callable[[NDArray[np.int64]], Labels]) -> tuple[Images, Labels]:
-    size, spare = sum(_STRUCTURED), 200  # `spare` makes up for pictures drawn twice: one here
+    size, spare = sum(_STRUCTURED), 200  # `spare` replaces pictures that are drawn twice: here there is one
     indices = np.random.default_rng(SEED).choice(dsprites.COUNT, size + spare, replace=False)
     # The mean of 2 x 2 pixels keeps half-pixel moves visible as grey edges; dropping pixels would
     # map neighbouring positions and orientations to one picture.
-    blocks = dsprites.render(indices).reshape(-1, SIDE, 2, SIDE, 2)
+    blocks = dsprites.render_sprites(indices).reshape(-1, MINI_SIDE, 2, MINI_SIDE, 2)
     images = np.rint(blocks.mean((2, 4)) * 255).astype(np.uint8)
     _, first = np.unique(images.reshape(len(images), -1), axis=0, return_index=True)
-    kept = np.sort(first)[:size]
-    return images[kept], label(indices[kept])
+    numbers = np.sort(first)[:size]
+    return images[numbers], label(indices[numbers])
 
 
 def _scenes(label: Callable[[clevr_scenes.Scene], int]) -> tuple[Images, Labels]:
     # A generator: a scene holds its ground at full size, so 3,000 at once would take 330 MB.
-    scenes = (clevr_scenes.scene(SEED, number) for number in range(sum(_STRUCTURED)))
-    images, labels = zip(*((clevr_scenes.render(scene), label(scene)) for scene in scenes), strict=True)
+    scenes = (clevr_scenes.draw_scene(SEED, number) for number in range(sum(_STRUCTURED)))
+    images, labels = zip(*((clevr_scenes.render_scene(scene), label(scene)) for scene in scenes), strict=True)
     return np.stack(images), np.array(labels, np.int64)
 
 
 _STRUCTURED = (800, 200, 2000)
-TASKS: Final = {
+MINI_TASKS: Final = {
     row.name: row
     for row in (
-        Row("digits", 10, "natural", (800, 200, 797), _digits),
-        Row("dsprites_loc", 16, "structured", _STRUCTURED, lambda: _sprites(dsprites.loc_label)),
-        Row("dsprites_ori", 16, "structured", _STRUCTURED, lambda: _sprites(dsprites.ori_label)),
-        Row("shapes_count", 8, "structured", _STRUCTURED, lambda: _scenes(clevr_scenes.count_label)),
-        Row("shapes_dist", 6, "structured", _STRUCTURED, lambda: _scenes(clevr_scenes.dist_label)),
+        MiniTask("digits", 10, "natural", (800, 200, 797), _digits),
+        MiniTask("dsprites_loc", 16, "structured", _STRUCTURED, lambda: _sprites(dsprites.loc_label)),
+        MiniTask("dsprites_ori", 16, "structured", _STRUCTURED, lambda: _sprites(dsprites.ori_label)),
+        MiniTask("shapes_count", 8, "structured", _STRUCTURED, lambda: _scenes(clevr_scenes.count_label)),
+        MiniTask("shapes_dist", 6, "structured", _STRUCTURED, lambda: _scenes(clevr_scenes.dist_label)),
     )
 }
 
@@ -115,12 +115,12 @@ def quotas(counts: NDArray[np.integer], size: int) -> NDArray[np.int64]:
     total = int(counts.sum())
     if not 0 <= size <= total:
         raise BadInput(f"cannot take {size} pictures out of {total}")
-    given, remainder = np.divmod(counts.astype(np.int64) * size, max(total, 1))
-    given[np.argsort(-remainder, kind="stable")[: size - given.sum()]] += 1
-    return given
+    quota, remainder = np.divmod(counts.astype(np.int64) * size, max(total, 1))
+    quota[np.argsort(-remainder, kind="stable")[: size - quota.sum()]] += 1
+    return quota
 
 
-def split(labels: Labels, sizes: tuple[int, ...], seed: int = SEED) -> list[NDArray[np.intp]]:
+def split_pool(labels: Labels, sizes: tuple[int, ...], seed: int = SEED) -> list[NDArray[np.intp]]:
     """Divide a pool into disjoint stratified parts by the rule of this module.
 
     Args:
@@ -139,13 +139,13 @@ def split(labels: Labels, sizes: tuple[int, ...], seed: int = SEED) -> list[NDAr
     for size in sizes:
         of_class = labels[rest][:, None] == np.arange(labels.max(initial=0) + 1)
         place = of_class.cumsum(0)  # 1 for the first picture of a class still in the pool
-        taken = (of_class & (place <= quotas(of_class.sum(0), size))).any(1)
-        parts.append(rest[taken])
-        rest = rest[~taken]
+        is_taken = (of_class & (place <= quotas(of_class.sum(0), size))).any(1)
+        parts.append(rest[is_taken])
+        rest = rest[~is_taken]
     return parts
 
 
-def draw(task: str) -> dict[str, tuple[Images, Labels]]:
+def draw_mini_task(task: str) -> dict[str, tuple[Images, Labels]]:
     """Draw all pictures of a task and split them; the same on every call.
 
     Args:
@@ -157,18 +157,18 @@ def draw(task: str) -> dict[str, tuple[Images, Labels]]:
     Raises:
         BadInput: The task is unknown.
     """
-    row = _row(task)
+    row = _task(task)
     images, labels = row.pool()
-    images = images.reshape(len(images), SIDE, SIDE, -1).transpose(0, 3, 1, 2)
-    images = np.broadcast_to(images, (len(images), 3, SIDE, SIDE))
-    parts = zip(("train", "val", "test"), split(labels, row.sizes), strict=True)
+    images = images.reshape(len(images), MINI_SIDE, MINI_SIDE, -1).transpose(0, 3, 1, 2)
+    images = np.broadcast_to(images, (len(images), 3, MINI_SIDE, MINI_SIDE))
+    parts = zip(("train", "val", "test"), split_pool(labels, row.sizes), strict=True)
     return {name: (np.ascontiguousarray(images[at]), labels[at]) for name, at in parts}
 
 
-def _row(task: str) -> Row:
-    if task not in TASKS:
-        raise BadInput(f"no task '{task}' in the suite mini{nearest(task, TASKS)}")
-    return TASKS[task]
+def _task(task: str) -> MiniTask:
+    if task not in MINI_TASKS:
+        raise BadInput(f"no task '{task}' in the suite mini{nearest(task, MINI_TASKS)}")
+    return MINI_TASKS[task]
 
 
 def load(task: str, cache_dir: str) -> ImageTask:
@@ -177,9 +177,9 @@ def load(task: str, cache_dir: str) -> ImageTask:
     Raises:
         BadInput: The task is unknown or the cache cannot be written.
     """
-    row = _row(task)
-    folder = Path(cache_dir).expanduser() / "mini" / f"{task}-v{VERSION}"
-    arrays, fingerprint = cached(folder, lambda: draw(task))
+    row = _task(task)
+    folder = Path(cache_dir).expanduser() / "mini" / f"{task}-v{MINI_VERSION}"
+    arrays, fingerprint = cached_splits(folder, lambda: draw_mini_task(task))
     splits = {name: Drawn(*found) for name, found in arrays.items()}
     splits["trainval"] = both(splits["train"], splits["val"])
     return ImageTask("mini", task, row.group, row.classes, splits, fingerprint)

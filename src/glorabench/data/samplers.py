@@ -25,7 +25,7 @@ class Shuffle(Sampler[int]):
         return self.size
 
 
-class Visits(Shuffle):
+class VisitShuffle(Shuffle):
     """The same order, as (epoch, index): what the randomness of an augmented image is a function of."""
 
     def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]

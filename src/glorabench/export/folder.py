@@ -1,7 +1,7 @@
 """Write a finished run into a folder, and load it from there.
 
-The formats are a plain checkpoint, an adapter of this package, and one of Hugging Face peft. What is written is loaded
-back and compared with the trained network on random inputs before the folder appears.
+The formats are a plain checkpoint, an adapter of this package, and an adapter of Hugging Face peft. Before the folder
+appears, its files are loaded and compared with the trained network on random inputs.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from glorabench.records import record as records
 from glorabench.records.record import Record
 from glorabench.training.trained_network import WEIGHTS, backbone_node, example, method_node, plain, rebuilt
 
-LIMIT = 1e-3  # largest logit difference, relative to the largest logit: what is off by more is not written
+TOLERANCE = 1e-3  # largest allowed difference of a logit, relative to the largest logit
 ADAPTER = "adapter.safetensors"
 
 
-class Exported(NamedTuple):
-    """What an export made.
+class Export(NamedTuple):
+    """A finished export.
 
     Args:
         folder: of the files.
-        lines: Python that loads it.
+        lines: Python that loads them.
         difference: largest difference of a logit to the trained network, on random inputs, after loading.
     """
 
@@ -46,7 +46,7 @@ class Exported(NamedTuple):
     difference: float
 
 
-def load(folder: str | Path, weights_from: str | Path | None = None) -> nn.Module:
+def load_exported(folder: str | Path, weights_from: str | Path | None = None) -> nn.Module:
     """The trained network of a folder that `glorabench export to=adapter` made, in evaluation mode.
 
     Args:
@@ -57,82 +57,82 @@ def load(folder: str | Path, weights_from: str | Path | None = None) -> nn.Modul
         BadInput: the folder or the checkpoint is not what the run used.
     """
     folder = Path(folder)
-    found = list(folder.glob("record-*.json"))
-    if len(found) != 1 or not (folder / ADAPTER).is_file():
+    paths = list(folder.glob("record-*.json"))
+    if len(paths) != 1 or not (folder / ADAPTER).is_file():
         raise BadInput(f"{folder} is no exported adapter: it needs one record-ID.json and {ADAPTER}")
     overrides = [] if weights_from is None else [f"{WEIGHTS}={weights_from}"]
-    return rebuilt(records.read(found[0]), folder / ADAPTER, overrides).net
+    return rebuilt(records.read(paths[0]), folder / ADAPTER, overrides).net
 
 
-class _Job(NamedTuple):
-    """What a format is written from; `fresh` makes the network as it was before the method."""
+class _Source(NamedTuple):
+    """What an export is made from; `plain_net` builds the network without the method."""
 
     trained: Backbone
     record: Record
     adapters: Path
     node: Mapping[str, Any]
-    fresh: to_merged.Plain
+    plain_net: to_merged.PlainNet
 
 
 class _Format(NamedTuple):
-    """How a folder is written, and how it is loaded; `file` is what tells it from other formats."""
+    """How a folder is written, and how it is loaded; only this format has the file `file`."""
 
     file: str
-    write: Callable[[_Job, Path], object]
-    read: Callable[[_Job, Path], nn.Module]
+    write: Callable[[_Source, Path], object]
+    read: Callable[[_Source, Path], nn.Module]
 
 
-def _write_peft(job: _Job, folder: Path) -> None:
+def _write_peft(job: _Source, folder: Path) -> None:
     from glorabench.export import to_peft  # peft itself takes seconds to import
 
-    to_peft.write(job.trained, make(method_node(job.record), METHOD), job.fresh, folder)
+    to_peft.write_peft(job.trained, make(method_node(job.record), METHOD), job.plain_net, folder)
 
 
-def _read_peft(job: _Job, folder: Path) -> nn.Module:
+def _read_peft(job: _Source, folder: Path) -> nn.Module:
     from glorabench.export import to_peft
 
-    return to_peft.read(job.fresh, folder)
+    return to_peft.read_peft(job.plain_net, folder)
 
 
 FORMATS = {
     "merged": _Format(
         "config.json",
-        lambda job, folder: to_merged.write(job.trained, job.fresh, folder),
-        lambda _, folder: to_merged.read(folder),
+        lambda job, folder: to_merged.write_merged(job.trained, job.fresh, folder),
+        lambda _, folder: to_merged.read_merged(folder),
     ),
     "adapter": _Format(
         ADAPTER,
         lambda job, folder: shutil.copyfile(job.adapters, folder / ADAPTER),
-        lambda job, folder: load(folder, job.node["weights_from"]),
+        lambda job, folder: load_exported(folder, job.node["weights_from"]),
     ),
     "peft": _Format("adapter_config.json", _write_peft, _read_peft),
 }
 
 
-def export(record: Record, adapters: Path, to: str, out: Path, overrides: Sequence[str] = ()) -> Exported:
+def export_run(record: Record, adapters: Path, to: str, out: Path, overrides: Sequence[str] = ()) -> Export:
     """Write a run in the format `to` into the folder `out`, which appears whole or not at all.
 
     A folder that holds this export already, as another process may have just made it, is checked and stays.
 
     Raises:
         BadInput: the folder holds something else or cannot be written, the run cannot be built again, the format cannot
-            express it, or what was written computes something else.
+            express it, or the files compute something else.
     """
     if out.exists() and not _holds(out, record, to):
         raise BadInput(f"{out} exists and is not overwritten: remove it or give another folder with out=FOLDER")
     trained, node = rebuilt(record, adapters, overrides), backbone_node(record, overrides)
     classes = None if trained.classifier is None else trained.classifier.out_features
-    inputs, job = example(trained), _Job(trained, record, adapters, node, partial(plain, node, classes))
+    inputs, job = example(trained), _Source(trained, record, adapters, node, partial(plain, node, classes))
     with torch.no_grad():
-        wanted = trained.net(inputs)
+        logits = trained.net(inputs)
     if out.exists():
         print(f"{out} holds this export already")
-        difference = _difference(job, to, out, inputs, wanted)
+        difference = _difference(job, to, out, inputs, logits)
     else:
         with whole_folder(out, "free space, or give another folder: out=FOLDER") as draft:
             _write(job, to, draft)
-            difference = _difference(job, to, draft, inputs, wanted)
-    return Exported(out, loading_lines(to, node, classes, out), difference)
+            difference = _difference(job, to, draft, inputs, logits)
+    return Export(out, loading_lines(to, node, classes, out), difference)
 
 
 def _holds(out: Path, record: Record, to: str) -> bool:
@@ -145,7 +145,7 @@ def _holds(out: Path, record: Record, to: str) -> bool:
     return same and (out / FORMATS[to].file).is_file() and not any((out / file).exists() for file in others)
 
 
-def _write(job: _Job, to: str, folder: Path) -> None:
+def _write(job: _Source, to: str, folder: Path) -> None:
     """Write the files of a format.
 
     Raises:
@@ -159,15 +159,15 @@ def _write(job: _Job, to: str, folder: Path) -> None:
 
 
 @torch.no_grad()
-def _difference(job: _Job, to: str, folder: Path, inputs: Tensor, wanted: Tensor) -> float:
+def _difference(job: _Source, to: str, folder: Path, inputs: Tensor, logits: Tensor) -> float:
     """The largest difference of a logit when a folder is loaded back.
 
     Raises:
         BadInput: it computes something else.
     """
-    difference = float((FORMATS[to].read(job, folder)(inputs) - wanted).abs().max())
-    size = float(wanted.abs().max())
-    if not difference <= LIMIT * size:
+    difference = float((FORMATS[to].read(job, folder)(inputs) - logits).abs().max())
+    size = float(logits.abs().max())
+    if not difference <= TOLERANCE * size:
         raise BadInput(
             f"to={to}: loaded back, a logit is off by {difference:.1e} where the largest is {size:.1e}, so nothing "
             "was kept: use to=adapter"
@@ -182,7 +182,7 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
         to: the format.
         node: the config of the backbone, with the place of its weights.
         classes: of the head, if there is one.
-        folder: what was exported.
+        folder: of the export.
     """
     place, source = repr(str(folder)), node["weights_from"]
     is_timm = "model" in node
@@ -190,31 +190,31 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
         weights = "" if source in (None, "embedded", "hub") else f", weights_from={source!r}"
         return ["from glorabench.export import load", f"net = load({place}{weights})"]
     if to == "merged" and is_timm:
-        made = f"net = timm.create_model({'local-dir:' + str(folder)!r}, pretrained=True).eval()"
-        return ["import timm", *_registration(node["model"]), made]
+        load_line = f"net = timm.create_model({'local-dir:' + str(folder)!r}, pretrained=True).eval()"
+        return ["import timm", *_registration(node["model"]), load_line]
     if to == "merged":
         return ["from transformers import LlamaForCausalLM", f"net = LlamaForCausalLM.from_pretrained({place})"]
-    adapted = f"net = PeftModel.from_pretrained(net, {place}).eval()"
+    adapter_line = f"net = PeftModel.from_pretrained(net, {place}).eval()"
     if is_timm:
         return [
             "import timm",
             "from peft import PeftModel",
             *_registration(node["model"]),
             _base(node, classes),
-            adapted,
+            adapter_line,
         ]
-    base = f"net = LlamaForCausalLM.from_pretrained({source!r})"
-    return ["from transformers import LlamaForCausalLM", "from peft import PeftModel", base, adapted]
+    base_line = f"net = LlamaForCausalLM.from_pretrained({source!r})"
+    return ["from transformers import LlamaForCausalLM", "from peft import PeftModel", base_line, adapter_line]
 
 
 def _registration(architecture: str) -> list[str]:
-    """What makes timm know an architecture that is not its own."""
+    """The import that registers an architecture which timm lacks."""
     module = model_entrypoint(architecture).__module__
     return [] if module.startswith("timm.") else [f"import {module}  # registers {architecture}, which timm lacks"]
 
 
 def _base(node: Mapping[str, Any], classes: int | None) -> str:
-    """The pretrained network in timm's own words."""
+    """The line that makes the pretrained network with timm."""
     source = ASSETS / f"{node['name']}.safetensors" if node["weights_from"] == "embedded" else node["weights_from"]
     args = "".join(f", {key}={value!r}" for key, value in (node.get("model_args") or {}).items())
     if source != "hub":  # custom_load: timm knows the names of the original ViT checkpoints

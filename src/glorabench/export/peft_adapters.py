@@ -1,9 +1,10 @@
-"""What a method learned, in the terms of Hugging Face peft's config classes; shapes and names only, without peft.
+"""Translate a trained method into the tensors of Hugging Face peft's config classes; peft itself is not needed.
 
-What several parts of a fused layer learned (q and v of qkv) becomes one adapter of the layer: low-rank parts are
-stacked, B in blocks, so that ranks add up and the scale stays; rows that no part covers keep what they are.
-peft's GLoRA has one mode for A and B of all layers, one for C, one for D and E. It gets the largest choice that
-occurs, and smaller ones are written in its form: a vector v as v 1^T, a scalar as a vector, none as zeros.
+Several parts of a fused layer (q and v of qkv) become one adapter of the layer. Low-rank parts are stacked, with B in
+blocks, so that ranks add up and the scale stays the same. Rows that no part covers do not change.
+
+peft's GLoRA has one mode for A and B of all layers, one for C, one for D and E. Each is the largest choice that occurs,
+and smaller ones are written in its form: a vector v as v 1^T, a scalar as a vector, none as zeros.
 """
 
 from __future__ import annotations
@@ -16,21 +17,26 @@ from torch import Tensor, nn
 
 from glorabench.methods.dora import Decomposed
 from glorabench.methods.glora import Support, Supports
-from glorabench.methods.ia3 import Scale
+from glorabench.methods.ia3 import LearnedScale
 from glorabench.methods.lora import LowRank
-from glorabench.methods.reparam import Foldable, Reparametrized, View
+from glorabench.methods.reparam import Foldable, LayerRows, Reparametrized
 
-NONE, SCALAR, VECTOR, FACTORS = SIZES = ("none", "scalar", "vector", "lora")  # each is a special case of the next
+NONE, SCALAR, VECTOR, FACTORS = CHOICES_BY_SIZE = (
+    "none",
+    "scalar",
+    "vector",
+    "lora",
+)  # each is a special case of the next
 Layers = Mapping[str, Reparametrized]
 
 
-class Adapter(NamedTuple):
+class PeftAdapter(NamedTuple):
     """An adapter in peft's terms.
 
     Args:
         config: name of the config class.
         args: its arguments, without those that name modules.
-        tensors: what its tensors hold, by layer and name; shapes may lack axes of length one.
+        tensors: its tensors by layer and name; shapes may lack axes of length one.
         modules: arguments that name modules -> layers.
     """
 
@@ -40,35 +46,35 @@ class Adapter(NamedTuple):
     modules: dict[str, list[str]]
 
 
-class Inexpressible(Exception):
+class NotExpressible(Exception):
     """Why peft's format has no place for something."""
 
 
-def expressed(layers: Mapping[str, Foldable]) -> Adapter:
-    """The adapter that computes what these layers of the trained network compute.
+def to_peft_adapter(layers: Mapping[str, Foldable]) -> PeftAdapter:
+    """The adapter that computes the same as these layers of the trained network.
 
     Raises:
         Inexpressible: the format has no place for it.
     """
-    kept = {path: layer for path, layer in layers.items() if isinstance(layer, Reparametrized)}
-    kinds = {type(part) for layer in kept.values() for _, part in layer.parts()}
-    kinds |= {type(layer) for path, layer in layers.items() if path not in kept}
-    if len(kinds) != 1 or not kinds <= FORMS.keys():
-        raise Inexpressible("the format has LoRA, DoRA, (IA)3, GLoRA and what method=peft trains, not this method")
-    return FORMS[kinds.pop()](kept)
+    reparametrized = {path: layer for path, layer in layers.items() if isinstance(layer, Reparametrized)}
+    kinds = {type(part) for layer in reparametrized.values() for _, part in layer.parts()}
+    kinds |= {type(layer) for path, layer in layers.items() if path not in reparametrized}
+    if len(kinds) != 1 or not kinds <= CONVERTERS.keys():
+        raise NotExpressible("the format has LoRA, DoRA, (IA)3, GLoRA and what method=peft trains, not this method")
+    return CONVERTERS[kinds.pop()](reparametrized)
 
 
-def _low_rank(layers: Layers) -> Adapter:
+def _low_rank(layers: Layers) -> PeftAdapter:
     """LoRA and DoRA: A stacked, B in blocks, alpha such that alpha / rank is the scale of the parts."""
     tensors: dict[str, dict[str, Tensor]] = {}
     ranks, alphas, dora = {}, {}, False
     for path, layer in layers.items():
         if getattr(layer.layer, "groups", 1) != 1:
-            raise Inexpressible(f"{path} is a convolution in groups, of which peft has another low-rank form")
+            raise NotExpressible(f"{path} is a convolution in groups, of which peft has another low-rank form")
         parts = [(rows, part, _low_rank_of(part)) for rows, part in layer.parts()]
         A = torch.cat([low.down for _, _, low in parts])
         B, start = A.new_zeros(layer.out_features, len(A)), 0
-        magnitude = View(layer.layer, slice(None)).weight.norm(dim=1)
+        magnitude = LayerRows(layer.layer, slice(None)).weight.norm(dim=1)
         for rows, part, low in parts:
             B[rows, start : start + len(low.down)] = low.up
             start += len(low.down)
@@ -86,55 +92,55 @@ def _low_rank(layers: Layers) -> Adapter:
         "alpha_pattern": {path: a for path, a in alphas.items() if a != alpha},
         "use_dora": dora,
     }
-    return Adapter("LoraConfig", args, tensors, {})
+    return PeftAdapter("LoraConfig", args, tensors, {})
 
 
 def _low_rank_of(part: nn.Module) -> LowRank:
     return cast(LowRank, part.low_rank if isinstance(part, Decomposed) else part)
 
 
-def _scales(layers: Layers) -> Adapter:
+def _scales(layers: Layers) -> PeftAdapter:
     """(IA)3: ones for rows that no part scales."""
     tensors, inputs = {}, []
     for path, layer in layers.items():
         for rows, part in layer.parts():
-            scale = cast(Scale, part).scale
+            scale = cast(LearnedScale, part).scale
             if part.of_input:
                 if rows != slice(0, layer.out_features):
-                    raise Inexpressible(f"peft scales the input of all of {path}, not for some of its outputs")
+                    raise NotExpressible(f"peft scales the input of all of {path}, not for some of its outputs")
                 inputs.append(path)
                 vector = scale
             else:
                 vector = tensors.get(path, {"ia3_l.default": scale.new_ones(layer.out_features)})["ia3_l.default"]
                 vector[rows] = scale
             tensors[path] = {"ia3_l.default": vector}
-    return Adapter("IA3Config", {}, tensors, {"feedforward_modules": inputs})
+    return PeftAdapter("IA3Config", {}, tensors, {"feedforward_modules": inputs})
 
 
-def _supports(layers: Layers) -> Adapter:
+def _supports(layers: Layers) -> PeftAdapter:
     """GLoRA of the official code (Hadamard) on whole linear layers; peft's C and E need a bias to act on."""
     parts = {path: _support_of(path, layer) for path, layer in layers.items()}
 
     def largest(names: str) -> str:
-        return max((part.path[name] for part in parts.values() for name in names), key=SIZES.index)
+        return max((part.path[name] for part in parts.values() for name in names), key=CHOICES_BY_SIZE.index)
 
     forms = {name: largest(group) for group in ("AB", "C", "DE") for name in group}
-    for name in "ABDE":  # peft keeps zeros of the size of the layer for none, and one number for scalar
+    for name in "ABDE":  # for none peft keeps zeros of the size of the layer, for a scalar one number
         forms[name] = SCALAR if forms[name] == NONE else forms[name]
     tensors: dict[str, dict[str, Tensor]] = {}
     for path, part in parts.items():
         weight, bias = layers[path].layer.get_parameter("weight"), getattr(layers[path].layer, "bias", None)
-        written = {
+        layer_tensors = {
             f"glora_{name}.default.{end}": tensor
             for name, form in forms.items()
             if bias is not None or name in "AB"
-            for end, tensor in _form(cast(Support, part.supports[name]), part.path[name], form, weight).items()
+            for end, tensor in _in_form(cast(Support, part.supports[name]), part.path[name], form, weight).items()
         }
-        tensors[path] = written
+        tensors[path] = layer_tensors
     modes = {SCALAR: "constant"}  # peft's name
     config = {f"config_{'_'.join(group)}": modes.get(forms[group[0]], forms[group[0]]) for group in ("AB", "C", "DE")}
     rank = max(cast(Support, part.supports["A"]).rank for part in parts.values())
-    return Adapter("GloraConfig", {"r": rank, **config}, tensors, {})
+    return PeftAdapter("GloraConfig", {"r": rank, **config}, tensors, {})
 
 
 def _support_of(path: str, layer: Reparametrized) -> Supports:
@@ -142,17 +148,17 @@ def _support_of(path: str, layer: Reparametrized) -> Supports:
     (rows, part), *_ = layer.parts()
     assert isinstance(part, Supports)
     if rows != slice(0, layer.out_features):
-        raise Inexpressible(f"peft's GLoRA adapts whole layers, here it is on a part of {path}")
+        raise NotExpressible(f"peft's GLoRA adapts whole layers, here it is on a part of {path}")
     if type(layer.layer) is not nn.Linear:
-        raise Inexpressible(f"peft's GLoRA is for linear layers, {path} is none")
+        raise NotExpressible(f"peft's GLoRA is for linear layers, {path} is none")
     if part.product != "hadamard":
-        raise Inexpressible("peft's GLoRA multiplies element by element (product: hadamard), this run did not")
+        raise NotExpressible("peft's GLoRA multiplies element by element (product: hadamard), this run did not")
     if layer.layer.bias is None and {part.path["C"], part.path["E"]} != {NONE}:
-        raise Inexpressible(f"C or E gives {path} a bias, which it lacks, and peft's GLoRA adds none")
+        raise NotExpressible(f"C or E gives {path} a bias, which it lacks, and peft's GLoRA adds none")
     return part
 
 
-def _form(support: Support, choice: str, form: str, like: Tensor) -> dict[str, Tensor]:
+def _in_form(support: Support, choice: str, form: str, like: Tensor) -> dict[str, Tensor]:
     """The support in its `choice`, written in another form at least as large: peft's tensors by the ends of names."""
     value = support.value(choice)
     if form == NONE:
@@ -168,9 +174,9 @@ def _form(support: Support, choice: str, form: str, like: Tensor) -> dict[str, T
     return {"Xd": Xd, "Xu": Xu}
 
 
-FORMS: Mapping[type[nn.Module], Callable[[Layers], Adapter]] = {
+CONVERTERS: Mapping[type[nn.Module], Callable[[Layers], PeftAdapter]] = {
     LowRank: _low_rank,
     Decomposed: _low_rank,
-    Scale: _scales,
+    LearnedScale: _scales,
     Supports: _supports,
 }

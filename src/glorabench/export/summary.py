@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from safetensors import safe_open
 
-from glorabench.export.folder import Exported
+from glorabench.export.folder import Export
 
 
-def print_export(files: Exported, form: str) -> None:
+def print_export(files: Export, form: str) -> None:
     """Print the files of an export, and the lines of code that load it.
 
     Args:

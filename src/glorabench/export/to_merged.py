@@ -1,6 +1,6 @@
 """Merged export: a checkpoint of the original architecture, without a trace of the method.
 
-timm networks become a folder that `timm.create_model("local-dir:...")` reads, transformers' one for `from_pretrained`.
+A timm network becomes a folder for `timm.create_model("local-dir:...")`, a transformers model for `from_pretrained`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from glorabench.backbones.base import Backbone
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import merge
 
-Plain = Callable[[], nn.Module]  # makes the network as it was before the method, with a head of the right size
+PlainNet = Callable[[], nn.Module]  # builds the network without the method, with a head of the right size
 
 
-def write(trained: Backbone, plain: Plain, folder: Path) -> None:
+def write_merged(trained: Backbone, plain: PlainNet, folder: Path) -> None:
     """Merge `trained` in place and save its weights into `folder`.
 
     Raises:
@@ -43,13 +43,13 @@ def write(trained: Backbone, plain: Plain, folder: Path) -> None:
     if hasattr(net, "save_pretrained"):
         _write_transformers(net, folder)
         return
-    data = trained.preprocess
-    assert data is not None
+    preprocess = trained.preprocess
+    assert preprocess is not None
     config = {
-        "input_size": (3, data.size, data.size),
-        "mean": data.mean,
-        "std": data.std,
-        "interpolation": data.interpolation,
+        "input_size": (3, preprocess.size, preprocess.size),
+        "mean": preprocess.mean,
+        "std": preprocess.std,
+        "interpolation": preprocess.interpolation,
         "crop_pct": 1.0,  # images are resized, nothing is cut off
         "crop_mode": "squash",
     }
@@ -64,7 +64,7 @@ def _write_transformers(net: Any, folder: Path) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
-def read(folder: Path) -> nn.Module:
+def read_merged(folder: Path) -> nn.Module:
     """The network of an exported folder, by the library's own loader, in evaluation mode.
 
     A transformers model gives logits from token ids, as the backbone does.

@@ -13,50 +13,50 @@ from torch import nn
 
 from glorabench.backbones.base import Backbone
 from glorabench.errors import BadInput
-from glorabench.export.peft_adapters import Adapter, Inexpressible, expressed
-from glorabench.export.to_merged import Plain
+from glorabench.export.peft_adapters import NotExpressible, PeftAdapter, to_peft_adapter
+from glorabench.export.to_merged import PlainNet
 from glorabench.methods.base import Method
 from glorabench.methods.peft import CONFIGS, Peft
-from glorabench.methods.reparam import Foldable, grows, obstacle
+from glorabench.methods.reparam import Foldable, merge_obstacle, merging_adds_bias
 
 
-def write(trained: Backbone, method: Method, plain: Plain, folder: Path) -> None:
-    """Save what `method` learned into `folder`, as peft's `save_pretrained` does.
+def write_peft(trained: Backbone, method: Method, plain: PlainNet, folder: Path) -> None:
+    """Save the trained tensors of `method` into `folder`, as peft's `save_pretrained` does.
 
     Raises:
         BadInput: peft's format cannot express it, with the reason and what can.
     """
     try:
-        model = _model(trained, method, plain())
-    except Inexpressible as reason:
-        merges = obstacle(trained.net) is None and not grows(trained.net)
+        model = _peft_model(trained, method, plain())
+    except NotExpressible as reason:
+        merges = merge_obstacle(trained.net) is None and not merging_adds_bias(trained.net)
         instead = "to=merged gives a plain checkpoint" if merges else "to=adapter keeps it"
         raise BadInput(f"to=peft: {reason}; {instead}") from reason
     model.save_pretrained(str(folder), save_embedding_layers=False)
 
 
-def read(plain: Plain, folder: Path) -> nn.Module:
+def read_peft(plain: PlainNet, folder: Path) -> nn.Module:
     """The plain network with the adapter of `folder`, by peft's own loader, in evaluation mode."""
     return PeftModel.from_pretrained(cast(Any, plain()), str(folder)).eval()
 
 
 @torch.no_grad()
-def _model(trained: Backbone, method: Method, net: nn.Module) -> PeftModel:
-    """Peft's model on the plain network `net`, with what was learned in it."""
+def _peft_model(trained: Backbone, method: Method, net: nn.Module) -> PeftModel:
+    """Peft's model on the plain network `net`, with the trained tensors in it."""
     layers = {path: module for path, module in trained.net.named_modules() if isinstance(module, Foldable)}
     _check_trained(trained, layers)
-    found = _theirs(trained, method, layers) if isinstance(method, Peft) else expressed(layers)
+    adapter = _own_adapter(trained, method, layers) if isinstance(method, Peft) else to_peft_adapter(layers)
     paths = [path for path, _ in net.named_modules()]
-    modules = {name: _names(paths, wanted) for name, wanted in found.modules.items()}
-    modules |= {"target_modules": _names(paths, list(found.tensors))}
+    modules = {name: _module_names(paths, targets) for name, targets in adapter.modules.items()}
+    modules |= {"target_modules": _module_names(paths, list(adapter.tensors))}
     if trained.head is not None:
         modules["modules_to_save"] = [trained.head]
-    args = {**found.args, **modules}
-    model = get_peft_model(cast(Any, net), CONFIGS[found.config](**args))
-    for path, tensors in found.tensors.items():
-        own = net.get_submodule(path).state_dict(keep_vars=True)
+    args = {**adapter.args, **modules}
+    model = get_peft_model(cast(Any, net), CONFIGS[adapter.config](**args))
+    for path, tensors in adapter.tensors.items():
+        parameters = net.get_submodule(path).state_dict(keep_vars=True)
         for name, value in tensors.items():
-            own[name].copy_(value.reshape(own[name].shape))
+            parameters[name].copy_(value.reshape(parameters[name].shape))
     if trained.head is not None and trained.classifier is not None:
         wrapper = cast(Any, net.get_submodule(trained.head))
         wrapper.modules_to_save["default"].load_state_dict(trained.classifier.state_dict())
@@ -64,34 +64,33 @@ def _model(trained: Backbone, method: Method, net: nn.Module) -> PeftModel:
 
 
 def _check_trained(trained: Backbone, layers: Mapping[str, Foldable]) -> None:
-    """Refuse what is trained outside of adapted layers and head."""
-    within = {id(p) for layer in layers.values() for p in layer.parameters()}
-    within |= {id(p) for p in trained.head_parameters()}
+    """Refuse parameters that are trained outside of adapted layers and the head."""
+    allowed_ids = {id(p) for layer in layers.values() for p in layer.parameters()}
+    allowed_ids |= {id(p) for p in trained.head_parameters()}
     for name, parameter in trained.net.named_parameters():
-        if parameter.requires_grad and id(parameter) not in within:
-            raise Inexpressible(f"the method trains {name}, for which peft's adapters of layers have no place")
+        if parameter.requires_grad and id(parameter) not in allowed_ids:
+            raise NotExpressible(f"the method trains {name}, for which peft's adapters of layers have no place")
     if not layers:
-        raise Inexpressible("the method adapts no layer, it trains the head alone")
+        raise NotExpressible("the method adapts no layer, it trains the head alone")
 
 
-def _names(paths: list[str], wanted: list[str]) -> list[str] | str:
-    """Ends of names (attn.qkv) where they match no other layer, else an expression for the whole names."""
-    ends = sorted({re.split(r"(?:^|\.)\d+\.", path)[-1] for path in wanted})
-    matched = [path for path in paths if any(path == end or path.endswith(f".{end}") for end in ends)]
-    return ends if sorted(matched) == sorted(wanted) else "|".join(map(re.escape, wanted))
+def _module_names(paths: list[str], targets: list[str]) -> list[str] | str:
+    """Ends of names (attn.qkv) if they match no other layer, else a regular expression of the whole names."""
+    ends = sorted({re.split(r"(?:^|\.)\d+\.", path)[-1] for path in targets})
+    matches = [path for path in paths if any(path == end or path.endswith(f".{end}") for end in ends)]
+    return ends if sorted(matches) == sorted(targets) else "|".join(map(re.escape, targets))
 
 
-def _theirs(trained: Backbone, method: Peft, layers: Mapping[str, Any]) -> Adapter:
-    """peft's own layers: their whole state, also of the layer below, which some tuners change when they start."""
+def _own_adapter(trained: Backbone, method: Peft, layers: Mapping[str, Any]) -> PeftAdapter:
+    """peft's own layers with their whole state, also of the layer inside, which some tuners change when they start."""
     tensors = {path: layer.tuned.state_dict() for path, layer in layers.items()}
-    modules = {name: roles for name, roles in method.args.items() if name.endswith("_modules")}
-    args = {name: value for name, value in method.args.items() if name not in modules}
-    paths = {
-        name: [
-            path
-            for role in ([roles] if isinstance(roles, str) else roles or [])
-            for path in trained.roles[role].find(layers)
-        ]
-        for name, roles in modules.items()
-    }
-    return Adapter(method.config, args, tensors, paths)
+    args: dict[str, Any] = {}
+    modules: dict[str, list[str]] = {}
+    for name, value in method.args.items():
+        if not name.endswith("_modules"):
+            args[name] = value
+            continue
+        modules[name] = []
+        for role in [value] if isinstance(value, str) else value or []:
+            modules[name] += trained.roles[role].find(layers)
+    return PeftAdapter(method.config, args, tensors, modules)

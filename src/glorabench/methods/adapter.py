@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput, one_of
 from glorabench.methods.base import Method
-from glorabench.methods.bottleneck import ACTIVATIONS, INITS, Bottleneck, Series, check_width
+from glorabench.methods.bottleneck import ACTIVATIONS, BOTTLENECK_INITS, Bottleneck, Series, check_width
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Adapter(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, known in (("activation", ACTIVATIONS), ("init", INITS)):
-            one_of(f"method.{name}", getattr(self, name), known)
+        for name, options in (("activation", ACTIVATIONS), ("init", BOTTLENECK_INITS)):
+            one_of(f"method.{name}", getattr(self, name), options)
         if "attn" in self.targets:
             raise BadInput("an adapter follows a layer or a block: in method.targets name o or out1 instead of attn")
 

@@ -36,7 +36,7 @@ class AdaptFormer(Method):
                 f"AdaptFormer stands beside the feed-forward path: method.targets=[mlp], not {list(self.targets)}"
             )
 
-    def replaced(self) -> tuple[str, ...]:
+    def adapted_roles(self) -> tuple[str, ...]:
         """The beginning of the path, whose input is read, and its end, where the branch is added."""
         return "norm2", "out2"
 
@@ -52,4 +52,4 @@ class AdaptFormer(Method):
         if site.role == "norm2":
             return taps[site.depth]
         branch = Bottleneck(site.width, self.rank, "relu", self.dropout, "zero_up", 0.0, like)
-        return Parallel(layer, branch, taps[site.depth], self.scale, dropped=False)
+        return Parallel(layer, branch, taps[site.depth], self.scale, drop_branch=False)

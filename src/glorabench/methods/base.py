@@ -1,4 +1,8 @@
-"""Method: hyper-parameters, and what happens at each site; freezing and marking are done here, by identity."""
+"""Method: the interface of a fine-tuning method, and how it is put into a backbone.
+
+A method has hyper-parameters and says what happens at each site. Freezing the backbone and marking what is trained are
+the same for all methods and are done here, by the identity of parameters.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,9 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
-from glorabench.errors import BadInput, whole
-from glorabench.methods.reparam import Reparam, Reparametrized, View
-from glorabench.methods.trial import trial
+from glorabench.errors import BadInput, check_whole_number
+from glorabench.methods.reparam import LayerRows, Reparam, Reparametrized
+from glorabench.methods.trial import try_forward
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Method:
         object.__setattr__(self, "targets", tuple(self.targets))
         for name, kind, value in ((f.name, f.type, getattr(self, f.name)) for f in fields(self)):
             if kind in (int, "int"):
-                whole(f"method.{name}", value)
+                check_whole_number(f"method.{name}", value)
             if kind in (bool, "bool") and type(value) is not bool:
                 raise BadInput(f"method.{name} must be true or false, got {value!r}")
             if kind in (float, "float") and not (type(value) in (int, float) and math.isfinite(value)):
@@ -44,8 +48,8 @@ class Method:
             if name in ("scale", "alpha") and value == 0:
                 raise BadInput(f"method.{name}=0 leaves the method without effect: give another number")
 
-    def replaced(self) -> tuple[str, ...]:
-        """The roles whose layers `adapt` is given: the targets, unless a target is served by other places."""
+    def adapted_roles(self) -> tuple[str, ...]:
+        """The roles whose layers `adapt` is given: the targets, unless a method acts at other places for a target."""
         return self.targets
 
     def setup(self, backbone: Backbone) -> Any:
@@ -62,34 +66,36 @@ class Method:
 
     @final
     def inject(self, backbone: Backbone) -> None:
-        """Freeze `backbone`, adapt its sites, and mark as trainable exactly: what did not exist before (and does
-        not refuse a gradient), what `unfreeze` names, and the head.
+        """Freeze `backbone`, adapt its sites, and mark what is trained.
+
+        Trained are exactly the parameters that are new (and do not refuse a gradient), those that `unfreeze` names, and
+        the head.
 
         Raises:
-            BadInput: nothing matched, or nothing became trainable, or the network does not use what was put in.
+            BadInput: no site matches, or nothing is trained, or the network does not use what was put in.
         """
-        before = {id(p) for p in backbone.net.parameters()}
+        existing = {id(p) for p in backbone.net.parameters()}
         backbone.net.requires_grad_(False)
         shared = self.setup(backbone)
-        named = list(self.unfreeze(backbone))
-        sites = backbone.sites(self.replaced())
-        for one, two in pairwise(sites):
-            if two.path.startswith(f"{one.path}."):
+        unfrozen = list(self.unfreeze(backbone))
+        sites = backbone.sites(self.adapted_roles())
+        for outer, inner in pairwise(sites):
+            if inner.path.startswith(f"{outer.path}."):
                 raise BadInput(
-                    f"targets: '{two.role}' ({two.path}) is inside '{one.role}' ({one.path}); name one of them"
+                    f"targets: '{inner.role}' ({inner.path}) is inside '{outer.role}' ({outer.path}); name one of them"
                 )
         for path, group in groupby(sites, key=lambda site: site.path):
             layer = backbone.net.get_submodule(path)
             parts = [(site, self.adapt(site, layer, shared)) for site in group]
             backbone.replace(path, _assemble(layer, parts))
-        trained = [p for p in backbone.net.parameters() if id(p) not in before and p.requires_grad]
-        trained += [*named, *backbone.head_parameters()]
-        for parameter in trained:
+        trainable = [p for p in backbone.net.parameters() if id(p) not in existing and p.requires_grad]
+        trainable += [*unfrozen, *backbone.head_parameters()]
+        for parameter in trainable:
             parameter.requires_grad_(True)
-        if not trained:
+        if not trainable:
             raise BadInput(f"{type(self).__name__} trains nothing on {backbone.name}: it has no head")
-        if not backbone.usual:
-            trial(backbone, dict.fromkeys(site.path for site in sites), type(self).__name__)
+        if not backbone.is_standard:
+            try_forward(backbone, dict.fromkeys(site.path for site in sites), type(self).__name__)
 
 
 def _assemble(layer: nn.Module, parts: list[tuple[Site, nn.Module]]) -> nn.Module:
@@ -107,18 +113,18 @@ def _assemble(layer: nn.Module, parts: list[tuple[Site, nn.Module]]) -> nn.Modul
 
 
 def weight_of(site: Site, layer: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)) -> Tensor:
-    """The pretrained weight that a Reparam of `site` acts on, as a matrix (see `View`): o the rows of the site.
+    """The pretrained weight that a Reparam of `site` acts on, as a matrix (see `LayerRows`): o the rows of the site.
 
     Raises:
         BadInput: the layer is of none of the `kinds`.
     """
     if not isinstance(layer, kinds):
-        known = " or ".join({nn.Linear: "linear layer", nn.Conv2d: "convolution"}.get(k, k.__name__) for k in kinds)
+        expected = " or ".join({nn.Linear: "linear layer", nn.Conv2d: "convolution"}.get(k, k.__name__) for k in kinds)
         kind = type(layer).__name__
         raise BadInput(
-            f"role '{site.role}' ({site.path}) is a {kind}, this method needs a {known}: take it out of targets"
+            f"role '{site.role}' ({site.path}) is a {kind}, this method needs a {expected}: take it out of targets"
         )
-    return View(layer, site.rows or slice(None)).weight.detach()
+    return LayerRows(layer, site.rows or slice(None)).weight.detach()
 
 
 def fill_normal(matrix: Tensor, init: str, std: float) -> None:

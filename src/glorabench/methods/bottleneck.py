@@ -21,7 +21,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "quick_gelu": quick_gelu}
-INITS = ("zero_up", "normal", "normal_uncut", "zero")
+BOTTLENECK_INITS = ("zero_up", "normal", "normal_uncut", "zero")
 
 
 def check_width(rank: int, site: Site) -> None:
@@ -104,44 +104,44 @@ class Series(nn.Module):
 
 
 class Tap(nn.Module):
-    """A layer whose input or output a parallel branch reads."""
+    """A layer that keeps its input or its output for a parallel branch."""
 
     def __init__(self, layer: nn.Module, of_input: bool) -> None:
         super().__init__()
-        self.layer, self.of_input, self.seen = layer, of_input, None
+        self.layer, self.of_input, self.activation = layer, of_input, None
 
     def forward(self, x: Tensor) -> Tensor:
         """What the layer computes."""
         y = self.layer(x)
-        self.seen = x if self.of_input else y
+        self.activation = x if self.of_input else y
         return y
 
     def take(self, tokens: int) -> Tensor:
-        """What was read, once, as far as the path beside it goes: the first `tokens`."""
-        seen, self.seen = self.seen, None
-        assert seen is not None, "the tapped layer has not run"
-        return seen[:, :tokens]
+        """The first `tokens` of what was kept; they can be taken once."""
+        activation, self.activation = self.activation, None
+        assert activation is not None, "the tapped layer has not run"
+        return activation[:, :tokens]
 
 
 class Parallel(nn.Module):
-    """The end of a path, with s A(what a Tap has read) added.
+    """The end of a path, plus s A(h), where h is what a Tap has kept.
 
     Args:
-        layer: what the path ends with.
+        layer: the last one of the path.
         branch: A.
         tap: where A reads.
         scale: s.
-        dropped: let the branch pass through the layer too, by a draw of its own where that is drop-path.
+        drop_branch: let the branch pass through the layer too; if that is drop-path, with a draw of its own.
     """
 
     obstacle = "a parallel branch is non-linear, no weight can absorb it"
 
-    def __init__(self, layer: nn.Module, branch: nn.Module, tap: Tap, scale: float, dropped: bool) -> None:
+    def __init__(self, layer: nn.Module, branch: nn.Module, tap: Tap, scale: float, drop_branch: bool) -> None:
         super().__init__()
-        self.layer, self.branch, self.scale, self.dropped = layer, branch, scale, dropped
+        self.layer, self.branch, self.scale, self.drop_branch = layer, branch, scale, drop_branch
         self._tap = (tap,)  # in a tuple: it is registered where it stands
 
     def forward(self, x: Tensor) -> Tensor:
         """The end of the path, plus the branch."""
         y = self.scale * self.branch(self._tap[0].take(x.shape[1]))
-        return self.layer(x) + (self.layer(y) if self.dropped else y)
+        return self.layer(x) + (self.layer(y) if self.drop_branch else y)

@@ -17,8 +17,8 @@ from glorabench.errors import BadInput, one_of
 from glorabench.methods.base import Method
 from glorabench.methods.bottleneck import Parallel, Tap, check_width, quick_gelu
 
-INITS = ("xavier", "identity")
-PLACES = {"attn": ("norm1", "out1"), "mlp": ("norm2", "out2")}
+KERNEL_INITS = ("xavier", "identity")
+BRANCH_ROLES = {"attn": ("norm1", "out1"), "mlp": ("norm2", "out2")}
 
 
 class ConvBranch(nn.Module):
@@ -46,15 +46,15 @@ class ConvBranch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """All tokens, or the prefix tokens alone: they see no others."""
         h = quick_gelu(F.linear(x, self.down, self.down_bias))
-        first, patches = h[:, : self.prefix], h[:, self.prefix :]
-        mixed = [F.linear(first, self.kernel[:, :, 1, 1], self.kernel_bias)]
+        prefix, patches = h[:, : self.prefix], h[:, self.prefix :]
+        outputs = [F.linear(prefix, self.kernel[:, :, 1, 1], self.kernel_bias)]
         if count := patches.shape[1]:
             side = math.isqrt(count)
             if side * side != count:
                 raise BadInput(f"Convpass needs a square grid of patches, {count} are none: give square images")
             image = patches.mT.unflatten(-1, (side, side))
-            mixed.append(F.conv2d(image, self.kernel, self.kernel_bias, padding=1).flatten(2).mT)
-        h = F.dropout(quick_gelu(torch.cat(mixed, dim=1)), self.dropout, self.training)
+            outputs.append(F.conv2d(image, self.kernel, self.kernel_bias, padding=1).flatten(2).mT)
+        h = F.dropout(quick_gelu(torch.cat(outputs, dim=1)), self.dropout, self.training)
         return F.linear(h, self.up, self.up_bias)
 
 
@@ -76,13 +76,13 @@ class Convpass(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("method.init", self.init, INITS)
-        if unknown := set(self.targets) - PLACES.keys():
+        one_of("method.init", self.init, KERNEL_INITS)
+        if unknown := set(self.targets) - BRANCH_ROLES.keys():
             raise BadInput(f"Convpass stands beside attn and mlp, not {sorted(unknown)}: method.targets=[attn,mlp]")
 
-    def replaced(self) -> tuple[str, ...]:
+    def adapted_roles(self) -> tuple[str, ...]:
         """The norm that each target reads, and the end of its path."""
-        return tuple(role for target in self.targets for role in PLACES[target])
+        return tuple(role for target in self.targets for role in BRANCH_ROLES[target])
 
     def setup(self, backbone: Backbone) -> tuple[Tensor, int, dict[tuple[int, str], Tap]]:
         """A tensor that says device and dtype, the prefix tokens, and the taps by depth and path.
@@ -93,7 +93,7 @@ class Convpass(Method):
         if backbone.prefix_tokens is None:
             raise BadInput(f"Convpass needs the patch tokens of a ViT; {backbone.name} has none: choose another method")
         taps = {}
-        for site in backbone.sites([PLACES[target][0] for target in self.targets]):
+        for site in backbone.sites([BRANCH_ROLES[target][0] for target in self.targets]):
             taps[site.depth, site.role[-1]] = Tap(backbone.net.get_submodule(site.path), of_input=False)
         return next(backbone.net.parameters()), backbone.prefix_tokens, taps
 
@@ -105,4 +105,4 @@ class Convpass(Method):
             return taps[key]
         check_width(self.rank, site)
         branch = ConvBranch(site.width, self.rank, prefix, self.init == "identity", self.dropout, like)
-        return Parallel(layer, branch, taps[key], self.scale, dropped=True)
+        return Parallel(layer, branch, taps[key], self.scale, drop_branch=True)

@@ -1,7 +1,7 @@
 """DoRA (Liu et al. 2024, arXiv 2402.09353, eq. 5): W' = m * V / |V|, V = W0 + s B A, |.| the norm of each output row.
 
 m starts as the row norms of W0. As in the authors' code and Hugging Face's, no gradient flows through |V|. The bias
-stays outside the scaling. Dropout, where asked for, acts on the input of A alone.
+stays outside the scaling. Dropout, if any, acts on the input of A alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from glorabench.backbones.base import Site
 from glorabench.methods.base import weight_of
 from glorabench.methods.lora import LoRA, LowRank
-from glorabench.methods.reparam import Reparam, View
+from glorabench.methods.reparam import LayerRows, Reparam
 
 
 class Decomposed(Reparam):
@@ -36,11 +36,11 @@ class Decomposed(Reparam):
 
         In at least fp32, whatever autocast says: a sum of squares in bf16 is a few per cent off.
         """
-        precise = torch.promote_types(weight.dtype, torch.float32)
+        dtype = torch.promote_types(weight.dtype, torch.float32)
         A, B, W, s = (
-            self.low_rank.down.to(precise),
-            self.low_rank.up.to(precise),
-            weight.to(precise),
+            self.low_rank.down.to(dtype),
+            self.low_rank.up.to(dtype),
+            weight.to(dtype),
             self.low_rank.scale,
         )
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
@@ -48,7 +48,7 @@ class Decomposed(Reparam):
             squares = W.square().sum(1) + 2 * s * cross + s**2 * ((B @ (A @ A.T)) * B).sum(1)
         return squares.clamp_min(0).sqrt().to(weight.dtype)
 
-    def through(self, x: Tensor, layer: View) -> Tensor:
+    def through(self, x: Tensor, layer: LayerRows) -> Tensor:
         """One product with W0 and the low-rank one, then a factor for each output."""
         if not layer.is_linear:
             return super().through(x, layer)

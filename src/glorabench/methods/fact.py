@@ -26,7 +26,7 @@ from glorabench.errors import BadInput, one_of
 from glorabench.methods.base import Method, check_rank, weight_of
 from glorabench.methods.reparam import Reparam
 
-FORMS = ("tt", "tk", "tk_code")
+DECOMPOSITIONS = ("tt", "tk", "tk_code")
 
 
 class Factors(nn.Module):
@@ -53,8 +53,8 @@ class Slices(Reparam):
         first: number of its first slice in the Tucker forms; None in the tensor train.
         scale: s.
         dropout: rate after S while training.
-        coded: S as the authors' Tucker code makes them.
-        mixed: in it, let the slices share their columns; its attention does not.
+        as_in_code: S as the authors' Tucker code computes them.
+        share_columns: in that code, the slices share their columns, except those of attention.
     """
 
     def __init__(
@@ -64,41 +64,41 @@ class Slices(Reparam):
         first: int | None,
         scale: float,
         dropout: float,
-        coded: bool = False,
-        mixed: bool = False,
+        as_in_code: bool = False,
+        share_columns: bool = False,
     ) -> None:
         super().__init__()
         width, rank = factors.V.shape
         (o, i), self.factors = weight.shape, factors
         self.in_columns, self.count = i > width, max(o, i) // width
         self.scale, self.dropout, self.first = scale, dropout, first
-        self.coded, self.mixed = coded, mixed
+        self.as_in_code, self.share_columns = as_in_code, share_columns
         if first is None:
             self.S = nn.Parameter(weight.new_empty(self.count, rank, rank))
             bound = 1 / math.sqrt(rank * self.count if self.in_columns else rank)
             nn.init.uniform_(self.S, -bound, bound)
 
-    def middles(self) -> Tensor:
+    def middle_factors(self) -> Tensor:
         """S of every slice: m x r x r."""
         if self.first is None:
             return self.S
         columns = self.factors.P[:, self.first : self.first + self.count]
         slices = torch.einsum("ijc,ck->kij", self.factors.C, columns)
-        if not self.coded:
+        if not self.as_in_code:
             return slices
-        if self.mixed:  # column j of slice k is column j m + k of all, of which each gets r
+        if self.share_columns:  # column j of slice k is column j m + k of all, of which each gets r
             slices = slices.permute(1, 2, 0).flatten(1).unflatten(1, (self.count, -1)).transpose(0, 1)
         return slices if self.in_columns else slices.mT
 
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(W0 + s V S_k U slice by slice, b0)."""
-        slices = self.factors.V @ self.middles() @ self.factors.U
+        slices = self.factors.V @ self.middle_factors() @ self.factors.U
         update = torch.cat(list(slices), dim=1 if self.in_columns else 0)
         return weight + self.scale * update, bias
 
     def delta(self, x: Tensor, rows: slice) -> Tensor:
         """U once for all slices of a layer, so once for q, k and v where they are fused; then S_k, then V."""
-        U, V, S = self.factors.U, self.factors.V, self.middles()
+        U, V, S = self.factors.U, self.factors.V, self.middle_factors()
         if self.in_columns:
             h = F.linear(x.unflatten(-1, (self.count, -1)), U).flatten(-2)
             h = F.linear(h, torch.cat(list(S), dim=1))
@@ -132,7 +132,7 @@ class FacT(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one_of("method.form", self.form, FORMS)
+        one_of("method.form", self.form, DECOMPOSITIONS)
 
     def setup(self, backbone: Backbone) -> tuple[Factors, Iterator[int | None]]:
         """The shared factors, and the number of the first slice of each site in the Tucker forms.
@@ -158,12 +158,14 @@ class FacT(Method):
             check_rank(self.rank, site, weight)
             counts.append(max(weight.shape) // width)
         fused = any(site.role == "qkv" for site in sites)
-        backbone.ways["shared_factors"] = "once for q, k, v" if fused else "for each role"
-        firsts = [None if self.form == "tt" else sum(counts[:n]) for n in range(len(counts))]
-        return Factors(weights[0], self.rank, width, 0 if self.form == "tt" else sum(counts)), iter(firsts)
+        backbone.shortcuts["shared_factors"] = "once for q, k, v" if fused else "for each role"
+        first_slices = [None if self.form == "tt" else sum(counts[:n]) for n in range(len(counts))]
+        return Factors(weights[0], self.rank, width, 0 if self.form == "tt" else sum(counts)), iter(first_slices)
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """The slices of the site."""
-        factors, firsts = shared
-        coded, mixed = self.form == "tk_code", site.role != "qkv"
-        return Slices(weight_of(site, layer), factors, next(firsts), self.scale, self.dropout, coded, mixed)
+        factors, first_slices = shared
+        as_in_code, share_columns = self.form == "tk_code", site.role != "qkv"
+        return Slices(
+            weight_of(site, layer), factors, next(first_slices), self.scale, self.dropout, as_in_code, share_columns
+        )

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput, nearest, one_of
 from glorabench.methods.base import Method, check_rank, weight_of
-from glorabench.methods.low_rank_products import Pair, full_precision, rescaled, tokens_of, widen
-from glorabench.methods.reparam import Reparam, View
+from glorabench.methods.low_rank_products import Pair, full_precision, rescaled_linear, tokens_of, widen
+from glorabench.methods.reparam import LayerRows, Reparam
 
 PRODUCTS = ("hadamard", "matmul")
-MODES = ("random", "supernet")
+PATH_MODES = ("random", "supernet")
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "A": ("lora", "vector", "scalar", "none"),
@@ -58,8 +58,8 @@ class GLoRA(Method):
         super().__post_init__()
         one_of("method.product", self.product, PRODUCTS)
         if isinstance(self.path, str):
-            if self.path not in MODES:
-                raise BadInput(f"method.path '{self.path}'{nearest(self.path, MODES)} Or one choice per support.")
+            if self.path not in PATH_MODES:
+                raise BadInput(f"method.path '{self.path}'{nearest(self.path, PATH_MODES)} Or one choice per support.")
             return
         paths = [self.path] if isinstance(self.path, Mapping) else self.path
         for path in paths:
@@ -86,20 +86,20 @@ class GLoRA(Method):
         check_rank(self.rank, site, weight)
         if layer.bias is None:
             choices["D"] = ("none",)
-        given = shared.get((site.path, site.role))
-        return Supports(weight, self.rank, self.product, self._narrowed(site, choices, given))
+        path = shared.get((site.path, site.role))
+        return Supports(weight, self.rank, self.product, self._choices(site, choices, path))
 
-    def _narrowed(
-        self, site: Site, choices: Mapping[str, Sequence[str]], given: Mapping[str, str] | None
+    def _choices(
+        self, site: Site, choices: Mapping[str, Sequence[str]], path: Mapping[str, str] | None
     ) -> Mapping[str, Sequence[str]]:
         if self.path == "supernet":
             return choices
-        if given is None:
+        if path is None:
             picks = {name: int(torch.randint(len(options), (), device="cpu")) for name, options in choices.items()}
             return {name: (options[picks[name]],) for name, options in choices.items()}
-        if given["D"] not in choices["D"]:
-            raise BadInput(f"method.path.D={given['D']} has no effect on {site.path}: the layer has no bias")
-        return {name: (given[name],) for name in choices}
+        if path["D"] not in choices["D"]:
+            raise BadInput(f"method.path.D={path['D']} has no effect on {site.path}: the layer has no bias")
+        return {name: (path[name],) for name in choices}
 
 
 class Support(nn.Module):
@@ -141,7 +141,7 @@ class Support(nn.Module):
 
 
 class Supports(Reparam):
-    """The five supports of one layer; `path` says which choice each takes now."""
+    """The five supports of one layer; `path` is the present choice of each."""
 
     def __init__(self, weight: Tensor, rank: int, product: str, choices: Mapping[str, Sequence[str]]) -> None:
         super().__init__()
@@ -167,8 +167,8 @@ class Supports(Reparam):
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(W0 + W0 * A + B, b0 + b0 * D + E + W0 C)."""
         A, B = self.value("A"), self.value("B")
-        new = weight if A is None else weight + self._product(weight, A)
-        return new if B is None else new + B, self._bias(weight, bias)
+        new_weight = weight if A is None else weight + self._product(weight, A)
+        return new_weight if B is None else new_weight + B, self._bias(weight, bias)
 
     def _product(self, weight: Tensor, A: Tensor) -> Tensor:
         if self.product == "hadamard":
@@ -177,22 +177,22 @@ class Supports(Reparam):
 
     def _bias(self, weight: Tensor, bias: Tensor | None) -> Tensor | None:
         C, D, E = (self.value(name) for name in "CDE")
-        new = bias
+        new_bias = bias
         if D is not None and bias is not None:
-            new = bias + bias * D[:, 0]
+            new_bias = bias + bias * D[:, 0]
         if E is not None:
-            new = E[:, 0].expand(len(weight)) if new is None else new + E[:, 0]
+            new_bias = E[:, 0].expand(len(weight)) if new_bias is None else new_bias + E[:, 0]
         if C is not None:
             shift = (weight @ C)[:, 0]
-            new = shift if new is None else new + shift
-        return new
+            new_bias = shift if new_bias is None else new_bias + shift
+        return new_bias
 
-    def through(self, x: Tensor, layer: View) -> Tensor:
-        """W' x + b' with W' kept nowhere, and formed only in the one case that needs it: Hadamard A = lora.
+    def through(self, x: Tensor, layer: LayerRows) -> Tensor:
+        """W' x + b'. W' is never kept, and it is computed only if A is `lora` with the Hadamard product.
 
-        Its gradient is W0 * (dY^T X): a dense weight gradient that no factored form avoids at a lower cost. All
-        others take one product forward and one backward, plus low-rank or vector work. Kernels of convolutions
-        are small beside what they slide over: there W' is formed.
+        In this case the gradient is W0 * (dY^T X), a dense weight gradient that no factored form avoids at a lower
+        cost. All other cases take one product forward and one backward, plus low-rank or vector work. On convolutions
+        W' is computed, because their kernels are small compared with their inputs.
         """
         if not layer.is_linear:
             return super().through(x, layer)
@@ -202,7 +202,7 @@ class Supports(Reparam):
         choice = self.path["B"]
         B = None if choice == "none" else self._support("B").factors(choice)
         if self.product == "hadamard" and self.path["A"] == "lora":
-            y = rescaled(tokens, weight, bias, self._support("A").factors("lora"), B)
+            y = rescaled_linear(tokens, weight, bias, self._support("A").factors("lora"), B)
         else:
             y = self._scaled(tokens, weight, bias)
             if B is not None:  # a sum, for its gradient is one number a token

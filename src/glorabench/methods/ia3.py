@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput, nearest
 from glorabench.methods.base import Method, weight_of
-from glorabench.methods.reparam import Reparam, View
+from glorabench.methods.reparam import LayerRows, Reparam
 
 
-class Scale(Reparam):
+class LearnedScale(Reparam):
     """W' = diag(l) W0 and b' = l * b0, or W' = W0 diag(l); l starts at one."""
 
     def __init__(self, weight: Tensor, of_input: bool) -> None:
@@ -29,7 +29,7 @@ class Scale(Reparam):
             return weight * self.scale, bias
         return weight * self.scale[:, None], None if bias is None else bias * self.scale
 
-    def through(self, x: Tensor, layer: View) -> Tensor:
+    def through(self, x: Tensor, layer: LayerRows) -> Tensor:
         """The input or the output times l."""
         if self.of_input:
             return F.linear(x * self.scale.to(x.dtype), layer.weight, layer.bias)
@@ -65,4 +65,4 @@ class IA3(Method):
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """One vector; a convolution has no input of its own width to scale."""
         of_input = site.role in self.inputs
-        return Scale(weight_of(site, layer, (nn.Linear,) if of_input else (nn.Linear, nn.Conv2d)), of_input)
+        return LearnedScale(weight_of(site, layer, (nn.Linear,) if of_input else (nn.Linear, nn.Conv2d)), of_input)

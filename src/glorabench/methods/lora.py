@@ -19,8 +19,8 @@ from glorabench.methods.base import Method, check_rank, fill_normal, weight_of
 from glorabench.methods.low_rank_products import widen
 from glorabench.methods.reparam import Reparam
 
-INITS = ("zero_up", "normal", "normal_uncut")
-PLACES = ("input", "hidden")
+LOW_RANK_INITS = ("zero_up", "normal", "normal_uncut")
+DROPOUT_PLACES = ("input", "hidden")
 
 
 class LowRank(Reparam):
@@ -77,8 +77,8 @@ class LoRA(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, known in (("init", INITS), ("dropout_on", PLACES)):
-            one_of(f"method.{name}", getattr(self, name), known)
+        for name, options in (("init", LOW_RANK_INITS), ("dropout_on", DROPOUT_PLACES)):
+            one_of(f"method.{name}", getattr(self, name), options)
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """One pair (A, B) for the site."""

@@ -1,4 +1,4 @@
-"""Products with low-rank factors that cost less than plain autograd makes of them: in time, and in what is kept."""
+"""Products with low-rank factors that take less time and memory than plain autograd."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def full_precision(like: Tensor) -> AbstractContextManager[Any]:
 
 
 def tokens_of(x: Tensor) -> Tensor:
-    """`x`, of any leading axes, as tokens x i in the dtype of products: cast once for all that read it."""
+    """`x`, with any leading axes, as tokens x i in the dtype of products: cast once for all products that read it."""
     kind = x.device.type
     autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return x.reshape(-1, x.shape[-1]).to(torch.get_autocast_dtype(kind) if autocast else x.dtype)
@@ -41,7 +41,7 @@ def widen(hidden: Tensor, left: Tensor, onto: Tensor | None = None) -> Tensor:
     return hidden @ wide if onto is None else onto.addmm_(hidden.to(onto.dtype), wide.to(onto.dtype))
 
 
-def rescaled(x: Tensor, weight: Tensor, bias: Tensor | None, scale: Pair, added: Pair | None) -> Tensor:
+def rescaled_linear(x: Tensor, weight: Tensor, bias: Tensor | None, scale: Pair, update: Pair | None) -> Tensor:
     """x W'^T + bias with W' = W0 + W0 * (scale product) + (added product), and nothing of o x i kept for backward.
 
     W' is formed in the dtype of W0 and then cast to that of x, as under autocast, and formed again in backward where x
@@ -52,19 +52,19 @@ def rescaled(x: Tensor, weight: Tensor, bias: Tensor | None, scale: Pair, added:
         weight: W0, frozen (it gets no gradient), o x i.
         bias: o, or None.
         scale: factors of A.
-        added: factors of B, or None.
+        update: factors of B, or None.
     """
-    left, right = (None, None) if added is None else added
+    left, right = (None, None) if update is None else update
     with full_precision(x):
-        return _Rescaled.apply(x, weight, bias, *scale, left, right)
+        return _RescaledLinear.apply(x, weight, bias, *scale, left, right)
 
 
-def _formed(weight: Tensor, scale: Pair, left: Tensor | None, right: Tensor | None) -> Tensor:
-    formed = torch.addcmul(weight, weight, scale[0] @ scale[1])
-    return formed if left is None or right is None else formed.addmm_(left, right)
+def _form_weight(weight: Tensor, scale: Pair, left: Tensor | None, right: Tensor | None) -> Tensor:
+    new_weight = torch.addcmul(weight, weight, scale[0] @ scale[1])
+    return new_weight if left is None or right is None else new_weight.addmm_(left, right)
 
 
-class _Rescaled(torch.autograd.Function):
+class _RescaledLinear(torch.autograd.Function):
     """Keeps x and the factors; W0 is the network's own."""
 
     @staticmethod
@@ -75,31 +75,31 @@ class _Rescaled(torch.autograd.Function):
         scale_left, scale_right, left, right = factors
         assert scale_left is not None
         assert scale_right is not None
-        formed = _formed(weight, (scale_left, scale_right), left, right)
-        return F.linear(x, formed.to(x.dtype), None if bias is None else bias.to(x.dtype))
+        new_weight = _form_weight(weight, (scale_left, scale_right), left, right)
+        return F.linear(x, new_weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """All gradients of the factors come from G = dy^T x, o x i, which A needs in any case."""
         x, weight, scale_left, scale_right, left, right = ctx.saved_tensors
-        of_x, _, of_bias, *of_factors = ctx.needs_input_grad
+        needs_x, _, needs_bias, *needs_factors = ctx.needs_input_grad
         dx = dbias = None
         grads: list[Tensor | None] = [None] * 4
         with full_precision(dy):
-            if of_x:
-                dx = dy @ _formed(weight, (scale_left, scale_right), left, right).to(dy.dtype)
-            if of_bias:
+            if needs_x:
+                dx = dy @ _form_weight(weight, (scale_left, scale_right), left, right).to(dy.dtype)
+            if needs_bias:
                 dbias = dy.sum(0, dtype=ctx.bias_dtype)
-            if any(of_factors):
+            if any(needs_factors):
                 dense = (dy.t() @ x).to(weight.dtype)
-                if of_factors[2]:
+                if needs_factors[2]:
                     grads[2] = F.linear(dense, right)
-                if of_factors[3]:
+                if needs_factors[3]:
                     grads[3] = left.t() @ dense
                 dense.mul_(weight)
-                if of_factors[0]:
+                if needs_factors[0]:
                     grads[0] = F.linear(dense, scale_right)
-                if of_factors[1]:
+                if needs_factors[1]:
                     grads[1] = scale_left.t() @ dense
         return dx, None, dbias, *grads

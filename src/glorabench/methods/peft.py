@@ -27,18 +27,21 @@ from glorabench.methods.reparam import Foldable
 
 CONFIGS = {config.__name__: config for config in PEFT_TYPE_TO_CONFIG_MAPPING.values()}
 TUNERS = {config.__name__: PEFT_TYPE_TO_TUNER_MAPPING.get(kind) for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-OURS = {
+RUN_ARGUMENTS = {
     "target_modules",
     "modules_to_save",
     "megatron_config",
     "megatron_core",
     *(field.name for field in fields(PeftConfig)),
-}  # said by roles and runs
-STEPS = {"init_lora_weights": ("corda", "eva", "lora_ga"), "use_asa": (True,)}  # else peft falls back in silence
+}  # the run decides these
+UNSUPPORTED_VALUES = {
+    "init_lora_weights": ("corda", "eva", "lora_ga"),
+    "use_asa": (True,),
+}  # else peft falls back in silence
 
 
-class Tuned(Foldable):
-    """A layer with peft's adapter. `layer` is the layer that was there, frozen; `tuned` is peft's, around it."""
+class PeftLayer(Foldable):
+    """A layer with peft's adapter. `layer` is the original one, frozen; `tuned` is peft's layer around it."""
 
     def __init__(self, tuned: nn.Module) -> None:
         super().__init__()
@@ -51,7 +54,7 @@ class Tuned(Foldable):
         return self.tuned(x)
 
     @torch.no_grad()
-    def merged(self) -> nn.Module:
+    def merge(self) -> nn.Module:
         """The layer after peft's own merge, computed in at least fp32, then cast back."""
         dtype = self.layer.get_parameter("weight").dtype
         tuned: Any = self.tuned.to(torch.promote_types(dtype, torch.float32))
@@ -60,11 +63,11 @@ class Tuned(Foldable):
 
     @cached_property
     def obstacle(self) -> str | None:
-        """Why peft cannot merge the layer: what it says when it tries to, on a copy; tried once."""
+        """Why peft cannot merge the layer: the error of a trial merge on a copy, made once."""
         try:
-            copy.deepcopy(self).merged()
-        except Exception as error:  # peft says it in many ways
-            return f"peft does not merge such a layer: {_words(error)}"
+            copy.deepcopy(self).merge()
+        except Exception as error:  # peft raises many kinds
+            return f"peft does not merge such a layer: {_one_line(error)}"
         return None
 
 
@@ -87,8 +90,8 @@ class Peft(Method):
         object.__setattr__(self, "args", dict(self.args))
         if self.config not in CONFIGS:
             raise BadInput(f"peft has no config class '{self.config}'{nearest(self.config, CONFIGS)}")
-        tuner, known = TUNERS[self.config], {field.name for field in fields(CONFIGS[self.config])}
-        if not (inspect.isclass(tuner) and issubclass(tuner, BaseTuner)) or "token_indices" in known:
+        tuner, arguments = TUNERS[self.config], {field.name for field in fields(CONFIGS[self.config])}
+        if not (inspect.isclass(tuner) and issubclass(tuner, BaseTuner)) or "token_indices" in arguments:
             raise BadInput(
                 f"method.config={self.config} works on the tokens or caches of a whole transformers model, on no layer "
                 "that a role could name: choose the config class of an adapter"
@@ -99,18 +102,20 @@ class Peft(Method):
                 "alone cannot do: choose another config class"
             )
         for name, value in self.args.items():
-            if name in OURS:
+            if name in RUN_ARGUMENTS:
                 raise BadInput(
                     f"method.args.{name} is not yours to set, targets and head are those of the run: drop it"
                 )
-            if name not in known:
-                raise BadInput(f"peft's {self.config} has no argument '{name}'{nearest(name, known - OURS)}")
-            if value in STEPS.get(name, ()):
+            if name not in arguments:
+                raise BadInput(
+                    f"peft's {self.config} has no argument '{name}'{nearest(name, arguments - RUN_ARGUMENTS)}"
+                )
+            if value in UNSUPPORTED_VALUES.get(name, ()):
                 raise BadInput(f"method.args.{name}={value} needs steps outside of training that no run takes: drop it")
         for name, roles in self._roles().items():
-            if strangers := [role for role in roles if role not in self.targets]:
-                raise BadInput(f"method.args.{name} names '{strangers[0]}', which is not in method.targets")
-        self._filled({name: list(roles) for name, roles in self._roles().items()})
+            if unknown := [role for role in roles if role not in self.targets]:
+                raise BadInput(f"method.args.{name} names '{unknown[0]}', which is not in method.targets")
+        self._peft_config({name: list(roles) for name, roles in self._roles().items()})
 
     def _roles(self) -> dict[str, tuple[str, ...]]:
         """The arguments that hold roles."""
@@ -119,12 +124,12 @@ class Peft(Method):
             name: (value,) if isinstance(value, str) else tuple(value or ()) for name, value in modules.items()
         }
 
-    def _filled(self, modules: Mapping[str, list[str] | str]) -> PeftConfig:
+    def _peft_config(self, modules: Mapping[str, list[str] | str]) -> PeftConfig:
         """The config object, with names of modules where roles were."""
         try:
             return CONFIGS[self.config](**{**copy.deepcopy(dict(self.args)), **modules})
         except Exception as error:  # whatever peft meets in values that are not for it
-            raise BadInput(f"peft's {self.config} refuses method.args: {_words(error)}") from error
+            raise BadInput(f"peft's {self.config} refuses method.args: {_one_line(error)}") from error
 
     def setup(self, backbone: Backbone) -> None:
         """Peft's layers, put in for the whole network at once: some tuners share tensors between layers.
@@ -139,44 +144,47 @@ class Peft(Method):
                     f"peft adapts whole layers, role '{site.role}' is a part of {site.path}: name the whole (qkv)"
                 )
         modules = {
-            name: _names(backbone, roles, [site.path for site in sites if site.role in roles])
+            name: _module_names(backbone, roles, [site.path for site in sites if site.role in roles])
             for name, roles in self._roles().items()
         }
-        config, tuner = self._filled(modules), cast(Any, TUNERS[self.config])
+        config, tuner = self._peft_config(modules), cast(Any, TUNERS[self.config])
         try:
             tuner(backbone.net, config, "default")
         except Exception as error:  # whatever peft meets in layers and values that are not for it
-            left = [s for s in sites if not isinstance(backbone.net.get_submodule(s.path), BaseTunerLayer)]
-            where = f"role '{left[0].role}' ({left[0].path})" if left else backbone.name
-            raise BadInput(f"peft's {self.config} cannot adapt {where}: {_words(error)}") from error
+            rejects = [s for s in sites if not isinstance(backbone.net.get_submodule(s.path), BaseTunerLayer)]
+            where = f"role '{rejects[0].role}' ({rejects[0].path})" if rejects else backbone.name
+            raise BadInput(f"peft's {self.config} cannot adapt {where}: {_one_line(error)}") from error
         del backbone.net.peft_config
-        adapted = {path for path, module in backbone.net.named_modules() if isinstance(module, BaseTunerLayer)}
-        if wrong := adapted ^ {site.path for site in sites}:
+        adapters = {path for path, module in backbone.net.named_modules() if isinstance(module, BaseTunerLayer)}
+        if mismatch := adapters ^ {site.path for site in sites}:
             raise BadInput(
-                f"peft's {self.config} does not adapt what method.targets says, see {min(wrong)}: it takes no such "
+                f"peft's {self.config} does not adapt what method.targets says, see {min(mismatch)}: it takes no such "
                 "layer, or method.args chooses layers too"
             )
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
         """Peft's layer in a wrapper that can be merged."""
-        return Tuned(layer)
+        return PeftLayer(layer)
 
     def unfreeze(self, backbone: Backbone) -> Iterable[nn.Parameter]:
         """What peft itself trains of the backbone (`bias` of some config classes)."""
         return [parameter for parameter in backbone.net.parameters() if parameter.requires_grad]
 
 
-def _names(backbone: Backbone, roles: Iterable[str], paths: list[str]) -> list[str] | str:
-    """What to call layers of these roles. Peft takes ends of names, by which some tuners group layers that share
-    tensors; where they would match more than these paths, it gets an expression for the whole names.
+def _module_names(backbone: Backbone, roles: Iterable[str], paths: list[str]) -> list[str] | str:
+    """The names of layers of these roles, as peft takes them.
+
+    Peft takes ends of names, by which some tuners group layers that share tensors. If these ends match other layers
+    too, peft gets a regular expression of the whole names.
     """
     ends = sorted({backbone.roles[role].pattern.rpartition("*.")[2] for role in roles})
-    matched = [
-        path for path, _ in backbone.net.named_modules() if any(path == e or path.endswith(f".{e}") for e in ends)
-    ]
-    return ends if sorted(matched) == sorted(paths) else "|".join(map(re.escape, paths))
+    matches = []
+    for path, _ in backbone.net.named_modules():
+        if any(path == end or path.endswith(f".{end}") for end in ends):
+            matches.append(path)
+    return ends if sorted(matches) == sorted(paths) else "|".join(map(re.escape, paths))
 
 
-def _words(error: BaseException) -> str:
-    """What an error says, in one line; its kind when it says nothing."""
+def _one_line(error: BaseException) -> str:
+    """The message of an error in one line; its kind if it has no message."""
     return " ".join(str(error).split())[:200] or type(error).__name__

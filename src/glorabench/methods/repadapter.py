@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput
 from glorabench.methods.base import Method, check_rank, weight_of
-from glorabench.methods.reparam import Reparam, View
+from glorabench.methods.reparam import LayerRows, Reparam
 
-READS = {"q": "attn", "k": "attn", "v": "attn", "qkv": "attn", "fc1": "mlp", "gate": "mlp", "up": "mlp"}
+INPUT_OF_ROLE = {"q": "attn", "k": "attn", "v": "attn", "qkv": "attn", "fc1": "mlp", "gate": "mlp", "up": "mlp"}
 
 
 class LinearAdapter(Reparam):
@@ -45,10 +45,10 @@ class LinearAdapter(Reparam):
         up = torch.block_diag(*self.up)
         kernel = weight.unflatten(1, (len(up), -1)).transpose(1, 2)  # o x places x i
         shift = self.scale * (kernel @ (up @ self.down_bias + self.up_bias)).sum(1)
-        mixed = (kernel + self.scale * ((kernel @ up) @ self.down)).transpose(1, 2).flatten(1)
-        return mixed, shift if bias is None else bias + shift
+        new_weight = (kernel + self.scale * ((kernel @ up) @ self.down)).transpose(1, 2).flatten(1)
+        return new_weight, shift if bias is None else bias + shift
 
-    def through(self, x: Tensor, layer: View) -> Tensor:
+    def through(self, x: Tensor, layer: LayerRows) -> Tensor:
         """The layer on the adapted input."""
         axis = -1 if layer.is_linear else 1
         h = F.dropout(F.linear(x.movedim(axis, -1), self.down, self.down_bias), self.dropout, self.training)
@@ -60,7 +60,7 @@ class LinearAdapter(Reparam):
 class RepAdapter(Method):
     """One adapter for the layers that read the same input: qkv (or q, k and v); fc1 (or gate and up).
 
-    Layers that are not fused apply it each for itself, so that each draws its own dropout while training.
+    Layers that are not fused apply it separately, so each draws its own dropout while training.
 
     Args:
         rank: hidden units.
@@ -84,7 +84,7 @@ class RepAdapter(Method):
         return {}
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
-        """The adapter in front of the site, its own or that of a layer with the same input."""
+        """The adapter in front of the site; layers with the same input share one."""
         if isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.padding not in ("valid", (0, 0))):
             raise BadInput(
                 f"RepAdapter mixes channels in front of a layer; in front of the convolution {site.path} "
@@ -95,7 +95,7 @@ class RepAdapter(Method):
         check_rank(self.rank, site, weight[:, :width])
         if width % self.groups:
             raise BadInput(f"method.groups={self.groups} does not divide the width {width} of {site.path}")
-        key = site.depth, READS.get(site.role, site.role)
+        key = site.depth, INPUT_OF_ROLE.get(site.role, site.role)
         if key not in shared:
             shared[key] = LinearAdapter(weight, width, self.rank, self.groups, self.scale, self.dropout)
         return shared[key]

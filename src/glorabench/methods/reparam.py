@@ -14,9 +14,11 @@ from glorabench.errors import BadInput
 
 
 @dataclass(frozen=True)
-class View:
-    """Output rows of a frozen layer as a matrix: o x i of a linear layer, o x (i/groups kh kw) of a convolution,
-    o x 1 of the scale of a normalisation layer.
+class LayerRows:
+    """Output rows of a frozen layer, with the weight as a matrix.
+
+    The matrix is o x i for a linear layer, o x (i/groups kh kw) for a convolution, and o x 1 for the scale of a
+    normalisation layer.
     """
 
     layer: nn.Module
@@ -58,21 +60,21 @@ class View:
 
 
 class Reparam(nn.Module):
-    """A formula on the weight (a matrix, see `View`) and bias (o, or None) of a frozen layer, or of some of its rows.
+    """A formula on the weight (a matrix, see `LayerRows`) and the bias (o, or None) of rows of a frozen layer.
 
-    Subclasses write `forward(weight, bias) -> (weight, bias)`. They may add one cheaper, equal way that training
-    uses and where dropout lives:
+    Subclasses write `forward(weight, bias) -> (weight, bias)`. They may add one cheaper way to compute the same
+    output. Training uses it, and dropout acts in it:
 
     * `through(x, layer) -> y`: the output itself, or
-    * `delta(x, rows) -> Tensor`: the term added to these outputs of a linear layer, when W' - W0 and b' - b0 do not
-      depend on W0, b0; then a fused layer still runs as one product.
+    * `delta(x, rows) -> Tensor`: the term added to these outputs of a linear layer, if W' - W0 and b' - b0 do not
+      depend on W0 and b0. Then a fused layer still runs as one product.
     """
 
     def forward(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """(W', b') from (W0, b0)."""
         raise NotImplementedError
 
-    def through(self, x: Tensor, layer: View) -> Tensor:
+    def through(self, x: Tensor, layer: LayerRows) -> Tensor:
         """The output of the layer, by default with the folded weight."""
         return layer.run(x, *self(layer.weight, layer.bias))
 
@@ -82,7 +84,7 @@ class Foldable(nn.Module):
 
     layer: nn.Module
 
-    def merged(self) -> nn.Module:
+    def merge(self) -> nn.Module:
         """The wrapped layer, changed in place."""
         raise NotImplementedError
 
@@ -108,12 +110,12 @@ class Reparametrized(Foldable):
     def weight(self) -> Tensor:
         """W' in the shape and dtype of the layer's weight, for code that reads it instead of calling the layer."""
         original = self.layer.get_parameter("weight")
-        return self.folded()[0].view_as(original).to(original.dtype)
+        return self.fold()[0].view_as(original).to(original.dtype)
 
     @property
     def bias(self) -> Tensor | None:
         """b' likewise."""
-        bias = self.folded()[1]
+        bias = self.fold()[1]
         return None if bias is None else bias.to(self.layer.get_parameter("weight").dtype)
 
     def parts(self) -> Iterator[tuple[slice, Reparam]]:
@@ -124,40 +126,44 @@ class Reparametrized(Foldable):
             yield rows, reparam
 
     def forward(self, x: Tensor) -> Tensor:
-        """The output, by the cheap way of each part."""
+        """The output, by the cheapest computation that each part has."""
         return self.outputs(x, slice(0, self.out_features))
 
     def outputs(self, x: Tensor, rows: slice) -> Tensor:
         """Only these rows of the output; a part without `delta` that reaches beyond them is computed whole."""
-        parts = [(r, part) for r, part in self.parts() if r.start < rows.stop and rows.start < r.stop]
+        parts = [(span, part) for span, part in self.parts() if span.start < rows.stop and rows.start < span.stop]
         if isinstance(self.layer, nn.Linear) and all(hasattr(part, "delta") for _, part in parts):
-            y = View(self.layer, rows)(x)
-            for r, part in parts:
-                start, stop = max(r.start, rows.start), min(r.stop, rows.stop)
-                more = part.delta(x, slice(start - r.start, stop - r.start))  # type: ignore[operator]
-                y[..., start - rows.start : stop - rows.start] += more
-            return y
-        if any(r.start < rows.start or rows.stop < r.stop for r, _ in parts):
+            return self._with_deltas(x, rows, parts)
+        if any(span.start < rows.start or rows.stop < span.stop for span, _ in parts):
             return self(x)[..., rows]
-        pieces, done = [], rows.start
-        for r, part in parts:
-            if r.start > done:
-                pieces.append(View(self.layer, slice(done, r.start))(x))
-            pieces.append(part.through(x, View(self.layer, r)))
-            done = r.stop
-        if done < rows.stop:
-            pieces.append(View(self.layer, slice(done, rows.stop))(x))
+        pieces, end = [], rows.start
+        for span, part in parts:
+            if span.start > end:
+                pieces.append(LayerRows(self.layer, slice(end, span.start))(x))
+            pieces.append(part.through(x, LayerRows(self.layer, span)))
+            end = span.stop
+        if end < rows.stop:
+            pieces.append(LayerRows(self.layer, slice(end, rows.stop))(x))
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-1)
 
-    def folded(self) -> tuple[Tensor, Tensor | None]:
+    def _with_deltas(self, x: Tensor, rows: slice, parts: Sequence[tuple[slice, Reparam]]) -> Tensor:
+        """Rows of the frozen layer, plus the term of each part."""
+        y = LayerRows(self.layer, rows)(x)
+        for span, part in parts:
+            start, stop = max(span.start, rows.start), min(span.stop, rows.stop)
+            update = part.delta(x, slice(start - span.start, stop - span.start))  # type: ignore[operator]
+            y[..., start - rows.start : stop - rows.start] += update
+        return y
+
+    def fold(self) -> tuple[Tensor, Tensor | None]:
         """(W', b') of the whole layer by the formula alone, W' as a matrix, in at least fp32."""
-        whole = View(self.layer, slice(0, self.out_features))
+        whole = LayerRows(self.layer, slice(0, self.out_features))
         dtype = torch.promote_types(whole.weight.dtype, torch.float32)
         weight = whole.weight.to(dtype, copy=True)
         bias = None if whole.bias is None else whole.bias.to(dtype, copy=True)
         for rows, reparam in self.parts():
             tensors = {name: p.to(dtype) for name, p in reparam.named_parameters()}
-            part = View(self.layer, rows)
+            part = LayerRows(self.layer, rows)
             original = part.weight.to(dtype), None if part.bias is None else part.bias.to(dtype)
             new_weight, new_bias = functional_call(reparam, tensors, original)
             weight[rows] = new_weight
@@ -166,34 +172,34 @@ class Reparametrized(Foldable):
                 bias[rows] = new_bias
         return weight, bias
 
-    def merged(self) -> nn.Module:
+    def merge(self) -> nn.Module:
         """The layer with the folded weight and bias, cast to its dtype."""
-        fill(self.layer, *self.folded())
+        set_weights(self.layer, *self.fold())
         return self.layer
 
 
-def fill(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
-    """Give a layer this weight (a matrix, see `View`) and this bias, or none, cast to the layer's dtype."""
+def set_weights(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+    """Give a layer this weight (a matrix, see `LayerRows`) and this bias, or none, cast to the layer's dtype."""
     original = layer.get_parameter("weight")
     original.copy_(weight.view_as(original))
-    new = None if bias is None else nn.Parameter(bias.to(original.dtype), requires_grad=False)
-    layer.register_parameter("bias", new)
+    parameter = None if bias is None else nn.Parameter(bias.to(original.dtype), requires_grad=False)
+    layer.register_parameter("bias", parameter)
 
 
-def obstacle(net: nn.Module) -> str | None:
-    """Why `net` cannot be merged: what the first module with an `obstacle` says; None where there is none."""
+def merge_obstacle(net: nn.Module) -> str | None:
+    """Why `net` cannot be merged: the `obstacle` of the first module that has one, or None."""
     reasons = (getattr(module, "obstacle", None) for module in net.modules())
     return next((reason for reason in reasons if isinstance(reason, str)), None)
 
 
-def grows(net: nn.Module) -> bool:
+def merging_adds_bias(net: nn.Module) -> bool:
     """True when merging `net` would give a layer a bias that it lacks."""
     layers = (module for module in net.modules() if isinstance(module, Reparametrized))
     with torch.no_grad():
         return any(layer.layer.bias is None and layer.bias is not None for layer in layers)
 
 
-def foldable(net: nn.Module) -> bool:
+def has_foldable(net: nn.Module) -> bool:
     """True when merging `net` would change a layer of it."""
     return any(isinstance(module, Foldable) for module in net.modules())
 
@@ -208,10 +214,10 @@ def merge(net: nn.Module) -> nn.Module:
     Raises:
         BadInput: a part of the method is no weight, with the reason.
     """
-    if reason := obstacle(net):
+    if reason := merge_obstacle(net):
         raise BadInput(f"this network cannot be merged: {reason}")
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, Foldable):
-                setattr(parent, name, child.merged())
+                setattr(parent, name, child.merge())
     return net

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
 from glorabench.methods.base import Method, weight_of
-from glorabench.methods.reparam import Reparam, View
+from glorabench.methods.reparam import LayerRows, Reparam
 
 
 class ScaleShift(Reparam):
@@ -27,7 +27,7 @@ class ScaleShift(Reparam):
         """Scaled rows and a shifted bias."""
         return weight * self.gamma[:, None], self.beta if bias is None else bias * self.gamma + self.beta
 
-    def through(self, x: Tensor, layer: View) -> Tensor:
+    def through(self, x: Tensor, layer: LayerRows) -> Tensor:
         """On the output of linear layers and convolutions, which saves forming a weight gradient."""
         if isinstance(layer.layer, nn.LayerNorm):
             return super().through(x, layer)

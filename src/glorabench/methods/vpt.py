@@ -1,8 +1,8 @@
 """VPT (Jia et al. 2022, arXiv 2203.12119): learned tokens beside the patches. Shallow (eq. 4-6): p prompts enter the
-first block and stay. Deep (eq. 7-8): every block gets p of its own, and what it makes of them is thrown away.
+first block and stay. Deep (eq. 7-8): every block gets p prompts of its own, and their outputs are discarded.
 
-Prompts have no position, so where among the tokens they stand changes nothing. Of a prompt that is thrown away only
-its key and value matter: `keys_only` computes no more than these, once a batch where no dropout tells images apart.
+Prompts have no position, so their place among the tokens changes nothing. If the output of a prompt is discarded, only
+its key and its value matter: `keys_only` computes nothing else, and only once per batch if there is no dropout.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OBSTACLE = "prompts are tokens, no weight can absorb them"
 
 
 class Prompts(nn.Module):
-    """A block with prompts put in before it, behind the prefix tokens, or taken out after it, or both."""
+    """A block with prompts inserted before it (after the prefix tokens), or removed after it, or both."""
 
     obstacle = _OBSTACLE
 
@@ -90,12 +90,12 @@ class VPT(Method):
         if self.keys_only and not self.deep:
             raise BadInput("method.keys_only: prompts of VPT-Shallow go through all blocks as tokens, set it to false")
 
-    def replaced(self) -> tuple[str, ...]:
+    def adapted_roles(self) -> tuple[str, ...]:
         """The attention of the blocks, or the blocks."""
         return ("attn",) if self.keys_only else ("block",)
 
     def setup(self, backbone: Backbone) -> tuple[Backbone, int, float, list[nn.Module]]:
-        """The backbone, its number of blocks, the bound of the initial values, and what normalises for attention.
+        """The backbone, its number of blocks, the bound of the initial values, and the norms before attention.
 
         Raises:
             BadInput: the backbone has no token axis.
@@ -105,14 +105,14 @@ class VPT(Method):
             raise BadInput(
                 f"VPT puts prompts among the tokens of a ViT; {backbone.name} is none: choose another method"
             )
-        backbone.ways["prompts"] = "keys_and_values" if self.keys_only else "tokens"
+        backbone.shortcuts["prompts"] = "keys_and_values" if self.keys_only else "tokens"
         norms = [backbone.net.get_submodule(site.path) for site in backbone.sites(["norm1"])]
         (stem,) = backbone.sites(["stem"])
         kernel = backbone.net.get_submodule(stem.path).get_parameter("weight")
         return backbone, len(norms), math.sqrt(6 / (kernel[0].numel() + stem.width)), norms
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
-        """A block, or its attention, with prompts; as many are taken out behind every block, or the last one."""
+        """A block, or its attention, with prompts. They are removed after every block, or after the last one."""
         backbone, blocks, bound, norms = shared
         prompts = None
         if self.deep or site.depth == 0:

@@ -1,7 +1,8 @@
-"""Search algorithms: dataclasses of settings whose `asking` is a generator: it yields candidates, it is sent scores.
+"""Search algorithms: random search, evolution, and the interface that they share.
 
-Asking is a deterministic function of the candidates' generator and of the scores: told the same scores, it asks for
-the same candidates. So the scores told so far are the whole state of a search, and replaying them resumes it.
+An algorithm is a dataclass of settings. Its method `propose` is a generator: it yields candidates and is sent their
+scores. It is a deterministic function of the random generator and of these scores: the same scores give the same
+candidates. So the scores are the whole state of a search, and replaying them resumes it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from glorabench.errors import BadInput, whole
+from glorabench.errors import BadInput, check_whole_number
 from glorabench.search.candidates import Candidates
 from glorabench.search.space import Genome
 
 _TRIES = 10  # for each child that is wanted, as in the official code
-Asking = Generator[list[Genome], list[float], None]
+Proposals = Generator[list[Genome], list[float], None]
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,17 @@ class Algorithm(ABC):
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type in (int, "int"):
-                whole(f"search.algorithm.{field.name}", value)
+                check_whole_number(f"search.algorithm.{field.name}", value)
             if field.type in (float, "float") and not (type(value) in (int, float) and 0 <= value <= 1):
                 raise BadInput(f"search.algorithm.{field.name} must be a number from 0 to 1, got {value!r}")
 
     @property
     @abstractmethod
     def evaluations(self) -> int:
-        """Candidates that it asks for, at most."""
+        """The largest number of candidates that it proposes."""
 
     @abstractmethod
-    def asking(self, candidates: Candidates) -> Asking:
+    def propose(self, candidates: Candidates) -> Proposals:
         """Yields a batch of new candidates, is sent their accuracies, and so on."""
 
 
@@ -51,8 +52,8 @@ class Random(Algorithm):
     """Uniform candidates: what a search has to beat.
 
     Args:
-        batch: asked for at once.
-        total: of all.
+        batch: candidates of a batch.
+        total: candidates in all.
     """
 
     batch: int
@@ -63,12 +64,15 @@ class Random(Algorithm):
         """All of them."""
         return self.total
 
-    def asking(self, candidates: Candidates) -> Asking:
-        """Uniform ones, batch after batch."""
-        left = self.total
-        while left > 0 and (drawn := candidates.random(min(self.batch, left))):
-            left -= len(drawn)
-            yield drawn
+    def propose(self, candidates: Candidates) -> Proposals:
+        """Uniform candidates, batch after batch."""
+        remaining = self.total
+        while remaining > 0:
+            batch = candidates.random(min(self.batch, remaining))
+            if not batch:  # every path has been evaluated
+                return
+            remaining -= len(batch)
+            yield batch
 
 
 @dataclass(frozen=True)
@@ -93,14 +97,15 @@ class Generations(Algorithm):
 class Evolution(Generations):
     """The search of the official GLoRA code (that of NOAH and AutoFormer).
 
-    Random candidates first; then in every generation children of the best ones so far, by mutation and by crossover,
-    filled up with random ones. Every try draws its parents anew, and there are ten tries for each child that is wanted,
-    shared by all of its kind. The official code evaluates the last generation and never ranks it; here it counts.
+    The first generation is random. Every later generation has children of the best candidates so far, by mutation and
+    by crossover, and random candidates in place of missing children. Every try draws its parents anew. There are ten
+    tries for each child, shared by all children of a kind. The official code evaluates the last generation but never
+    ranks it; here it counts.
 
     Args:
-        parents: the best so far, from which children come.
+        parents: how many of the best candidates have children.
         mutants: children by mutation.
-        rate: at which a mutation draws a gene again.
+        rate: probability that a mutation draws a gene again.
         crossed: children by crossover of two parents.
     """
 
@@ -117,32 +122,34 @@ class Evolution(Generations):
                 f"of {self.population}"
             )
 
-    def asking(self, candidates: Candidates) -> Asking:
+    def propose(self, candidates: Candidates) -> Proposals:
         """Generation after generation."""
-        scored: dict[Genome, float] = {}
+        scores: dict[Genome, float] = {}
         for generation in range(self.generations + 1):
-            batch = self.children(scored, candidates) if generation else candidates.random(self.population)
+            batch = self.children(scores, candidates) if generation else candidates.random(self.population)
             if not batch:  # every path has been evaluated
                 return
-            scored.update(zip(batch, (yield batch), strict=True))
+            answers = yield batch
+            scores.update(zip(batch, answers, strict=True))
 
-    def best(self, scored: dict[Genome, float]) -> list[Genome]:
-        """Those from which children come; of equally good ones the earlier comes first."""
-        return sorted(scored, key=lambda genome: -scored[genome])[: self.parents]
+    def best(self, scores: dict[Genome, float]) -> list[Genome]:
+        """The candidates that have children; if two are equally good, the earlier one comes first."""
+        return sorted(scores, key=lambda genome: -scores[genome])[: self.parents]
 
-    def children(self, scored: dict[Genome, float], candidates: Candidates) -> list[Genome]:
+    def children(self, scores: dict[Genome, float], candidates: Candidates) -> list[Genome]:
         """The next generation."""
-        parents = self.best(scored)
+        parents = self.best(scores)
 
         def parent() -> Genome:
             return parents[candidates.rng.integers(len(parents))]
 
         def mutant() -> NDArray[np.int64]:
-            return candidates.recombined(one := parent(), one, self.rate)
+            genome = parent()
+            return candidates.recombine(genome, genome, self.rate)
 
         def crossing() -> NDArray[np.int64]:
-            return candidates.recombined(parent(), parent(), 0.0)
+            return candidates.recombine(parent(), parent(), 0.0)
 
         mutants = candidates.children(mutant, self.mutants, _TRIES * self.mutants)
-        crossed = candidates.children(crossing, self.crossed, _TRIES * self.crossed)
-        return candidates.filled([*mutants, *crossed], self.population)
+        crossings = candidates.children(crossing, self.crossed, _TRIES * self.crossed)
+        return candidates.fill_up([*mutants, *crossings], self.population)

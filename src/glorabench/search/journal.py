@@ -1,4 +1,4 @@
-"""Keep a search on disk: a JSON line for what is searched, then one for each candidate as it is scored."""
+"""The journal of a search on disk: a JSON line for the search, then one for each candidate as soon as it is scored."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _SUM = "sum"  # key of the checksum
 _FIX = "free space and give the same command again: the search goes on from its last candidate"
 
 
-def text(genome: Genome) -> str:
+def genome_text(genome: Genome) -> str:
     """A genome as one digit for each gene."""
     return "".join(_DIGITS[choice] for choice in genome)
 
 
-def parse(word: str) -> Genome:
-    """The inverse of `text`."""
+def genome_of(word: str) -> Genome:
+    """The inverse of `genome_text`."""
     return tuple(_DIGITS.index(digit) for digit in word)
 
 
-class State:
+class SearchJournal:
     """The scored candidates of a search, in a file that a kill cannot spoil.
 
     Args:
         path: of the file; made if it does not exist.
-        header: what is searched; a file of something else is refused.
+        header: the search; a file of another search is refused.
 
     Raises:
         BadInput: the file is of another search, or cannot be read or written.
@@ -43,39 +43,39 @@ class State:
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
         self.path = path
         self.header: dict[str, Any] = json.loads(json.dumps(header))  # as it is read back: tuples are lists
-        self.told: dict[Genome, dict[str, Any]] = {parse(line["genome"]): line for line in self._scored()}
-        files.write_text(path, "".join(map(self._line, [self.header, *self.told.values()])), _FIX)
+        self.lines: dict[Genome, dict[str, Any]] = {genome_of(line["genome"]): line for line in self._read()}
+        files.write_text(path, "".join(map(self._line, [self.header, *self.lines.values()])), _FIX)
         try:
             self._file = path.open("a")
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._write_error(error) from error
 
-    def tell(self, genome: Genome, line: dict[str, Any]) -> None:
-        """Keep a scored candidate.
+    def add(self, genome: Genome, line: dict[str, Any]) -> None:
+        """Write a scored candidate.
 
         Raises:
             BadInput: the disk is full.
         """
-        self.told[genome] = {"genome": text(genome), **line}
+        self.lines[genome] = {"genome": genome_text(genome), **line}
         try:
-            self._file.write(self._line(self.told[genome]))
+            self._file.write(self._line(self.lines[genome]))
             self._file.flush()
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise self._write_error(error) from error
 
     def close(self) -> None:
         """Close the file."""
         with suppress(OSError):  # every line was flushed; one that the full disk refused is refused again
             self._file.close()
 
-    def _unwritable(self, error: OSError) -> BadInput:
+    def _write_error(self, error: OSError) -> BadInput:
         return BadInput(f"the search state {self.path} cannot be written ({error.strerror}): {_FIX}")
 
     def _line(self, content: dict[str, Any]) -> str:
         return json.dumps({**content, _SUM: _checksum(self.header, content)}) + "\n"
 
-    def _scored(self) -> list[dict[str, Any]]:
-        """The whole lines of this search that the file has; a file without any is set aside.
+    def _read(self) -> list[dict[str, Any]]:
+        """The undamaged lines of this search in the file; a file without any is set aside.
 
         Raises:
             BadInput: the file is of another search, or cannot be read.
@@ -83,21 +83,21 @@ class State:
         lines = _lines(self.path)
         if not lines:
             return []
-        (first, digest), rest = lines[0], lines[1:]
-        if first != self.header and digest == _checksum(first, first):
-            differing = sorted(k for k in {*first, *self.header} if first.get(k) != self.header.get(k))
+        (header, digest), rest = lines[0], lines[1:]
+        if header != self.header and digest == _checksum(header, header):
+            differing = sorted(k for k in {*header, *self.header} if header.get(k) != self.header.get(k))
             raise BadInput(
                 f"{self.path} is the state of another search ({', '.join(differing)} differ): remove it to search "
                 "anew, or set results_dir=FOLDER"
             )
         whole = [line for line, digest in rest if digest == _checksum(self.header, line)]
-        torn = bool(rest) and not rest[-1][0]  # a kill leaves half of the last line, and that is no damage
-        if first != self.header and not whole:
+        is_last_torn = bool(rest) and not rest[-1][0]  # a kill leaves half of the last line, and that is no damage
+        if header != self.header and not whole:
             aside = record.set_aside(self.path)
             print(f"warning: {self.path} is damaged; kept as {aside.name}, the search starts again", file=sys.stderr)
-        elif damaged := len(rest) - len(whole) - torn:
-            said = f"warning: {self.path} has damaged lines ({damaged}): their candidates are scored again"
-            print(said, file=sys.stderr)
+        elif damaged := len(rest) - len(whole) - is_last_torn:
+            warning = f"warning: {self.path} has damaged lines ({damaged}): their candidates are scored again"
+            print(warning, file=sys.stderr)
         return whole
 
 
@@ -106,7 +106,7 @@ def _checksum(header: dict[str, Any], content: dict[str, Any]) -> str:
 
 
 def _lines(path: Path) -> list[tuple[dict[str, Any], Any]]:
-    """Each line and its checksum; nothing in place of what is no JSON object.
+    """Each line and its checksum; empty for a line that is no JSON object.
 
     Raises:
         BadInput: the file cannot be read.
@@ -118,7 +118,10 @@ def _lines(path: Path) -> list[tuple[dict[str, Any], Any]]:
             raise OSError(0, "it is no regular file")
         words = path.read_text(errors="replace").splitlines()
     except OSError as error:
-        raise BadInput(f"the search state {path} cannot be read ({error.strerror})") from error
+        raise BadInput(
+            f"the search state {path} cannot be read ({error.strerror}): "
+            "check its permissions, or set results_dir=FOLDER"
+        ) from error
     return [_object(word) for word in words]
 
 

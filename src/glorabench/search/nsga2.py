@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from glorabench.search.algorithms import Asking, Generations
+from glorabench.search.algorithms import Generations, Proposals
 from glorabench.search.candidates import TRIES, Candidates
 from glorabench.search.space import Genome
 
@@ -18,47 +18,50 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NSGA2(Generations):
-    """Children of the paths that no other one beats in both accuracy and parameters, or that few do.
+    """The parents are the paths that no other path, or few others, beats in both accuracy and parameters.
 
-    As many survive as are in a generation. Sorting and crowding are pymoo's. The variation is the candidates' own:
-    pymoo's may ask for a path twice, and finds none within tight limits.
+    As many paths survive as a generation has. Sorting and crowding are pymoo's. Crossover and mutation are those of
+    `Candidates`: pymoo's may propose a path twice, and fail to find paths within tight limits.
 
     Args:
-        rate: at which a child of two parents draws a gene again.
+        rate: probability that a child of two parents draws a gene again.
     """
 
     rate: float
 
-    def asking(self, candidates: Candidates) -> Asking:
+    def propose(self, candidates: Candidates) -> Proposals:
         """Generation after generation."""
         from pymoo.core.population import Population  # a second to import, for this search only
         from pymoo.core.problem import Problem
         from pymoo.operators.survival.rank_and_crowding import RankAndCrowding
 
-        space, survival, alive = candidates.space, RankAndCrowding(), Population()
+        space, survival, survivors = candidates.space, RankAndCrowding(), Population()
         problem = Problem(n_var=len(space.options), n_obj=2)
         for generation in range(self.generations + 1):
-            batch = self._children(alive, candidates) if generation else self._first(candidates)
+            batch = self._children(survivors, candidates) if generation else self._first(candidates)
             if not batch:  # every path has been evaluated
                 return
-            costs = [[1 - score, space.size(g)] for g, score in zip(batch, (yield batch), strict=True)]
-            both = Population.merge(alive, Population.new(X=np.array(batch), F=np.array(costs, float)))
-            alive = survival.do(problem, both, n_survive=self.population, random_state=candidates.rng)
+            scores = yield batch
+            costs = [[1 - score, space.size(genome)] for genome, score in zip(batch, scores, strict=True)]
+            both = Population.merge(survivors, Population.new(X=np.array(batch), F=np.array(costs, float)))
+            survivors = survival.do(problem, both, n_survive=self.population, random_state=candidates.rng)
 
     def _first(self, candidates: Candidates) -> list[Genome]:
-        """The smallest and the largest path within the limits, which random ones are far from, then random ones."""
-        return candidates.filled(map(candidates.admit, candidates.space.extremes), self.population)
+        """The smallest and the largest path within the limits, then random ones, which are far from both."""
+        return candidates.fill_up(map(candidates.admit, candidates.space.extremes), self.population)
 
-    def _children(self, alive: Population, candidates: Candidates) -> list[Genome]:
-        """As many as survivors; each parent is the better of two: of the lower rank, then the less crowded."""
-        genomes, rank, crowding = (np.asarray(alive.get(key)) for key in ("X", "rank", "crowding"))
+    def _children(self, survivors: Population, candidates: Candidates) -> list[Genome]:
+        """As many children as survivors. Each parent is the better of two: of lower rank, then less crowded."""
+        genomes, rank, crowding = (np.asarray(survivors.get(key)) for key in ("X", "rank", "crowding"))
         better = np.lexsort((-crowding, rank)).argsort()
 
         def parent() -> Genome:
-            return tuple(genomes[min(candidates.rng.integers(len(genomes), size=2), key=better.__getitem__)].tolist())
+            first, second = candidates.rng.integers(len(genomes), size=2)
+            winner = first if better[first] <= better[second] else second
+            return tuple(genomes[winner].tolist())
 
         def child() -> NDArray[np.int64]:
-            return candidates.recombined(parent(), parent(), self.rate)
+            return candidates.recombine(parent(), parent(), self.rate)
 
-        made = candidates.children(child, self.population, TRIES * self.population)
-        return candidates.filled(made, self.population)
+        children = candidates.children(child, self.population, TRIES * self.population)
+        return candidates.fill_up(children, self.population)

@@ -19,8 +19,8 @@ def uniform(space: PathSpace, seed: int, step: int) -> Genome:
 def fair(space: PathSpace, seed: int, step: int) -> Genome:
     """Every gene takes each of its choices once in as many steps as it has choices, in a random order.
 
-    The strict fairness of FairNAS (Chu et al., arXiv 1907.01845, section 3.3), with one path a step: a step costs what
-    it costs with `uniform`, and no choice is trained less often than another.
+    This is the strict fairness of FairNAS (Chu et al., arXiv 1907.01845, section 3.3) with one path per step. A step
+    costs as much as with `uniform`, and no choice is trained less often than another.
     """
     picks = np.empty(len(space.options), np.int64)
     for count in np.unique(space.options):
@@ -33,8 +33,8 @@ def fair(space: PathSpace, seed: int, step: int) -> Genome:
 def sandwich(space: PathSpace, seed: int, step: int) -> Genome:
     """The largest path, two random ones and the smallest, in turns.
 
-    The sandwich rule (Yu and Huang, arXiv 1903.05134, section 3.2) spread over four steps instead of added up in one,
-    without distillation: a step costs what it costs with `uniform`.
+    This is the sandwich rule (Yu and Huang, arXiv 1903.05134, section 3.2) without distillation, spread over four steps
+    instead of added up in one. A step costs as much as with `uniform`.
     """
     smallest, largest = space.extremes
     return {0: largest, 3: smallest}.get(step % 4) or space.draw(seed, step)

@@ -1,6 +1,6 @@
-"""Paths of a supernet: which layers have a choice, what a genome of choices means, setting it, counting it.
+"""The paths of a supernet: which layers have a choice, and how a path is drawn, set and counted.
 
-Works on any Reparam that has `choices`, `path` and `size(path)`; draws happen here, outside `forward`.
+This works on any Reparam that has `choices`, `path` and `size(path)`. Paths are drawn here, outside `forward`.
 """
 
 from __future__ import annotations
@@ -60,23 +60,23 @@ class PathSpace:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Which space it is: hash of the choices of every gene and of their sizes."""
+        """What identifies the space: a hash of the choices of every gene and of their sizes."""
         genes = [[name, *options] for _, name, options in self._genes]
         return hashlib.sha256(json.dumps([genes, self.sizes.tolist()]).encode()).hexdigest()[:12]
 
     def draw(self, seed: int, step: int) -> Genome:
-        """A uniform path, a function of (seed, step) alone, so that a resumed run draws the same."""
+        """A uniform path. It depends on (seed, step) alone, so a resumed run draws the same."""
         return tuple(np.random.default_rng([seed, step]).integers(self.options).tolist())
 
     def paths(self, genome: Genome) -> list[dict[str, str]]:
         """The choice of every support of each layer."""
-        chosen = iter([options[pick] for (_, _, options), pick in zip(self._genes, genome, strict=True)])
-        return [{name: next(chosen) for name in layer.choices} for layer in self.layers]
+        choices = iter([options[pick] for (_, _, options), pick in zip(self._genes, genome, strict=True)])
+        return [{name: next(choices) for name in layer.choices} for layer in self.layers]
 
     def genome(self, paths: Sequence[Path]) -> Genome:
         """The inverse of `paths`."""
-        chosen = [path[name] for layer, path in zip(self.layers, paths, strict=True) for name in layer.choices]
-        return tuple(options.index(choice) for (_, _, options), choice in zip(self._genes, chosen, strict=True))
+        choices = [path[name] for layer, path in zip(self.layers, paths, strict=True) for name in layer.choices]
+        return tuple(options.index(choice) for (_, _, options), choice in zip(self._genes, choices, strict=True))
 
     def set(self, genome: Genome) -> None:
         """Make each layer compute its path."""
@@ -84,7 +84,7 @@ class PathSpace:
             layer.path = path
 
     def current(self) -> list[dict[str, str]]:
-        """The path that each layer computes now."""
+        """The present path of each layer."""
         return [dict(layer.path) for layer in self.layers]
 
     def size(self, genome: Genome | NDArray[np.int64]) -> int:
@@ -114,10 +114,10 @@ class PathSpace:
         if not self.is_supernet:
             raise BadInput("a search needs a supernet: method=glora method.path=supernet")
         smallest, largest = self.limits
-        asked = (low, largest if high is None else high)
-        if not max(low, smallest) <= min(asked[1], largest):
+        limits = (low, largest if high is None else high)
+        if not max(low, smallest) <= min(limits[1], largest):
             raise BadInput(
-                f"no path has {asked[0]:,} to {asked[1]:,} parameters: the smallest has {smallest:,}, the largest "
+                f"no path has {limits[0]:,} to {limits[1]:,} parameters: the smallest has {smallest:,}, the largest "
                 f"{largest:,}; change search.min_params and search.max_params"
             )
-        return asked
+        return limits

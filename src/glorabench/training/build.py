@@ -66,7 +66,7 @@ def check(config: dict[str, Any]) -> None:
     Raises:
         BadInput: naming the key.
     """
-    schema.check(config)
+    schema.check_config(config)
     selection.check(config)
     schedules.check(config["train"], (config.get("search") or {}).get("epochs"))
     if config.get("search"):

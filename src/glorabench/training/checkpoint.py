@@ -52,9 +52,9 @@ class Saver(Checkpoint):
             BadInput: it cannot be written.
         """
         epoch = trainer.current_epoch + 1
-        if epoch % self.every == 0 or epoch == trainer.max_epochs or signals.stopping():
+        if epoch % self.every == 0 or epoch == trainer.max_epochs or signals.is_stopping():
             trainer.save_checkpoint(self.path)
-        signals.check()
+        signals.raise_if_stopping()
 
 
 class WholeFiles(CheckpointIO):

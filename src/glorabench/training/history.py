@@ -57,7 +57,7 @@ class Ledger(Callback):
         Raises:
             KeyboardInterrupt: it has.
         """
-        if signals.interrupted():
+        if signals.is_interrupted():
             raise KeyboardInterrupt
         if len(self.step_flops) < _COUNTED:
             self._counter = FlopCounterMode(display=False)

@@ -81,7 +81,7 @@ def pretrain(out: Path, seed: int = 0, recipe: Recipe | None = None) -> dict[str
     check_writable(out, "give another folder with --out")
     began = time.monotonic()
     torch.manual_seed(seed)
-    bank = glyphs.bank()
+    bank = glyphs.draw_bank()
     net = architecture.vit_mini(num_classes=len(glyphs.GLYPHS))
     heads = nn.ModuleDict(
         {
@@ -104,7 +104,7 @@ def pretrain(out: Path, seed: int = 0, recipe: Recipe | None = None) -> dict[str
     generator = Generator().manual_seed(seed)
     for step in range(recipe.steps):
         hardness = min(1.0, step / (recipe.growth * recipe.steps))
-        batch = glyphs.scenes(bank, recipe.batch, generator, hardness, recipe.crowd)
+        batch = glyphs.draw_scenes(bank, recipe.batch, generator, hardness, recipe.crowd)
         losses = _losses(net, heads, batch, recipe)
         net.zero_grad()
         heads.zero_grad()
@@ -128,7 +128,7 @@ def _rate(recipe: Recipe, step: int) -> float:
 
 
 def _losses(
-    net: VisionTransformer, heads: nn.ModuleDict, batch: glyphs.Scenes, recipe: Recipe
+    net: VisionTransformer, heads: nn.ModuleDict, batch: glyphs.GlyphScenes, recipe: Recipe
 ) -> tuple[Tensor, Tensor, Tensor]:
     tokens = net.forward_features(normalise(batch.images))
     token, patches = tokens[:, 0], tokens[:, 1:]
@@ -162,8 +162,8 @@ def evaluate_upstream(net: nn.Module) -> float:
 
 def held_out() -> tuple[Tensor, Tensor]:
     """The held-out upstream set, one glyph a scene at full hardness: 2048 x 3 x 32 x 32 normalised, and labels."""
-    generator, bank = Generator().manual_seed(VALIDATION_SEED), glyphs.bank()
-    batches = [glyphs.scenes(bank, 256, generator, hardness=1.0, crowd=1) for _ in range(VALIDATION_IMAGES // 256)]
+    generator, bank = Generator().manual_seed(VALIDATION_SEED), glyphs.draw_bank()
+    batches = [glyphs.draw_scenes(bank, 256, generator, hardness=1.0, crowd=1) for _ in range(VALIDATION_IMAGES // 256)]
     images = torch.cat([normalise(batch.images) for batch in batches])
     return images, torch.cat([batch.present.argmax(1) for batch in batches])
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from glorabench.config.instantiate import BACKBONE, allowed, make
+from glorabench.config.instantiate import BACKBONE, allowed_packages, make
 from glorabench.data.images import decoding
 from glorabench.errors import BadInput
-from glorabench.methods.reparam import foldable, merge, obstacle
+from glorabench.methods.reparam import has_foldable, merge, merge_obstacle
 from glorabench.records import outcomes as record_outcomes
 from glorabench.records import record
 from glorabench.records.outcomes import mean_outcome, unpack
@@ -101,7 +101,7 @@ def _execute(config: dict[str, Any]) -> Record:
 
 
 def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
-    decoded = decoding.opened()
+    decoded = decoding.images_decoded()
     trained = _train(config, tracker)
     last = trained.last
     parts, tuner = last.parts, last.tuner
@@ -127,7 +127,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
         outcomes=outcomes,
         history=trained.history,
         params={**profiling.parameters(parts.backbone), **trained.supernet},
-        cost={**_cost(trained), "images_decoded": decoding.opened() - decoded, "latency_ms": timings},
+        cost={**_cost(trained), "images_decoded": decoding.images_decoded() - decoded, "latency_ms": timings},
         merge=proof,
         paths=PathSpace(parts.backbone.net).current() or None,
         search=trained.report,
@@ -174,7 +174,7 @@ def _cost(trained: _Trained) -> dict[str, Any]:
         **last.cost(),
         "stages": stages,
         "search_s": stages["search"]["seconds"] if "search" in stages else 0.0,
-        "ways": {**last.ways, **last.parts.backbone.ways},
+        "ways": {**last.ways, **last.parts.backbone.shortcuts},
     }
 
 
@@ -182,7 +182,7 @@ def _provenance(parts: Parts, last: Stage) -> dict[str, Any]:
     """Code, versions, machine, weights and data of a run."""
     return {
         **provenance(parts.backbone.net),
-        **({"allowed": allowed()} if allowed() else {}),  # code of the user's own, by --allow
+        **({"allowed": allowed_packages()} if allowed_packages() else {}),  # code of the user's own, by --allow
         "weights": parts.backbone.weights,
         "data": parts.data.facts(),
         "precision": str(last.trainer.precision),
@@ -207,12 +207,12 @@ def _deployment(
         net = copy.deepcopy(net)  # a copy is not compiled, as the others are not
     inputs = parts.data.example(256, device)
     nets = {"unmerged": net}
-    if reason := obstacle(net):
+    if reason := merge_obstacle(net):
         proof = {"mergeable": False, "reason": reason}
     else:
         merged = merge(copy.deepcopy(net))
         proof = {"mergeable": True, **profiling.certificate(net, merged, inputs)}
-        if foldable(net):
+        if has_foldable(net):
             nets["merged"] = merged
     if not config["latency_rounds"]:
         return None, proof

@@ -16,6 +16,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+from torch import Tensor, nn
+
+from glorabench.analysis.fronts import on_front
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import ALGORITHM, make
 from glorabench.config.paths import options
@@ -23,8 +27,8 @@ from glorabench.errors import BadInput, one_of
 from glorabench.records import record
 from glorabench.records.record import Record
 from glorabench.search.evaluator import Evaluator
-from glorabench.search.journal import State
-from glorabench.search.loop import Found, search
+from glorabench.search.journal import SearchJournal
+from glorabench.search.loop import SearchResult, run_search
 from glorabench.search.space import PathSpace
 from glorabench.training import ownership, trained_network
 from glorabench.training.build import build
@@ -125,7 +129,7 @@ def supernet(config: Config, tracker: Tracker) -> Stage:
         return fresh
 
 
-def searched(config: Config, stage: Stage) -> tuple[Found, dict[str, Any], dict[str, Any]]:
+def searched(config: Config, stage: Stage) -> tuple[SearchResult, dict[str, Any], dict[str, Any]]:
     """What the search finds on the supernet of `stage`, its report and its cost; goes on from the kept state."""
     settings, space, data = config["search"], stage.tuner.paths, stage.parts.data
     limits = space.check_limits(settings["min_params"], settings["max_params"])
@@ -133,39 +137,63 @@ def searched(config: Config, stage: Stage) -> tuple[Found, dict[str, Any], dict[
     choosing, held_out = data.search_batches(settings["on"], settings["held_out"], stage.device)
     n, held = (sum(map(stage.objective.size, batches)) for batches in (choosing, held_out))
     context = stage.trainer.precision_plugin.forward_context
-    evaluator = partial(Evaluator, stage.parts.backbone, predict=lambda y: y.argmax(-1), context=context)
+    metric = stage.objective.metrics[0]
+
+    def values(net: nn.Module, batch: Any) -> Tensor:
+        return metric.sign * stage.objective.evaluate(net, batch).values[metric.name].double()
+
+    evaluator = partial(Evaluator, stage.parts.backbone, values=values, context=context)
     evaluate = evaluator(choosing)
     kept = _identity(config, stage)
     algorithm = make(settings["algorithm"], ALGORITHM)
     with ownership.owned(kept, "this search"), closing(_state(kept, space)) as state:
-        found = search(space, algorithm, limits, config["seed"], evaluate, state, progress(config))
-    apart = evaluator(held_out)(found.winner) if held else None
-    report = report_of(found, space, n, held, None if apart is None else apart.accuracy)
+        found = run_search(space, algorithm, limits, config["seed"], evaluate, state, progress(config))
+    on_held_out = metric.sign * evaluator(held_out)(found.winner).value if held else None
+    report = report_of(found, space, metric.sign, n, held, on_held_out)
     if not evaluate.flops:  # everything was in the state already
         evaluate(found.winner)
-    examples, flops = n * len(found.lines), round(evaluate.flops * evaluate.passes(found.scored))
+    examples, flops = n * len(found.lines), round(evaluate.flops * evaluate.passes(found.scoring_order))
     return found, report, {"seconds": round(found.seconds, 3), "steps": 0, "examples": examples, "flops": flops}
 
 
-def report_of(found: Found, space: PathSpace, n: int, held: int, held_out: float | None) -> dict[str, Any]:
-    """What a record says of a search.
+def report_of(
+    found: SearchResult, space: PathSpace, sign: int, n: int, held: int, held_out: float | None
+) -> dict[str, Any]:
+    """What a record says of a search, in the metric that decides.
+
+    Args:
+        found: its scores are higher where a path is better.
+        space: of the supernet.
+        sign: -1 where a lower value of the metric is better.
+        n, held: examples that chose, and that were held out.
+        held_out: value of the winner on the latter.
 
     Returns:
-        evaluated: candidates; score: accuracy of the winner on the `n` images that chose it; held_out: on `n_held_out`
-        others, None without such; params: of the winner; first: mean score of the first batch asked for; best:
-        [[candidates, best score so far], ...]; front: {params, score, genome} of each path that no other beats in both.
+        evaluated: candidates; score: value of the winner on the `n` examples that chose it; held_out: on `n_held_out`
+        others, None without such; params: of the winner; first: mean value of the first batch asked for; best:
+        [[candidates, best value so far], ...]; front: {params, score, genome} of each path that no other beats in both.
     """
     return {
         "evaluated": len(found.lines),
-        "score": max(found.scores),
+        "score": sign * max(found.scores),
         "n": n,
         "held_out": held_out,
         "n_held_out": held,
         "params": space.size(found.winner),
-        "first": fmean(found.scores[: found.first]),
-        "best": found.best_so_far(),
-        "front": found.front(),
+        "first": sign * fmean(found.scores[: found.first_batch]),
+        "best": [[count, sign * score] for count, score in found.best_so_far()],
+        "front": _front(found, sign),
     }
+
+
+def _front(found: SearchResult, sign: int) -> list[dict[str, Any]]:
+    """Candidates that no other one beats in both parameters and score, by size; of equal ones the first."""
+    scores, sizes = np.array(found.scores), np.array(found.sizes, np.float64)
+    front: dict[tuple[int, float], dict[str, Any]] = {}
+    for index in np.flatnonzero(on_front(scores, sizes)):
+        size, score = found.sizes[index], found.scores[index]
+        front.setdefault((size, score), {"params": size, "score": sign * score, "genome": found.lines[index]["genome"]})
+    return [front[key] for key in sorted(front)]
 
 
 def _identity(config: Config, stage: Stage) -> Config:
@@ -174,11 +202,11 @@ def _identity(config: Config, stage: Stage) -> Config:
     return {**config, "names": stage.config["names"], "search": kept}
 
 
-def _state(identity: Config, space: PathSpace) -> State:
+def _state(identity: Config, space: PathSpace) -> SearchJournal:
     """The kept state of a search."""
     path = Path(identity["results_dir"]) / "searches" / f"{record.run_id(identity)}.jsonl"
     header = {"space": space.fingerprint, "seed": identity["seed"], "supernet": supernet_path(identity).stem}
-    return State(path, {**header, "search": identity["search"]})
+    return SearchJournal(path, {**header, "search": identity["search"]})
 
 
 def configured(record: Record, root: Path, words: Sequence[str], weights: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from glorabench.errors import BadInput, one_of, whole
+from glorabench.errors import BadInput, check_whole_number, one_of
 from glorabench.training.finetuner import FineTuner
 
 BEST = "best_test_epoch"
@@ -28,7 +28,7 @@ def check(config: dict[str, Any]) -> None:
     if tuned_on is not None:
         one_of("selection.tuned_on", tuned_on, ("test",))
     if every is not None:
-        whole("selection.every", every)
+        check_whole_number("selection.every", every)
         if rule != BEST:
             raise BadInput(f"selection.every is of selection.rule={BEST}: nothing else looks at test during training")
     if rule != BEST:

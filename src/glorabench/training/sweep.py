@@ -12,10 +12,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from glorabench import signals
-from glorabench.config.compose import compose, expand, resolve, shortened
+from glorabench.config.compose import compose, expand, resolve, take_warmup_notes
 from glorabench.config.paths import conf_dir
 from glorabench.config.words import quote_paths
-from glorabench.data.checks.preflight import refuse
+from glorabench.data.checks.preflight import check_tasks
 from glorabench.errors import BadInput
 from glorabench.files import check_writable
 from glorabench.records import record
@@ -36,7 +36,7 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
     Raises:
         BadInput: the words or the machine are not ready; nothing was started.
     """
-    shortened()  # of an earlier command
+    take_warmup_notes()  # of an earlier command
     words = quote_paths(words)
     jobs, is_sweep = expand(words, multirun)
     if len(jobs) > 100:
@@ -44,7 +44,7 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
     configs = list({record.run_id(config): config for config in map(compose, jobs)}.values())
     for folder in {config["results_dir"] for config in configs}:
         _writable(Path(folder))
-    for said in shortened():
+    for said in take_warmup_notes():
         print(said, flush=True)
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
     missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
@@ -55,7 +55,7 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
         for config in missing:  # refuse the whole command before the first training
             check(config)
             check_weights(config)
-        refuse(config["data"] for config in missing)
+        check_tasks(config["data"] for config in missing)
         if is_sweep:
             _sweep(words, missing)
         else:
@@ -89,7 +89,7 @@ def _sweep(words: Sequence[str], missing: Sequence[dict[str, Any]]) -> None:
         owned = [config for config, _ in rest if ownership.elsewhere(config)]
         for config in owned:
             with ownership.owned(config, title_of_run(config)):
-                signals.check()
+                signals.raise_if_stopping()
         waited = bool(owned or _ELSEWHERE)
         _ELSEWHERE.clear()
         if not waited:  # nobody makes them: their jobs were lost
@@ -127,7 +127,7 @@ def job(cfg: DictConfig) -> str:
     from glorabench.training import failures
     from glorabench.training.run import run
 
-    signals.check()
+    signals.raise_if_stopping()
     hydra_config = HydraConfig.get()
     config = resolve(cfg, dict(hydra_config.runtime.choices))
     path = record.path_of(Path(config["results_dir"]), config)
@@ -148,7 +148,7 @@ def job(cfg: DictConfig) -> str:
             record.write(made, path)
     else:
         print(f"    {_outcome(made)}", flush=True)
-    signals.check()
+    signals.raise_if_stopping()
     return made.run_id
 
 

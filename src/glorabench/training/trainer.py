@@ -105,7 +105,7 @@ def progress(config: dict[str, Any]) -> str:
 
 def fit(trainer: Trainer, tuner: FineTuner, data: TaskData, folder: Path) -> None:
     """Train, from the newest checkpoint that is whole, if there is one; Ctrl-C stays Ctrl-C."""
-    signals.check()
+    signals.raise_if_stopping()
     start = latest(folder, tuner, trainer.callbacks)  # type: ignore[attr-defined]
     with interruptible():
         trainer.fit(tuner, data, ckpt_path=start, weights_only=True)

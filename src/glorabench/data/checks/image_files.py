@@ -1,6 +1,6 @@
-"""Image files: their kind, whether each is whole, and which images a split is made of. Light: no torch.
+"""Check image files: their kind, whether each is whole, and fingerprints of splits. Light: no torch.
 
-Files are looked at in threads. A split is told by names, labels and file sizes, without reading one.
+Files are checked in threads. The fingerprint of a split needs names, labels and file sizes, so no file is read for it.
 """
 
 from __future__ import annotations
@@ -13,55 +13,55 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import NamedTuple
 
-from glorabench.data.images.content_hashes import digest
-from glorabench.data.images.decoding import decoded
+from glorabench.data.images.content_hashes import content_hash
+from glorabench.data.images.decoding import decode
 from glorabench.data.suites.listing import Listing
 from glorabench.data.suites.suite import Splits
 from glorabench.errors import BadInput
 from glorabench.files import check_regular
 
-_LOOKERS = 16  # they mostly wait: for the disk or, while an image is decoded, outside of Python
+_THREADS = 16  # they mostly wait: for the disk or, while an image is decoded, outside of Python
 _CHUNK = 64
 _JPEG = b"\xff\xd8\xff"
 _LOSSY = (_JPEG, b"RIFF")  # RIFF is WebP
 _ENDS = {_JPEG: b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82"}
 
 
-class Look(NamedTuple):
-    """What a file is: `kind` jpeg or lossless, None when it is no whole image; what is wrong with it; and, where all
-    of it was decoded, the hash of what it holds."""
+class FileReport(NamedTuple):
+    """The result of a check: the `kind` (jpeg, lossless, or None if it is no whole image), the fault, and, if all of
+    the file was decoded, the hash of its content."""
 
     kind: str | None
     fault: str = ""
     digest: str | None = None
 
 
-class Status(NamedTuple):
-    """Of a file: its size in bytes, and when its content and the file itself were changed, in nanoseconds."""
+class FileStatus(NamedTuple):
+    """The size of a file in bytes, and the times of the last change of content and file, in nanoseconds."""
 
     size: int
     modified: int
     changed: int
 
 
-def statuses_of(folder: str, names: Iterable[str]) -> list[Status | None]:
-    """Of the files below a folder; None where there is none, or it is empty or no regular file."""
+def file_statuses(folder: str, names: Iterable[str]) -> list[FileStatus | None]:
+    """The status of files below a folder; None if a file is missing, empty or no regular file."""
     return [_status(f"{folder}/{name}") for name in names]
 
 
-def _status(path: str) -> Status | None:
+def _status(path: str) -> FileStatus | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):  # a name may hold what no path can
         return None
-    whole = stat.S_ISREG(found.st_mode) and found.st_size
-    return Status(found.st_size, found.st_mtime_ns, found.st_ctime_ns) if whole else None
+    is_file_with_content = stat.S_ISREG(status.st_mode) and status.st_size
+    return FileStatus(status.st_size, status.st_mtime_ns, status.st_ctime_ns) if is_file_with_content else None
 
 
-def look(path: str, decode: bool) -> Look:
-    """One file by its first and last bytes; all of it is decoded when asked, or when they leave a doubt.
+def check_image_file(path: str, whole: bool) -> FileReport:
+    """Check a file by its first and last bytes. All of it is decoded if `whole`, or if the bytes leave a doubt.
 
-    JPEG files in circulation may go on after their end, so an unusual end alone is no fault.
+    Some JPEG files have extra bytes after their end, so an unusual end alone is no fault.
     """
     try:
         check_regular(path)
@@ -69,69 +69,77 @@ def look(path: str, decode: bool) -> Look:
             head = file.read(12)
             file.seek(-min(12, file.seek(0, 2)), 2)
             tail = file.read()
-        whole = any(head.startswith(start) and tail.endswith(end) for start, end in _ENDS.items())
-        if decode or not whole:
-            decoded(path)
-        return Look("jpeg" if head.startswith(_LOSSY) else "lossless", digest=digest(path) if decode else None)
+        is_whole = any(head.startswith(start) and tail.endswith(end) for start, end in _ENDS.items())
+        if whole or not is_whole:
+            decode(path)
+        return FileReport(
+            "jpeg" if head.startswith(_LOSSY) else "lossless", digest=content_hash(path) if whole else None
+        )
     except BadInput as error:
-        return Look(None, str(error))
+        return FileReport(None, str(error))
     except OSError as error:
-        return Look(None, f"{path} cannot be read ({error.strerror}): check its permissions, or fetch it again")
+        return FileReport(None, f"{path} cannot be read ({error.strerror}): check its permissions, or fetch it again")
 
 
-def look_at(paths: Sequence[tuple[str, bool]], seen: dict[tuple[str, bool], Look]) -> Iterator[int]:
-    """`look` at every (path, whether to decode it), in threads, and add what it is to `seen`.
+def check_image_files(paths: Sequence[tuple[str, bool]], reports: dict[tuple[str, bool], FileReport]) -> Iterator[int]:
+    """Check every (path, whether to decode all of it) in threads, and add what each file is to `reports`.
 
     Yields:
-        How many files have been looked at since the last time.
+        How many files were checked since the last time.
     """
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    pool = ThreadPoolExecutor(_LOOKERS)
+    pool = ThreadPoolExecutor(_THREADS)
     try:
-        for chunk, found in zip(chunks, pool.map(lambda chunk: [look(*each) for each in chunk], chunks), strict=True):
-            seen.update(zip(chunk, found, strict=True))
-            yield len(found)
+        for chunk, chunk_reports in zip(
+            chunks, pool.map(lambda chunk: [check_image_file(*each) for each in chunk], chunks), strict=True
+        ):
+            reports.update(zip(chunk, chunk_reports, strict=True))
+            yield len(chunk_reports)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-Statuses = Sequence[Status | None]
+FileStatuses = Sequence[FileStatus | None]
 
 
-def statuses(splits: Splits) -> dict[str, Statuses]:
-    """Size and time of change of every image of every split; None where there is none."""
-    return {split: statuses_of(str(listing.folder), listing.names) for split, listing in splits.items()}
+def split_statuses(splits: Splits) -> dict[str, FileStatuses]:
+    """The status of every image of every split; None for a missing one."""
+    return {split: file_statuses(str(listing.folder), listing.names) for split, listing in splits.items()}
 
 
-def of_splits(splits: Splits, of: Mapping[str, Statuses]) -> dict[str, str]:
-    """Of each split whose files are all there: sha256 over names, labels and file sizes.
+def split_fingerprints(splits: Splits, statuses: Mapping[str, FileStatuses]) -> dict[str, str]:
+    """For each split whose files are all there: sha256 over names, labels and file sizes.
 
     Args:
         splits: the listings.
-        of: what `statuses` says of them.
+        statuses: of their files, see `split_statuses`.
     """
-    return {split: _hash(_lines(splits[split], each)) for split, each in of.items() if None not in each}
+    return {split: _hash(_lines(splits[split], each)) for split, each in statuses.items() if None not in each}
 
 
-def stamps(splits: Splits, of: Mapping[str, Statuses]) -> dict[str, str]:
-    """The same with the folder, and with the times at which each file was changed: another one when one is replaced.
+def split_stamps(splits: Splits, statuses: Mapping[str, FileStatuses]) -> dict[str, str]:
+    """The same with the folder and the times of change of each file, so that it changes if a file is replaced.
 
-    It changes also when files are copied or touched, so it says less than a fingerprint about what a run is of.
+    It also changes if files are copied or touched. So it identifies files on this machine, and not the data of a run.
     """
     return {
         split: _hash(chain([str(splits[split].folder.absolute())], map(str, each), _lines(splits[split], each)))
-        for split, each in of.items()
+        for split, each in statuses.items()
         if None not in each
     }
 
 
-def of_task(prints: Mapping[str, str], splits: Splits) -> str | None:
-    """Of a task, from those of its splits; None when files are missing."""
-    return _hash(f"{split} {prints[split]}" for split in sorted(prints)) if len(prints) == len(splits) else None
+def task_fingerprint(fingerprints: Mapping[str, str], splits: Splits) -> str | None:
+    """The fingerprint of a task, from those of its splits; None if files are missing."""
+    return (
+        _hash(f"{split} {fingerprints[split]}" for split in sorted(fingerprints))
+        if len(fingerprints) == len(splits)
+        else None
+    )
 
 
-def _lines(listing: Listing, each: Statuses) -> Iterator[str]:
-    for name, label, status in zip(listing.names, listing.labels, each, strict=True):
+def _lines(listing: Listing, statuses: FileStatuses) -> Iterator[str]:
+    for name, label, status in zip(listing.names, listing.labels, statuses, strict=True):
         yield f"{name} {label} {status and status.size}"
 
 

@@ -1,4 +1,4 @@
-"""Overlap: images that are both fitted and tested on, by their paths or by what their files hold. Light: no torch."""
+"""Find images that are in several splits, by their paths or by the contents of their files. Light: no torch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from glorabench.data.suites.suite import Splits
 
-FITTED = ("train", "val", "trainval")  # trainval may hold train and val
-LEAK = 0.02  # share of the smaller split: sets in circulation hold fewer images twice
+TRAINING_SPLITS = ("train", "val", "trainval")  # trainval may hold train and val
+LEAK_SHARE = 0.02  # of the smaller split: some shared sets hold a few images twice, which is no leak
 
 
-def of_paths(splits: Splits) -> Iterator[str]:
+def shared_paths(splits: Splits) -> Iterator[str]:
     """One line for each pair of splits that name one file."""
     paths = {split: _paths(splits, split) for split in splits}
     for one, two in _pairs(splits):
@@ -25,27 +25,27 @@ def of_paths(splits: Splits) -> Iterator[str]:
 
 def _pairs(splits: Splits) -> Iterator[tuple[str, str]]:
     """Pairs of splits that must not share an image."""
-    fitted = [split for split in FITTED if split in splits]
+    fitted = [split for split in TRAINING_SPLITS if split in splits]
     if splits.get("trainval") is splits.get("train"):
         fitted.remove("trainval")
     if "train" in splits and "val" in splits:
         yield "train", "val"
-    yield from ((one, two) for one in fitted for two in splits if two not in FITTED)
+    yield from ((one, two) for one in fitted for two in splits if two not in TRAINING_SPLITS)
 
 
 def _paths(splits: Splits, split: str) -> list[str]:
     return [os.path.normpath(f"{splits[split].folder}/{name}") for name in splits[split].names]
 
 
-def of_contents(splits: Splits, digests: Mapping[str, Mapping[int, str]]) -> tuple[list[str], list[str]]:
-    """Pairs of splits whose files hold the same: leaks, one line each, and what is less than a leak.
+def shared_contents(splits: Splits, digests: Mapping[str, Mapping[int, str]]) -> tuple[list[str], list[str]]:
+    """Pairs of splits that share images by content: leaks, and notes on smaller overlaps; one line each.
 
     Args:
         splits: the listings.
-        digests: of each split, index of an image -> hash of its file.
+        digests: for each split, index of an image -> hash of its file.
     """
     leaks: list[str] = []
-    fewer: list[str] = []
+    notes: list[str] = []
     for one, two in _pairs(splits):
         among, first = set(_paths(splits, one)), {hashed: index for index, hashed in digests[one].items()}
         paths = _paths(splits, two)
@@ -57,8 +57,8 @@ def of_contents(splits: Splits, digests: Mapping[str, Mapping[int, str]]) -> tup
             f"{splits[two].source}: {len(shared):,} of its {len(paths):,} images are also in {one} under other names "
             f"(first: {paths[shared[0]]} is {twin})"
         )
-        if len(shared) > LEAK * min(len(splits[one]), len(splits[two])):
+        if len(shared) > LEAK_SHARE * min(len(splits[one]), len(splits[two])):
             leaks.append(f"{line}: {two} must hold others; fetch the archive again")
         else:
-            fewer.append(f"{line}: a few, as in some sets in circulation")
-    return leaks, fewer
+            notes.append(f"{line}: a few, as in some sets in circulation")
+    return leaks, notes

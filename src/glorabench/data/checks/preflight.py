@@ -1,6 +1,6 @@
-"""The data node of a config before a run: one name for a task, which images it is of, and whether they are right.
+"""Check the data of a run before it starts: the name of the task, the fingerprint of its images, and their faults.
 
-Light: no torch. What is found is remembered for as long as the process lives, so that no task is looked at twice.
+Light: no torch. Results are kept as long as the process lives, so that no task is checked twice.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from glorabench.data.checks import image_files, inspect
 from glorabench.data.suites.registry import SUITES
 from glorabench.errors import BadInput, one_of
 
-Options = tuple[tuple[str, Any], ...]
+_OptionPairs = tuple[tuple[str, Any], ...]
 
 
-def settled(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run of `data` is of: the task's own name for an alias, and `sha256` of its images (None without them).
+def identify_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What identifies the data of a run: the task's own name for an alias, and `sha256` of its images (or None).
 
-    A run is of these images, wherever they lie; the same lists with other files, such as fake ones, are another run.
+    The place of the images does not matter. The same lists with other files, such as fake ones, are another run.
 
     Raises:
         BadInput: no such suite or task.
@@ -32,25 +32,25 @@ def settled(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"task": task, "sha256": data.get("sha256") or _sha256(*_place({**data, "task": task}))}
 
 
-def examined(data: Mapping[str, Any]) -> inspect.Report:
-    """The check that a run makes of its task before anything else.
+def check_task(data: Mapping[str, Any]) -> inspect.Report:
+    """The check of its task that a run makes first.
 
     Raises:
-        BadInput: something that a run needs is missing, damaged or not what the suite says.
+        BadInput: something that a run needs is missing or damaged, or contradicts the suite.
     """
     suite, task, root, options = _place(data)
     report = _report(suite, task, root, options)
     if report.problems:
         first, *rest = report.problems
         more = f" (and {len(rest)} more)" if rest else ""
-        chosen = "".join(f" {key}={value}" for key, value in options if value != SUITES[suite].options[key])
-        command = f"glorabench data check {suite} task={task} root={root}{chosen}"
+        option_words = "".join(f" {key}={value}" for key, value in options if value != SUITES[suite].options[key])
+        command = f"glorabench data check {suite} task={task} root={root}{option_words}"
         raise BadInput(f"{first.rstrip('.')}{more}. All of it: {command}")
     return report
 
 
-def refuse(nodes: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse a whole sweep before its first training when one of its tasks is not right.
+def check_tasks(nodes: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse a whole sweep before its first training if one of its tasks has a fault.
 
     Raises:
         BadInput: naming the tasks, and what is wrong with the first.
@@ -58,36 +58,40 @@ def refuse(nodes: Iterable[Mapping[str, Any]]) -> None:
     places = {_place(data): data for data in nodes if "suite" in data}
     if len(places) > 1:
         print(f"looking at the images of {len(places)} tasks", flush=True)
-    wrong: dict[str, str] = {}
+    faults: dict[str, str] = {}
     for (_, task, _, _), data in places.items():
         try:
-            examined(data)
+            check_task(data)
         except BadInput as error:
-            wrong.setdefault(task, str(error))
-    if wrong:
-        others = ", ".join(list(wrong)[1:])
+            faults.setdefault(task, str(error))
+    if faults:
+        others = ", ".join(list(faults)[1:])
         rest = f" Wrong as well: {others}. To leave tasks out, list the others: data.task=A,B" if others else ""
-        raise BadInput(next(iter(wrong.values())) + rest)
+        raise BadInput(next(iter(faults.values())) + rest)
 
 
-def _place(data: Mapping[str, Any]) -> tuple[str, str, str, Options]:
+def _place(data: Mapping[str, Any]) -> tuple[str, str, str, _OptionPairs]:
     suite = SUITES[data["suite"]]
     options = tuple((key, data[key]) for key in suite.options if key in data)
     return suite.name, suite.row(str(data["task"])).name, str(data["root"]), options
 
 
 @lru_cache(maxsize=1024)
-def _sha256(suite: str, task: str, root: str, options: Options) -> str | None:
-    found = SUITES[suite]
-    row = found.row(task)
+def _sha256(suite: str, task: str, root: str, options: _OptionPairs) -> str | None:
+    definition = SUITES[suite]
+    row = definition.row(task)
     try:
-        splits = found.read(row, found.folder(row, Path(root).expanduser()), {**found.options, **dict(options)})
+        splits = definition.read(
+            row, definition.folder(row, Path(root).expanduser()), {**definition.options, **dict(options)}
+        )
     except (BadInput, OSError):
         return None  # the run itself says what is wrong
-    return image_files.of_task(image_files.of_splits(splits, image_files.statuses(splits)), splits)
+    return image_files.task_fingerprint(
+        image_files.split_fingerprints(splits, image_files.split_statuses(splits)), splits
+    )
 
 
 @lru_cache(maxsize=1024)
-def _report(suite: str, task: str, root: str, options: Options) -> inspect.Report:
-    found = SUITES[suite]
-    return inspect.inspect(found, found.row(task), Path(root).expanduser(), dict(options))
+def _report(suite: str, task: str, root: str, options: _OptionPairs) -> inspect.Report:
+    definition = SUITES[suite]
+    return inspect.inspect_task(definition, definition.row(task), Path(root).expanduser(), dict(options))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glorabench.data.checks.inspect import Report
-from glorabench.data.suites.suite import Row, Suite
+from glorabench.data.suites.suite import Suite, SuiteTask
 
 COLUMNS = ("task", "group", "images", "extraction", "status", "fingerprint")
 
@@ -17,7 +17,7 @@ COLUMNS = ("task", "group", "images", "extraction", "status", "fingerprint")
 class TaskCheck:
     """One line of the table: a task, what it is called here, and what was found, for each variant of its options."""
 
-    row: Row
+    row: SuiteTask
     name: str
     reports: tuple[Report, ...]
 

@@ -1,4 +1,4 @@
-"""Augmentation: images one by one on the processor, batches on the device; each a function of the seed and its place.
+"""Augmentation: single images on the processor, batches on the device. Both depend only on the seed and the place.
 
 Recipe `timm` is NOAH's and GLoRA's for few-shot sets and ImageNet: timm's random crop, flip, RandAugment
 m9-mstd0.5-inc1 and random erasing with probability 0.25; timm leaves their colour jitter 0.4 out beside RandAugment.
@@ -27,19 +27,19 @@ from glorabench.data.images.preprocessing import MARGIN, View, shorter_to
 from glorabench.data.images.task import Pictures
 
 AUGMENTATIONS: Final = ("timm", "crop")
-_IMAGE, _BATCH = 1, 2  # streams that share no numbers with each other, nor with the order of the images
+_IMAGE, _BATCH = 1, 2  # two streams of random numbers; the order of the images has another one
 Transform = Callable[[Image.Image], Image.Image]
 
 
-def seeded(*words: int) -> None:
-    """Restart every global generator that augmentations draw from, from a few whole numbers."""
+def seed_generators(*words: int) -> None:
+    """Seed every global generator that augmentations use, from a few whole numbers."""
     state = np.random.SeedSequence(words).generate_state(3)
     random.seed(int(state[0]))
     np.random.seed(int(state[1]))
     torch.manual_seed(int(state[2]))
 
 
-def transform(recipe: str, view: View) -> Transform:
+def make_transform(recipe: str, view: View) -> Transform:
     """An image -> the image that is trained on, side `view.size`."""
     if recipe == "timm":
         parts: Any = create_transform(
@@ -50,34 +50,34 @@ def transform(recipe: str, view: View) -> Transform:
             mean=view.mean,
             separate=True,
         )
-        return v2.Compose(list(parts[:2]))  # the third makes tensors, and erases: `Mixing` does so on the device
+        return v2.Compose(list(parts[:2]))  # the third makes tensors, and erases: `BatchMixing` does so on the device
     crop = v2.Compose([v2.RandomCrop(view.size), v2.RandomHorizontalFlip()])
-    return partial(_cropped, crop, view)
+    return partial(_crop, crop, view)
 
 
-def _cropped(crop: Transform, view: View, image: Image.Image) -> Image.Image:
+def _crop(crop: Transform, view: View, image: Image.Image) -> Image.Image:
     return crop(shorter_to(image, round(view.size * MARGIN), view.how))
 
 
-class Augmented(Dataset[tuple[Tensor, Tensor]]):
-    """Images that differ at each visit; `augmented[epoch, i]` is a function of (seed, epoch, i) alone."""
+class AugmentedImages(Dataset[tuple[Tensor, Tensor]]):
+    """Images that differ in each epoch; `augmented[epoch, i]` depends on (seed, epoch, i) alone."""
 
     def __init__(self, whole: Pictures, labels: NDArray[np.int64], recipe: str, view: View, seed: int) -> None:
         self.whole, self.labels, self.seed = whole, labels, seed
-        self.transform = transform(recipe, view)
+        self.transform = make_transform(recipe, view)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, visit: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = visit
-        seeded(_IMAGE, self.seed, epoch, index)
+        seed_generators(_IMAGE, self.seed, epoch, index)
         image = self.transform(Image.fromarray(self.whole[index]))
         return torch.from_numpy(np.array(image).transpose(2, 0, 1)), torch.tensor(self.labels[index])
 
 
-class Mixing:
-    """What is done to normalised batches: random erasing, then Mixup or CutMix; labels become probabilities if mixed.
+class BatchMixing:
+    """Augment normalised batches: random erasing, then Mixup or CutMix, which turn labels into probabilities.
 
     Args:
         recipe: of the augmentation; `timm` erases.
@@ -96,7 +96,7 @@ class Mixing:
         """A batch of training step `step`."""
         if not self.erases and self.mix is None:
             return images, labels
-        seeded(_BATCH, self.seed, step)
+        seed_generators(_BATCH, self.seed, step)
         if self.erases:
             images = RandomErasing(0.25, mode="pixel", device=str(images.device))(images)
         return (images, labels) if self.mix is None else self.mix(images, labels)

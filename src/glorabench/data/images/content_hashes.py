@@ -1,7 +1,7 @@
-"""Hashes of what the images of a split hold, so that a cache of decoded ones is never read for others.
+"""Hashes of the contents of image files, so that decoded images of other files are never used.
 
-The name of a cache says what its images hold. To find that name every file would have to be read, so the hashes of
-the files are kept beside the caches, under the names, sizes and times of change of the files. Light: no torch.
+The name of a cache depends on the contents of all files. To know it, every file would have to be read. So the hashes
+of the files are saved beside the caches, under the names, sizes and times of change of the files. Light: no torch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from glorabench.data.cache import DAMAGE, once
+from glorabench.data.cache import DAMAGE, load_or_make
 from glorabench.data.images import decoding
 from glorabench.errors import BadInput
 from glorabench.files import check_regular
@@ -19,8 +19,8 @@ _CHUNK = 2**20
 _FILE = "hashes.txt"
 
 
-def digest(path: str | Path) -> str:
-    """The hash of what a file holds.
+def content_hash(path: str | Path) -> str:
+    """The hash of the content of a file.
 
     Raises:
         BadInput: it is no regular file, or cannot be read.
@@ -36,41 +36,41 @@ def digest(path: str | Path) -> str:
     return hashed.hexdigest()
 
 
-def remembered(folder: Path, looked: Mapping[int, str]) -> list[str]:
-    """The hashes of a split that `folder` keeps; none where it keeps none, or the files are others by now.
+def load_hashes(folder: Path, current: Mapping[int, str]) -> list[str]:
+    """The hashes of a split that are saved in `folder`; empty if there are none, or if files have changed.
 
     Args:
         folder: of the hashes.
-        looked: index of an image -> hash of what its file holds now, of those images that a check has read.
+        current: index of an image -> hash of its file now, for images that a check has read.
     """
     try:
-        return _load(folder, looked)
+        return _load(folder, current)
     except DAMAGE:
         return []
 
 
-def hashes(folder: Path, looked: Mapping[int, str], read: Callable[[], Sequence[str]]) -> Sequence[str]:
-    """The hashes of a split: those that `folder` keeps, or what `read` finds, which is then kept there.
+def load_or_read_hashes(folder: Path, current: Mapping[int, str], read: Callable[[], Sequence[str]]) -> Sequence[str]:
+    """The hashes of a split: those that are saved in `folder`, or those from `read`, which are then saved there.
 
     Raises:
         BadInput: they cannot be written.
     """
 
-    def write(draft: Path, found: Sequence[str]) -> None:
-        (draft / _FILE).write_text("\n".join(found))
+    def write(draft: Path, hashes: Sequence[str]) -> None:
+        (draft / _FILE).write_text("\n".join(hashes))
 
-    return once(folder, lambda: _load(folder, looked), read, write)
+    return load_or_make(folder, lambda: _load(folder, current), read, write)
 
 
-def _load(folder: Path, looked: Mapping[int, str]) -> list[str]:
-    found = (folder / _FILE).read_text().split("\n")
-    if any(found[index] != now for index, now in looked.items()):
+def _load(folder: Path, current: Mapping[int, str]) -> list[str]:
+    hashes = (folder / _FILE).read_text().split("\n")
+    if any(hashes[index] != now for index, now in current.items()):
         raise ValueError("the images have changed")
-    return found
+    return hashes
 
 
-def name_of(found: Sequence[str]) -> str:
-    """The name of what images with these hashes are decoded to; it changes with the way they are decoded."""
+def cache_name(hashes: Sequence[str]) -> str:
+    """The name of the cache of images with these hashes; it also depends on how images are decoded."""
     return hashlib.sha256(
-        "\n".join([f"decoding {decoding.VERSION} {decoding.pixel_limit()}", *found]).encode()
+        "\n".join([f"decoding {decoding.DECODING_VERSION} {decoding.pixel_limit()}", *hashes]).encode()
     ).hexdigest()[:16]

@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from glorabench.data.cache import Arrays
 from glorabench.data.datamodule import TaskData
-from glorabench.data.images.augmentation import AUGMENTATIONS, Augmented, Mixing
-from glorabench.data.images.decoding import THREADS, in_order
+from glorabench.data.images.augmentation import AUGMENTATIONS, AugmentedImages, BatchMixing
+from glorabench.data.images.decoding import THREADS, map_in_threads
 from glorabench.data.images.task import ImageTask, Split
-from glorabench.data.samplers import Shuffle, Visits
+from glorabench.data.samplers import Shuffle, VisitShuffle
 from glorabench.errors import one_of
 
 Batch = tuple[Tensor, Tensor]
@@ -70,7 +70,7 @@ class ImageData(TaskData):
         self.view = task.view(size, mean, std, interpolation)
         self.mean, self.std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.view.mean, self.view.std))
         self.augment = augment
-        self.mixing = Mixing(augment, mixup, cutmix, task.classes, seed)
+        self.mixing = BatchMixing(augment, mixup, cutmix, task.classes, seed)
         self.varies = bool(augment or mixup or cutmix)
         self._encoded: dict[str, Arrays] = {}
 
@@ -115,8 +115,8 @@ class ImageData(TaskData):
         examples, seed = self.images.split(split), self.seed
         size = min(self.batch_size, len(examples.labels))
         if self.augment is not None:
-            images = Augmented(examples.whole(), examples.labels, self.augment, self.view, seed)
-            order = Visits(len(images), seed)
+            images = AugmentedImages(examples.whole(), examples.labels, self.augment, self.view, seed)
+            order = VisitShuffle(len(images), seed)
             workers = THREADS if THREADS > 2 else 0  # with two cores they would take the network's
             return DataLoader(
                 images,
@@ -228,7 +228,7 @@ class Stream:
         return -(-len(self.labels) // self.size)
 
     def __iter__(self) -> Iterator[Batch]:
-        images = in_order(self.read, len(self.labels))
+        images = map_in_threads(self.read, len(self.labels))
         for start in range(0, len(self.labels), self.size):
             labels = torch.from_numpy(self.labels[start : start + self.size])
             yield torch.from_numpy(np.stack([next(images) for _ in labels])), labels

@@ -1,7 +1,7 @@
-"""Decoding: image files to RGB pixels, in threads and in order, counted; what cannot be decoded is named.
+"""Decode image files to RGB pixels, in threads and in order. An image that cannot be decoded is named.
 
-Values of 16 bits are scaled to 8. Integers of 32 bits and floats have no range that is known, so they are refused.
-What EXIF says of rotation is not applied, as in the code that papers published.
+Values of 16 bits are scaled to 8. The range of 32-bit integers and floats is not known, so they are refused. Rotation
+by EXIF is not applied, as in the code that papers published.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from glorabench.errors import BadInput, first_line
 from glorabench.files import check_regular
 
 T = TypeVar("T")
-VERSION = 2  # raise it when the same file may become other pixels: caches are keyed by it
+DECODING_VERSION = 2  # raise it when the same file may become other pixels: caches are keyed by it
 THREADS = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-LIMIT = "GLORABENCH_MAX_PIXELS"
-PIXELS = 178_956_970  # of one image; where Pillow would refuse it as a decompression bomb
+PIXEL_LIMIT_VARIABLE = "GLORABENCH_MAX_PIXELS"
+DEFAULT_PIXEL_LIMIT = 178_956_970  # of one image; where Pillow would refuse it as a decompression bomb
 Image.MAX_IMAGE_PIXELS = None  # the limit is kept here, where the message names the way out
 _FAULTS = (OSError, ValueError, SyntaxError, EOFError)  # Pillow's, of a damaged image
 _AHEAD = 4 * THREADS  # decoded and not yet taken: bounds the memory
 _BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
 _lock = Lock()
-_opened = 0
+_images_decoded = 0
 
 
-def opened() -> int:
-    """How many image files this process has decoded for a run."""
-    return _opened
+def images_decoded() -> int:
+    """How many image files this process has decoded for runs."""
+    return _images_decoded
 
 
 def pixel_limit() -> int:
@@ -46,17 +46,19 @@ def pixel_limit() -> int:
     Raises:
         BadInput: the variable is no whole number of at least 1.
     """
-    text = os.environ.get(LIMIT, "").replace("_", "")
+    text = os.environ.get(PIXEL_LIMIT_VARIABLE, "").replace("_", "")
     if text and not (text.isdecimal() and int(text) > 0):
-        raise BadInput(f"{LIMIT}={os.environ[LIMIT]} must be a whole number of at least 1")
-    return int(text or PIXELS)
+        raise BadInput(
+            f"{PIXEL_LIMIT_VARIABLE}={os.environ[PIXEL_LIMIT_VARIABLE]} must be a whole number of at least 1"
+        )
+    return int(text or DEFAULT_PIXEL_LIMIT)
 
 
 @contextmanager
-def image_in(path: str | Path) -> Iterator[Image.Image]:
-    """The image in a file: its header is read, its pixels when the block asks for them.
+def open_image(path: str | Path) -> Iterator[Image.Image]:
+    """The image in a file. Only its header is read, until the block needs its pixels.
 
-    A JPEG of more pixels than `pixel_limit` is decoded at a half, a quarter or an eighth of its size.
+    A JPEG with more pixels than `pixel_limit` is decoded at a half, a quarter or an eighth of its size.
 
     Raises:
         BadInput: the file is missing, truncated, no image or no regular file, or has too many pixels.
@@ -65,7 +67,7 @@ def image_in(path: str | Path) -> Iterator[Image.Image]:
     try:
         check_regular(path)
         with Image.open(path) as image:
-            _bound(image, path)
+            _limit_pixels(image, path)
             yield image
     except BadInput:
         raise
@@ -77,39 +79,41 @@ def image_in(path: str | Path) -> Iterator[Image.Image]:
         raise BadInput(f"{path} is truncated or damaged ({first_line(error)}): fetch it again") from error
 
 
-def _bound(image: Image.Image, path: str | Path) -> None:
+def _limit_pixels(image: Image.Image, path: str | Path) -> None:
     """Reduce an image that is too large, or refuse it."""
     limit, (width, height) = pixel_limit(), image.size
     if width * height > limit:
-        factor = next((factor for factor in (2, 4) if width * height <= limit * factor**2), 8)
+        factor = 2
+        while factor < 8 and width * height > limit * factor**2:
+            factor *= 2
         image.draft(None, (width // factor, height // factor))  # does nothing to other formats
     if image.width * image.height > limit:
         raise BadInput(
             f"{path} has {width:,} x {height:,} pixels, more than the {limit:,} that an image may have: make it "
-            f"smaller, or set {LIMIT}={width * height}"
+            f"smaller, or set {PIXEL_LIMIT_VARIABLE}={width * height}"
         )
 
 
-def decoded(path: str | Path) -> Image.Image:
-    """The image in a file, whole, as RGB: what a check looks at and what a run trains on.
+def decode(path: str | Path) -> Image.Image:
+    """The whole image in a file as RGB, for a check as for a run.
 
     Raises:
-        BadInput: as `image_in`, or its values have no range that is known.
+        BadInput: as `open_image`, or the range of its values is not known.
     """
-    with image_in(path) as image:
+    with open_image(path) as image:
         return to_rgb(image, path)
 
 
-def picture(path: Path) -> Image.Image:
-    """`decoded`, counted by `opened`."""
-    global _opened
+def decode_for_run(path: Path) -> Image.Image:
+    """`decode`, counted by `images_decoded`."""
+    global _images_decoded
     with _lock:
-        _opened += 1
-    return decoded(path)
+        _images_decoded += 1
+    return decode(path)
 
 
 def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
-    """An image of any mode as RGB; transparency is left out.
+    """An image of any mode as RGB; transparency is ignored.
 
     Raises:
         BadInput: its values are 32-bit integers or floats.
@@ -134,7 +138,7 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray((255 - grey if tags.get(_PHOTOMETRIC) == 0 else grey).astype(np.uint8))
 
 
-def in_order(read: Callable[[int], T], count: int, title: str | None = None) -> Iterator[T]:
+def map_in_threads(read: Callable[[int], T], count: int, title: str | None = None) -> Iterator[T]:
     """read(0) .. read(count - 1), computed ahead in threads; with a `title` it shows progress on a terminal."""
     numbers: Iterator[int] = iter(range(count))
     if title and sys.stdout.isatty():

@@ -18,29 +18,29 @@ from glorabench.data.images.preprocessing import View, shorter_to
 from glorabench.data.suites.listing import Listing
 from glorabench.errors import BadInput
 
-SHORT = 512  # of an image that is kept for augmentation: its shorter side is not kept larger
-_PROBES = 64  # images of a split whose headers tell how large all of it will be
-KEPT = 4 * 2**30  # bytes up to which `cache_test: auto` keeps a decoded test split
+SHORTER_SIDE = 512  # at most, of an image in the cache for augmentation
+_PROBES = 64  # images of a split whose headers are read to estimate the size of all
+CACHED_TEST_BYTES = 4 * 2**30  # bytes up to which `cache_test: auto` keeps a decoded test split
 
 
 @dataclass
-class Files:
+class FilesOnDisk:
     """A split on disk.
 
     Args:
         listing: names and labels.
         name: of the split.
-        caches: folder of those of this task.
-        stamp: what is known of its files without reading them, see `image_files.stamps`.
-        looked: index of an image -> hash of what its file holds, of those that a check has read.
-        keep: whether evaluation reads a cache: True, False, or auto, when it is small.
+        caches: folder of the caches of this task.
+        stamp: identifies its files without reading them, see `image_files.split_stamps`.
+        hashes_read: index of an image -> hash of its file, for images that a check has read.
+        keep: whether evaluation reads a cache: True, False, or auto, if it is small.
     """
 
     listing: Listing
     name: str
     caches: Path
     stamp: str
-    looked: Mapping[int, str] = field(default_factory=dict, repr=False)
+    hashes_read: Mapping[int, str] = field(default_factory=dict, repr=False)
     keep: bool | str = True
     labels: NDArray[np.int64] = field(init=False, repr=False)
 
@@ -51,27 +51,29 @@ class Files:
         """Whether `still` is the way to read this split: it is decoded already, or small enough to be kept."""
         if self.keep != "auto":
             return bool(self.keep)
-        known = content_hashes.remembered(self._kept_hashes, self.looked)
-        decoded = bool(known) and (self.caches / content_hashes.name_of(known) / view.key).is_dir()
-        return decoded or self._bytes(view) <= min(KEPT, self._free() // 2)
+        hashes = content_hashes.load_hashes(self._hashes_folder, self.hashes_read)
+        is_decoded = bool(hashes) and (self.caches / content_hashes.cache_name(hashes) / view.key).is_dir()
+        return is_decoded or self._bytes(view) <= min(CACHED_TEST_BYTES, self._free() // 2)
 
     @cached_property
     def folder(self) -> Path:
-        """Of its decoded images; its name says what the files hold, which may have to be read for it."""
-        return self.caches / content_hashes.name_of(self._hashes)
+        """Folder of the decoded images. Its name depends on the contents of the files, which may have to be read."""
+        return self.caches / content_hashes.cache_name(self._hashes)
 
     @cached_property
     def _hashes(self) -> Sequence[str]:
         def read() -> list[str]:
             count = len(self.listing)
             return list(
-                decoding.in_order(lambda i: content_hashes.digest(self.listing.path(i)), count, f"reading {self.name}")
+                decoding.map_in_threads(
+                    lambda i: content_hashes.content_hash(self.listing.path(i)), count, f"reading {self.name}"
+                )
             )
 
-        return content_hashes.hashes(self._kept_hashes, self.looked, read)
+        return content_hashes.load_or_read_hashes(self._hashes_folder, self.hashes_read, read)
 
     @property
-    def _kept_hashes(self) -> Path:
+    def _hashes_folder(self) -> Path:
         return self.caches / f"{self.stamp[:16]}.hashes"
 
     def _bytes(self, view: View) -> int:
@@ -93,48 +95,53 @@ class Files:
             self._announce(folder, self._bytes(view))
             return self._decoded(view.still)
 
-        return cache.stack(folder, shape, images)
+        return cache.cached_stack(folder, shape, images)
 
     def _decoded(self, fit: Callable[[Image.Image], NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
         """Every image for a cache, in order."""
 
         def read(index: int) -> NDArray[np.uint8]:
             path = self.listing.path(index)
-            image = fit(decoding.picture(path))
-            if content_hashes.digest(path) != self._hashes[index]:
+            image = fit(decoding.decode_for_run(path))
+            if content_hashes.content_hash(path) != self._hashes[index]:
                 raise BadInput(f"{path} was replaced while this run was reading it: start the run again")
             return image
 
-        return decoding.in_order(read, len(self.listing), f"decoding {self.name}")
+        return decoding.map_in_threads(read, len(self.listing), f"decoding {self.name}")
 
     def read(self, view: View, index: int) -> NDArray[np.uint8]:
         """One image as it is evaluated, decoded anew."""
-        return view.still(decoding.picture(self.listing.path(index)))
+        return view.still(decoding.decode_for_run(self.listing.path(index)))
 
-    def whole(self) -> cache.Ragged:
+    def whole(self) -> cache.RaggedImages:
         """All images uncropped, for augmentation, decoded once; a shorter side above 512 pixels becomes 512.
 
         Raises:
             BadInput: as `still`.
         """
-        folder = self.folder / f"whole_{SHORT}"
+        folder = self.folder / f"whole_{SHORTER_SIDE}"
 
         def images() -> Iterator[NDArray[np.uint8]]:
             self._announce(folder, self._bytes_whole())
-            return self._decoded(_bounded)
+            return self._decoded(_shrink)
 
-        return cache.ragged(folder, len(self.listing), images)
+        return cache.cached_ragged(folder, len(self.listing), images)
 
     def _bytes_whole(self) -> int:
-        """About how much `whole` keeps, by the headers of some images."""
+        """About how many bytes `whole` needs, by the headers of some images."""
         count = len(self.listing)
         probes = min(_PROBES, count)
-        return sum(_bytes_bounded(self.listing.path(i * count // probes)) for i in range(probes)) * count // probes
+        return sum(_bytes_in_memory(self.listing.path(i * count // probes)) for i in range(probes)) * count // probes
 
     def _announce(self, folder: Path, size: int) -> None:
-        """Say what is decoded; BadInput when there is no room for it."""
+        """Print what is decoded.
+
+        Raises:
+            BadInput: the disk has no room for it.
+        """
         what = f"{len(self.listing):,} images of {self.name}"
-        if size > (free := self._free()):
+        free = self._free()
+        if size > free:
             raise BadInput(
                 f"{what} take about {_size_text(size)} in {folder}, {_size_text(free)} are free: free space or set "
                 "cache_dir=FOLDER"
@@ -146,11 +153,13 @@ def _size_text(size: int) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 
-def _bytes_bounded(path: Path) -> int:
-    with decoding.image_in(path) as image:
+def _bytes_in_memory(path: Path) -> int:
+    with decoding.open_image(path) as image:
         width, height = image.size
-    return round(3 * width * height * min(1.0, SHORT / min(width, height)) ** 2)
+    return round(3 * width * height * min(1.0, SHORTER_SIDE / min(width, height)) ** 2)
 
 
-def _bounded(image: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray(shorter_to(image, SHORT, Image.Resampling.BICUBIC) if min(image.size) > SHORT else image)
+def _shrink(image: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(
+        shorter_to(image, SHORTER_SIDE, Image.Resampling.BICUBIC) if min(image.size) > SHORTER_SIDE else image
+    )

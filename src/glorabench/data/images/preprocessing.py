@@ -66,9 +66,9 @@ GEOMETRIES: Final[dict[str, Callable[[Picture, int, Image.Resampling], Picture]]
 
 @dataclass(frozen=True)
 class View:
-    """How images are looked at: side in pixels, mean and std of values in [0, 1], and how they come to that side.
+    """How images become inputs: side in pixels, mean and std of values in [0, 1], and how images get that side.
 
-    Without a `geometry` images come as arrays and are resized on the device.
+    Without a `geometry`, images are arrays and are resized on the device.
     """
 
     size: int
@@ -80,12 +80,12 @@ class View:
 
     @property
     def id(self) -> str | None:
-        """What records call it."""
+        """Its id in records."""
         return self.geometry and f"{self.geometry}_{self.interpolation}_{self.norm}"
 
     @property
     def key(self) -> str:
-        """What of it a cache of uint8 images depends on: not the normalisation."""
+        """The part of it on which a cache of uint8 images depends: all but the normalisation."""
         return f"{self.geometry}_{self.interpolation}_{self.size}"
 
     @property
@@ -100,25 +100,24 @@ class View:
         return np.asarray(fitted).transpose(2, 0, 1)
 
 
-def view(geometry: str, wanted: str | None, size: int, mean: Rate, std: Rate, interpolation: str) -> View:
-    """The view of an id, or without one the suite's geometry with what the checkpoint was trained with.
+def view(geometry: str, preprocess: str | None, size: int, mean: Rate, std: Rate, interpolation: str) -> View:
+    """The view of an id; without one, the geometry of the suite with the statistics of the checkpoint.
 
     Raises:
         BadInput: no such id.
     """
-    if wanted is None:
+    if preprocess is None:
         same = [name for name, pair in NORMALISATIONS.items() if pair == (tuple(mean), tuple(std))]
         if interpolation not in INTERPOLATIONS:
             raise BadInput(f"backbone.preprocess.interpolation is '{interpolation}': choose with data.preprocess=ID")
         return View(size, tuple(mean), tuple(std), interpolation, geometry, same[0] if same else "own")
-    words = wanted.split("_")
+    words = preprocess.split("_")
     if len(words) != 3:
         raise BadInput(
-            f"data.preprocess '{wanted}' is no <geometry>_<interpolation>_<normalisation>: for example "
+            f"data.preprocess '{preprocess}' is no <geometry>_<interpolation>_<normalisation>: for example "
             f"{geometry}_bicubic_imagenet"
         )
-    for what, word, known in zip(
-        ("geometry", "interpolation", "normalisation"), words, (GEOMETRIES, INTERPOLATIONS, NORMALISATIONS), strict=True
-    ):
-        one_of(f"data.preprocess {what}", word, known)
+    one_of("data.preprocess geometry", words[0], GEOMETRIES)
+    one_of("data.preprocess interpolation", words[1], INTERPOLATIONS)
+    one_of("data.preprocess normalisation", words[2], NORMALISATIONS)
     return View(size, *NORMALISATIONS[words[2]], words[1], words[0], words[2])

@@ -1,4 +1,4 @@
-"""Fake data: tiny sets in the true format on disk, to rehearse with; FAKE.json says that a folder is one. Light."""
+"""Fake data: tiny sets in the true format, to rehearse with. FAKE.json marks their folders. Light: no torch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MARKER = "FAKE.json"
 _NOTE = "Drawn by `glorabench data fake`: no real data. Delete this folder before the real data come here."
 
 
-def draw(path: Path, label: int, number: int, size: tuple[int, int]) -> None:
+def draw_fake_image(path: Path, label: int, number: int, size: tuple[int, int]) -> None:
     """Write one image in the format of its suffix: the colour and stripes of its class under noise.
 
     Args:
         path: of the file; its folder is made.
         label: its class.
-        number: its picture; the same label, number and size give the same picture.
+        number: of the picture; the same label, number and size give the same picture.
         size: (width, height).
     """
     import numpy as np
@@ -38,58 +38,60 @@ def draw(path: Path, label: int, number: int, size: tuple[int, int]) -> None:
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
 
 
-def spread(index: int, classes: int, few: int) -> int:
-    """Label of image `index`: they go round through `few` of the classes, the first and the last among them."""
-    kept = min(classes, few)
-    return index % kept * (classes - 1) // max(kept - 1, 1)
+def fake_label(index: int, classes: int, classes_used: int) -> int:
+    """Label of image `index`: labels go round through `classes_used` of the classes, with the first and the last."""
+    occurring = min(classes, classes_used)
+    return index % occurring * (classes - 1) // max(occurring - 1, 1)
 
 
-def build(folder: Path, suite: str, sizes: Mapping[str, int], fill: Callable[[Path], None]) -> bool:
-    """Make the folder of a fake task, whole or not at all; one that is there and says the same of itself stays.
+def build_fake_task(folder: Path, suite: str, sizes: Mapping[str, int], fill: Callable[[Path], None]) -> bool:
+    """Make the folder of a fake task, whole or not at all; an existing folder with the same marker stays.
 
     Args:
         folder: of the task.
         suite: of the task; the folder may be that of a real task of another one.
-        sizes: number of images that each split has; a split that is not named may have any.
+        sizes: number of images of each split; other splits may have any number.
         fill: writes lists and images into a folder.
 
     Returns:
-        Whether it was made here; False where it was there, or another process was faster.
+        Whether it was made here; False if it existed, or another process was faster.
 
     Raises:
         BadInput: another folder is there, perhaps with real data, or this one cannot be written.
     """
     if not folder.exists():
         with whole_folder(folder, fix="free space, or give another root", flush=False) as draft:
-            mark(draft, suite, sizes)
+            write_marker(draft, suite, sizes)
             fill(draft)
-            made = draft.stat().st_ino
-        if folder.stat().st_ino == made:
+            inode = draft.stat().st_ino
+        if folder.stat().st_ino == inode:
             return True
-    if marked(folder, suite) != dict(sizes):
+    if read_marker(folder, suite) != dict(sizes):
         raise refusal(folder)
     return False
 
 
 def refusal(folder: Path) -> BadInput:
-    """What is said of a folder that other data have."""
+    """The message about a folder that holds other data."""
     return BadInput(f"{folder} exists already: fake data go where no others are: give another root")
 
 
-def mark(folder: Path, suite: str, sizes: Mapping[str, int]) -> None:
+def write_marker(folder: Path, suite: str, sizes: Mapping[str, int]) -> None:
     """Say in a folder that it is a fake task.
 
     Args:
         folder: of the task.
-        suite: as in `build`.
-        sizes: as in `build`.
+        suite: as in `build_fake_task`.
+        sizes: as in `build_fake_task`.
     """
     content = {"note": _NOTE, "suite": suite, "sizes": dict(sizes)}
     (folder / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def marked(folder: Path, suite: str) -> dict[str, int] | None:
-    """What `mark` has said of a folder of that suite; None of a real one. A marker that names no suite is of any.
+def read_marker(folder: Path, suite: str) -> dict[str, int] | None:
+    """The sizes that `write_marker` wrote into a folder of that suite; None where the data are real.
+
+    A marker that names no suite belongs to any.
 
     Raises:
         BadInput: the marker cannot be read.

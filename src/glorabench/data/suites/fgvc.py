@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Final
 
 from glorabench.data.suites import fake as faking
-from glorabench.data.suites.listing import from_json, located
-from glorabench.data.suites.suite import Options, Row, Splits, Suite
+from glorabench.data.suites.listing import locate_images, read_json_list
+from glorabench.data.suites.suite import Options, Splits, Suite, SuiteTask
 
 SPLITS: Final = ("train", "val", "test")
-PREFIXES: Final = ("images", "Images", "")  # what a path may follow: CUB and NABirds, Dogs, Cars and Flowers
+FGVC_PREFIXES: Final = ("images", "Images", "")  # folders of the images: CUB and NABirds, Dogs, Cars and Flowers
 
 
-def _row(name: str, classes: int, sizes: tuple[int, int, int], folders: str, aliases: str, obtain: str) -> Row:
+def _row(name: str, classes: int, sizes: tuple[int, int, int], folders: str, aliases: str, obtain: str) -> SuiteTask:
     counts = {split: (size,) for split, size in zip(SPLITS, sizes, strict=True)}
     counts["trainval"] = counts["train"]
-    return Row(name, "fgvc", classes, counts, tuple(folders.split()), tuple(aliases.split()), obtain)
+    return SuiteTask(name, "fgvc", classes, counts, tuple(folders.split()), tuple(aliases.split()), obtain)
 
 
 _JSON: Final = "train.json, val.json and test.json: VPT's README, or json.zip of XiN0919/FGVC at Hugging Face"
 # Counts of train and val: VPT's paper; they sum to the official ones. Folders: VPT's, then V-PETL's and others, but
 # none that few-shot sets and VTAB-1k use, which may lie below the same root.
-ROWS: Final = (
+FGVC_TASKS: Final = (
     _row("cub", 200, (5394, 600, 5794), "CUB CUB_200_2011 cub", "cub200 cub-200-2011 cub_200_2011",
          f"Images (1.1 GB): data.caltech.edu/records/65de6-vp158. {_JSON}"),
     _row("nabirds", 555, (21536, 2393, 24633), "nabirds NABirds", "",
@@ -39,49 +39,53 @@ ROWS: Final = (
 )  # fmt: skip
 
 
-def read(_task: Row, folder: Path, _options: Options) -> Splits:
+def read_fgvc_splits(_task: SuiteTask, folder: Path, _options: Options) -> Splits:
     """The splits of one data set.
 
-    VPT tunes on val and trains on train alone, the final model included (its train.py adds val for VTAB only; there is
-    no such split for these sets). So trainval is train here: with val the figures would not be comparable with VPT's.
+    VPT tunes on val, and trains also its final model on train alone (its train.py adds val for VTAB only). So trainval
+    is train here. With val, numbers would not be comparable with VPT's.
 
     Raises:
-        BadInput: a file is missing or no such object, or the images are nowhere.
+        BadInput: a file is missing or holds something else, or the images are missing.
     """
-    found = {split: located(from_json(folder / f"{split}.json"), [folder], PREFIXES) for split in SPLITS}
-    return {**found, "trainval": found["train"]}
+    splits = {
+        split: locate_images(read_json_list(folder / f"{split}.json"), [folder], FGVC_PREFIXES) for split in SPLITS
+    }
+    return {**splits, "trainval": splits["train"]}
 
 
 def _holds(folder: Path) -> bool:
     return (folder / "train.json").is_file()
 
 
-SUITE: Final = Suite(
-    "fgvc", "VPT's FGVC", ROWS, "fgvc", ("", "fgvc", "FGVC"), read, obtain=f"Five image archives; {_JSON}",
-    holds=_holds,
+FGVC: Final = Suite(
+    "fgvc", "VPT's FGVC", FGVC_TASKS, "fgvc", ("", "fgvc", "FGVC"), read_fgvc_splits,
+    obtain=f"Five image archives; {_JSON}", holds=_holds,
     complete=True,  # ids are ranks within a split's own file, so a split without a class would be mislabelled
 )  # fmt: skip
 
 _NAMES: Final = {"cub": "images", "nabirds": "images", "dogs": "Images", "flowers": "jpg", "cars": "cars"}
 
 
-def fake(root: Path, full: bool) -> list[bool]:
-    """The five sets in the true layout below `root`/fgvc; each split has one image of each class, unless `full`.
+def write_fake_fgvc(root: Path, full: bool) -> list[bool]:
+    """Write the five sets in the true layout below `root`/fgvc; one image for each class and split, unless `full`.
 
     Returns:
-        Of each set whether it was made here, and not found.
+        For each set whether it is new.
     """
-    return [fake_row(row, root, full) for row in ROWS]
+    return [write_fake_fgvc_task(row, root, full) for row in FGVC_TASKS]
 
 
-def fake_row(row: Row, root: Path, full: bool) -> bool:
-    """One set of `fake`; ids start at 1, as in the official files."""
+def write_fake_fgvc_task(row: SuiteTask, root: Path, full: bool) -> bool:
+    """Write one set; ids start at 1, as in the official files."""
     sizes = {split: row.sizes[split][0] if full else row.classes for split in SPLITS}
-    marked = {**sizes, "trainval": sizes["train"]}
-    return faking.build(root / "fgvc" / row.folders[0], SUITE.name, marked, partial(_fill, row, sizes))
+    sizes_of_marker = {**sizes, "trainval": sizes["train"]}
+    return faking.build_fake_task(
+        root / "fgvc" / row.folders[0], FGVC.name, sizes_of_marker, partial(_fill, row, sizes)
+    )
 
 
-def _fill(row: Row, sizes: Mapping[str, int], folder: Path) -> None:
+def _fill(row: SuiteTask, sizes: Mapping[str, int], folder: Path) -> None:
     """The files and images of a set."""
     below = _NAMES[row.name]
     for part, (split, size) in enumerate(sizes.items()):
@@ -89,6 +93,6 @@ def _fill(row: Row, sizes: Mapping[str, int], folder: Path) -> None:
         for index in range(size):
             label, number = index % row.classes, part * 100_000 + index
             name = f"{label + 1:03d}.class/{number:06d}.jpg"
-            faking.draw(folder / below / name, label, number, (40, 30))
+            faking.draw_fake_image(folder / below / name, label, number, (40, 30))
             ids[name if below.lower() == "images" else f"{below}/{name}"] = label + 1
         (folder / f"{split}.json").write_text(json.dumps(ids), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Listings: what a split says of itself before an image is opened; from lists, JSON or folders. Light: no torch."""
+"""Listings: the names and labels of the images of a split, from lists, JSON or folders. Light: no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", "
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a split: names below `folder`, the class of each, the file or folder that says so, what to know."""
+    """The images of a split: names below `folder`, their labels, the file or folder that lists them, and a note."""
 
     source: Path
     folder: Path
@@ -40,20 +40,20 @@ class Listing:
         names, labels = (tuple(values[i] for i in indices) for values in (self.names, self.labels))
         return replace(self, names=names, labels=labels)
 
-    def noted(self, note: str) -> Listing:
-        """The same with one more thing to know, which the check tells."""
+    def with_note(self, note: str) -> Listing:
+        """The same with one more note, which the check prints."""
         return replace(self, note="; ".join(filter(None, (self.note, note))))
 
 
-def from_text(source: Path, folders: Sequence[Path]) -> Listing:
+def read_list(source: Path, folders: Sequence[Path]) -> Listing:
     """A list of lines `<relative path> <label>`; a path may hold spaces.
 
     Args:
         source: the list.
-        folders: where its paths may start; the first below which the first image lies is taken.
+        folders: to which its paths may refer; the first one that holds the first image is used.
 
     Raises:
-        BadInput: there is no such list, it is empty, or a line is none of that form.
+        BadInput: there is no such list, it is empty, or a line has another form.
     """
     try:
         lines = read_text(source).splitlines()
@@ -75,55 +75,55 @@ def from_text(source: Path, folders: Sequence[Path]) -> Listing:
     return Listing(source, _below(folders, names[0]), tuple(names), tuple(labels))
 
 
-def from_json(source: Path) -> Listing:
+def read_json_list(source: Path) -> Listing:
     """A JSON object `{path: class id}`; ids are replaced by their rank, so the file must hold every class.
 
     Raises:
-        BadInput: there is no such file, or it is no such object.
+        BadInput: there is no such file, or it holds something else.
     """
     try:
-        found = json.loads(read_text(source))
+        content = json.loads(read_text(source))
     except FileNotFoundError:
         raise BadInput(f"no file {source}: unpack the archive again, whole, or set data.root=FOLDER") from None
     except BadInput:
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{source} cannot be read ({error}): truncated? Fetch it again") from error
-    if not isinstance(found, dict) or not found or not all(str(value).isdecimal() for value in found.values()):
+    if not isinstance(content, dict) or not content or not all(str(value).isdecimal() for value in content.values()):
         raise BadInput(f"{source} is no JSON object {{path: class}}: fetch it again")
-    ids = {name: int(value) for name, value in found.items()}
+    ids = {name: int(value) for name, value in content.items()}
     rank = {value: i for i, value in enumerate(sorted(set(ids.values())))}
     return Listing(source, source.parent, tuple(ids), tuple(rank[v] for v in ids.values()))
 
 
-def from_folders(folder: Path, label_of: Callable[[str], int | None]) -> Listing:
-    """A folder of folders of images, one for each class; other files, and hidden ones, are passed over.
+def list_folders(folder: Path, label_of: Callable[[str], int | None]) -> Listing:
+    """A folder with a folder of images for each class; other files and hidden ones are skipped.
 
     Args:
         folder: of the classes.
-        label_of: name of a class folder -> label, or None when it is no class.
+        label_of: name of a class folder -> label, or None if it is no class.
 
     Raises:
         BadInput: there is no such folder, a folder below it is no class, or there are no images.
     """
     if not folder.is_dir():
         raise BadInput(f"no folder {folder}: unpack the archive there, or set data.root=FOLDER")
-    found: list[tuple[int, str]] = []
+    images: list[tuple[int, str]] = []
     for entry in os.scandir(folder):
         if is_hidden(entry.name) or not entry.is_dir():
             continue
         label = label_of(entry.name)
         if label is None:
             raise BadInput(f"{folder}: the folder '{entry.name}' is no class of this set: another set or version?")
-        found += [(label, f"{entry.name}/{file}") for file in os.listdir(entry.path) if _is_image(file)]
-    if not found:
+        images += [(label, f"{entry.name}/{file}") for file in os.listdir(entry.path) if _is_image(file)]
+    if not images:
         raise BadInput(f"no images below {folder}: unpack the archive there, whole")
-    labels, names = zip(*sorted(found), strict=True)
+    labels, names = zip(*sorted(images), strict=True)
     return Listing(folder, folder, names, labels)
 
 
 def is_hidden(name: str) -> bool:
-    """A name that no data set gives: of what macOS and others leave beside files (._a.JPEG, .DS_Store)."""
+    """A name that no data set uses: files that macOS and other systems add (._a.JPEG, .DS_Store)."""
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -132,24 +132,27 @@ def _is_image(name: str) -> bool:
 
 
 def _below(folders: Sequence[Path], name: str) -> Path:
-    """The first folder below which `name` lies; the first of all when none does, which the check will tell."""
+    """The first folder that holds `name`; if none does, the first of all, and the check will name what is missing."""
     return next((folder for folder in folders if (folder / name).is_file()), folders[0])
 
 
-def located(listing: Listing, places: Sequence[Path], prefixes: Sequence[str]) -> Listing:
-    """The same with the folder below which its images lie: the first, or as a set may be half unpacked another one.
+def locate_images(listing: Listing, places: Sequence[Path], prefixes: Sequence[str]) -> Listing:
+    """The same with the folder that holds its images.
+
+    A set may be half unpacked, so the first, the middle and the last image are looked for.
 
     Args:
         listing: names and labels.
         places: folders of the set.
-        prefixes: what names may follow in each of them.
+        prefixes: folders in each of them to which names may refer.
 
     Raises:
-        BadInput: neither the first nor the middle nor the last image is in any of them.
+        BadInput: none of the three images is in any of them.
     """
     probes = [listing.names[i] for i in (0, len(listing) // 2, -1)]
+    folders = [place / prefix for place in places for prefix in prefixes]
     for name in probes:
-        for folder in (place / prefix for place in places for prefix in prefixes):
+        for folder in folders:
             if (folder / name).is_file():
                 return replace(listing, folder=folder)
     tried = " or ".join(f"{prefix}/{probes[0]}" if prefix else probes[0] for prefix in prefixes)
@@ -162,24 +165,24 @@ def without_repeats(listing: Listing) -> Listing:
     return listing.take(sorted(first.values()))
 
 
-def draw(listing: Listing, count: int, seed: int, without: Collection[str] = ()) -> Listing:
+def draw_shots(listing: Listing, count: int, seed: int, without: Collection[str] = ()) -> Listing:
     """At most `count` images of each class, in the order of the listing.
 
-    A class's names are sorted, put in the order of numpy's default_rng([seed, class]).permutation, and the first
-    `count` of those that are not in `without` are taken: a draw depends on neither the other classes nor the order of
-    files on disk, and two draws with one seed, the second without the first, are disjoint.
+    The names of a class are sorted and then put in the order of numpy's default_rng([seed, class]).permutation. The
+    first `count` of those that are not in `without` are taken. So a draw depends on neither the other classes nor the
+    order of files on disk, and two draws with one seed, the second without the first, are disjoint.
     """
     of_class: dict[int, list[int]] = {}
     for index in sorted(range(len(listing)), key=listing.names.__getitem__):
         of_class.setdefault(listing.labels[index], []).append(index)
-    taken: list[int] = []
+    shots: list[int] = []
     for label, indices in of_class.items():
         order = np.random.default_rng([seed, label]).permutation(len(indices))
-        fresh = (indices[i] for i in order if listing.names[indices[i]] not in without)
-        taken += islice(fresh, count)
-    return listing.take(sorted(taken))
+        allowed = (indices[i] for i in order if listing.names[indices[i]] not in without)
+        shots += islice(allowed, count)
+    return listing.take(sorted(shots))
 
 
-def per_class(listing: Listing) -> Counter[int]:
+def count_per_class(listing: Listing) -> Counter[int]:
     """How many images each class has."""
     return Counter(listing.labels)

@@ -1,4 +1,4 @@
-"""Suites on disk: the facts about their tasks, and where in a folder the splits are. Light: no torch."""
+"""Suites on disk: facts about their tasks, and how their splits are read from a folder. Light: no torch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 from glorabench.data.suites.listing import Listing
 from glorabench.errors import BadInput, nearest
 
-Options = Mapping[str, Any]  # what a suite asks beside task and root, such as shots
+Options = Mapping[str, Any]  # further settings of a suite, such as shots
 Splits = dict[str, Listing]  # of train, val, trainval, test and further test sets
 
 
 @dataclass(frozen=True)
-class Row:
+class SuiteTask:
     """One task of a suite.
 
     Args:
         name: of the task; `aliases` are accepted for it.
         group: what its mean is part of.
-        classes: number of classes; labels are 0 .. classes - 1, whether or not all occur.
-        sizes: the numbers of images that a split may have; a split that is not named may have any.
-        folders: names of its folder in circulation, the usual one first.
-        obtain: where people get it, how large it is, what its licence says.
+        classes: number of classes; labels are 0 .. classes - 1, even if not all occur.
+        sizes: the numbers of images that a split may have; other splits may have any number.
+        folders: names that people use for its folder, the usual one first.
+        obtain: where to get it, its size and its licence.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Row:
     obtain: str = ""
 
 
-def _fixed(row: Row, _: Options) -> Mapping[str, tuple[int, ...]]:
+def _fixed(row: SuiteTask, _: Options) -> Mapping[str, tuple[int, ...]]:
     return row.sizes
 
 
@@ -46,7 +46,7 @@ def _any(_: Path) -> bool:
 
 
 def _bare(name: str) -> str:
-    """A name as it is left where a shell or a file name takes the quotes: clevr(task=count_all)."""
+    """A name without quotes and spaces, which a shell or a file name may remove: clevr(task=count_all)."""
     return re.sub(r"[\"'\s]", "", name)
 
 
@@ -56,38 +56,38 @@ class Suite:
 
     Args:
         name: such as vtab1k.
-        title: what people call it.
+        title: its name for people.
         rows: its tasks.
-        geometry: how its protocol makes images fit a network, the first word of its preprocessing ids.
+        geometry: how its protocol resizes images, the first word of its preprocessing ids.
         inside: folders below a root in which the task folders may lie ("" is the root itself).
         read: (row, folder of the task, options) -> splits; BadInput names the file and the fix.
-        options: what `read` takes, with the defaults.
+        options: the options of `read` with their defaults.
         obtain: how to get the suite.
-        scorings: test set -> {name of a scoring: the classes that may be answered, None for all}; a test set that
-            is not named is scored once, as top1.
-        alike: one program wrote all images of a task, so lossless ones beside JPEG are of another extraction.
-        complete: every split holds every class, so that one that does not is damaged.
-        sizes: (row, options) -> the numbers of images that each split may have; a split that is not named may have any.
-        variants: what of its options `data check` goes through, one after the other.
-        holds: whether a folder looks like a task of this suite: those of others may have the same name.
+        scorings: test set -> {name of a scoring: the classes that may be answered, None for all}; other test sets are
+            scored once, as top1.
+        alike: one program wrote all images of a task, so JPEG and lossless images in one task are an error.
+        complete: every split holds every class; a split without one of them is damaged.
+        sizes: (row, options) -> the numbers of images that each split may have; other splits may have any number.
+        variants: the options that `data check` goes through, one after the other.
+        holds: whether a folder looks like a task of this suite: folders of other suites may have the same name.
     """
 
     name: str
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[SuiteTask, ...]
     geometry: str
     inside: tuple[str, ...]
-    read: Callable[[Row, Path, Options], Splits]
+    read: Callable[[SuiteTask, Path, Options], Splits]
     options: Options = field(default_factory=dict)
     obtain: str = ""
     scorings: Mapping[str, Mapping[str, tuple[int, ...] | None]] = field(default_factory=dict)
     alike: bool = False
     complete: bool = False
-    sizes: Callable[[Row, Options], Mapping[str, tuple[int, ...]]] = _fixed
+    sizes: Callable[[SuiteTask, Options], Mapping[str, tuple[int, ...]]] = _fixed
     variants: tuple[Options, ...] = ({},)
     holds: Callable[[Path], bool] = _any
 
-    def row(self, task: str) -> Row:
+    def row(self, task: str) -> SuiteTask:
         """The task of that name or alias, with or without quotes and spaces in it.
 
         Raises:
@@ -98,7 +98,7 @@ class Suite:
                 return row
         raise BadInput(f"no task '{task}' in the suite {self.name}{nearest(task, [row.name for row in self.rows])}")
 
-    def folder(self, row: Row, root: Path) -> Path:
+    def folder(self, row: SuiteTask, root: Path) -> Path:
         """The folder of a task below `root`: the first that looks like one of this suite, or else the first.
 
         Raises:
@@ -107,9 +107,13 @@ class Suite:
         if not root.is_dir():
             raise BadInput(f"no folder {root}: set data.root=FOLDER, where {self.title} lies. {self.obtain}")
         places = [root / inside / name for inside in self.inside for name in row.folders]
-        if there := [place for place in places if place.is_dir()]:
-            return next(filter(self.holds, there), there[0])
-        others = [f"called {' or '.join(row.folders[1:])}"] * bool(row.folders[1:])
-        others += [f"in {' or '.join(str(root / inside) for inside in self.inside[1:])}"] * bool(self.inside[1:])
-        also = f" (nor one {', or '.join(others)})" if others else ""
+        folders = [place for place in places if place.is_dir()]
+        if folders:
+            return next(filter(self.holds, folders), folders[0])
+        alternatives = []
+        if row.folders[1:]:
+            alternatives.append(f"called {' or '.join(row.folders[1:])}")
+        if self.inside[1:]:
+            alternatives.append(f"in {' or '.join(str(root / inside) for inside in self.inside[1:])}")
+        also = f" (nor one {', or '.join(alternatives)})" if alternatives else ""
         raise BadInput(f"{row.name} is missing: no folder {places[0]}{also}. {row.obtain or self.obtain}")

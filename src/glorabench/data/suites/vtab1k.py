@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import Final
 
 from glorabench.data.suites import fake as faking
-from glorabench.data.suites.listing import from_text
-from glorabench.data.suites.suite import Options, Row, Splits, Suite
+from glorabench.data.suites.listing import read_list
+from glorabench.data.suites.suite import Options, Splits, Suite, SuiteTask
 
-LISTS: Final = {"train": "train800", "val": "val200", "trainval": "train800val200", "test": "test"}
+LIST_NAMES: Final = {"train": "train800", "val": "val200", "trainval": "train800val200", "test": "test"}
 _TINY: Final = {"train": 24, "val": 8, "trainval": 32, "test": 16}
 
 
-def _row(name: str, group: str, classes: int, test: tuple[int, ...], aliases: str, folders: str = "") -> Row:
+def _row(name: str, group: str, classes: int, test: tuple[int, ...], aliases: str, folders: str = "") -> SuiteTask:
     sizes = {"train": (800,), "val": (200,), "trainval": (1000,), "test": test}
     names = aliases.split("|")
     names += [f"vtab-{each}" for each in (name, *names)]  # as VPT's code calls them
-    return Row(name, group, classes, sizes, (name, *folders.split()), tuple(names))
+    return SuiteTask(name, group, classes, sizes, (name, *folders.split()), tuple(names))
 
 
 # fmt: off
-ROWS: Final = (
+VTAB_TASKS: Final = (
     _row("cifar", "natural", 100, (10_000,), "cifar100|cifar_100|cifar-100|cifar(num_classes=100)", "cifar100"),
     _row("caltech101", "natural", 102, (6_084, 6_085), "caltech-101"),
     _row("dtd", "natural", 47, (1_880,), "describable_textures"),
@@ -56,8 +56,8 @@ ROWS: Final = (
          'smallnorb_elevation|snorb-elev|smallnorb(predicted_attribute="label_elevation")'),
 )
 # fmt: on
-GROUPS: Final = tuple(dict.fromkeys(row.group for row in ROWS))
-# (width, height) of the stored images, at most 64; where it varies, one that occurs
+VTAB_GROUPS: Final = tuple(dict.fromkeys(row.group for row in VTAB_TASKS))
+# (width, height) of the images, at most 64; if it varies, one that occurs
 _SIDES: Final = {
     **dict.fromkeys(("cifar", "svhn"), (32, 32)),
     **dict.fromkeys(("caltech101", "dtd", "oxford_flowers102", "oxford_iiit_pet", "sun397", "dmlab"), (64, 48)),
@@ -66,22 +66,26 @@ _SIDES: Final = {
 }
 
 
-def _read(_row: Row, folder: Path, _options: Options) -> Splits:
-    """The four lists of a task; BadInput when one is missing or no list."""
-    return {split: from_text(folder / f"{name}.txt", [folder]) for split, name in LISTS.items()}
+def read_vtab1k_splits(_row: SuiteTask, folder: Path, _options: Options) -> Splits:
+    """The splits of a task by its four lists.
+
+    Raises:
+        BadInput: a list is missing or is no list.
+    """
+    return {split: read_list(folder / f"{name}.txt", [folder]) for split, name in LIST_NAMES.items()}
 
 
 def _holds(folder: Path) -> bool:
-    return any((folder / f"{name}.txt").is_file() for name in LISTS.values())
+    return any((folder / f"{name}.txt").is_file() for name in LIST_NAMES.values())
 
 
-SUITE: Final = Suite(
+VTAB1K: Final = Suite(
     name="vtab1k",
     title="VTAB-1k",
-    rows=ROWS,
+    rows=VTAB_TASKS,
     geometry="vtab",
     inside=("", "vtab-1k"),
-    read=_read,
+    read=read_vtab1k_splits,
     alike=True,
     holds=_holds,
     obtain="vtab-1k.zip (about 4.66 GB, JPEG): Hugging Face dataset repository XiN0919/VTAB-1k, or the links in "
@@ -90,7 +94,7 @@ SUITE: Final = Suite(
 )
 
 
-def fake(root: Path, full: bool) -> list[bool]:
+def write_fake_vtab1k(root: Path, full: bool) -> list[bool]:
     """Write a fake set below `root`/vtab-1k: true names and layout, small pictures.
 
     Args:
@@ -98,36 +102,39 @@ def fake(root: Path, full: bool) -> list[bool]:
         full: as many images as the true set has, instead of 80 for each task.
 
     Returns:
-        Of each task whether it was made here, and not found.
+        For each task whether it is new.
 
     Raises:
-        BadInput: a task folder exists already, with other data, or cannot be written.
+        BadInput: a task folder holds other data, or cannot be written.
     """
     from rich.console import Console
     from rich.progress import track
 
-    sizes = {row.name: {s: row.sizes[s][0] if full else _TINY[s] for s in LISTS} for row in ROWS}
+    sizes = {row.name: {s: row.sizes[s][0] if full else _TINY[s] for s in LIST_NAMES} for row in VTAB_TASKS}
     console = Console(stderr=True)
     if full:
         console.print(f"drawing {sum(sum(each.values()) for each in sizes.values()):,} small files: some minutes")
-    rows = track(ROWS, "drawing", console=console, transient=True, disable=not sys.stderr.isatty())
-    fills = {row.name: partial(_fill, row, sizes[row.name], row.classes if full else 4) for row in ROWS}
-    return [faking.build(root / "vtab-1k" / row.name, SUITE.name, sizes[row.name], fills[row.name]) for row in rows]
+    rows = track(VTAB_TASKS, "drawing", console=console, transient=True, disable=not sys.stderr.isatty())
+    fills = {row.name: partial(_fill, row, sizes[row.name], row.classes if full else 4) for row in VTAB_TASKS}
+    return [
+        faking.build_fake_task(root / "vtab-1k" / row.name, VTAB1K.name, sizes[row.name], fills[row.name])
+        for row in rows
+    ]
 
 
-def _fill(row: Row, sizes: Mapping[str, int], classes: int, folder: Path) -> None:
+def _fill(row: SuiteTask, sizes: Mapping[str, int], classes: int, folder: Path) -> None:
     """All lists and images of a task; trainval has the pictures of train and val again, as in the true set."""
     for split, size in sizes.items():
         first = {"val": sizes["train"], "test": 10_000}.get(split, 0)
         _write(row, folder, split, range(first, first + size), classes)
 
 
-def _write(row: Row, folder: Path, split: str, numbers: range, classes: int) -> None:
+def _write(row: SuiteTask, folder: Path, split: str, numbers: range, classes: int) -> None:
     """One list and its images."""
     box = _SIDES.get(row.name, (64, 64))
     lines = []
     for index, number in enumerate(numbers):
-        name, label = f"images/{LISTS[split]}/{index:06d}.jpg", faking.spread(number, row.classes, classes)
-        faking.draw(folder / name, label, number, box)
+        name, label = f"images/{LIST_NAMES[split]}/{index:06d}.jpg", faking.fake_label(number, row.classes, classes)
+        faking.draw_fake_image(folder / name, label, number, box)
         lines.append(f"{name} {label}\n")
-    (folder / f"{LISTS[split]}.txt").write_text("".join(lines), encoding="utf-8")
+    (folder / f"{LIST_NAMES[split]}.txt").write_text("".join(lines), encoding="utf-8")

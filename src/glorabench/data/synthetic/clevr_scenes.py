@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CANVAS: Final = 96
-SIDE: Final = 32
+SCENE_SIDE: Final = 32
 COUNTS: Final = (3, 10)  # least and largest number of objects
 NEAREST, FARTHEST = (7.5, 10.5), 16.0  # depth of the nearest object, half a unit a class; any depth
 THRESHOLDS: Final = (8.0, 8.5, 9.0, 9.5, 10.0)
@@ -35,15 +35,15 @@ _AMBIENT = 0.35
 _HEX = "575757 ad2323 2a4bd7 1d6914 814a19 8126c0 29d0d0 ffee33"
 _COLOURS = np.array([list(bytes.fromhex(colour)) for colour in _HEX.split()], np.float32)
 
-Floats = NDArray[np.float32]
+Singles = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-Shaded = tuple[NDArray[np.bool_], Floats]
+Shaded = tuple[NDArray[np.bool_], Singles]
 SPHERE, CYLINDER, CUBE = range(3)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What stands where; arrays have one entry per object, far to near.
+    """The objects of a scene; arrays have one entry per object, far to near.
 
     Attributes:
         kind: SPHERE, CYLINDER or CUBE.
@@ -61,9 +61,9 @@ class Scene:
     x: Doubles
     radius: Doubles
     turn: Doubles
-    colour: Floats
-    light: Floats
-    ground: Floats
+    colour: Singles
+    light: Singles
+    ground: Singles
 
 
 def foot(depth: Doubles) -> Doubles:
@@ -71,7 +71,7 @@ def foot(depth: Doubles) -> Doubles:
     return HORIZON + FOCAL * HEIGHT / depth
 
 
-def scene(seed: int, number: int) -> Scene:
+def draw_scene(seed: int, number: int) -> Scene:
     """Lay out scene `number` of the series `seed`.
 
     The number of objects (3 .. 10) and the nearest depth are drawn independently and uniformly, so
@@ -104,16 +104,16 @@ def _places(rng: np.random.Generator, count: int, near: float) -> tuple[Doubles,
         radius = FOCAL * rng.uniform(*_SIZES, depth.size) / depth
         x = rng.uniform(radius + 1.0, CANVAS - radius - 1.0)
         y = foot(depth) - radius
-        kept: list[int] = []
+        chosen_darts: list[int] = []
         for dart in range(depth.size):
-            gap = np.hypot(x[kept] - x[dart], y[kept] - y[dart])
-            if (gap >= _APART * (radius[kept] + radius[dart])).all():
-                kept.append(dart)
-                if len(kept) == count:
-                    return depth[kept], x[kept], radius[kept]
+            gap = np.hypot(x[chosen_darts] - x[dart], y[chosen_darts] - y[dart])
+            if (gap >= _APART * (radius[chosen_darts] + radius[dart])).all():
+                chosen_darts.append(dart)
+                if len(chosen_darts) == count:
+                    return depth[chosen_darts], x[chosen_darts], radius[chosen_darts]
 
 
-def _ground(rng: np.random.Generator) -> Floats:
+def _ground(rng: np.random.Generator) -> Singles:
     """A tinted ground, lighter towards the viewer, with blotches and grain: (CANVAS, CANVAS, 3)."""
     tint = rng.uniform(90, 170) + rng.uniform(-20, 20, 3)
     slope = np.linspace(-1, 1, CANVAS)[:, None] * rng.uniform(0, 30)
@@ -148,15 +148,15 @@ def paint(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
         shadow = (u + 0.4 * scene.light[0]) ** 2 + (v / _TILT) ** 2 <= 1.3
         picture[box][shadow & (owner[box] < 0)] *= 0.6
         if kind == SPHERE:
-            seen, shade = _sphere(u, v, scene.light)
+            visible, shade = _sphere(u, v, scene.light)
         else:
-            seen, shade = _prism(u, v, scene.light, scene.turn[i] if kind == CUBE else None)
-        picture[box][seen] = shade[seen][:, None] * scene.colour[i]
-        owner[box][seen] = i
+            visible, shade = _prism(u, v, scene.light, scene.turn[i] if kind == CUBE else None)
+        picture[box][visible] = shade[visible][:, None] * scene.colour[i]
+        owner[box][visible] = i
     return picture.clip(0, 255).astype(np.uint8), owner
 
 
-def _sphere(u: Floats, v: Floats, light: Floats) -> Shaded:
+def _sphere(u: Singles, v: Singles, light: Singles) -> Shaded:
     """Pixels and brightness of a unit sphere resting with its lowest point on the foot row."""
     w = v + (1 - _TILT)
     square = u**2 + w**2
@@ -165,7 +165,7 @@ def _sphere(u: Floats, v: Floats, light: Floats) -> Shaded:
     return square <= 1, _AMBIENT + 0.75 * lambert + 0.8 * lambert**16
 
 
-def _prism(u: Floats, v: Floats, light: Floats, turn: float | None) -> Shaded:
+def _prism(u: Singles, v: Singles, light: Singles, turn: float | None) -> Shaded:
     """Pixels and brightness of an upright cube turned by `turn`, or of a cylinder if it is None."""
     if turn is None:
         front = back = np.sqrt(np.maximum(1 - u**2, 0))
@@ -177,17 +177,17 @@ def _prism(u: Floats, v: Floats, light: Floats, turn: float | None) -> Shaded:
         back = np.minimum((side + u * cos) / sin, (side - u * sin) / cos)
         normal = np.where((side - u * cos) / sin < (side + u * sin) / cos, cos, -sin)
         tall = 2 * side
-    seen = (np.abs(u) <= 1) & (v <= _TILT * front) & (v >= -_TILT * back - tall)
+    visible = (np.abs(u) <= 1) & (v <= _TILT * front) & (v >= -_TILT * back - tall)
     lid = v <= _TILT * front - tall
     wall = np.maximum(normal * light[0] + np.sqrt(1 - normal**2) * light[2], 0)
-    return seen, np.where(lid, _AMBIENT - 0.9 * light[1], _AMBIENT + 0.55 * wall)
+    return visible, np.where(lid, _AMBIENT - 0.9 * light[1], _AMBIENT + 0.55 * wall)
 
 
-def render(scene: Scene) -> NDArray[np.uint8]:
+def render_scene(scene: Scene) -> NDArray[np.uint8]:
     """Draw one scene, area-averaged from the canvas to (32, 32, 3) RGB."""
     picture, _ = paint(scene)
-    step = CANVAS // SIDE
-    return picture.reshape(SIDE, step, SIDE, step, 3).mean((1, 3)).round().astype(np.uint8)
+    step = CANVAS // SCENE_SIDE
+    return picture.reshape(SCENE_SIDE, step, SCENE_SIDE, step, 3).mean((1, 3)).round().astype(np.uint8)
 
 
 def count_label(scene: Scene) -> int:

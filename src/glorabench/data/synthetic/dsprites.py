@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from glorabench.errors import BadInput
 
-SIDE: Final = 64
-SIZES: Final = (3, 6, 40, 32, 32)
+SPRITE_SIDE: Final = 64
+LATENT_SIZES: Final = (3, 6, 40, 32, 32)
 """Number of values of shape (square, ellipse, heart), scale, orientation, x and y; y fastest."""
-COUNT: Final = int(np.prod(SIZES))
+COUNT: Final = int(np.prod(LATENT_SIZES))
 CLASSES: Final = 16
 
 _SQUARE_HALF = 9.6
@@ -34,18 +34,18 @@ _HEART_RADII = np.array(
 )
 _CHUNK = 256  # images held at once as float64, to bound memory when the whole set is drawn
 
-Floats = NDArray[np.float64]
+Coordinates = NDArray[np.float64]
 
 
-def _square(u: Floats, v: Floats) -> NDArray[np.bool_]:
+def _square(u: Coordinates, v: Coordinates) -> NDArray[np.bool_]:
     return np.maximum(np.abs(u), np.abs(v)) <= _SQUARE_HALF
 
 
-def _ellipse(u: Floats, v: Floats) -> NDArray[np.bool_]:
+def _ellipse(u: Coordinates, v: Coordinates) -> NDArray[np.bool_]:
     return (u / _ELLIPSE_AXES[0]) ** 2 + (v / _ELLIPSE_AXES[1]) ** 2 <= 1.0
 
 
-def _heart(u: Floats, v: Floats) -> NDArray[np.bool_]:
+def _heart(u: Coordinates, v: Coordinates) -> NDArray[np.bool_]:
     # The polygon is star-shaped around its centre and symmetric in u, so one edge decides: the one
     # whose 5 degree sector holds the point.
     right, up = np.abs(u), _HEART_CENTRE_V - v
@@ -73,12 +73,12 @@ def latents(indices: NDArray[np.integer]) -> tuple[NDArray[np.intp], ...]:
         BadInput: An index lies outside 0 .. 737,279.
     """
     try:
-        return np.unravel_index(indices, SIZES)
+        return np.unravel_index(indices, LATENT_SIZES)
     except ValueError as error:
         raise BadInput(f"dSprites indices must lie in 0..{COUNT - 1}: {error}") from None
 
 
-def render(indices: NDArray[np.integer]) -> NDArray[np.uint8]:
+def render_sprites(indices: NDArray[np.integer]) -> NDArray[np.uint8]:
     """Draw sprites from flat latent indices.
 
     Orientation index k turns the shape by ``2 pi k / 39`` counter-clockwise as displayed, so the
@@ -94,8 +94,8 @@ def render(indices: NDArray[np.integer]) -> NDArray[np.uint8]:
         BadInput: An index lies outside 0 .. 737,279.
     """
     shape, scale, turn, x, y = latents(indices)
-    images = np.zeros((len(indices), SIDE, SIDE), np.uint8)
-    centres = np.arange(SIDE) + 0.5
+    images = np.zeros((len(indices), SPRITE_SIDE, SPRITE_SIDE), np.uint8)
+    centres = np.arange(SPRITE_SIDE) + 0.5
     for kind, inside in enumerate(_SHAPES):
         rows = np.flatnonzero(shape == kind)
         for start in range(0, rows.size, _CHUNK):

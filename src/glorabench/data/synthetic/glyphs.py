@@ -1,7 +1,7 @@
-"""The upstream images: letters and symbols drawn over coloured grounds, and no digits.
+"""The upstream images for pretraining: letters and symbols on coloured grounds, and no digits.
 
-Every image is a function of a seed. A scene holds one glyph or several; what is labelled is
-which glyphs they are, never where, how large, how turned or how many.
+Every image is a function of a seed. A scene holds one glyph or several. The label says which
+glyphs they are, but not their place, size, angle or number.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from matplotlib.ft2font import FT2Font
 from torch import Generator, Tensor
 
-# Of symbols that are one drawing turned (arrows, triangles, horseshoes) only one is here: to tell
-# them apart would be to tell orientations apart, which a downstream task asks for. For the same
+# If symbols are the same drawing turned (arrows, triangles, horseshoes), only one of them is here:
+# to distinguish them is to distinguish orientations, which is a downstream task. For the same
 # reason there are no dominoes or dice (counts), no O, square, disc or heart (digits, sprites), and
-# no other sign that reads as a digit once turned (infinity).
+# no sign that looks like a digit when turned (infinity).
 LATIN = "ABCDEFGHJKLMNPQRSTUVWXYZabdefghijkmnqrty"
 OTHER = (
     "ΓΔΘΞΠΣΦΨΩαβγδεζηθλμξπσφψω"
@@ -33,12 +33,12 @@ GLYPHS = LATIN + OTHER
 # The cm fonts keep other drawings under Unicode's code points, except for the Latin letters.
 LATIN_FONTS = ("cmr10", "cmss10", "cmti10", "cmtt10", "cmb10")
 FONTS = ("DejaVuSans*", "DejaVuSerif*", "STIXGeneral*")
-SIDE, GLYPH, CELLS = 32, 32, 4
+GLYPH_IMAGE_SIDE, GLYPH, CELLS = 32, 32, 4
 NOTHING = -100  # the label that cross-entropy skips
 
 
 @dataclass(frozen=True)
-class Bank:
+class GlyphBank:
     """Drawings of every glyph in every font that has it.
 
     Attributes:
@@ -53,8 +53,8 @@ class Bank:
 
 
 @dataclass(frozen=True)
-class Scenes:
-    """A batch of upstream images and what their glyphs are.
+class GlyphScenes:
+    """A batch of upstream images and the labels of their glyphs.
 
     Attributes:
         images: (N, 3, 32, 32) in [0, 1].
@@ -68,7 +68,7 @@ class Scenes:
 
 
 @cache
-def bank() -> Bank:
+def draw_bank() -> GlyphBank:
     """Draw every glyph with the fonts that matplotlib ships."""
     folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
     wide = [FT2Font(str(path)) for name in FONTS for path in sorted(folder.glob(f"{name}.ttf"))]
@@ -80,7 +80,7 @@ def bank() -> Bank:
         drawings += [_drawing(font, glyph) for font in fonts]
         count.append(len(fonts))
     counts = torch.tensor(count)
-    return Bank(torch.stack(drawings), counts.cumsum(0) - counts, counts)
+    return GlyphBank(torch.stack(drawings), counts.cumsum(0) - counts, counts)
 
 
 def _drawing(font: FT2Font, glyph: str) -> Tensor:
@@ -97,7 +97,7 @@ def _drawing(font: FT2Font, glyph: str) -> Tensor:
     return F.pad(small, (left, GLYPH - width - left, top, GLYPH - height - top))
 
 
-def scenes(bank: Bank, size: int, generator: Generator, hardness: float, crowd: int) -> Scenes:
+def draw_scenes(bank: GlyphBank, size: int, generator: Generator, hardness: float, crowd: int) -> GlyphScenes:
     """Draw `size` scenes of one glyph or of 2 to `crowd`.
 
     Args:
@@ -138,17 +138,17 @@ def scenes(bank: Bank, size: int, generator: Generator, hardness: float, crowd: 
         white = (uniform(n, 1, 1, 1) < 0.3) & light
         images[rows] = torch.lerp(images[rows], colour.masked_fill(white, 1.0), ink)
         present[rows, kind] = 1
-        part = F.avg_pool2d(ink, SIDE // CELLS).flatten(1)
+        part = F.avg_pool2d(ink, GLYPH_IMAGE_SIDE // CELLS).flatten(1)
         more = (part > 0.04) & (part > cover[rows])
         cells[rows] = torch.where(more, kind[:, None], cells[rows])
         cover[rows] = torch.where(more, part, cover[rows])
     noise = torch.randn(images.shape, generator=generator) * uniform(size, 1, 1, 1).pow(3) * 0.08
-    return Scenes((images + noise).clamp(0, 1), present / present.sum(1, keepdim=True), cells)
+    return GlyphScenes((images + noise).clamp(0, 1), present / present.sum(1, keepdim=True), cells)
 
 
 def _shades(ends: Tensor, direction: Tensor) -> Tensor:
     """Colour ramps (N, 3, 32, 32) between `ends` (N, 2, 3), often nearly flat."""
-    axis = torch.linspace(-0.5, 0.5, SIDE)
+    axis = torch.linspace(-0.5, 0.5, GLYPH_IMAGE_SIDE)
     slope = direction.mul(2).sub(1)
     ramp = slope[:, 0, None, None] * axis[:, None] + slope[:, 1, None, None] * axis + 0.5
     first, second = ends[:, 0, :, None, None], ends[:, 1, :, None, None]
@@ -161,17 +161,17 @@ def _grid(pixels: Tensor, hardness: float, draw: Tensor, bend: Tensor) -> Tensor
     `draw` (N, 6) gives place, turn, stretch and shear, `bend` (N, 2, 5, 5) the elastic field.
     """
     signed = draw.mul(2).sub(1)
-    room = (SIDE - 0.7 * pixels)[:, None].clamp(min=0) / SIDE
+    room = (GLYPH_IMAGE_SIDE - 0.7 * pixels)[:, None].clamp(min=0) / GLYPH_IMAGE_SIDE
     centre = signed[:, :2] * room * hardness
     turn = signed[:, 2] * hardness * 0.8
     stretch = torch.exp(signed[:, 3] * hardness * 0.4)
     shear = signed[:, 4] * hardness * 0.4
-    scale = SIDE / pixels * (GLYPH - 4) / GLYPH
+    scale = GLYPH_IMAGE_SIDE / pixels * (GLYPH - 4) / GLYPH
     cosine, sine = turn.cos() * scale, turn.sin() * scale
     rows = torch.stack((cosine * stretch + sine * shear, sine * stretch - cosine * shear, -sine, cosine), 1).view(
         -1, 2, 2
     )
-    side = 2 * SIDE
+    side = 2 * GLYPH_IMAGE_SIDE
     axis = (torch.arange(side) + 0.5) * 2 / side - 1
     base = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
     field = F.interpolate(bend.mul(2).sub(1), (side, side), mode="bilinear", align_corners=True)

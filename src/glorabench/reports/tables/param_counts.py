@@ -11,7 +11,7 @@ from glorabench import streams
 from glorabench.analysis import published_counts
 from glorabench.analysis.published_counts import Book, Row
 from glorabench.config.compose import compose, expand
-from glorabench.errors import BadInput, Unhosted
+from glorabench.errors import BadInput, UnsuitableBackbone
 from glorabench.reports.rendering import grid
 
 COLUMNS = ("method", "parameters", "published", "why they differ")
@@ -69,7 +69,7 @@ def tables(book: Book, words: Sequence[str], count: Counting) -> Iterator[Table]
             shared = [backbone, *(word for word in others if word not in method)]
             jobs = expand([*shared, *method], multirun=True)[0]
             own = [[word for word in job if word.startswith("method")] for job in jobs]
-            yield _counts_table(book, [Row(" ".join(run), run) for run in own], shared, Unhosted, count)
+            yield _counts_table(book, [Row(" ".join(run), run) for run in own], shared, UnsuitableBackbone, count)
         else:
             yield _counts_table(book, book.rows, [backbone, *others], BadInput, count)
 
@@ -90,7 +90,7 @@ def _counts_table(
     console = Console(stderr=True)
     quiet = not console.is_terminal
     for row in track(rows, f"counting on {name}", console=console, transient=True, disable=quiet):
-        streams.check()
+        streams.raise_if_reader_left()
         try:
             found = counted(row, words, book.tasks, count)
         except shown as error:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from glorabench.backbones.base import Backbone
 from glorabench.checksum import ASSETS
 from glorabench.config.instantiate import BACKBONE, make
-from glorabench.data.cache import Arrays, cached
+from glorabench.data.cache import Arrays, cached_splits
 from glorabench.records.metrics import Metric
 
 _BATCH = 256
@@ -85,7 +85,7 @@ def _held_out(folder: Path) -> Arrays:
         images, labels = held_out()
         return {"val": (images.numpy(), labels.numpy())}
 
-    return cached(folder, draw)[0]["val"]
+    return cached_splits(folder, draw)[0]["val"]
 
 
 @torch.inference_mode()

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from glorabench.backbones.base import Backbone
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, METHOD, make
-from glorabench.errors import BadInput, Unhosted
+from glorabench.errors import BadInput, UnsuitableBackbone
 from glorabench.search.space import PathSpace
 
 
@@ -155,14 +155,14 @@ def parameters_of(overrides: Sequence[str]) -> dict[str, int | None]:
     try:
         config = compose(overrides)
     except BadInput as error:
-        raise Unhosted(str(error)) from error
+        raise UnsuitableBackbone(str(error)) from error
     method = make(config["method"], METHOD)
     with torch.device("meta"):
         backbone = copy.deepcopy(bare_backbone(json.dumps(config["backbone"])))
         try:
             method.inject(backbone)
         except BadInput as error:
-            raise Unhosted(str(error)) from error
+            raise UnsuitableBackbone(str(error)) from error
     return parameters(backbone)
 
 
