@@ -119,6 +119,7 @@ def supernet(config: Config, tracker: Tracker) -> Stage:
         if path.exists():
             try:
                 fresh.restore(trained_network.load(fresh.parts.backbone, path))
+                shutil.rmtree(fresh.folder, ignore_errors=True)  # of a run that was killed behind its training
                 return fresh
             except (BadInput, LookupError) as error:
                 print(f"warning: {error}; kept as {record.set_aside(path).name}, trained again", file=sys.stderr)

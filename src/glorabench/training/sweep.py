@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -48,6 +49,9 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
         print(said, flush=True)
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
     missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
+    for config in configs:
+        if config not in missing:  # a run that was killed behind its record has left its checkpoint
+            shutil.rmtree(checkpoint_folder(config), ignore_errors=True)
     print(f"{len(configs) - len(missing)} of {len(configs)} found", flush=True)
     if missing:
         from glorabench.training.build import check, check_weights
