@@ -29,7 +29,7 @@ import numpy as np
 from glorabench.records import record
 from glorabench.records.outcomes import pack, unpack
 from glorabench.records.record import Record
-from glorabench.records.store import by_file
+from glorabench.records.store import suite_by_file
 
 SIZES = (380, 760, 1520, 3040)
 COMMANDS = {
@@ -46,7 +46,7 @@ def records() -> Iterator[Record]:
     """As many configurations as asked for, on all tasks before the next one begins."""
     generator = np.random.default_rng(0)
     base: dict[str, dict[str, Record]] = {}
-    for r in by_file("mini", _RESULTS).values():
+    for r in suite_by_file("mini", _RESULTS).values():
         if r.status == "done" and r.config["seed"] == 0 and not r.search:
             base.setdefault(r.names["method"], {}).setdefault(r.names["task"], r)
     for number in count():
@@ -98,7 +98,7 @@ def main() -> None:
         source = records()
         for size, before in zip(sizes, [0, *sizes], strict=False):
             for r in islice(source, size - before):
-                record.write(r, record.path_of(Path(folder), r.config))
+                record.write_record(r, record.path_of(Path(folder), r.config))
             for name in names:
                 words = [*COMMANDS[name], "--results", folder]
                 figures[name][size] = (count_calls(words),) if args.calls else measure(words)

@@ -99,17 +99,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory, without_upstream: None) -> I
 @contextmanager
 def stopped_in_epoch(epoch: int) -> Iterator[None]:
     """What runs in the block is stopped as by Ctrl-C, at the second step of an epoch (the first is 1)."""
-    from glorabench.training.history import Ledger
+    from glorabench.training.history import TrainingHistory
 
-    start = Ledger.on_train_batch_start
+    start = TrainingHistory.on_train_batch_start
 
-    def stop(self: Ledger, trainer: Any, *rest: Any) -> None:
+    def stop(self: TrainingHistory, trainer: Any, *rest: Any) -> None:
         start(self, trainer, *rest)
         if (trainer.current_epoch, rest[-1]) == (epoch - 1, 1):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Ledger, "on_train_batch_start", stop)
+        patch.setattr(TrainingHistory, "on_train_batch_start", stop)
         with pytest.raises(KeyboardInterrupt):
             yield
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning switched it off

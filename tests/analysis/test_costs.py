@@ -215,7 +215,7 @@ def results(tmp_path: Path) -> Path:
     records = [run(m, r, s, params=p) for m, r, p in (("lora", 30, 10), ("full", 35, 99)) for s in (0, 1)]
     records += [run("ssf", 20, s, unmerged=1.25, merged=None, params=99) for s in (0, 1)]
     for r in records:
-        record.write(r, record.path_of(tmp_path, r.config))
+        record.write_record(r, record.path_of(tmp_path, r.config))
     return tmp_path
 
 
@@ -266,7 +266,7 @@ def test_each_backbone_has_figures_that_say_what_they_are_of(
 ) -> None:
     records = [run(m, r, backbone=b) for m, r in (("lora", 30), ("full", 35)) for b in ("vit_mini", "vit_b16")]
     for r in records:
-        record.write(r, record.path_of(tmp_path, r.config))
+        record.write_record(r, record.path_of(tmp_path, r.config))
     folder = tmp_path / "drawn"
     assert cli.main(["cost", "mini", "--results", str(tmp_path), "--figures", str(folder)]) == 0
     drawn = [(folder / name).read_text() for name in ("accuracy-params.svg", "accuracy-params-2.svg")]

@@ -17,7 +17,7 @@ from glorabench.records import record
 from glorabench.records.metrics import names_of_best
 from glorabench.records.outcomes import pack
 from glorabench.records.record import Record
-from glorabench.records.store import by_file
+from glorabench.records.store import suite_by_file
 from glorabench.reports.tables import long, suite
 from glorabench.training.objectives.classification import TOP1
 from test_long_table import N, made
@@ -44,7 +44,7 @@ def test_two_with_the_same_mean_are_both_best_in_any_order():
     for order in itertools.permutations(rows):
         assert verdicts(list(order)) == expected
         said.add(long.findings(Group(order))[0].partition(";")[0])
-        shown = {row[1]: row[5] for row in long.rows(Group(order))}
+        shown = {row[1]: row[5] for row in long.long_rows(Group(order))}
         assert shown == {name: verdict.kind for name, verdict in expected.items()}
     assert said == {"digits: best are glora and lora, with equal means"}
 
@@ -68,8 +68,11 @@ def test_a_third_is_held_against_the_best_one_from_which_it_is_told_apart_least(
 
 
 def test_the_quickstart_says_the_same_in_both_orders():
-    records = list(by_file("mini", RESULTS / "quickstart").values())
-    there, back = suite.parts(groups_of(records), long=True), suite.parts(groups_of(records[::-1]), long=True)
+    records = list(suite_by_file("mini", RESULTS / "quickstart").values())
+    there, back = (
+        suite.suite_parts(groups_of(records), long=True),
+        suite.suite_parts(groups_of(records[::-1]), long=True),
+    )
     assert {row[1:6] for row in there[0].body} == {row[1:6] for row in back[0].body}
     assert there[0].told[0].startswith("digits: best are glora and lora, with equal means; linear is tied with it")
     assert {line.partition(";")[0] for line in there[0].told} == {line.partition(";")[0] for line in back[0].told}
@@ -77,7 +80,7 @@ def test_the_quickstart_says_the_same_in_both_orders():
 
 def searched(version: int, task: str, seed: int) -> Record:
     """A committed record of a search, as a search of another version would have left it."""
-    found = by_file("mini", RESULTS / "glora").values()
+    found = suite_by_file("mini", RESULTS / "glora").values()
     one = next(
         r
         for r in found
@@ -91,11 +94,11 @@ def searched(version: int, task: str, seed: int) -> Record:
 def test_a_record_of_an_earlier_search_is_read_shown_and_named(tmp_path):
     old = searched(2, "digits", 0)
     path = record.path_of(tmp_path, {**old.config, "names": old.names})
-    record.write(old, path)
-    assert record.read(path) == old
-    notes = long.notes(Group([old]))
+    record.write_record(old, path)
+    assert record.read_record(path) == old
+    notes = long.long_notes(Group([old]))
     assert f"Searched paths are of search.version=2; the search of this release is version {SEARCH_VERSION}" in notes
-    assert "search.version" not in long.notes(Group([searched(SEARCH_VERSION, "digits", 0)]))
+    assert "search.version" not in long.long_notes(Group([searched(SEARCH_VERSION, "digits", 0)]))
 
 
 @pytest.mark.parametrize("tasks", [("digits", "digits"), ("digits", "shapes_count")], ids=["one task", "two tasks"])
@@ -104,4 +107,4 @@ def test_no_row_is_of_two_versions(tasks):
     names = [cell.method for cell in cells.cells(both)]
     assert len(set(names)) == 2
     assert all(sum(f"search.version={version}" in name for name in names) == 1 for version in (2, SEARCH_VERSION))
-    assert f"search.version=2 and search.version={SEARCH_VERSION}" in long.notes(Group(both))
+    assert f"search.version=2 and search.version={SEARCH_VERSION}" in long.long_notes(Group(both))

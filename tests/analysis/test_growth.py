@@ -15,7 +15,7 @@ from glorabench.analysis import cells
 from glorabench.analysis.fronts import on_front
 from glorabench.analysis.labels import PUBLISHED, TUNED, _differing_keys, _distinctions, _text, of_recipe
 from glorabench.cli import main
-from glorabench.records.store import by_file
+from glorabench.records.store import suite_by_file
 from glorabench.reports.html.report import PAGE_LIMIT, report_page, report_pages
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -88,7 +88,7 @@ def data_of(text: str) -> dict:
 
 
 def test_a_page_that_is_too_large_leaves_its_cards_to_a_second_one(tmp_path, monkeypatch, capsys):
-    records = list(by_file("mini", RESULTS / "quickstart").values())
+    records = list(suite_by_file("mini", RESULTS / "quickstart").values())
     whole = report_page(records)
     assert report_pages(records, "x.html", len(whole.encode())) == (whole, None)
     first, second = report_pages(records, "my runs.html", len(whole.encode()) - 1)

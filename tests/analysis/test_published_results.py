@@ -40,7 +40,7 @@ def run_at(task: str, top1: float, method: str = "convpass", seed: int = 0, **fa
 
 
 def tagged(*records: Record, each: bool = False) -> published.Against:
-    (found,) = published.against(wide.lines(Group(records), LAYOUT), LAYOUT, each)
+    (found,) = published.against(wide.wide_rows(Group(records), LAYOUT), LAYOUT, each)
     return found
 
 
@@ -80,7 +80,9 @@ def test_what_its_note_calls_wrong_is_held_against_nothing() -> None:
     assert convpass.own
     assert round(convpass.values["vtab_mean_groups"], 2) == 76.56
     assert all(
-        not paper.wrong for paper in published_results.chosen("vtab1k") if paper.method in ("Full", "NOAH", "Convpass")
+        not paper.wrong
+        for paper in published_results.papers_of_methods("vtab1k")
+        if paper.method in ("Full", "NOAH", "Convpass")
     )
 
 
@@ -128,12 +130,12 @@ def test_without_records_the_published_table_stands_with_a_source_in_every_cell(
     assert "no records of suite 'vtab1k': these are published figures" in out.err
     body = [line.strip("| \n").split(" | ") for line in out.out.splitlines() if line.startswith("| ")]
     rows = [row for row in body if row[0] not in ("method", "---")]
-    assert len(rows) == len(published_results.chosen("vtab1k"))
+    assert len(rows) == len(published_results.papers_of_methods("vtab1k"))
     numbers = [cell for row in rows for cell in row[1:25] if cell.strip() not in ("-", "")]
     assert all(cell.endswith("]") and " [p" in cell for cell in numbers)
     assert "| GLoRA | 76.4 [p" in out.out
     assert out.out.count("none measured here**") == len(
-        {paper.backbone for paper in published_results.chosen("vtab1k")}
+        {paper.backbone for paper in published_results.papers_of_methods("vtab1k")}
     )
     assert cli.main(["table", "vtab1k", "--format", "csv"]) == 0
     values = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -221,11 +223,11 @@ def test_what_nobody_states_is_said_to_be_so() -> None:
 
 def test_the_table_has_ours_against_published_in_every_form(tmp_path: Path) -> None:
     records = [run_at(t, FULL[t] / 100, "full", **JPEG) for t in TASKS]
-    text = suite.markdown(records)
+    text = suite.suite_markdown(records)
     assert "**ours against published figures**" in text
     assert "| full | vtab_mean_groups | 68.97 | 68.97 (published) | +0.00 |" in text
     assert "| full | cifar |" not in text
-    assert "| full | cifar | 68.90 | 68.90 (published) | +0.00 |" in suite.markdown(records, published=True)
+    assert "| full | cifar | 68.90 | 68.90 (published) | +0.00 |" in suite.suite_markdown(records, published=True)
     (row,) = table_of(records)
     assert (row["published vtab_mean_19"], row["deviation vtab_mean_19"]) == ("65.57", "0.00")
     assert "published cifar" not in row
@@ -239,7 +241,7 @@ def test_fake_images_other_backbones_and_scores_on_val_are_held_against_nothing(
     for r in on_val:
         r.config["selection"].update(fit_on="train", report_on="val")
     for records in (fakes, vtab(FULL), on_val):
-        assert "ours against" not in suite.markdown(records)
+        assert "ours against" not in suite.suite_markdown(records)
         assert not any("published" in name for name in table_of(records)[0])
 
 
@@ -248,13 +250,13 @@ def test_copies_of_a_record_count_once_and_different_ones_are_refused(
 ) -> None:
     (r,) = vtab({"cifar": 50.0})
     path = record.path_of(tmp_path, r.config)
-    record.write(r, path)
+    record.write_record(r, path)
     copy = path.with_name(f"copy-{path.name}")
-    record.write(r, copy)
+    record.write_record(r, copy)
     words = ["table", "vtab1k", "--results", str(tmp_path), "--format", "csv"]
     assert cli.main(words) == 0
     assert "cifar,lora,50.00,,1,," in capsys.readouterr().out
-    record.write(replace(r, cost={**r.cost, "step_ms": 9.0}), copy)
+    record.write_record(replace(r, cost={**r.cost, "step_ms": 9.0}), copy)
     assert cli.main(words) == 2
     err = capsys.readouterr().err
     assert f"two records of run {r.run_id} differ" in err
@@ -265,7 +267,7 @@ def test_copies_of_a_record_count_once_and_different_ones_are_refused(
 def test_another_schema_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (r,) = vtab({"cifar": 50.0})
     path = record.path_of(tmp_path, r.config)
-    record.write(r, path)
+    record.write_record(r, path)
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99, "new": 1}))
     assert cli.main(["table", "vtab1k", "--results", str(tmp_path)]) == 2
     err = capsys.readouterr().err
@@ -275,7 +277,7 @@ def test_another_schema_is_refused_by_name(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_doubts_of_the_files_are_shown_beside_their_rows() -> None:
-    text = "\n".join(line for part in published.parts("fewshot") for line in part.told)
+    text = "\n".join(line for part in published.published_parts("fewshot") for line in part.told)
     assert text.count("Flowers102 caution: this value disagrees with the vector plot") >= 1
     (line,) = (x for x in text.splitlines() if x.endswith("shows 73.3 here, not 66.1"))
     assert line.startswith("VPT (shots 2): ")

@@ -197,11 +197,11 @@ def test_the_long_table_has_the_verdict_of_each_row_and_of_the_means() -> None:
     records = [
         made(method, task, 0, n) for method, both in right.items() for task, n in zip(("a", "b"), both, strict=True)
     ]
-    rows = {row[:2]: row[COLUMNS.index("verdict")] for row in long.rows(Group(records))}
+    rows = {row[:2]: row[COLUMNS.index("verdict")] for row in long.long_rows(Group(records))}
     for task in ("a", "b", "mean of 2 tasks"):
         assert [rows[task, method] for method in right] == ["best", "tied", "behind"]
-    assert ",best," in suite.csv(groups_of(records))
-    assert "| tied |" in suite.markdown(records)
+    assert ",best," in suite.suite_csv(groups_of(records))
+    assert "| tied |" in suite.suite_markdown(records)
 
 
 def paired(records: list[Record]) -> list[Record]:
@@ -217,7 +217,7 @@ def test_the_wide_table_has_signs_and_its_csv_names_the_columns() -> None:
     assert (first["tied"], first["untested"]) == ("", "")
     assert "cifar" in second["tied"].split()
     assert "dtd" not in second["tied"].split()
-    text = suite.markdown(records)
+    text = suite.suite_markdown(records)
     assert "| 70.0* |" in text
     assert "| 69.9= |" in text
     assert "| 40.0 |" in text
@@ -231,8 +231,8 @@ def test_a_mean_is_tested_stratified_by_task() -> None:
     records = [
         made(method, task, 0, n) for method, both in right.items() for task, n in zip(("a", "b"), both, strict=True)
     ]
-    assert {row[1]: row[5] for row in long.rows(Group(records))[-2:]} == {"lora": "best", "full": "best"}
-    assert {row[:2]: row[5] for row in long.rows(Group(records))[:4]}["a", "full"] == "behind"
+    assert {row[1]: row[5] for row in long.long_rows(Group(records))[-2:]} == {"lora": "best", "full": "best"}
+    assert {row[:2]: row[5] for row in long.long_rows(Group(records))[:4]}["a", "full"] == "behind"
 
 
 def test_taking_a_record_away_moves_only_its_column_and_the_means_over_it() -> None:
@@ -246,7 +246,7 @@ def test_taking_a_record_away_moves_only_its_column_and_the_means_over_it() -> N
     assert set(before[0]["best"].split()) - set(after[0]["best"].split()) == touched  # it stands alone there now
     assert {key for key in before[0] if before[0][key] != after[0][key]} == {"best"}
     assert after[1]["dtd"] == "-"
-    assert "lora: no run (dtd)" in suite.markdown(less)
+    assert "lora: no run (dtd)" in suite.suite_markdown(less)
 
 
 def test_packed_outcomes_are_read_as_records_have_them() -> None:
@@ -260,7 +260,7 @@ def test_seeds_that_were_scored_on_other_examples_are_compared_by_their_interval
     fewer = [outcomes(r, unpack(r.outcomes.get("top1", ""))[: N - r.config["seed"]]) for r in records]
     found = significance.verdicts_on_task({cell.method: cell for cell in cells(fewer)})
     assert found["lora"].how.startswith("was not scored on the same examples with every seed: behind")
-    assert "lora was not scored" in suite.markdown(fewer)
+    assert "lora was not scored" in suite.suite_markdown(fewer)
 
 
 def test_what_is_ahead_on_the_seeds_in_common_is_not_called_behind_by_their_test() -> None:

@@ -44,7 +44,7 @@ def trial(
 
 def kept(folder: Path, records: list[Record]) -> Path:
     for r in records:
-        record.write(r, record.path_of(folder, r.config))
+        record.write_record(r, record.path_of(folder, r.config))
     return folder
 
 

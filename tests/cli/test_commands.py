@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from glorabench.cli import main
-from glorabench.cli.commands import GROUPS
+from glorabench.cli.commands import COMMAND_GROUPS
 
 ROOT = Path(__file__).parents[2]
 RECORDS = ["--results", str(ROOT / "results" / "quickstart")]
-COMMANDS = [function for functions in GROUPS.values() for function in functions]
+COMMANDS = [function for functions in COMMAND_GROUPS.values() for function in functions]
 HEAVY = ("torch", "numpy", "hydra", "pydantic", "lightning", "timm", "rich", "matplotlib", "yaml")
 
 
@@ -27,7 +27,7 @@ def help_of(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_help_lists_every_command_in_its_group(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(capsys=capsys)
-    for title, functions in GROUPS.items():
+    for title, functions in COMMAND_GROUPS.items():
         section = text.partition(f"\n{title}:\n")[2].partition("\n\n")[0]
         assert [line.split()[0] for line in section.splitlines()] == [function.__name__ for function in functions]
     assert "glorabench run experiment=quickstart" in text.partition("Examples:")[2]

@@ -14,12 +14,11 @@ from glorabench import signals
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.records import record
-from glorabench.records.record import Record
+from glorabench.records.record import Record, checkpoint_folder
 from glorabench.search.journal import SearchJournal
-from glorabench.training.checkpoint import LAST, read
-from glorabench.training.history import Ledger
+from glorabench.training.checkpoint import LAST, read_training_state
+from glorabench.training.history import TrainingHistory
 from glorabench.training.run import run
-from glorabench.training.trainer import checkpoints
 
 FAST = ["logger=none", "progress=none", "latency_rounds=0", "checkpoint_every=2"]
 LINEAR = [*FAST, "method=linear", "train.epochs=4"]
@@ -60,7 +59,7 @@ def whole(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Re
 )
 def test_in_a_training(whole, results, monkeypatch, capsys, number, epoch):
     """In the third epoch: the checkpoint is that of the second, or the warning of Slurm lets the third end."""
-    start = Ledger.on_train_batch_start
+    start = TrainingHistory.on_train_batch_start
 
     def interrupted(self, trainer, *rest):
         start(self, trainer, *rest)
@@ -68,12 +67,12 @@ def test_in_a_training(whole, results, monkeypatch, capsys, number, epoch):
             send(number)
 
     words = [*LINEAR, f"results_dir={results}"]
-    monkeypatch.setattr(Ledger, "on_train_batch_start", interrupted)
+    monkeypatch.setattr(TrainingHistory, "on_train_batch_start", interrupted)
     assert main(["run", *words]) == 130
     assert "interrupted; the same command goes on from here" in capsys.readouterr().err
     monkeypatch.undo()
     config = compose(words)
-    assert read(checkpoints(config) / LAST)["global_step"] == epoch * 15
+    assert read_training_state(checkpoint_folder(config) / LAST)["global_step"] == epoch * 15
     assert not list(results.glob("runs/**/*.json"))
     if number in (signal.SIGTERM, signal.SIGHUP):  # they go on as Ctrl-C does
         return

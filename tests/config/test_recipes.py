@@ -20,9 +20,9 @@ from glorabench.data.task import LeakError
 from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.compatibility import MARK, comparable
-from glorabench.reports.tables.long import rows
+from glorabench.reports.tables.long import long_rows
 from glorabench.training import schedules, selection
-from glorabench.training.build import build, check
+from glorabench.training.build import build, check_run
 from glorabench.training.run import run
 from glorabench.training.searched_run import supernet_config
 
@@ -158,7 +158,7 @@ def test_a_run_trains_at_these_rates(results):
 )
 def test_rates_that_a_schedule_cannot_use_are_refused(words, said):
     with pytest.raises(BadInput, match=said):
-        check(compose(words))
+        check_run(compose(words))
 
 
 # the best epoch on test
@@ -215,7 +215,7 @@ def test_record_and_table_say_that_test_chose(best):
         "rule": "best_test_epoch",
         "every": 2,
     }
-    assert all(MARK in row[1] for row in rows([made]) if row[0] == "digits")
+    assert all(MARK in row[1] for row in long_rows([made]) if row[0] == "digits")
 
 
 def test_stopped_and_made_again_it_reports_the_same(best, tmp_path):
@@ -239,7 +239,7 @@ def test_killed_and_typed_again_it_reports_the_same(best, tmp_path):
     first.wait(60)
     second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 0, second.stderr
-    reports_the_same(best[0], record.read(record.path_of(tmp_path, compose(BEST))))
+    reports_the_same(best[0], record.read_record(record.path_of(tmp_path, compose(BEST))))
 
 
 def reports_the_same(made, again):
@@ -302,7 +302,7 @@ def test_values_chosen_on_test_mark_the_record_and_stand_in_the_same_table(resul
 )
 def test_a_selection_that_cannot_be_is_refused(words, said):
     with pytest.raises(BadInput, match=said):
-        check(compose(words))
+        check_run(compose(words))
 
 
 @pytest.mark.usefixtures("cache")
@@ -329,7 +329,7 @@ def test_an_experiment_is_so_many_runs_that_could_start(name, size):
     some = jobs[:: max(1, size // 20)]  # composing them all takes minutes
     configs = [compose(job) for job in some]
     for config in configs:
-        check(config)
+        check_run(config)
     assert len({record.run_id(config) for config in configs}) == len(some)
 
 
@@ -413,9 +413,9 @@ def test_what_was_chosen_on_test_says_so_and_its_counterpart_does_not():
     assert marked == {"fact_tt": "test", "convpass": "test", "ssf": "test", "vpt_deep": None, "lora": None}
     for method in ("fact_tt", "ssf", "vpt_deep", "lora", "full"):
         words = ["experiment=vtab1k_baselines_honest", f"method={method}", "data.task=cifar", "seed=0"]
-        assert not selection.contaminated(compose(words))
-    assert selection.contaminated(compose(["experiment=vtab1k_glora_legacy"]))
-    assert not selection.contaminated(compose(["experiment=vtab1k_glora"]))
+        assert not selection.is_contaminated(compose(words))
+    assert selection.is_contaminated(compose(["experiment=vtab1k_glora_legacy"]))
+    assert not selection.is_contaminated(compose(["experiment=vtab1k_glora"]))
 
 
 def test_glora_is_as_released_and_its_legacy_trained_on_all_and_searched_on_test():
@@ -436,7 +436,7 @@ def test_the_command_of_the_issue_is_short_everywhere():
     configs = [compose(job) for job in jobs]
     assert len(configs) == 2
     for config in configs:
-        check(config)
+        check_run(config)
         assert config["backbone"]["name"] == "vit_mini"
         assert supernet_config(config)["train"]["epochs"] == 1
         assert config["search"]["algorithm"]["total"] == 8

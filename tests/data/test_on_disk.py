@@ -460,7 +460,7 @@ def test_an_augmented_run_that_was_killed_equals_an_uninterrupted_one(shots, tmp
     assert not list(tmp_path.glob("pieces/runs/**/*.json"))
     done = subprocess.run(again, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    pieces = record.read(record.path_of(tmp_path / "pieces", whole.config))
+    pieces = record.read_record(record.path_of(tmp_path / "pieces", whole.config))
     assert pieces.outcomes == whole.outcomes
     assert [entry["train_loss"] for entry in pieces.history] == [entry["train_loss"] for entry in whole.history]
 

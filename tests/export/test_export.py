@@ -70,7 +70,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 
 
 def finished(results: Path, name: str) -> Record:
-    return record.read(record.path_of(results, config(results, RUNS[name])))
+    return record.read_record(record.path_of(results, config(results, RUNS[name])))
 
 
 def tensors(results: Path, made: Record) -> Path:
@@ -153,7 +153,7 @@ def test_what_is_exported_computes_the_same_with_the_lines_that_are_printed(resu
     for path in (tmp_path / "out").iterdir():
         assert path.name in shown
         assert f"{path.stat().st_size:,}" in shown
-    copied = record.read(tmp_path / "out" / f"record-{made.run_id}.json")
+    copied = record.read_record(tmp_path / "out" / f"record-{made.run_id}.json")
     assert copied == made
     assert [p.name for p in tmp_path.iterdir()] == ["out"], "something was left beside the folder"
 

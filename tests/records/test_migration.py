@@ -40,7 +40,7 @@ def test_a_record_of_schema_2_reads_as_what_it_is_now(path: Path, tmp_path: Path
     old = as_schema_2(now)
     assert migrate(json.loads(json.dumps(old))) == now
     (tmp_path / path.name).write_text(json.dumps(old))
-    assert record.read(tmp_path / path.name) == record.read(path)
+    assert record.read_record(tmp_path / path.name) == record.read_record(path)
 
 
 def test_further_test_sets_keep_their_names_and_outcomes(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_further_test_sets_keep_their_names_and_outcomes(tmp_path: Path) -> None
     old["metrics"]["imagenet_a/top1_200"] = 0.5
     old["outcomes_of"] = {"imagenet_a/top1_200": "2:AQ=="}
     (tmp_path / RUNS[0].name).write_text(json.dumps(old))
-    made = record.read(tmp_path / RUNS[0].name)
+    made = record.read_record(tmp_path / RUNS[0].name)
     assert made.measures == [Metric("top1", "top-1"), Metric("imagenet_a/top1_200", "imagenet_a/top1_200")]
     assert made.outcomes_of("imagenet_a/top1_200") == "2:AQ=="
     assert made.metric.name == "top1"
@@ -58,7 +58,7 @@ def test_further_test_sets_keep_their_names_and_outcomes(tmp_path: Path) -> None
 def test_another_schema_is_refused_by_name(schema: Any, tmp_path: Path) -> None:
     (tmp_path / RUNS[0].name).write_text(json.dumps({**json.loads(RUNS[0].read_text()), "schema": schema}))
     with pytest.raises(CorruptRecord, match=f"schema {schema!r}, expected 3"):
-        record.read(tmp_path / RUNS[0].name)
+        record.read_record(tmp_path / RUNS[0].name)
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_another_schema_is_refused_by_name(schema: Any, tmp_path: Path) -> None:
 def test_metrics_that_do_not_fit_what_is_said_of_them_are_refused(change: Any, reason: str, tmp_path: Path) -> None:
     (tmp_path / RUNS[0].name).write_text(json.dumps({**json.loads(RUNS[0].read_text()), **change}))
     with pytest.raises(CorruptRecord, match=reason):
-        record.read(tmp_path / RUNS[0].name)
+        record.read_record(tmp_path / RUNS[0].name)

@@ -53,7 +53,7 @@ def a_record(config: dict[str, Any] | None = None, **fields: Any) -> Record:
 def written(folder: Path, made: Record | None = None) -> Path:
     made = made or a_record()
     path = record.path_of(folder, made.config)
-    record.write(made, path)
+    record.write_record(made, path)
     return path
 
 
@@ -113,7 +113,7 @@ def test_a_record_survives_the_disk(tmp_path: Path) -> None:
         paths=[{"A": "lora"}],
         outcomes={"top1": pack([True, False])},
     )
-    assert record.read(written(tmp_path, made)) == made
+    assert record.read_record(written(tmp_path, made)) == made
 
 
 def test_nothing_but_the_record_is_left_behind(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_failing_write_leaves_the_old_record_whole(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(BadInput, match=r"No space left on device.*results_dir=FOLDER"):
-        record.write(replace(a_record(), metrics={"top1": 0.9, "n": 4}), path)
+        record.write_record(replace(a_record(), metrics={"top1": 0.9, "n": 4}), path)
     assert path.read_bytes() == before
     assert record.read_all([tmp_path]) == [a_record()]
 
@@ -139,16 +139,16 @@ def test_who_is_reading_a_record_while_it_is_written_again_reads_it_whole(tmp_pa
     path = written(tmp_path)
     before = path.read_text()
     with path.open() as reader:
-        record.write(replace(a_record(), metrics={"top1": 0.9, "n": 4}), path)
+        record.write_record(replace(a_record(), metrics={"top1": 0.9, "n": 4}), path)
         assert reader.read() == before
-    assert record.read(path).metrics["top1"] == 0.9
+    assert record.read_record(path).metrics["top1"] == 0.9
 
 
 def test_what_json_cannot_say_leaves_the_old_record_whole(tmp_path: Path) -> None:
     path = written(tmp_path)
     with pytest.raises(TypeError):
-        record.write(a_record(provenance={"path": Path("x")}), path)
-    assert record.read(path) == a_record()
+        record.write_record(a_record(provenance={"path": Path("x")}), path)
+    assert record.read_record(path) == a_record()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_half_written_record_is_refused(tmp_path: Path, quarter: int) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * quarter // 4])
     with pytest.raises(CorruptRecord, match=re.escape(str(path))):
-        record.read(path)
+        record.read_record(path)
 
 
 def put(path: Path, **changed: Any) -> Path:
@@ -191,7 +191,7 @@ def put(path: Path, **changed: Any) -> Path:
 )
 def test_an_altered_record_is_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
     with pytest.raises(CorruptRecord):
-        record.read(put(written(tmp_path), **changed))
+        record.read_record(put(written(tmp_path), **changed))
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "3", '"done"', "{}", "\udcff"])
@@ -199,7 +199,7 @@ def test_json_that_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
     path = written(tmp_path)
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(CorruptRecord):
-        record.read(path)
+        record.read_record(path)
 
 
 @pytest.mark.parametrize("name", ["top1", "imagenet_a/top1_200", "imagenet_a/top1_1000"])
@@ -209,10 +209,10 @@ def test_every_metric_is_the_mean_of_its_outcomes(tmp_path: Path, name: str) -> 
     measures = [Metric(name, name) for name in packed]
     made = a_record(outcomes=packed, measures=measures, metrics=metrics)
     path = written(tmp_path, made)
-    assert record.read(path) == made
+    assert record.read_record(path) == made
     for wrong in ({**metrics, name: 0.9}, {key: value for key, value in metrics.items() if key != name}):
         with pytest.raises(CorruptRecord, match=name):
-            record.read(put(path, metrics=wrong))
+            record.read_record(put(path, metrics=wrong))
 
 
 def test_a_record_under_the_name_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -220,20 +220,20 @@ def test_a_record_under_the_name_of_another_run_is_refused(tmp_path: Path) -> No
     other = record.path_of(tmp_path, a_config(seed=1))
     path.rename(other)
     with pytest.raises(CorruptRecord, match="run_id"):
-        record.read(other)
+        record.read_record(other)
 
 
 def test_a_record_of_an_older_protocol_is_whole(tmp_path: Path) -> None:
     """Reading it is fine; tables are what refuses to mix it with others."""
     old = record.run_id(a_config(), protocol=0)
     path = tmp_path / f"{old}.json"
-    record.write(replace(a_record(), run_id=old, protocol=0), path)
-    assert record.read(path).protocol == 0
+    record.write_record(replace(a_record(), run_id=old, protocol=0), path)
+    assert record.read_record(path).protocol == 0
 
 
 def test_a_missing_record_is_a_corrupt_one(tmp_path: Path) -> None:
     with pytest.raises(CorruptRecord):
-        record.read(tmp_path / "none.json")
+        record.read_record(tmp_path / "none.json")
 
 
 def test_a_corrupt_record_is_kept_under_another_name(tmp_path: Path) -> None:

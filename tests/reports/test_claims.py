@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from glorabench import cli
-from glorabench.analysis.comparison import Side, compare, select
+from glorabench.analysis.comparison import Side, compare_sides, select
 from glorabench.config.compose import compose
 from glorabench.config.paths import options
 from glorabench.errors import BadInput
@@ -81,8 +81,8 @@ def table(text: str, heading: str) -> list[list[str]]:
 
 
 def test_the_summary_says_of_each_claim_what_the_comparison_says() -> None:
-    first, second = table(claims.rendered(PAGE, RECORDS)["README.md"], "What holds")[1:]
-    wins = compare(side(GLORA), side(LORA))
+    first, second = table(claims.render_page(PAGE, RECORDS)["README.md"], "What holds")[1:]
+    wins = compare_sides(side(GLORA), side(LORA))
     assert first == [
         "GLoRA wins",
         "**holds**",
@@ -100,12 +100,15 @@ def test_the_summary_says_of_each_claim_what_the_comparison_says() -> None:
 
 def test_a_claim_that_the_records_speak_against_does_not_hold() -> None:
     turned = {**PAGE, "comparisons": [{"claim": "LoRA wins", "first": LORA, "second": GLORA}]}
-    assert table(claims.rendered(turned, RECORDS)["README.md"], "What holds")[1][1:3] == ["**does not hold**", "-14.50"]
+    assert table(claims.render_page(turned, RECORDS)["README.md"], "What holds")[1][1:3] == [
+        "**does not hold**",
+        "-14.50",
+    ]
 
 
 def test_each_claim_stands_task_by_task_with_its_conclusion_and_note() -> None:
-    text = claims.rendered(PAGE, RECORDS)["README.md"]
-    compared = compare(side(GLORA), side(LORA))
+    text = claims.render_page(PAGE, RECORDS)["README.md"]
+    compared = compare_sides(side(GLORA), side(LORA))
     assert f"\n## 1. GLoRA wins\n\n{conclusion_of(compared)}.\n\nA note.\n\n| task |" in text
     rows = table(text, "1. GLoRA wins")
     assert rows[0] == ["task", "GLoRA", "LoRA", "points", "95 % interval", "n", "outcome"]
@@ -118,7 +121,7 @@ def test_each_claim_stands_task_by_task_with_its_conclusion_and_note() -> None:
 
 
 def test_the_cost_of_each_stage_is_told_once_for_each_configuration() -> None:
-    rows = table(claims.rendered(PAGE, RECORDS)["README.md"], "Cost")
+    rows = table(claims.render_page(PAGE, RECORDS)["README.md"], "Cost")
     assert rows[1:6] == [
         ["GLoRA", "`method=glora, search=evolution`", "6", "500", "supernet", "3.0", "1.000"],
         ["", "", "", "", "search", "2.5", "2.000"],
@@ -132,7 +135,7 @@ def test_the_cost_of_each_stage_is_told_once_for_each_configuration() -> None:
 def test_records_that_say_no_stages_have_no_price() -> None:
     one = {**PAGE, "comparisons": [{"claim": "c", "first": LORA, "second": FULL}], "curves": [], "curse": []}
     records = [made(method, seed=seed) for method in ("lora", "full") for seed in SEEDS]
-    text = claims.rendered(one, records)["README.md"]
+    text = claims.render_page(one, records)["README.md"]
     assert [row[4:] for row in table(text, "Cost")[1:]] == [["not recorded", "", ""]] * 2
     assert table(text, "What holds")[1][-1] == ""
     assert "winner's curse" not in text
@@ -143,7 +146,7 @@ FULL = {"label": "full", "where": {"method": "full"}}
 
 
 def test_the_winners_curse_is_the_score_minus_that_on_images_that_chose_nothing() -> None:
-    (_, random, glora) = table(claims.rendered(PAGE, RECORDS)["README.md"], "The winner's curse")
+    (_, random, glora) = table(claims.render_page(PAGE, RECORDS)["README.md"], "The winner's curse")
     gaps = [0.5 + 0.02 * seed - (0.45 + 0.44) / 2 for seed in SEEDS]
     expected = ttest_1samp(gaps, 0).confidence_interval(0.95)
     assert glora == [
@@ -166,7 +169,7 @@ def test_a_search_without_held_out_images_has_no_curse_to_show() -> None:
         for s in SEEDS
     ]
     one = {**PAGE, "comparisons": PAGE["comparisons"][1:]}
-    (_, random, _) = table(claims.rendered(one, records)["README.md"], "The winner's curse")
+    (_, random, _) = table(claims.render_page(one, records)["README.md"], "The winner's curse")
     assert (random[1], random[5], random[7]) == ("150 / 0", "", "")
 
 
@@ -179,7 +182,7 @@ def test_a_curve_is_the_mean_of_step_functions() -> None:
 
 
 def test_the_numbers_of_the_figure_lie_beside_it() -> None:
-    files = claims.rendered(PAGE, RECORDS)
+    files = claims.render_page(PAGE, RECORDS)
     drawn = search_curves.best_so_far([side(GLORA), side(RANDOM)])
     read = list(csv.reader(io.StringIO(files["curves.csv"])))
     assert read[0] == ["configuration", "task", "candidates", "best"]
@@ -189,7 +192,7 @@ def test_the_numbers_of_the_figure_lie_beside_it() -> None:
 
 
 def test_the_figure_names_configurations_and_tasks_and_no_date() -> None:
-    svg = claims.rendered(PAGE, RECORDS)["curves.svg"]
+    svg = claims.render_page(PAGE, RECORDS)["curves.svg"]
     words = [
         "".join(node.itertext()).strip() for node in ElementTree.fromstring(svg).iter() if node.tag.endswith("}text")
     ]
@@ -198,14 +201,14 @@ def test_the_figure_names_configurations_and_tasks_and_no_date() -> None:
 
 
 def test_the_same_records_give_the_same_bytes_in_any_order() -> None:
-    files = claims.rendered(PAGE, RECORDS)
-    assert claims.rendered(PAGE, RECORDS[::-1]) == files
-    assert claims.rendered(PAGE, runs()) == files
+    files = claims.render_page(PAGE, RECORDS)
+    assert claims.render_page(PAGE, RECORDS[::-1]) == files
+    assert claims.render_page(PAGE, runs()) == files
 
 
 def test_every_number_of_the_records_that_is_shown_moves_the_page() -> None:
     other = [r if r.names["method"] != "lora" else made("lora", r.names["task"], r.config["seed"], 99) for r in RECORDS]
-    assert claims.rendered(PAGE, other)["README.md"] != claims.rendered(PAGE, RECORDS)["README.md"]
+    assert claims.render_page(PAGE, other)["README.md"] != claims.render_page(PAGE, RECORDS)["README.md"]
 
 
 def test_what_saw_the_test_split_is_marked_and_decides_nothing() -> None:
@@ -216,7 +219,7 @@ def test_what_saw_the_test_split_is_marked_and_decides_nothing() -> None:
         for seed in SEEDS
     ]
     one = {**PAGE, "comparisons": PAGE["comparisons"][:1], "curves": [GLORA], "curse": [GLORA]}
-    files = claims.rendered(one, records)
+    files = claims.render_page(one, records)
     assert table(files["README.md"], "What holds")[1][1] == "**not decided**"
     assert "Not decided: GLoRA saw the test split." in files["README.md"]
     for heading in ("Cost", "The winner's curse"):
@@ -230,30 +233,30 @@ def test_a_record_that_is_gone_is_named(index: int) -> None:
     gone = RECORDS[index]
     label = {None: "LoRA", "evolution": "GLoRA", "random": "random"}[gone.names.get("search")]
     with pytest.raises(BadInput) as refused:
-        claims.rendered(PAGE, [r for r in RECORDS if r is not gone])
+        claims.render_page(PAGE, [r for r in RECORDS if r is not gone])
     told = f"{label} on {gone.names['task']}, seed {gone.config['seed']}"
     assert re.findall(r"\w+ on \w+, seed \d", str(refused.value)).count(told) == 1
 
 
 def test_every_configuration_that_is_gone_is_named() -> None:
     with pytest.raises(BadInput) as refused:
-        claims.rendered(PAGE, [r for r in RECORDS if r.names.get("search") == "random"])
+        claims.render_page(PAGE, [r for r in RECORDS if r.names.get("search") == "random"])
     assert "GLoRA: no record has search=evolution: those with method=glora have random" in str(refused.value)
     assert "LoRA: no record has method=lora: they have glora" in str(refused.value)
     with pytest.raises(BadInput, match=r"(?s)GLoRA: .*LoRA: .*random: there are no records"):
-        claims.rendered(PAGE, [])
+        claims.render_page(PAGE, [])
 
 
 @pytest.mark.parametrize("key", ["curves", "curse"])
 def test_what_has_no_search_has_neither_curve_nor_curse(key: str) -> None:
     with pytest.raises(BadInput, match="LoRA: its records have no search"):
-        claims.rendered({**PAGE, key: [LORA]}, RECORDS)
+        claims.render_page({**PAGE, key: [LORA]}, RECORDS)
 
 
 @pytest.mark.parametrize("name", options("page"))
 def test_each_configuration_of_a_page_is_one_that_can_be_run(name: str) -> None:
     """The conditions, given to `glorabench run`, make a config that they choose, and no other condition does."""
-    described = claims.spec(name)
+    described = claims.page_spec(name)
     wheres = {}
     for item in described["comparisons"]:
         wheres |= {item[which]["label"]: item[which]["where"] for which in ("first", "second")}
@@ -281,7 +284,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "curves: [*glora]\n"
     )
     for r in RECORDS:
-        record.write(r, record.path_of(tmp_path / "results" / "mine", r.config))
+        record.write_record(r, record.path_of(tmp_path / "results" / "mine", r.config))
     monkeypatch.setenv("GLORABENCH_CONF", str(conf))
     monkeypatch.chdir(tmp_path)
     return tmp_path

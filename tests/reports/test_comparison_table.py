@@ -16,7 +16,7 @@ from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.outcomes import pack, unpack
 from glorabench.records.record import Record
-from glorabench.reports.tables.comparison import compared
+from glorabench.reports.tables.comparison import comparison_part
 from test_long_table import N, made
 
 TASKS = ("digits", "dsprites_loc")
@@ -71,7 +71,7 @@ def test_words_that_are_no_two_sides_are_refused(words: list[str], said: str) ->
 
 
 def test_each_task_has_its_paired_difference_and_the_sentence_its_tally() -> None:
-    part = compared([*LORA, *GLORA], {"method": "lora"}, {"method": "glora"})
+    part = comparison_part([*LORA, *GLORA], {"method": "lora"}, {"method": "glora"})
     both = [[[i < n for i in range(N)]] * 2 for n in (180, 100)]
     d = statistics.paired_difference(*both)
     assert [row[0] for row in part.body] == ["digits", "dsprites_loc", "mean of 2"]
@@ -85,16 +85,16 @@ def test_each_task_has_its_paired_difference_and_the_sentence_its_tally() -> Non
 
 def test_what_is_not_decided_is_not_called_ahead() -> None:
     first = runs("lora", {"digits": (120, 80)})
-    part = compared([*first, *runs("glora", {"digits": (100, 98)})], {"method": "lora"}, {"method": "glora"})
+    part = comparison_part([*first, *runs("glora", {"digits": (100, 98)})], {"method": "lora"}, {"method": "glora"})
     assert part.told[0].startswith("not decided: lora minus glora is 0.50 points")
-    one = compared([made(right=190), made("glora", right=50)], {"method": "lora"}, {"method": "glora"})
+    one = comparison_part([made(right=190), made("glora", right=50)], {"method": "lora"}, {"method": "glora"})
     assert one.told[0].startswith("not decided")
     assert "one seed, so no interval" in one.told[0]
 
 
 def test_what_saw_the_test_split_wins_nothing() -> None:
     seen = [made("glora", seed=s, right=190, search="evolution", on="test") for s in (0, 1)]
-    part = compared([*LORA[:2], *seen], {"method": "glora"}, {"method": "lora"})
+    part = comparison_part([*LORA[:2], *seen], {"method": "glora"}, {"method": "lora"})
     assert "saw the test split" in part.told[0]
     assert "[chosen on test]" in part.title
 
@@ -103,11 +103,11 @@ def test_several_configurations_need_a_word_or_at() -> None:
     ranks = {rank: runs("lora", {"digits": (150, 140)}, rank=rank, params=rank * 500) for rank in (2, 4, 8)}
     records = [r for own in ranks.values() for r in own] + runs("glora", {"digits": (150, 150)}, params=2040)
     with pytest.raises(BadInput, match=r"method=lora is 3 configurations \(lora \(rank=2\); .*--at params or flops"):
-        compared(records, {"method": "lora"}, {"method": "glora"})
-    part = compared(records, {"method": "lora"}, {"method": "glora"}, at="params")
+        comparison_part(records, {"method": "lora"}, {"method": "glora"})
+    part = comparison_part(records, {"method": "lora"}, {"method": "glora"}, at="params")
     assert part.title == "lora (rank=4) against glora"
     assert part.told[1] == "at equal parameters: the ratio is 0.98, the nearest to 1 of 3 pairs"
-    far = compared(records, {"method": "lora", "method.rank": [2, 8]}, {"method": "glora"}, at="params")
+    far = comparison_part(records, {"method": "lora", "method.rank": [2, 8]}, {"method": "glora"}, at="params")
     assert far.told[1].startswith("not at equal parameters: the ratio is 1.96")
 
 
@@ -118,35 +118,35 @@ def test_equal_cost_counts_all_stages(at: str, chosen: str) -> None:
         *runs("lora", {"digits": (150, 140)}, rank=8, stages=stage(4e12, 20.0)),
         *runs("glora", {"digits": (150, 150)}, stages={**stage(5e11, 15.0), "search": {"seconds": 5.0, "flops": 5e11}}),
     ]
-    part = compared(records, {"method": "lora"}, {"method": "glora"}, at=at)
+    part = comparison_part(records, {"method": "lora"}, {"method": "glora"}, at=at)
     assert part.title == f"lora ({chosen}) against glora"
     assert "ratio is 1.00" in part.told[1]
     bare = [replace(r, cost={}) for r in records]
     with pytest.raises(BadInput, match=rf"--at {at}: no pair"):
-        compared(bare, {"method": "lora"}, {"method": "glora"}, at=at)
+        comparison_part(bare, {"method": "lora"}, {"method": "glora"}, at=at)
 
 
 def test_only_what_both_have_is_compared_and_the_rest_is_named() -> None:
     less = [r for r in GLORA if (r.names["task"], r.config["seed"]) != ("digits", 1)]
-    part = compared([*LORA, *less], {"method": "lora"}, {"method": "glora"})
+    part = comparison_part([*LORA, *less], {"method": "lora"}, {"method": "glora"})
     assert part.told[-1] == "left out, as glora has no result there: digits (seed 1)"
     assert [row[5] for row in part.body] == ["1", "2", "1"]
     with pytest.raises(BadInput, match="no task and seed in common"):
-        compared([made(), made("glora", seed=1)], {"method": "lora"}, {"method": "glora"})
+        comparison_part([made(), made("glora", seed=1)], {"method": "lora"}, {"method": "glora"})
     with pytest.raises(BadInput, match="no run of method=glora is done"):
-        compared([made(), made("glora", status="failed")], {"method": "lora"}, {"method": "glora"})
+        comparison_part([made(), made("glora", status="failed")], {"method": "lora"}, {"method": "glora"})
 
 
 def test_seeds_with_other_examples_fall_back_to_seeds_and_say_so() -> None:
     def fewer(r: Record) -> Record:
         return replace(r, outcomes={"top1": pack(unpack(r.outcomes.get("top1", ""))[: N - r.config["seed"]])})
 
-    part = compared([*map(fewer, LORA), *map(fewer, GLORA)], {"method": "lora"}, {"method": "glora"})
+    part = comparison_part([*map(fewer, LORA), *map(fewer, GLORA)], {"method": "lora"}, {"method": "glora"})
     assert part.body[1][6] == "win (no outcomes in common: interval over seeds)"
 
 
 def test_missing_outcomes_fall_back_to_seeds_and_say_so() -> None:
-    part = compared([*LORA, *(replace(r, outcomes={}) for r in GLORA)], {"method": "lora"}, {"method": "glora"})
+    part = comparison_part([*LORA, *(replace(r, outcomes={}) for r in GLORA)], {"method": "lora"}, {"method": "glora"})
     assert part.body[1][6] == "win (no outcomes in common: interval over seeds)"
     d = statistics.mean([0.4, 0.4])
     assert part.body[1][4] == f"{100 * d.low:.2f} to {100 * d.high:.2f}"
@@ -154,7 +154,7 @@ def test_missing_outcomes_fall_back_to_seeds_and_say_so() -> None:
 
 def test_the_command_prints_it_and_refuses_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for r in (*LORA, *GLORA):
-        record.write(r, record.path_of(tmp_path, r.config))
+        record.write_record(r, record.path_of(tmp_path, r.config))
     words = ["compare", "mini", "method=lora", "method=glora", "--results", str(tmp_path)]
     assert cli.main([*words, "--format", "md"]) == 0
     out = capsys.readouterr().out
@@ -179,16 +179,18 @@ def test_the_command_prints_it_and_refuses_in_one_line(tmp_path: Path, capsys: p
 def test_pairs_that_are_alike_are_refused_for_no_order_of_records_may_choose() -> None:
     pair = [*runs("lora", {"digits": (150, 140)}, rank=2), *runs("lora", {"digits": (180, 180)}, rank=4)]
     with pytest.raises(BadInput, match=r"2 pairs have the ratio 1.00, .*lora \(rank=2\) and glora; .*add a word"):
-        compared([*pair, *runs("glora", {"digits": (150, 150)})], {"method": "lora"}, {"method": "glora"}, at="params")
+        comparison_part(
+            [*pair, *runs("glora", {"digits": (150, 150)})], {"method": "lora"}, {"method": "glora"}, at="params"
+        )
 
 
 def test_two_configurations_of_one_method_are_told_apart_and_one_is_not_compared_with_itself() -> None:
     records = [*runs("lora", {"digits": (150, 140)}, rank=2), *runs("lora", {"digits": (180, 180)}, rank=4)]
     first, second = ({"method": "lora", "method.rank": rank} for rank in (2, 4))
-    part = compared(records, first, second)
+    part = comparison_part(records, first, second)
     assert part.title == "lora (method=lora, method.rank=2) against lora (method=lora, method.rank=4)"
     with pytest.raises(BadInput, match="are the same runs of lora: add a word"):
-        compared(records, first, {"method.rank": 2})
+        comparison_part(records, first, {"method.rank": 2})
 
 
 def test_the_lists_of_shots_are_a_seed_too() -> None:
@@ -198,8 +200,8 @@ def test_the_lists_of_shots_are_a_seed_too() -> None:
         for split in (0, 1, 2)
     ]
     drawn = [replace(r, config={**r.config, "seed": 0}) for r in records]
-    part = compared(drawn, {"method": "lora"}, {"method": "full"})
+    part = comparison_part(drawn, {"method": "lora"}, {"method": "full"})
     assert part.body[0][1:4] == ("20.00", "10.00", "10.00")
     assert part.body[0][5] == "3"
-    less = compared(drawn[:-1], {"method": "lora"}, {"method": "full"})
+    less = comparison_part(drawn[:-1], {"method": "lora"}, {"method": "full"})
     assert less.told[-1] == "left out, as full has no result there: food101_1shot (seed 0, split seed 2)"

@@ -83,7 +83,7 @@ def test_a_cell_that_there_is_not_is_refused_with_the_nearest(cell: str) -> None
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     r = made()
-    record.write(r, record.path_of(tmp_path, r.config))
+    record.write_record(r, record.path_of(tmp_path, r.config))
     assert cli.main(["table", "mini", "--results", str(tmp_path), "--why", "lora/digits"]) == 0
     out = capsys.readouterr().out
     assert str(record.path_of(tmp_path, r.config)) in out

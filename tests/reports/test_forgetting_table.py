@@ -90,7 +90,7 @@ def test_one_seed_has_a_difference_without_a_verdict_of_less_or_more() -> None:
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     for r in RUNS:
-        record.write(r, record.path_of(tmp_path, r.config))
+        record.write_record(r, record.path_of(tmp_path, r.config))
     return tmp_path
 
 

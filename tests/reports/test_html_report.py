@@ -144,7 +144,7 @@ def test_four_hundred_runs_fit_into_two_megabytes() -> None:
 
 def test_the_files_have_the_numbers_of_the_table(mini: list[Record], text: str) -> None:
     offered = files(text)
-    rows = list(csv.DictReader(io.StringIO(suite.csv(groups_of(mini), long=True))))
+    rows = list(csv.DictReader(io.StringIO(suite.suite_csv(groups_of(mini), long=True))))
     assert offered["tasks-1.csv"] == rows
     tasks = {row["task"]: {r["method"]: float(r["top-1 %"]) for r in rows if r["task"] == row["task"]} for row in rows}
     assert len(tasks) == 3
@@ -253,7 +253,7 @@ def test_labels_are_moved_apart_and_no_further() -> None:
 
 def test_the_command_writes_one_file(mini: list[Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for r in mini:
-        record.write(r, record.path_of(tmp_path, r.config))
+        record.write_record(r, record.path_of(tmp_path, r.config))
     assert cli.main(["report", "--results", str(tmp_path)]) == 0
     assert (tmp_path / "report.html").read_text() == report_page(mini)
     assert cli.main(["report", "mini", "--results", str(tmp_path), "--out", str(tmp_path / "new" / "a.html")]) == 0

@@ -106,7 +106,7 @@ def cell_of(rows: list[tuple[str, ...]], task: str, method: str) -> dict[str, st
 
 def test_seeds_of_one_configuration_share_a_cell() -> None:
     records = [made(seed=s, right=r, step_ms=t) for s, r, t in ((0, 100, 9.0), (1, 110, 11.0), (2, 120, 30.0))]
-    (row,) = long.rows(Group(records))
+    (row,) = long.long_rows(Group(records))
     found = dict(zip(COLUMNS, row, strict=True))
     expected = statistics.mean([0.50, 0.55, 0.60])
     assert found == {
@@ -135,7 +135,7 @@ def test_seeds_of_one_configuration_share_a_cell() -> None:
 )
 def test_the_merge_column_says_the_worst_of_the_seeds(certificates: list[dict[str, Any]], said: str) -> None:
     records = [replace(made(seed=s), merge=merge) for s, merge in enumerate(certificates)]
-    (row,) = long.rows(Group(records))
+    (row,) = long.long_rows(Group(records))
     assert dict(zip(COLUMNS, row, strict=True))["merge"] == said
 
 
@@ -147,12 +147,12 @@ def test_where_runs_put_things_does_not_split_a_cell() -> None:
 
 
 def test_an_interval_stays_inside_what_an_accuracy_can_be() -> None:
-    (row,) = long.rows(Group([made(seed=0, right=100), made(seed=1, right=200)]))
+    (row,) = long.long_rows(Group([made(seed=0, right=100), made(seed=1, right=200)]))
     assert row[3] == "0.0 to 100.0"
 
 
 def test_one_seed_has_no_interval() -> None:
-    assert cell_of(long.rows(Group([made()])), "digits", "lora")["95 % interval"] == ""
+    assert cell_of(long.long_rows(Group([made()])), "digits", "lora")["95 % interval"] == ""
 
 
 def test_labels_tell_configurations_of_a_method_apart() -> None:
@@ -165,7 +165,7 @@ def test_labels_tell_configurations_of_a_method_apart() -> None:
 
 
 def test_a_label_says_a_list_as_a_command_line_takes_it() -> None:
-    rows = long.rows(Group([made(targets=["q", "v"]), made(targets=["q"]), made(targets=None)]))
+    rows = long.long_rows(Group([made(targets=["q", "v"]), made(targets=["q"]), made(targets=None)]))
     assert [row[1] for row in rows] == ["lora (targets=[q,v])", "lora (targets=[q])", "lora (targets=None)"]
 
 
@@ -195,7 +195,7 @@ def test_tasks_and_methods_stand_in_the_order_in_which_they_came() -> None:
 
 
 def test_a_cell_without_a_result_says_why() -> None:
-    found = cell_of(long.rows(Group([made(status="failed"), made("full")])), "digits", "lora")
+    found = cell_of(long.long_rows(Group([made(status="failed"), made("full")])), "digits", "lora")
     assert found["top-1 %"] == "failed: NonFiniteLoss"
     assert found["n"] == "0"
     assert not any(found[c] for c in COLUMNS[5:])
@@ -203,14 +203,14 @@ def test_a_cell_without_a_result_says_why() -> None:
 
 def test_a_failed_seed_is_counted_beside_the_others_and_moves_no_number() -> None:
     done = [made(seed=0), made(seed=1, right=120)]
-    whole = cell_of(long.rows(Group(done)), "digits", "lora")
-    partly = cell_of(long.rows(Group([made(seed=2, status="failed"), *done])), "digits", "lora")
+    whole = cell_of(long.long_rows(Group(done)), "digits", "lora")
+    partly = cell_of(long.long_rows(Group([made(seed=2, status="failed"), *done])), "digits", "lora")
     assert partly == {**whole, "n": "2 (1 failed)"}
 
 
 def test_parameters_show_the_subnet_and_the_supernet() -> None:
     records = [made("glora", seed=s, params=p, supernet=12_345) for s, p in ((0, 1000), (1, 2001))]
-    assert cell_of(long.rows(Group(records)), "digits", "glora")["params"] == "1,500 [12,345]"
+    assert cell_of(long.long_rows(Group(records)), "digits", "glora")["params"] == "1,500 [12,345]"
 
 
 def test_latency_is_that_of_what_would_be_deployed() -> None:
@@ -232,7 +232,7 @@ def test_latency_is_that_of_what_would_be_deployed() -> None:
 def test_records_that_do_not_compare_are_refused_and_named(other: dict[str, Any], named: str) -> None:
     stranger = made("full", **other)
     with pytest.raises(BadInput, match="do not compare") as refused:
-        long.rows(Group([made(), stranger]))
+        long.long_rows(Group([made(), stranger]))
     for part in (made().run_id, stranger.run_id, named):
         assert part in str(refused.value)
 
@@ -251,7 +251,7 @@ def test_records_of_the_same_task_from_different_data_are_refused() -> None:
     ]
     assert len(cells.cells([*same, made("linear", status="failed")])) == 4
     with pytest.raises(BadInput, match=r"digits.*aa.*bb"):
-        long.rows(Group([*same, of_data("bb", made("linear"))]))
+        long.long_rows(Group([*same, of_data("bb", made("linear"))]))
 
 
 def test_a_clear_win_is_said_with_its_size() -> None:
@@ -296,7 +296,7 @@ def test_taking_one_record_away_changes_exactly_its_cell_and_findings() -> None:
     ]
     records[1] = made("lora", "digits", 1, 155)
     less = records[:1] + records[2:]
-    before, after = long.rows(Group(records)), long.rows(Group(less))
+    before, after = long.long_rows(Group(records)), long.long_rows(Group(less))
     changed = [(b, a) for b, a in zip(before, after, strict=True) if b != a]
     assert [b[:2] for b, _ in changed] == [("digits", "lora"), ("mean of 2 tasks", "lora")]
     assert (changed[0][1][2], changed[0][1][4]) == ("75.00", "1")
@@ -309,7 +309,7 @@ def test_mean_over_tasks_averages_tasks_first_and_needs_every_task() -> None:
     outcomes = {("lora", "digits"): (100, 120), ("lora", "dsprites_loc"): (60, 100), ("full", "digits"): (10, 20)}
     records = [made(m, task, seed, right) for (m, task), both in outcomes.items() for seed, right in enumerate(both)]
     expected = statistics.stratified([[0.5, 0.6], [0.3, 0.5]], [0.5, 0.5])
-    rows = [row for row in long.rows(Group(records)) if row[0] == "mean of 2 tasks"]
+    rows = [row for row in long.long_rows(Group(records)) if row[0] == "mean of 2 tasks"]
     assert [row[1] for row in rows] == ["lora"]
     assert rows[0][2:5] == (
         f"{100 * expected.value:.2f}",
@@ -320,20 +320,20 @@ def test_mean_over_tasks_averages_tasks_first_and_needs_every_task() -> None:
 
 def test_mean_over_tasks_uses_the_seeds_that_all_tasks_have() -> None:
     records = [made(seed=0, right=100), made(seed=1, right=0), made(task="dsprites_loc", seed=0, right=50)]
-    assert long.rows(Group(records))[-1][:5] == ("mean of 2 tasks", "lora", "37.50", "", "1")
+    assert long.long_rows(Group(records))[-1][:5] == ("mean of 2 tasks", "lora", "37.50", "", "1")
 
 
 def test_the_order_of_the_records_moves_no_number() -> None:
     records = [made(m, seed=s, right=r) for m, r in (("lora", 150), ("full", 145)) for s in (0, 1, 2)]
     shuffled = [records[i] for i in (2, 0, 1, 4, 5, 3)]
     assert long.findings(Group(records)) == long.findings(Group(shuffled))
-    assert long.rows(Group(records)) == long.rows(Group(shuffled))
+    assert long.long_rows(Group(records)) == long.long_rows(Group(shuffled))
 
 
 def test_records_are_not_changed_by_looking_at_them() -> None:
     records = [made(rank=2), made(rank=4)]
     before = copy.deepcopy(records)
-    long.rows(Group(records))
+    long.long_rows(Group(records))
     long.findings(Group(records))
     assert records == before
 
@@ -351,8 +351,8 @@ def test_a_search_is_part_of_the_name_and_one_winner_is_told_from_another() -> N
         "glora + evolution",
         "lora",
     ]
-    assert "trained on train alone" in long.notes(Group(both))
-    assert "trained on train alone" not in long.notes(Group(both[1:]))
+    assert "trained on train alone" in long.long_notes(Group(both))
+    assert "trained on train alone" not in long.long_notes(Group(both[1:]))
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_the_note_on_inherited_weights_says_what_their_supernets_saw(
     for split in supernets:
         records.append(made("glora", search="evolution", fit_on=fit_on))
         records[-1].config["search"]["fit_on"] = split
-    assert long.notes(Group(records)).endswith(said)
+    assert long.long_notes(Group(records)).endswith(said)
 
 
 CHEATED = "glora + evolution, inherited [chosen on test]"
@@ -383,13 +383,13 @@ def cheated(task: str = "digits", seed: int = 0, right: int = 190) -> Record:
 
 def test_what_was_chosen_on_test_is_marked_in_every_row_and_the_mark_is_explained() -> None:
     records = [r for task in ("digits", "dsprites_loc") for r in (cheated(task), made(task=task))]
-    assert [row[1] for row in long.rows(Group(records))] == [CHEATED, "lora"] * 3  # two tasks and their mean
-    assert long.notes(Group(records)).startswith(long._NOTES)
-    assert "[chosen on test]:" in long.notes(Group(records))
-    assert long.notes(Group(records)) in suite.markdown(records)
+    assert [row[1] for row in long.long_rows(Group(records))] == [CHEATED, "lora"] * 3  # two tasks and their mean
+    assert long.long_notes(Group(records)).startswith(long._NOTES)
+    assert "[chosen on test]:" in long.long_notes(Group(records))
+    assert long.long_notes(Group(records)) in suite.suite_markdown(records)
     honest = [made("glora", search="evolution", winner="retrain"), made()]
-    assert long.notes(Group(honest)) == long._NOTES
-    assert "chosen on test" not in suite.markdown(honest) + suite.csv(groups_of(honest))
+    assert long.long_notes(Group(honest)) == long._NOTES
+    assert "chosen on test" not in suite.suite_markdown(honest) + suite.suite_csv(groups_of(honest))
 
 
 def test_a_mark_tells_two_searches_apart_only_beside_what_they_differ_in() -> None:
@@ -411,16 +411,16 @@ def test_what_was_chosen_on_test_is_never_best_and_is_not_compared() -> None:
 
 
 def test_the_terminal_shows_the_mark_and_other_words_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
-    suite.show([cheated(), made(right=100)])
+    suite.show_suite([cheated(), made(right=100)])
     out = capsys.readouterr().out
     assert out.count("[chosen on test]") >= 3  # the row, what is found, the notes
-    suite.show([made(targets="[red]"), made(targets="[bold]")])
+    suite.show_suite([made(targets="[red]"), made(targets="[bold]")])
     assert "targets=[red]" in capsys.readouterr().out
 
 
 def test_markdown_has_one_line_a_cell_then_notes_and_findings() -> None:
     records = [made(), made("full", right=150), made(task="dsprites_loc")]
-    lines = suite.markdown(records).splitlines()
+    lines = suite.suite_markdown(records).splitlines()
     width = len(COLUMNS) + 1
     assert [line.count("|") for line in lines[:6]] == [width] * 6  # three cells and the mean of lora
     assert lines[1] == "| --- | --- |" + " ---: |" * (len(COLUMNS) - 2)
@@ -430,12 +430,12 @@ def test_markdown_has_one_line_a_cell_then_notes_and_findings() -> None:
 
 def test_csv_comes_back_as_the_rows() -> None:
     records = [made(rank=2, params=12_345), made(rank=4)]
-    read = list(csv.reader(io.StringIO(suite.csv(groups_of(records)))))
-    assert read == [list(COLUMNS), *map(list, long.rows(Group(records)))]
+    read = list(csv.reader(io.StringIO(suite.suite_csv(groups_of(records)))))
+    assert read == [list(COLUMNS), *map(list, long.long_rows(Group(records)))]
 
 
 def test_the_terminal_shows_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
-    suite.show([made(right=123), made("linear"), made("full", status="failed")])
+    suite.show_suite([made(right=123), made("linear"), made("full", status="failed")])
     out = capsys.readouterr().out
     for part in (
         "3 runs of vit_mini on suite mini",
@@ -487,19 +487,19 @@ def test_the_command_writes_the_table_of_the_records_it_finds(
 ) -> None:
     records = [made("lora"), made("full")]
     for r in records:
-        record.write(r, record.path_of(tmp_path, r.config))
+        record.write_record(r, record.path_of(tmp_path, r.config))
     assert tables.table("mini", results=tmp_path, form="csv") == 0
-    assert capsys.readouterr().out == suite.csv(groups_of(records[::-1]))  # in the order of names
+    assert capsys.readouterr().out == suite.suite_csv(groups_of(records[::-1]))  # in the order of names
     page = tmp_path / "page.md"
     page.write_text(BLOCK)
     assert tables.table("mini", results=tmp_path, into=str(page)) == 0
-    assert suite.markdown(records[::-1]) in page.read_text()
+    assert suite.suite_markdown(records[::-1]) in page.read_text()
 
 
 def test_a_long_csv_of_two_backbones_says_which_is_which() -> None:
-    rows = list(csv.DictReader(io.StringIO(suite.csv(groups_of([made(), made(backbone="vit_b16")]), long=True))))
+    rows = list(csv.DictReader(io.StringIO(suite.suite_csv(groups_of([made(), made(backbone="vit_b16")]), long=True))))
     assert [row["backbone"] for row in rows] == ["vit_mini", "vit_b16"]
-    assert "backbone" not in suite.csv(groups_of([made()]), long=True)
+    assert "backbone" not in suite.suite_csv(groups_of([made()]), long=True)
 
 
 @pytest.mark.parametrize(
@@ -515,7 +515,7 @@ def test_the_command_refuses_mixed_protocols_names_the_records_and_says_how_to_c
 ) -> None:
     ours, strange = made("lora"), made("full", **other)
     for r in (ours, strange):
-        record.write(r, record.path_of(tmp_path, r.config).with_stem(r.run_id))
+        record.write_record(r, record.path_of(tmp_path, r.config).with_stem(r.run_id))
     words = ["table", "mini", "--results", str(tmp_path)]
     assert cli.main(words) == 2
     shown = capsys.readouterr()
@@ -525,7 +525,7 @@ def test_the_command_refuses_mixed_protocols_names_the_records_and_says_how_to_c
     assert f": {ours.run_id}" in said
     assert f"{key}={value}" in said
     assert cli.main([*words, "--format", "csv", f"{key}={value}"]) == 0
-    assert capsys.readouterr().out == suite.csv(groups_of([strange]))
+    assert capsys.readouterr().out == suite.suite_csv(groups_of([strange]))
 
 
 def test_the_command_takes_conditions_on_both_sides_of_an_option(
@@ -533,15 +533,15 @@ def test_the_command_takes_conditions_on_both_sides_of_an_option(
 ) -> None:
     records = [made("full"), made("lora"), made("lora", seed=1), made("ssf")]
     for r in records:
-        record.write(r, record.path_of(tmp_path, r.config))
+        record.write_record(r, record.path_of(tmp_path, r.config))
     options = ["--results", str(tmp_path), "--format", "csv"]
     assert cli.main(["table", "mini", "method=lora,full", *options, "seed=0"]) == 0
-    assert capsys.readouterr().out == suite.csv(groups_of(records[:2]))
+    assert capsys.readouterr().out == suite.suite_csv(groups_of(records[:2]))
     assert cli.main(["table", "method=ssf", *options]) == 0  # the suite may be left out
-    assert capsys.readouterr().out == suite.csv(groups_of(records[3:]))
+    assert capsys.readouterr().out == suite.suite_csv(groups_of(records[3:]))
     for rate in ("0.001", "1e-3", "1.0e-3", "5e-4,1e-3"):
         assert cli.main(["table", "mini", f"train.lr={rate}", *options]) == 0
-        assert capsys.readouterr().out == suite.csv(groups_of(records))
+        assert capsys.readouterr().out == suite.suite_csv(groups_of(records))
     for word, said in (
         ("=lora", "'=lora' is no condition"),
         ("sed=0", "did you mean 'seed'"),
@@ -559,7 +559,7 @@ def test_the_command_names_what_is_missing_or_corrupt(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no records of suite 'mini'"):
         tables.table("mini", tmp_path, "md", None)
     path = record.path_of(tmp_path, made().config)
-    record.write(made(), path)
+    record.write_record(made(), path)
     path.write_text("{")
     with pytest.raises(BadInput, match=path.name):
         tables.table("mini", tmp_path, "md", None)

@@ -10,13 +10,13 @@ import torch
 
 from conftest import tiny_vit
 from glorabench.analysis import published_counts
-from glorabench.analysis.published_counts import Figure
+from glorabench.analysis.published_counts import PublishedCount
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.config.paths import options
 from glorabench.errors import BadInput, UnsuitableBackbone
-from glorabench.reports.tables.param_counts import Counting, Table, markdown, tables
+from glorabench.reports.tables.param_counts import Counting, Table, counts_markdown, tables
 from glorabench.training.measure import profiling
 from glorabench.training.measure.profiling import head_size, parameters_of, trained_size
 
@@ -185,19 +185,21 @@ def test_published_figures_follow_from_our_counts():
 
 
 def test_the_arithmetic_in_words():
-    def said(figure: Figure, found: object) -> str:
+    def said(figure: PublishedCount, found: object) -> str:
         return published_counts.reconcile(figure, found, 769, BOOK.tasks)[1]
 
-    assert said(Figure("0.24 M", "x", head=True), 205_824) == "205,824 + 38,045 (mean head) = 243,869"
-    assert said(Figure("0.22 M", "x", less={"biases": 18_624}), 239_808) == "239,808 - 18,624 (biases) = 221,184"
-    assert said(Figure("0.21 M", "x"), 205_824) == "the same, rounded"
-    assert said(Figure("4,194,304", "x"), 4_194_304) == "the same"
-    assert said(Figure("4,194,305", "x"), 4_194_304) == "not explained: 4,194,304"
-    assert said(Figure("0.3 M", "x"), 205_824) == "not explained: 205,824"
+    assert said(PublishedCount("0.24 M", "x", head=True), 205_824) == "205,824 + 38,045 (mean head) = 243,869"
+    assert (
+        said(PublishedCount("0.22 M", "x", less={"biases": 18_624}), 239_808) == "239,808 - 18,624 (biases) = 221,184"
+    )
+    assert said(PublishedCount("0.21 M", "x"), 205_824) == "the same, rounded"
+    assert said(PublishedCount("4,194,304", "x"), 4_194_304) == "the same"
+    assert said(PublishedCount("4,194,305", "x"), 4_194_304) == "not explained: 4,194,304"
+    assert said(PublishedCount("0.3 M", "x"), 205_824) == "not explained: 205,824"
     ranks = {task: facts["tt"] for group in BOOK.tasks.values() for task, facts in group.items()}
     sizes = {task: 2 * D * r + 144 * r**2 for task, r in ranks.items()}
-    assert said(Figure("0.037 M", "x", mean="groups"), sizes) == "36,649 (mean of the 3 group means)"
-    assert published_counts.mean(BOOK.tasks, sizes, "tasks") == 39_734
+    assert said(PublishedCount("0.037 M", "x", mean="groups"), sizes) == "36,649 (mean of the 3 group means)"
+    assert published_counts.mean_count(BOOK.tasks, sizes, "tasks") == 39_734
 
 
 def test_repadapters_biases_are_what_its_paper_leaves_out():
@@ -218,7 +220,7 @@ def test_a_backbone_that_cannot_host_a_method_says_why():
 
 
 def test_markdown_is_a_table_with_its_notes():
-    text = markdown(table("convnext_b"))
+    text = counts_markdown(table("convnext_b"))
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in rows} == {5}
     assert "| SSF | 253,184 |" in text
@@ -231,7 +233,7 @@ def test_the_committed_table_is_that_of_the_code(backbone):
     """But for methods that have just been added: `make table` takes them in."""
     page = (Path(__file__).parents[2] / "docs" / "counts.md").read_text()
     new = tuple(f"| {name} |" for name in options("method") if f"| {name} |" not in page)
-    lines = [line for line in markdown(table(backbone)).splitlines() if not line.startswith(new or "\0")]
+    lines = [line for line in counts_markdown(table(backbone)).splitlines() if not line.startswith(new or "\0")]
     assert "\n".join(lines) in page
 
 

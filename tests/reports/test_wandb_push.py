@@ -41,7 +41,7 @@ def whole(method: str = "lora", seed: int = 0, **values: Any) -> Record:
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     for r in (whole(), whole(seed=1), made("full", status="failed")):
-        record.write(r, record.path_of(tmp_path, r.config))
+        record.write_record(r, record.path_of(tmp_path, r.config))
     return tmp_path
 
 
@@ -129,7 +129,9 @@ def test_offline_runs_say_what_the_records_say_once_each(results: Path, capsys: 
     shown = json.loads(sheet.read_text())
     assert shown["columns"] == [*COLUMNS]
     records = record.read_all([results / "runs"])
-    assert shown["data"] == [list(row) for row in long.rows(Group(sorted(records, key=lambda r: r.names["method"])))]
+    assert shown["data"] == [
+        list(row) for row in long.long_rows(Group(sorted(records, key=lambda r: r.names["method"])))
+    ]
 
     before = whole_files(results)
     assert cli.main(["push", "--results", str(results)]) == 0
@@ -162,7 +164,7 @@ def test_an_interrupted_push_goes_on_and_leaves_nothing_twice(
 def test_only_what_is_new_or_has_changed_is_pushed(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["push", "--results", str(results)]) == 0
     mended = made("full")
-    record.write(mended, record.path_of(results, mended.config))
+    record.write_record(mended, record.path_of(results, mended.config))
     capsys.readouterr()
     assert cli.main(["push", "mini", "--results", str(results)]) == 0
     assert "2 of 4 runs pushed" in capsys.readouterr().out  # the run that had failed, and the table

@@ -101,7 +101,7 @@ def vtab(values: dict[str, float], **facts: Any) -> list[Record]:
 
 
 def table_of(records: list[Record]) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(suite_table.csv(groups_of(records)))))
+    return list(csv.DictReader(io.StringIO(suite_table.suite_csv(groups_of(records)))))
 
 
 def test_averages_of_full_fine_tuning_are_those_in_print() -> None:
@@ -163,18 +163,18 @@ def test_missing_and_failed_tasks_are_said_and_have_no_average() -> None:
     assert (part["vtab_mean_groups"], part["vtab_mean_19"]) == ("17 of 19", "17 of 19")
     assert (part["natural_mean"], part["specialized_mean"], part["structured_mean"]) == ("6 of 7", "83.38", "7 of 8")
     assert whole["vtab_mean_19"] == "65.57"
-    text = suite_table.markdown(records)
+    text = suite_table.suite_markdown(records)
     assert "- lora: no run (svhn)\n- lora: failed: NonFiniteLoss (kitti)\n" in text
 
 
 @pytest.mark.parametrize(("there", "said"), [(9, "no run (10 of 19)"), (10, f"no run ({', '.join(TASKS[10:])})")])
 def test_absent_tasks_are_counted_where_they_are_most(there: int, said: str) -> None:
-    assert f"- lora: {said}\n" in suite_table.markdown(vtab({task: FULL[task] for task in TASKS[:there]}))
+    assert f"- lora: {said}\n" in suite_table.suite_markdown(vtab({task: FULL[task] for task in TASKS[:there]}))
 
 
 def test_a_task_with_one_method_has_no_best_one() -> None:
-    assert "best is" not in suite_table.markdown(vtab(FULL))
-    assert "best are full and lora" in suite_table.markdown([*vtab(FULL), *vtab(FULL, method="full")])
+    assert "best is" not in suite_table.suite_markdown(vtab(FULL))
+    assert "best are full and lora" in suite_table.suite_markdown([*vtab(FULL), *vtab(FULL, method="full")])
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_task_with_one_method_has_no_best_one() -> None:
 def test_tasks_of_other_images_are_refused_and_named(key: str, one: str, other: str) -> None:
     first, second = made(images={key: one}), made(task="dtd", images={key: other})
     with pytest.raises(BadInput, match=f"suite vtab1k differ in {key}") as refused:
-        suite_table.markdown([first, made(task="svhn"), second])
+        suite_table.suite_markdown([first, made(task="svhn"), second])
     for part in (first.run_id, second.run_id, one, other):
         assert part in str(refused.value)
     refuse_mixtures([first, made("fgvc", "cub", images={key: other})])  # no mean is over both
@@ -197,12 +197,12 @@ def test_a_row_says_in_what_its_tasks_differ_but_not_what_a_recipe_sets() -> Non
         made(task=task, train={"epochs": epochs, "lr": lr, "decay": "all"}, values={"scale": lr})
         for task, (epochs, lr) in recipes.items()
     ]
-    text = suite_table.markdown(records)
+    text = suite_table.suite_markdown(records)
     assert "- lora: train.epochs is 1 (cifar), 100 (dtd, svhn)\n" in text
     assert "train.lr" not in text
     assert "scale" not in text
     assert "train.decay" not in text
-    assert "train.epochs" not in suite_table.markdown(records[1:])
+    assert "train.epochs" not in suite_table.suite_markdown(records[1:])
 
 
 def test_an_attempt_that_failed_is_no_seed_beside_the_one_that_did_not() -> None:
@@ -213,9 +213,11 @@ def test_an_attempt_that_failed_is_no_seed_beside_the_one_that_did_not() -> None
     assert done.run_id != failed.run_id
     other = made(task="dtd")
     for records in ([done, failed, other], [failed, done, other]):
-        assert "failed" not in suite_table.markdown(records)
-        assert "failed" not in suite_table.markdown(records, long=True)
-    text = suite_table.markdown([done, failed, attempt("failed", "wrong", 1), attempt("failed", "other", 1), other])
+        assert "failed" not in suite_table.suite_markdown(records)
+        assert "failed" not in suite_table.suite_markdown(records, long=True)
+    text = suite_table.suite_markdown(
+        [done, failed, attempt("failed", "wrong", 1), attempt("failed", "other", 1), other]
+    )
     assert "1 of 2 seeds failed: NonFiniteLoss" in text
 
 
@@ -233,7 +235,7 @@ def test_published_values_and_one_recipe_have_a_row_and_a_mean_each() -> None:
     def plain(task: str) -> Record:
         return made(task=task, values={"scale": 1.0, "rank": 8}, train={"epochs": 100, "lr": 1e-3})
 
-    assert "drop_path" not in suite_table.markdown(list(map(recipe, TASKS)))
+    assert "drop_path" not in suite_table.suite_markdown(list(map(recipe, TASKS)))
     published, honest = list(map(recipe, TASKS)), list(map(plain, TASKS))
     rows = table_of([*published, *honest])
     assert [(row["method"], row["vtab_mean_19"]) for row in rows] == [
@@ -241,7 +243,9 @@ def test_published_values_and_one_recipe_have_a_row_and_a_mean_each() -> None:
         ("lora", "50.00"),
     ]
     assert [row["method"] for row in table_of(published)] == ["lora [chosen on test]"]
-    assert [row[1] for row in long_table.rows(Group([*published, *honest]))[-2:]] == [row["method"] for row in rows]
+    assert [row[1] for row in long_table.long_rows(Group([*published, *honest]))[-2:]] == [
+        row["method"] for row in rows
+    ]
     short = [made(task=task, values={"scale": 1.0}, train={"epochs": 1}) for task in TASKS]
     assert [row["method"] for row in table_of([*published, *short])] == [
         "lora (published values, train.epochs=100) [chosen on test]",
@@ -263,7 +267,7 @@ def test_values_by_task_share_a_row_beside_one_value_for_all() -> None:
         ("lora (prompts by task)", "60.00"),
         ("lora (prompts=10)", "50.00"),
     ]
-    assert "cifar: best is lora (prompts=50)" in suite_table.markdown([*scored(own), *scored(one)])
+    assert "cifar: best is lora (prompts=50)" in suite_table.suite_markdown([*scored(own), *scored(one)])
     sweep = [made(task=task, values={"prompts": n}) for task in TASKS for n in (1, 5, 10)]
     assert [row["method"] for row in table_of(sweep)] == [f"lora (prompts={n})" for n in (1, 5, 10)]
     assert [row["vtab_mean_19"] for row in table_of(sweep[:-1])] == ["50.00", "50.00", "18 of 19"]
@@ -286,7 +290,7 @@ def test_a_cell_is_a_mean_over_seeds_with_half_its_interval() -> None:
     shifted = {task: value + 2 * (task == "cifar") for task, value in FULL.items()}
     records = [*vtab(FULL), *vtab(shifted, seed=1)]
     layout = LAYOUTS["vtab1k"]
-    (line,) = wide.lines(Group(records), layout)
+    (line,) = wide.wide_rows(Group(records), layout)
     expected = statistics.mean([FULL["cifar"] / 100, shifted["cifar"] / 100])
     assert line.values["cifar"].estimate == expected
     assert line.values["cifar"].text(0, " ") == f"69.9 ±{50 * (expected.high - expected.low):.1f}"
@@ -294,13 +298,13 @@ def test_a_cell_is_a_mean_over_seeds_with_half_its_interval() -> None:
     assert line.values["vtab_mean_19"].estimate.value == pytest.approx(averages.value)
     assert line.values["vtab_mean_19"].estimate.low == pytest.approx(averages.low)
     assert line.n == "2"
-    assert "69.9 ±" in suite_table.markdown(records)
+    assert "69.9 ±" in suite_table.suite_markdown(records)
     assert table_of(records)[0]["cifar"] == "69.90"
 
 
 def test_a_lost_seed_is_said_and_averages_are_over_the_seeds_that_all_tasks_have() -> None:
     second = [r for r in vtab({t: v + 1 for t, v in FULL.items()}, seed=1) if r.config["data"]["task"] != "dtd"]
-    (line,) = wide.lines(
+    (line,) = wide.wide_rows(
         Group(records := [*vtab(FULL), *second, made(task="dtd", seed=1, status="failed")]), LAYOUTS["vtab1k"]
     )
     assert (line.n, line.values["cifar"].text(1, None), line.values["dtd"].text(1, None)) == (
@@ -310,18 +314,18 @@ def test_a_lost_seed_is_said_and_averages_are_over_the_seeds_that_all_tasks_have
     )
     assert line.values["vtab_mean_19"].text(1, None) == "65.57"
     assert line.values["structured_mean"].text(1, None) == "48.14"
-    said = wide.gaps([line], LAYOUTS["vtab1k"])
+    said = wide.row_gaps([line], LAYOUTS["vtab1k"])
     assert "lora: 1 of 2 seeds failed: NonFiniteLoss (dtd)" in said
     common = "over the 1 seed that all columns have (natural_mean, vtab_mean_groups, vtab_mean_19)"
     assert f"lora: {common}" in said
-    assert all(f"- {gap}\n" in suite_table.markdown(records) for gap in said)
+    assert all(f"- {gap}\n" in suite_table.suite_markdown(records) for gap in said)
 
 
 def test_tasks_without_a_common_seed_have_no_average() -> None:
     records = [made(task=task, top1=0.5, seed=task == "dtd") for task in TASKS]
     (row,) = table_of(records)
     assert (row["vtab_mean_19"], row["structured_mean"]) == ("-", "50.00")
-    assert "no seed that all its columns have (natural_mean, " in suite_table.markdown(records)
+    assert "no seed that all its columns have (natural_mean, " in suite_table.suite_markdown(records)
 
 
 def fewshot(task: str, shots: int, seed: int, top1: float, **facts: Any) -> Record:
@@ -345,14 +349,14 @@ def test_the_few_shot_table_has_a_row_for_each_number_of_shots_and_its_seeds_sha
 def test_the_lists_are_a_seed_too() -> None:
     tasks = [row.name for row in SUITES["fewshot"].rows]
     records = [made("fewshot", t, s / 10, data={"shots": 1, "split_seed": s}) for t in tasks for s in (0, 1, 2)]
-    (line,) = wide.lines(Group(records), LAYOUTS["fewshot"])
+    (line,) = wide.wide_rows(Group(records), LAYOUTS["fewshot"])
     assert (line.n, line.values["fewshot_mean_5"].estimate.n) == ("3", 3)
     assert line.values["fewshot_mean_5"].text(1, None) == "10.00"
 
 
 def test_a_missing_row_of_shots_is_named_with_its_shots() -> None:
     records = [fewshot("food101", k, 0, 0.5) for k in (1, 2)] + [fewshot("stanford_cars", 1, 0, 0.5)]
-    assert "lora, shots 2: no run (4 of 5)" in suite_table.markdown(records)
+    assert "lora, shots 2: no run (4 of 5)" in suite_table.suite_markdown(records)
 
 
 def imagenet(method: str = "lora", **facts: Any) -> Record:
@@ -366,7 +370,7 @@ def test_the_imagenet_table_has_five_test_sets_and_both_scorings_of_one_run() ->
     assert row["shift_mean_4_200"] == "40.00"  # 60, 20, 30, 50
     assert row["imagenet_mean_5_1000"] == "37.00"  # 70, 60, 20, 10, 25
     assert row["shots"] == "16"
-    text = suite_table.markdown([imagenet()])
+    text = suite_table.suite_markdown([imagenet()])
     assert "A (200) | A (1000) | R (200) | R (1000)" in text
     assert "shifts (200): mean of V2, Sketch, A (200) and R (200)" in text
 
@@ -376,41 +380,45 @@ def test_a_test_set_that_was_left_out_is_said_to_be() -> None:
     del some.metrics["imagenet_sketch/top1"]
     (row,) = table_of([some])
     assert (row["imagenet_sketch/top1"], row["shift_mean_4_200"], row["imagenetv2/top1"]) == ("-", "3 of 4", "60.00")
-    assert "lora, shots 16: not scored (imagenet_sketch/top1)" in suite_table.markdown([some])
+    assert "lora, shots 16: not scored (imagenet_sketch/top1)" in suite_table.suite_markdown([some])
 
 
 def test_fake_images_are_said_in_every_form_of_every_table(capsys: pytest.CaptureFixture[str]) -> None:
     for records in (vtab(FULL, fake=True), [made("mini", "digits", fake=True)]):
         for long in (False, True):
-            suite_table.show(records, long)
+            suite_table.show_suite(records, long)
             out = capsys.readouterr().out
             assert "FAKE IMAGES: " in out.partition("\n")[0] + out.partition("\n")[2].partition("\n")[0]
-            assert suite_table.markdown(records, long).startswith("**FAKE IMAGES: ")
-            assert "drawn by `glorabench data fake`" in suite_table.markdown(records, long)
-            text = suite_table.csv(groups_of(records), long)
+            assert suite_table.suite_markdown(records, long).startswith("**FAKE IMAGES: ")
+            assert "drawn by `glorabench data fake`" in suite_table.suite_markdown(records, long)
+            text = suite_table.suite_csv(groups_of(records), long)
             assert text.count("FAKE IMAGES") == text.count("\n") - 1
     for long in (False, True):
-        suite_table.show(vtab(FULL), long)
-        text = suite_table.markdown(vtab(FULL), long) + suite_table.csv(groups_of(vtab(FULL)), long)
+        suite_table.show_suite(vtab(FULL), long)
+        text = suite_table.suite_markdown(vtab(FULL), long) + suite_table.suite_csv(groups_of(vtab(FULL)), long)
         assert "FAKE" not in capsys.readouterr().out + text
 
 
 def test_fake_images_beside_real_ones_are_refused() -> None:
     records = [*vtab(FULL, fake=True), *vtab(FULL, method="full")]
-    for form in (suite_table.show, suite_table.markdown, lambda records: suite_table.csv(groups_of(records))):
+    for form in (
+        suite_table.show_suite,
+        suite_table.suite_markdown,
+        lambda records: suite_table.suite_csv(groups_of(records)),
+    ):
         with pytest.raises(BadInput, match="fake images"):
             form(records)
 
 
 def test_selections_get_tables_of_their_own_and_marks_stay() -> None:
     replayed = vtab(FULL, rule="best_test_epoch", contaminated=True)
-    text = suite_table.markdown([*vtab(FULL), *replayed])
+    text = suite_table.suite_markdown([*vtab(FULL), *replayed])
     assert text.count("| method |") == text.count("**19 runs of vit_mini on suite vtab1k, scored on test") == 2
     assert "| lora [chosen on test] |" in text
     rows = table_of([*vtab(FULL), *replayed])
     assert [row["method"] for row in rows] == ["lora", "lora [chosen on test]"]
     assert rows[1]["selection"] == "scored on test, trained on trainval, best_test_epoch"
-    assert "\n**" not in suite_table.markdown(vtab(FULL))
+    assert "\n**" not in suite_table.suite_markdown(vtab(FULL))
 
 
 def test_the_long_table_stands_for_one_task_for_suites_without_a_layout_and_on_demand() -> None:
@@ -419,7 +427,7 @@ def test_the_long_table_stands_for_one_task_for_suites_without_a_layout_and_on_d
     assert layout_of([made(), made(task="dtd")]) is LAYOUTS["vtab1k"]
     assert layout_of([imagenet()]) is LAYOUTS["imagenet"]
     assert layout_of([made(), fewshot("food101", 1, 0, 0.5)]) is None
-    assert suite_table.markdown(vtab(FULL), long=True).startswith("| task | method | top-1 %")
+    assert suite_table.suite_markdown(vtab(FULL), long=True).startswith("| task | method | top-1 %")
 
 
 @pytest.mark.parametrize(("width", "tables"), [(220, 1), (140, 2), (100, 4), (60, 6)])
@@ -430,7 +438,7 @@ def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: i
         for method in ("lora", "glora with a name that is too long for a terminal (train.epochs=100, rank=8)")
         for r in vtab({task: value + seed for task, value in FULL.items()}, method=method, seed=seed)
     ]
-    (part,) = (part for part in suite_table.parts(groups_of(records)) if part.blocks)
+    (part,) = (part for part in suite_table.suite_parts(groups_of(records)) if part.blocks)
     pages = list(rendering.pages(part, width))
     assert len(pages) == tables
     seen = []
@@ -443,13 +451,13 @@ def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: i
 
 
 def test_a_block_that_is_too_wide_by_itself_is_cut() -> None:
-    pages = list(rendering.pages(suite_table.parts(groups_of([imagenet()]))[0], 40))
+    pages = list(rendering.pages(suite_table.suite_parts(groups_of([imagenet()]))[0], 40))
     assert len(pages) > 1
     assert sum(len(head) - 2 for head, _ in pages) == 13  # nine columns and means, n, sizes; method and shots in each
 
 
 def test_the_terminal_shows_the_whole_table_then_gaps_findings_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
-    suite_table.show([*vtab(FULL), *vtab({"cifar": 50.0}, method="full")])
+    suite_table.show_suite([*vtab(FULL), *vtab({"cifar": 50.0}, method="full")])
     out = capsys.readouterr().out
     for part in ("68.97", "65.57", "of 4", "CLEVR", "full: no run (18 of 19)"):
         assert part in out
@@ -459,7 +467,7 @@ def test_the_terminal_shows_the_whole_table_then_gaps_findings_and_notes(capsys:
 
 def test_the_command_prints_either_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for r in vtab(FULL):
-        record.write(r, record.path_of(tmp_path, r.config))
+        record.write_record(r, record.path_of(tmp_path, r.config))
     words = ["table", "vtab1k", "--results", str(tmp_path), "--format", "csv"]
     assert cli.main(words) == 0
     assert "vtab_mean_groups,vtab_mean_19" in capsys.readouterr().out
@@ -479,9 +487,9 @@ def test_records_are_shown_without_torch() -> None:
 def test_a_deleted_run_is_said_of_its_cell_and_a_mean_that_was_not_tested_says_so() -> None:
     full, second = vtab(FULL), vtab({t: v + 1 for t, v in FULL.items()}, seed=1)
     records = [*full, *(r for r in second if r.config["data"]["task"] != "dtd")]
-    (line,) = wide.lines(Group(records), LAYOUTS["vtab1k"])
-    assert "lora: no run of 1 of 2 seeds (dtd)" in wide.gaps([line], LAYOUTS["vtab1k"])
-    whole = wide.lines(Group([*full, *second]), LAYOUTS["vtab1k"])
-    assert not any("no run" in said for said in wide.gaps(whole, LAYOUTS["vtab1k"]))
-    text = suite_table.markdown([*full, *vtab(CONVPASS, method="convpass")])
+    (line,) = wide.wide_rows(Group(records), LAYOUTS["vtab1k"])
+    assert "lora: no run of 1 of 2 seeds (dtd)" in wide.row_gaps([line], LAYOUTS["vtab1k"])
+    whole = wide.wide_rows(Group([*full, *second]), LAYOUTS["vtab1k"])
+    assert not any("no run" in said for said in wide.row_gaps(whole, LAYOUTS["vtab1k"]))
+    text = suite_table.suite_markdown([*full, *vtab(CONVPASS, method="convpass")])
     assert "- lora: against the best mean it has no outcomes in common with it (natural_mean, " in text

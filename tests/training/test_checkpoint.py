@@ -13,13 +13,12 @@ import torch
 
 from glorabench.config.compose import compose
 from glorabench.errors import BadInput
-from glorabench.records.record import Record
+from glorabench.records.record import Record, checkpoint_folder
 from glorabench.training import checkpoint
 from glorabench.training.build import build
-from glorabench.training.checkpoint import LAST, PREVIOUS, Damaged, latest, read, write
+from glorabench.training.checkpoint import LAST, PREVIOUS, Damaged, latest, read_training_state, write_checkpoint
 from glorabench.training.run import run
 from glorabench.training.stage import Stage
-from glorabench.training.trainer import checkpoints
 from glorabench.training.wandb_logger import Tracker
 
 WORDS = ["method=linear", "logger=none", "progress=none", "train.epochs=3", "latency_rounds=0", "checkpoint_every=1"]
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 def stage_of(config: dict) -> Stage:
     tracker = Tracker("x", "x", Path(config["results_dir"]), "disabled", None, None)
-    return Stage(config, build(config), tracker, "train", checkpoints(config))
+    return Stage(config, build(config), tracker, "train", checkpoint_folder(config))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,7 @@ def found(folder: Path, stage: Stage) -> Path | None:
 
 def test_the_last_two_are_there_and_the_newest_is_taken(trained, folder):
     assert sorted(path.name for path in folder.iterdir()) == [LAST, PREVIOUS]
-    assert [read(folder / name)["epoch"] for name in (PREVIOUS, LAST)] == [1, 2]
+    assert [read_training_state(folder / name)["epoch"] for name in (PREVIOUS, LAST)] == [1, 2]
     assert found(folder, trained[0]) == folder / LAST
     (folder / LAST).unlink()
     assert found(folder, trained[0]) == folder / PREVIOUS
@@ -71,10 +70,10 @@ def altered(change):
     """A checkpoint with a true checksum and a false content."""
 
     def damage(path: Path) -> None:
-        content = read(path)
+        content = read_training_state(path)
         change(content)
         (path.parent / PREVIOUS).rename(path.parent / "kept")
-        write(content, path)
+        write_checkpoint(content, path)
         (path.parent / "kept").rename(path.parent / PREVIOUS)
 
     return damage
@@ -135,9 +134,9 @@ def test_a_pipe_in_the_place_of_a_checkpoint_hangs_nothing(trained, folder):
 def test_a_run_that_goes_on_from_what_is_left_ends_as_if_nothing_had_happened(trained, results, capsys, lost):
     stage, whole, config = trained
     config = {**config, "results_dir": str(results)}
-    shutil.copytree(stage.folder, checkpoints(config))
+    shutil.copytree(stage.folder, checkpoint_folder(config))
     for name in lost:
-        flipped(checkpoints(config) / name, 0.4)
+        flipped(checkpoint_folder(config) / name, 0.4)
     made = run(config)
     assert (made.run_id, made.outcomes, made.metrics) == (whole.run_id, whole.outcomes, whole.metrics)
     assert [e["train_loss"] for e in made.history] == [e["train_loss"] for e in whole.history]
@@ -156,12 +155,12 @@ def test_a_disk_that_is_full_leaves_both_as_they_were(trained, folder, monkeypat
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
         with pytest.raises(BadInput, match=r"last\.ckpt cannot be written .*training goes on from the last checkpoint"):
-            write(content, folder / LAST)
+            write_checkpoint(content, folder / LAST)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    write(content, folder / LAST)
-    assert torch.equal(read(folder / LAST)["tensor"], content["tensor"])
+    write_checkpoint(content, folder / LAST)
+    assert torch.equal(read_training_state(folder / LAST)["tensor"], content["tensor"])
     assert (folder / PREVIOUS).read_bytes() == before[LAST]
 
 
@@ -171,8 +170,8 @@ def test_without_links_the_one_before_is_kept_as_well(folder, monkeypatch):
 
     monkeypatch.setattr(checkpoint.os, "link", refuse)
     before = (folder / LAST).read_bytes()
-    write({"n": 1}, folder / LAST)
-    assert read(folder / LAST) == {"n": 1}
+    write_checkpoint({"n": 1}, folder / LAST)
+    assert read_training_state(folder / LAST) == {"n": 1}
     assert (folder / PREVIOUS).read_bytes() == before
 
 
@@ -190,7 +189,7 @@ def test_nothing_that_pickle_could_run_is_loaded(tmp_path):
         def __reduce__(self):
             return Path.touch, (tmp_path / "ran",)
 
-    write({"trap": Trap()}, tmp_path / LAST)
+    write_checkpoint({"trap": Trap()}, tmp_path / LAST)
     with pytest.raises(Damaged):
-        read(tmp_path / LAST)
+        read_training_state(tmp_path / LAST)
     assert not (tmp_path / "ran").exists()

@@ -78,7 +78,7 @@ def test_readers_show_kind_and_message_alone(failed):
     shown = [
         report_page([failed]),
         json.dumps(wandb_runs.of_record(failed).config),
-        *map(str, suite.parts(groups_of([failed]))),
+        *map(str, suite.suite_parts(groups_of([failed]))),
     ]
     assert not [text for text in shown if "Traceback" in text or "most recent call" in text]
     assert all("RuntimeError" in text for text in shown)

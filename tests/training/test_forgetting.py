@@ -9,7 +9,7 @@ from glorabench.checksum import ASSETS
 from glorabench.config.compose import compose
 from glorabench.methods.reparam import merge
 from glorabench.training.build import build
-from glorabench.training.measure.forgetting import forgetting
+from glorabench.training.measure.forgetting import measure_forgetting
 from glorabench.training.run import run
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -29,7 +29,7 @@ def trained(*words):
 
 
 def test_a_linear_probe_forgets_nothing_and_the_start_is_the_accuracy_on_record():
-    found = forgetting(*trained("method=linear"))
+    found = measure_forgetting(*trained("method=linear"))
     shipped = json.loads((ASSETS / "vit_mini.json").read_text())["upstream"]
     assert found["after"] == found["before"] == pytest.approx(shipped["top1"], abs=0.005)
     assert found["n"] == shipped["val_images"] == 2048
@@ -38,23 +38,23 @@ def test_a_linear_probe_forgets_nothing_and_the_start_is_the_accuracy_on_record(
 
 @pytest.mark.parametrize("method", ["full", "lora", "vpt_deep", "ssf"])
 def test_a_trunk_that_has_moved_is_scored_as_it_is_now(method):
-    found = forgetting(*trained(f"method={method}"))
+    found = measure_forgetting(*trained(f"method={method}"))
     assert found["after"] < found["before"] - 0.02
 
 
 def test_merging_forgets_nothing_more():
     config, backbone = trained("method=lora")
-    unmerged = forgetting(config, backbone)
+    unmerged = measure_forgetting(config, backbone)
     merge(backbone.net)
-    assert forgetting(config, backbone)["after"] == pytest.approx(unmerged["after"], abs=1e-3)
+    assert measure_forgetting(config, backbone)["after"] == pytest.approx(unmerged["after"], abs=1e-3)
 
 
 def test_a_backbone_without_its_upstream_head_has_no_such_number():
-    assert forgetting(*trained("method=linear", "backbone.weights_from=null")) is None
+    assert measure_forgetting(*trained("method=linear", "backbone.weights_from=null")) is None
 
 
 def test_a_run_keeps_it_in_its_record(results, monkeypatch):
-    monkeypatch.setattr("glorabench.training.run.forgetting", forgetting)
+    monkeypatch.setattr("glorabench.training.run.forgetting", measure_forgetting)
     words = ["method=linear", "train.epochs=1", "logger=none", "progress=none", "latency_rounds=0"]
     upstream = run(compose([*words, f"results_dir={results}"])).upstream
     assert upstream.keys() == {"task", "n", "before", "after"}

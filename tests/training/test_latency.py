@@ -14,8 +14,8 @@ from torch import nn
 from glorabench.analysis.cells import Group
 from glorabench.cli import main
 from glorabench.config.compose import compose
-from glorabench.records.record import Record, path_of, write
-from glorabench.records.store import by_file
+from glorabench.records.record import Record, path_of, write_record
+from glorabench.records.store import suite_by_file
 from glorabench.reports import wandb_runs
 from glorabench.reports.tables import long
 from glorabench.training.measure import profiling
@@ -32,9 +32,9 @@ RESULTS = Path(__file__).parents[2] / "results" / "quickstart"
 @pytest.fixture
 def unmeasured(results: Path) -> list[Record]:
     """The quickstart, as it is without the measurement, in a results folder."""
-    records = [replace(r, cost={**r.cost, "latency_ms": None}) for r in by_file("mini", RESULTS).values()]
+    records = [replace(r, cost={**r.cost, "latency_ms": None}) for r in suite_by_file("mini", RESULTS).values()]
     for r in records:
-        write(r, path_of(results, r.config))
+        write_record(r, path_of(results, r.config))
     return records
 
 
@@ -52,7 +52,7 @@ def test_a_run_can_leave_it_out_and_is_the_same_run(results, cache, monkeypatch)
 
 def test_every_reader_shows_a_dash_or_leaves_it_out(unmeasured, results, capsys):
     where = ["--results", str(results)]
-    latency = {row[1]: row[COLUMNS.index("latency")] for row in long.rows(Group(unmeasured)) if row[0] == "digits"}
+    latency = {row[1]: row[COLUMNS.index("latency")] for row in long.long_rows(Group(unmeasured)) if row[0] == "digits"}
     assert set(latency.values()) == {"-"}
     for command in (["table", "mini", "--long"], ["cost", "mini"], ["compare", "method=lora", "method=glora"]):
         assert main([*command, *where]) == 0

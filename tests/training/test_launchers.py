@@ -13,11 +13,10 @@ from safetensors.torch import load_file
 
 from glorabench.config.compose import compose
 from glorabench.records import record
-from glorabench.records.record import Record
+from glorabench.records.record import Record, checkpoint_folder
 from glorabench.training.build import build
 from glorabench.training.run import run
 from glorabench.training.stage import Stage
-from glorabench.training.trainer import checkpoints
 from glorabench.training.wandb_logger import Tracker
 
 FAST = ["method=linear", "progress=none", "train.epochs=2", "latency_rounds=0"]
@@ -42,9 +41,9 @@ def plant(folder: Path, config: dict) -> None:
     """What Lightning writes at a requeue, of the training of another seed, wherever it might look for it."""
     other = {**config, "seed": 5, "results_dir": str(folder / "other")}
     tracker = Tracker("x", "x", folder, "disabled", None, None)
-    stage = Stage(other, build(other), tracker, "train", checkpoints(other))
+    stage = Stage(other, build(other), tracker, "train", checkpoint_folder(other))
     stage.fit()
-    for place in (folder, checkpoints(config), checkpoints(config).parent):
+    for place in (folder, checkpoint_folder(config), checkpoint_folder(config).parent):
         place.mkdir(parents=True, exist_ok=True)
         stage.trainer.save_checkpoint(place / "hpc_ckpt_1.ckpt")
 

@@ -199,7 +199,7 @@ def test_the_other_readers_take_it(results: Path, tmp_path: Path, capsys: pytest
     assert "loss" in capsys.readouterr().out
     (results / "loss").mkdir()
     for r in of_metric(results, "loss"):
-        record.write(r, record.path_of(results / "loss", r.config))
+        record.write_record(r, record.path_of(results / "loss", r.config))
     assert cli.main(["cost", "mini", "--results", str(results / "loss")]) == 0
     assert "loss nats" in capsys.readouterr().out
 

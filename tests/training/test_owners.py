@@ -79,7 +79,7 @@ def test_a_sweep_makes_what_is_free_first_and_then_waits_for_the_rest(results, f
 
     def released(config, what="this run"):
         if record.run_id(config) == record.run_id(configs[0]):
-            record.write(failed_record(configs[0]), record.path_of(results, configs[0]))
+            record.write_record(failed_record(configs[0]), record.path_of(results, configs[0]))
             owner.__exit__(None, None, None)
         return owned(config, what)
 
@@ -118,7 +118,7 @@ def test_a_run_that_another_process_has_failed_in_the_meantime_is_not_repeated(r
     assert len(failed) == 2
 
     def waited(*asked):
-        record.write(failed_record(config), path)
+        record.write_record(failed_record(config), path)
         return owned(*asked)
 
     monkeypatch.setattr(ownership, "owned", waited)

@@ -69,15 +69,15 @@ def test_other_data_in_the_same_folder_are_run_and_the_old_record_is_kept(folder
     assert "1 of 1 found" in told(folder, tells=True)  # a record stands where its data are not
     (folder.parent / "gone").rename(folder)
     (path,) = folder.parent.glob("results/runs/*/*.json")
-    old = record.read(path)
+    old = record.read_record(path)
     (folder / "seed").write_text("7")
     said = told(folder, tells=True)
     assert "0 of 1 found" in said
     assert f"its record of the old ones is {path.stem}.old1" in said
-    assert record.read(path).run_id == old.run_id
-    assert record.read(path).provenance["data"]["fingerprint"] == "7"
+    assert record.read_record(path).run_id == old.run_id
+    assert record.read_record(path).provenance["data"]["fingerprint"] == "7"
     path.with_suffix(".old1").rename(path)
-    assert record.read(path) == old
+    assert record.read_record(path) == old
     (folder / "seed").write_text("0")
     assert "1 of 1 found" in told(folder, tells=True)
 

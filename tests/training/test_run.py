@@ -63,7 +63,7 @@ def test_a_run_leaves_one_record_and_is_found_the_second_time(results, monkeypat
     cfg = config(results, "method=lora")
     made = run(cfg)
     path = record.path_of(results, cfg)
-    assert record.read(path) == made
+    assert record.read_record(path) == made
     assert made.status == "done"
     assert made.params == {
         "method": 24_576,
@@ -127,7 +127,7 @@ def whole(cache, tmp_path_factory):
 
 def equal_to_the_last_digit(whole, results):
     whole, folder = whole
-    pieces = record.read(record.path_of(results, config(results, *PIECES)))
+    pieces = record.read_record(record.path_of(results, config(results, *PIECES)))
     assert pieces.run_id == whole.run_id
     assert pieces.metrics == whole.metrics
     assert pieces.outcomes == whole.outcomes
@@ -170,7 +170,7 @@ def test_a_corrupt_record_is_set_aside_named_and_the_run_repeated(results, capsy
     path.parent.mkdir(parents=True)
     path.write_text('{"run_id": "')
     made = run(cfg)
-    assert record.read(path) == made
+    assert record.read_record(path) == made
     assert path.with_suffix(".corrupt1").read_text() == '{"run_id": "'
     assert path.with_suffix(".corrupt1").name in capsys.readouterr().err
 
@@ -286,7 +286,7 @@ def test_a_failure_does_not_replace_what_another_process_finished(results, monke
 
     monkeypatch.setattr("glorabench.training.run._execute", beaten)
     assert run(cfg) == done
-    assert record.read(path) == done
+    assert record.read_record(path) == done
 
 
 def test_ctrl_c_in_the_test_step_stays_ctrl_c(results, monkeypatch):

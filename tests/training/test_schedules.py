@@ -10,9 +10,9 @@ from glorabench.cli import main
 from glorabench.config.compose import compose, expand
 from glorabench.config.paths import options
 from glorabench.errors import BadInput
-from glorabench.records.store import by_file
+from glorabench.records.store import suite_by_file
 from glorabench.training import schedules
-from glorabench.training.build import check
+from glorabench.training.build import check_run
 
 RESULTS = Path(__file__).parents[2] / "results"
 pytestmark = pytest.mark.usefixtures("cache")
@@ -42,7 +42,7 @@ def test_the_peak_is_reached_however_short_the_run(epochs):
 )
 def test_the_warm_up_of_a_recipe_fits_into_the_shortest_training(words, warmup):
     config = compose(words.split())
-    check(config)
+    check_run(config)
     assert config["train"]["warmup_epochs"] == warmup
     assert type(config["train"]["warmup_epochs"]) is type(warmup)
 
@@ -61,7 +61,7 @@ def test_the_warm_up_of_a_recipe_fits_into_the_shortest_training(words, warmup):
 )
 def test_one_given_by_hand_that_is_not_shorter_is_refused(words, said):
     with pytest.raises(BadInput, match=said):
-        check(compose(words.split()))
+        check_run(compose(words.split()))
 
 
 def test_that_it_was_shortened_is_said_once(results, monkeypatch, capsys):
@@ -79,7 +79,7 @@ def test_experiments_and_committed_records_are_as_they_were():
         jobs, _ = expand([f"experiment={name}"], multirun=False)
         config = compose(jobs[0])
         assert config["train"]["warmup_epochs"] in (2, 10)
-    trained = [r.config for r in by_file("mini", RESULTS).values()]
+    trained = [r.config for r in suite_by_file("mini", RESULTS).values()]
     assert {config["train"]["warmup_epochs"] for config in trained} == {2}
     for config in trained:
-        schedules.check(config["train"], (config.get("search") or {}).get("epochs"))
+        schedules.check_schedule(config["train"], (config.get("search") or {}).get("epochs"))

@@ -138,7 +138,7 @@ def test_killed_in_any_stage_and_typed_again_ends_the_same(whole, tmp_path, reac
     assert not list(tmp_path.glob("runs/**/*.json"))
     second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 0, second.stderr
-    made, expected = record.read(record.path_of(tmp_path, compose(words))), whole[0]
+    made, expected = record.read_record(record.path_of(tmp_path, compose(words))), whole[0]
     assert (made.paths, made.metrics, made.outcomes) == (expected.paths, expected.metrics, expected.outcomes)
     assert made.search == expected.search
     assert made.cost["flops_per_step"] == expected.cost["flops_per_step"]
@@ -241,7 +241,7 @@ def test_an_old_search_is_followed_by_a_new_one_on_the_same_supernet(whole, tmp_
     shutil.copytree(folder / "supernets", tmp_path / "supernets")
     config = {**made.config, "search": {**made.config["search"], "version": 2}}
     old = replace(made, config=config, run_id=record.run_id(config))
-    record.write(old, record.path_of(tmp_path, config))
+    record.write_record(old, record.path_of(tmp_path, config))
     monkeypatch.setattr(Stage, "fit", lambda stage: pytest.fail(f"the {stage.name} was trained again"))
     words = ["search.winner=inherit", "search.algorithm.population=4", "search.algorithm.generations=1"]
     words += ["search.algorithm.parents=2", "search.algorithm.mutants=2", "search.algorithm.crossed=1"]
@@ -442,7 +442,7 @@ def test_a_score_is_the_accuracy_of_the_path_in_the_supernet(whole, tmp_path):
     made, folder = whole
     cfg = searched_run.supernet_config(config(folder))
     parts = building.build(cfg)
-    trained_network.load(parts.backbone, searched_run.supernet_path(config(folder)))
+    trained_network.load_trained(parts.backbone, searched_run.supernet_path(config(folder)))
     inputs, labels = searched(parts.data)
     evaluator = Evaluator(parts.backbone, [(inputs[:150], labels[:150])], test_search.right, torch.no_grad)
     genome = evaluator.space.genome(made.paths)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from glorabench.analysis import statistics
-from glorabench.analysis.labels import Labels, labels_of
+from glorabench.analysis.labels import CellLabels, labels_of
 from glorabench.records import compatibility
 from glorabench.records.compatibility import MARK, comparable, configuration_of, contaminated, draw_of, refuse_mixtures
 from glorabench.records.metrics import Metric
@@ -120,7 +120,7 @@ def cells(records: Iterable[Record]) -> list[Cell]:
     return sorted(made, key=lambda cell: place[cell.task])
 
 
-def _cell(group: Sequence[Record], labels: Labels) -> Cell:
+def _cell(group: Sequence[Record], labels: CellLabels) -> Cell:
     mark = f" {MARK}" if contaminated(group) else ""
     return Cell(group[0].names["task"], labels.method + mark, labels.row + mark, tuple(group))
 

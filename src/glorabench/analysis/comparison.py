@@ -12,7 +12,7 @@ from glorabench.analysis import statistics
 from glorabench.analysis.significance import paired_outcomes
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import MARK, contaminated, draw_of, refuse_mixtures, settings
-from glorabench.records.filters import matching, told, values
+from glorabench.records.filters import conditions_text, matching, values_text
 from glorabench.records.metrics import Metric, equal_scale
 from glorabench.records.outcomes import example_counts
 from glorabench.records.record import Record
@@ -37,8 +37,10 @@ def select(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record]:
     matches = matching(records, where)
     flats = [{k: v for k, v in settings(r.config).items() if k not in _TASK} for r in matches]
     if keys := _differing_keys(flats):
-        clash = "; ".join(f"{key.removeprefix('names.')} is {values(f.get(key) for f in flats)}" for key in keys)
-        raise BadInput(f"{told(where) or 'no condition'} is more than one configuration: {clash}: add one to `where`")
+        clash = "; ".join(f"{key.removeprefix('names.')} is {values_text(f.get(key) for f in flats)}" for key in keys)
+        raise BadInput(
+            f"{conditions_text(where) or 'no condition'} is more than one configuration: {clash}: add one to `where`"
+        )
     return matches
 
 
@@ -212,7 +214,7 @@ class Comparison:
         return a / b if a is not None and b else None
 
 
-def compare(first: Side, second: Side) -> Comparison:
+def compare_sides(first: Side, second: Side) -> Comparison:
     """How the first side does against the second, on the same tasks and seeds.
 
     Raises:

@@ -19,7 +19,7 @@ _BY_TASK = (
 
 
 @dataclass(frozen=True)
-class Labels:
+class CellLabels:
     """What a configuration is called, see `cells.Cell`."""
 
     method: str
@@ -52,7 +52,7 @@ def differing(flats: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return said
 
 
-def labels_of(configs: Sequence[Mapping[str, Any]], flats: Sequence[Mapping[str, Any]]) -> list[Labels]:
+def labels_of(configs: Sequence[Mapping[str, Any]], flats: Sequence[Mapping[str, Any]]) -> list[CellLabels]:
     """The method's name and search, with the values that tell apart several configurations of them on one task.
 
     Args:
@@ -63,12 +63,12 @@ def labels_of(configs: Sequence[Mapping[str, Any]], flats: Sequence[Mapping[str,
     for index, config in enumerate(configs):
         names = {group: name for group, name in config["names"].items() if group != "task"}
         families.setdefault(json.dumps(names, sort_keys=True), []).append(index)
-    labels: dict[int, Labels] = {}
+    labels: dict[int, CellLabels] = {}
     for members in families.values():
         family = [flats[i] for i in members]
         by_method, by_row = (_distinctions(family, by_task) for by_task in (False, True))
         for index, method, row in zip(members, by_method, by_row, strict=True):
-            labels[index] = Labels(_label(configs[index], method), _label(configs[index], row))
+            labels[index] = CellLabels(_label(configs[index], method), _label(configs[index], row))
     return [labels[index] for index in range(len(configs))]
 
 

@@ -24,7 +24,7 @@ _OF = {
 
 
 @dataclass(frozen=True)
-class Figure:
+class PublishedCount:
     """A number as printed, and what was counted.
 
     Args:
@@ -67,7 +67,7 @@ class Row:
     families: Sequence[str] = ()
     per_task: Mapping[str, str] = field(default_factory=dict)
     note: Mapping[str, str] = field(default_factory=dict)
-    published: Mapping[str, Sequence[Figure]] = field(default_factory=dict)
+    published: Mapping[str, Sequence[PublishedCount]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,16 @@ def book() -> Book:
     plain: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / "count.yaml"))
     rows = []
     for row in plain["rows"]:
-        figures = {name: [Figure(**figure) for figure in found] for name, found in row.pop("published", {}).items()}
+        figures = {
+            name: [PublishedCount(**figure) for figure in found] for name, found in row.pop("published", {}).items()
+        }
         rows.append(Row(published=figures, **row))
     named = {word for row in rows for word in row.run}
     rows += [Row(name, [f"method={name}"]) for name in options("method") if f"method={name}" not in named]
     return Book(plain["backbones"], plain["sources"], plain["tasks"], rows)
 
 
-def mean(tasks: Tasks, values: Mapping[str, int], over: str) -> int:
+def mean_count(tasks: Tasks, values: Mapping[str, int], over: str) -> int:
     """The mean of a value for each task, over the tasks or over the means of their groups, to a whole number."""
     if over == "tasks":
         return round(fmean(values.values()))
@@ -106,13 +108,15 @@ def mean_head(tasks: Tasks, per_class: int) -> int:
     return round(per_class * fmean(every.values()))
 
 
-def reconcile(figure: Figure, counted: int | Mapping[str, int], per_class: int, tasks: Tasks) -> tuple[int, str]:
+def reconcile(
+    figure: PublishedCount, counted: int | Mapping[str, int], per_class: int, tasks: Tasks
+) -> tuple[int, str]:
     """What the source counts, from what we count (by task, where it differs), and the arithmetic in words."""
     if isinstance(counted, int):
         value, said = counted, f"{counted:,}"
     else:
         assert figure.mean is not None, f"{figure.printed} ({figure.source}) is a mean over what?"
-        value = mean(tasks, counted, figure.mean)
+        value = mean_count(tasks, counted, figure.mean)
         said = f"{value:,} (mean of {_OF[figure.mean]})"
     start = said
     for what, number in figure.less.items():

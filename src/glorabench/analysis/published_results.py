@@ -98,7 +98,7 @@ def papers(suite: str) -> tuple[Paper, ...]:
     return tuple(made(rows))
 
 
-def chosen(suite: str) -> list[Paper]:
+def papers_of_methods(suite: str) -> list[Paper]:
     """One row for each backbone, method and key: of those without a fault the one whose source measured it, or the
     first."""
     found: dict[tuple[str, ...], Paper] = {}
@@ -121,7 +121,7 @@ def of_ours(suite: str, method: str, searched: bool, backbone: str, by: tuple[st
     words = "yes" if searched else "no"
     names = [row["theirs"] for row in _read("methods.csv") if (row["ours"], row["search"]) == (method, words)]
     for name in names:
-        for paper in chosen(suite):
+        for paper in papers_of_methods(suite):
             if paper.method == name and paper.backbone in BACKBONES.get(backbone, ()) and paper.by == by:
                 return None if paper.wrong else paper
     return None

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from glorabench.cli.options import Form, FormOption, Into, Results, Suite
+from glorabench.cli.options import Form, FormOption, Into, Results, SuiteName
 
 
 def cost(
-    suite: Suite = "mini",
+    suite: SuiteName = "mini",
     results: Results = None,
     form: Annotated[Literal["text", "md", "tex", "html", "csv"], FormOption] = "text",
     into: Into = None,
@@ -38,14 +38,14 @@ def cost(
     if figures is not None:
         draw_fronts(tables, figures)
     if form == "csv" and into is None:
-        print(costs.csv(tables), end="")
+        print(costs.costs_csv(tables), end="")
     else:
-        put([part for table in tables for part in costs.parts(table)], form, into, f"cost:{suite}")
+        put([part for table in tables for part in costs.cost_parts(table)], form, into, f"cost:{suite}")
     return 0
 
 
 def forgetting(
-    suite: Suite = "mini", results: Results = None, form: Annotated[Form, FormOption] = "text", into: Into = None
+    suite: SuiteName = "mini", results: Results = None, form: Annotated[Form, FormOption] = "text", into: Into = None
 ) -> int:
     """Print learning against forgetting of the upstream task.
 
@@ -64,7 +64,7 @@ def forgetting(
     return 0
 
 
-def tuned(suite: Suite = "mini", results: Results = None, into: Into = None) -> int:
+def tuned(suite: SuiteName = "mini", results: Results = None, into: Into = None) -> int:
     """Print the best learning rate of each method, as YAML.
 
     It is the one that equal tuning found best. The trials stand above it as comments.
@@ -87,7 +87,7 @@ def tuned(suite: Suite = "mini", results: Results = None, into: Into = None) -> 
 
 
 def optimism(
-    suite: Suite = "mini", results: Results = None, form: Annotated[Form, FormOption] = "text", into: Into = None
+    suite: SuiteName = "mini", results: Results = None, form: Annotated[Form, FormOption] = "text", into: Into = None
 ) -> int:
     """Print what reporting the best epoch would have added.
 

@@ -16,7 +16,7 @@ from glorabench.cli import analyses, data, doctor, export, pages, run, tables
 from glorabench.cli.options import complete_bash
 from glorabench.errors import BadInput, nearest
 
-GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
+COMMAND_GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
     "Run and search": (run.run, run.search),
     "Tables": (tables.table, tables.compare, tables.count),
     "Analysis": (analyses.cost, analyses.forgetting, analyses.optimism, analyses.tuned),
@@ -58,7 +58,7 @@ class Commands(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group: its commands, and the first line of the help of each."""
-        for title, functions in GROUPS.items():
+        for title, functions in COMMAND_GROUPS.items():
             commands = [self.commands[function.__name__] for function in functions]
             with formatter.section(title):
                 formatter.write_dl([(c.name or "", (c.help or "").partition("\n")[0]) for c in commands])
@@ -82,7 +82,7 @@ def _application() -> typer.Typer:
     settings = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
     application = typer.Typer(cls=Commands, rich_markup_mode=None, context_settings=settings)
     application.callback(epilog=_examples(EXAMPLES))(_no_command)
-    for functions in GROUPS.values():
+    for functions in COMMAND_GROUPS.values():
         for function in functions:
             text, _, examples = (inspect.getdoc(function) or "").partition("\n\nRaises:")[0].partition("\n\nExamples:")
             application.command(cls=Command, help=text, epilog=_examples(examples))(function)

@@ -26,15 +26,15 @@ def export(words: Words = None, allow: Allow = None) -> int:
     from glorabench.config.instantiate import allow_packages
     from glorabench.export import folder, summary
     from glorabench.files import safe_name
-    from glorabench.training.trained_network import WEIGHTS, chosen, values
+    from glorabench.training.trained_network import WEIGHTS, parse_export_words, run_of_words
 
-    given = values(words or [], ["run", "to", "out", "results_dir", WEIGHTS])
+    given = parse_export_words(words or [], ["run", "to", "out", "results_dir", WEIGHTS])
     for key, value in (("run", "ID"), ("to", "|".join(folder.FORMATS))):
         if key not in given:
             raise BadInput(f"export needs {key}={value}")
     one_of("to", given["to"], folder.FORMATS)
     with allow_packages(allow or ()):
-        root, record, overrides = chosen(given)
+        root, record, overrides = run_of_words(given)
         method, task = safe_name(record.names["method"]), safe_name(record.names["task"])
         name = f"{method}-{task}-s{record.config['seed']}-{record.run_id}-{given['to']}"
         out = Path(given["out"]).expanduser() if "out" in given else root / "exports" / name

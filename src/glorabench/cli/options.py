@@ -23,7 +23,7 @@ Into = Annotated[
 ]
 Form = Literal["text", "md", "tex", "html"]
 FormOption = typer.Option("--format", help="What to print.")
-Suite = Annotated[str, typer.Argument(metavar="SUITE", help="The suite of the records.")]
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="The suite of the records.")]
 AnySuite = Annotated[str | None, typer.Argument(metavar="SUITE", help="The suite of the records (default: all).")]
 Allow = Annotated[
     list[str] | None,

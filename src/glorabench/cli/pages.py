@@ -32,7 +32,7 @@ def page(
     """
     from glorabench.files import check_writable, write_text
     from glorabench.records import record
-    from glorabench.reports.claims import rendered, spec
+    from glorabench.reports.claims import page_spec, render_page
 
     folder = results or Path("results") / name
     out = out or folder
@@ -40,10 +40,10 @@ def page(
     readme = out / "README.md"
     if readme.exists() and not _is_own(readme):
         raise BadInput(f"{readme} was written by hand: give another folder with --out, or remove it")
-    page = spec(name)
+    page = page_spec(name)
     if not (folder / "runs").is_dir():
         raise BadInput(f"no records below {folder / 'runs'}: make them with `glorabench run`, or give --results FOLDER")
-    files = rendered(page, record.read_all([folder / "runs"]))
+    files = render_page(page, record.read_all([folder / "runs"]))
     check_writable(out, "give another folder with --out")
     for file, text in files.items():
         write_text(out / file, mark + text if file == readme.name else text, "give another folder with --out")

@@ -44,9 +44,9 @@ def run(
 
     with allow_packages(allow or ()):
         configs, paths = make_runs(words or [], multirun)
-    records = [record.read(path) for path in paths if path.exists()]
+    records = [record.read_record(path) for path in paths if path.exists()]
     if records:
-        suite.show(records)
+        suite.show_suite(records)
     for config, path in zip(configs, paths, strict=True):
         if not path.exists():
             print(f"no record: {title_of_run(config)}", file=sys.stderr)
@@ -75,25 +75,25 @@ def search(words: Words = None, allow: Allow = None) -> int:
     """
     from glorabench.config.instantiate import allow_packages
     from glorabench.reports.tables import suite
-    from glorabench.training.build import check
+    from glorabench.training.build import check_run
     from glorabench.training.run import run as run_one
     from glorabench.training.searched_run import adopt, configured
-    from glorabench.training.trained_network import WEIGHTS, chosen, values
+    from glorabench.training.trained_network import WEIGHTS, parse_export_words, run_of_words
 
     own_keys = ("run", "results_dir", WEIGHTS)
     own = [word for word in words or [] if word.partition("=")[0] in own_keys]
     rest = [word for word in words or [] if word not in own]
-    given = values(own, own_keys)
+    given = parse_export_words(own, own_keys)
     if "run" not in given:
         raise BadInput("search needs run=ID, a run with method.path=supernet")
     _check_search_words(rest)
     with allow_packages(allow or ()):
-        root, record, weights = chosen(given)
+        root, record, weights = run_of_words(given)
         config = configured(record, root, rest, weights)
-        check(config)
+        check_run(config)
         adopt(record, root, config)
         result = run_one(config)
-    suite.show([result])
+    suite.show_suite([result])
     return 0 if result.status == "done" else 1
 
 

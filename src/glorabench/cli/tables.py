@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from glorabench.cli.options import Allow, Form, FormOption, Into, Results, Suite, Words
+from glorabench.cli.options import Allow, Form, FormOption, Into, Results, SuiteName, Words
 from glorabench.errors import BadInput
 
 Conditions = Annotated[
@@ -21,7 +21,7 @@ Conditions = Annotated[
 
 
 def table(
-    suite: Suite = "mini",
+    suite: SuiteName = "mini",
     conditions: Conditions = None,
     results: Results = None,
     form: Annotated[Literal["text", "md", "tex", "html", "csv"], FormOption] = "text",
@@ -68,12 +68,12 @@ def _print_table(
 ) -> int:
     from glorabench.analysis.cells import groups_of
     from glorabench.records import filters
-    from glorabench.records.store import by_file, nothing
+    from glorabench.records.store import nothing, suite_by_file
     from glorabench.reports.rendering import put
     from glorabench.reports.tables import published as published_tables
-    from glorabench.reports.tables.suite import csv, parts, parts_markdown
+    from glorabench.reports.tables.suite import parts_markdown, suite_csv, suite_parts
 
-    records, conditions = list(by_file(suite, results).values()), filters.read(words)
+    records, conditions = list(suite_by_file(suite, results).values()), filters.parse_conditions(words)
     if records:
         records = filters.matching(records, conditions)
         filters.one_protocol(records)
@@ -83,9 +83,9 @@ def _print_table(
         print(f"no records of suite '{suite}': these are published figures", file=sys.stderr)
     groups = groups_of(records)
     if form == "csv" and into is None:
-        print(csv(groups, long, published) if groups else published_tables.as_csv(suite), end="")
+        print(suite_csv(groups, long, published) if groups else published_tables.published_csv(suite), end="")
         return 0
-    pieces = parts(groups, long, published, brief) if groups else published_tables.parts(suite)
+    pieces = suite_parts(groups, long, published, brief) if groups else published_tables.published_parts(suite)
     put(pieces, form, into, f"table:{suite}", parts_markdown(pieces, groups) if groups else None)
     return 0
 
@@ -93,13 +93,13 @@ def _print_table(
 def _explain(suite: str, results: Path | None, cell: str, words: Sequence[str]) -> int:
     """Print the runs behind a cell."""
     from glorabench.records import filters
-    from glorabench.records.store import by_file, nothing
+    from glorabench.records.store import nothing, suite_by_file
     from glorabench.reports.tables.explain import explanation
 
-    records = by_file(suite, results)
+    records = suite_by_file(suite, results)
     if not records:
         raise nothing(suite, results)
-    ids = {r.run_id for r in filters.matching(records.values(), filters.read(words))}
+    ids = {r.run_id for r in filters.matching(records.values(), filters.parse_conditions(words))}
     print("\n".join(explanation({path: r for path, r in records.items() if r.run_id in ids}, cell)))
     return 0
 
@@ -129,10 +129,10 @@ def compare(
     """
     from glorabench.records.store import load_suite
     from glorabench.reports.rendering import put
-    from glorabench.reports.tables.comparison import compared
+    from glorabench.reports.tables.comparison import comparison_part
 
     suite, first, second = two_sides(words or [])
-    put([compared(load_suite(suite, results)[1], first, second, at)], form, into, f"compare:{suite}")
+    put([comparison_part(load_suite(suite, results)[1], first, second, at)], form, into, f"compare:{suite}")
     return 0
 
 
@@ -153,7 +153,11 @@ def two_sides(words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]
             f"two sides are needed, the second from where the first key comes again, and at most one suite; got "
             f"'{' '.join(words)}'. For example: glorabench compare mini method=lora method.rank=8 method=glora"
         )
-    return (suites or ["mini"])[0], filters.read(pairs[: starts[1]]), filters.read(pairs[starts[1] :])
+    return (
+        (suites or ["mini"])[0],
+        filters.parse_conditions(pairs[: starts[1]]),
+        filters.parse_conditions(pairs[starts[1] :]),
+    )
 
 
 def count(
@@ -199,9 +203,9 @@ def _print_counts(words: Sequence[str], form: str, into: Path | None) -> None:
         if not any(size for _, size, *_ in lines):
             raise BadInput(lines[0][3].removeprefix(param_counts.UNDEFINED))
     if into is not None:
-        embed("\n".join(map(param_counts.markdown, tables)), "table:counts", into)
+        embed("\n".join(map(param_counts.counts_markdown, tables)), "table:counts", into)
     elif form == "md":
-        print("\n".join(map(param_counts.markdown, tables)), end="")
+        print("\n".join(map(param_counts.counts_markdown, tables)), end="")
     else:
         for each in tables:
-            param_counts.show(each)
+            param_counts.show_counts(each)

@@ -61,7 +61,7 @@ def load_exported(folder: str | Path, weights_from: str | Path | None = None) ->
     if len(paths) != 1 or not (folder / ADAPTER).is_file():
         raise BadInput(f"{folder} is no exported adapter: it needs one record-ID.json and {ADAPTER}")
     overrides = [] if weights_from is None else [f"{WEIGHTS}={weights_from}"]
-    return rebuilt(records.read(paths[0]), folder / ADAPTER, overrides).net
+    return rebuilt(records.read_record(paths[0]), folder / ADAPTER, overrides).net
 
 
 class _Source(NamedTuple):
@@ -139,7 +139,7 @@ def _holds(out: Path, record: Record, to: str) -> bool:
     """True for a folder with the export of this run in this format."""
     others = [form.file for name, form in FORMATS.items() if name != to]
     try:
-        same = records.read(out / f"record-{record.run_id}.json") == record
+        same = records.read_record(out / f"record-{record.run_id}.json") == record
     except BadInput:
         return False
     return same and (out / FORMATS[to].file).is_file() and not any((out / file).exists() for file in others)
@@ -151,7 +151,7 @@ def _write(job: _Source, to: str, folder: Path) -> None:
     Raises:
         OSError: the disk is full.
     """
-    records.write(job.record, folder / f"record-{job.record.run_id}.json")
+    records.write_record(job.record, folder / f"record-{job.record.run_id}.json")
     try:
         FORMATS[to].write(job, folder)
     except SafetensorError as error:  # how safetensors says that the disk is full

@@ -17,7 +17,7 @@ _POWER = re.compile(r"[+-]?\d+e[+-]?\d+", re.IGNORECASE)  # 1e-3, which YAML tak
 _SHOWN = 4  # ids that a message names for each value
 
 
-def read(words: Sequence[str]) -> dict[str, Any]:
+def parse_conditions(words: Sequence[str]) -> dict[str, Any]:
     """The conditions that the words KEY=VALUE of a command line say; see `_value`.
 
     Raises:
@@ -66,7 +66,7 @@ def matching(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record
     for key, wanted in where.items():
         kept = [r for r in found if _matches(_setting(r, key), wanted)]
         if not kept:
-            raise BadInput(f"no record has {told({key: wanted})}{_instead(found, key, where)}")
+            raise BadInput(f"no record has {conditions_text({key: wanted})}{_instead(found, key, where)}")
         found = kept
     return found
 
@@ -88,9 +88,9 @@ def one_protocol(records: Sequence[Record]) -> None:
             raise BadInput(f"these records differ in {key}, so no table holds them all ({clash}): choose with {ways}")
 
 
-def told(where: Mapping[str, Any]) -> str:
+def conditions_text(where: Mapping[str, Any]) -> str:
     """Conditions as text: `method=lora, method.rank=4 or 8`."""
-    return ", ".join(f"{k}={values(v) if isinstance(v, list) else _text(v)}" for k, v in where.items())
+    return ", ".join(f"{k}={values_text(v) if isinstance(v, list) else _text(v)}" for k, v in where.items())
 
 
 def _matches(value: Any, wanted: Any) -> bool:
@@ -112,7 +112,7 @@ def _instead(found: Sequence[Record], key: str, where: Mapping[str, Any]) -> str
     if all(value is None for value in held):
         return f": none has the key{nearest(key, known)}"
     before = {k: where[k] for k in list(where)[: list(where).index(key)]}
-    return f": {'those with ' + told(before) if before else 'they'} have {values(held)}"
+    return f": {'those with ' + conditions_text(before) if before else 'they'} have {values_text(held)}"
 
 
 def _some(ids: Sequence[str]) -> str:
@@ -120,7 +120,7 @@ def _some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:_SHOWN]) + more
 
 
-def values(found: Iterable[Any]) -> str:
+def values_text(found: Iterable[Any]) -> str:
     """Each once, in words."""
     return " or ".join(dict.fromkeys(map(_text, found)))
 

@@ -131,7 +131,12 @@ def path_of(root: Path, config: Mapping[str, Any]) -> Path:
     return root / "runs" / data / f"{'-'.join([method, backbone, task])[:180]}-s{config['seed']}-{run_id(config)}.json"
 
 
-def write(record: Record, path: Path) -> None:
+def checkpoint_folder(config: Mapping[str, Any]) -> Path:
+    """Where an unfinished run keeps its checkpoint."""
+    return Path(config["results_dir"]) / "checkpoints" / run_id(config)
+
+
+def write_record(record: Record, path: Path) -> None:
     """Write a record whole: see `files.whole_file`.
 
     Raises:
@@ -141,7 +146,7 @@ def write(record: Record, path: Path) -> None:
     files.write_text(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n", fix)
 
 
-def read(path: Path) -> Record:
+def read_record(path: Path) -> Record:
     """The record at `path`; one of an earlier schema is migrated.
 
     Raises:
@@ -199,7 +204,7 @@ def set_aside(path: Path, why: str = "corrupt") -> Path:
     return path.replace(aside)
 
 
-def by_file(roots: Iterable[Path]) -> dict[Path, Record]:
+def records_by_file(roots: Iterable[Path]) -> dict[Path, Record]:
     """Every record below the given folders, in the order of their names; a copy counts once, where it is met first.
 
     Raises:
@@ -209,7 +214,7 @@ def by_file(roots: Iterable[Path]) -> dict[Path, Record]:
     found: dict[Path, Record] = {}
     first: dict[str, Path] = {}
     for path in (path for root in roots for path in sorted(Path(root).rglob("*.json"))):
-        record = read(path)
+        record = read_record(path)
         known = first.setdefault(record.run_id, path)
         if known == path:
             found[path] = record
@@ -220,4 +225,4 @@ def by_file(roots: Iterable[Path]) -> dict[Path, Record]:
 
 def read_all(roots: Iterable[Path]) -> list[Record]:
     """The records of `by_file`, with what it raises."""
-    return list(by_file(roots).values())
+    return list(records_by_file(roots).values())

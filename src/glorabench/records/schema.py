@@ -103,7 +103,7 @@ class Selection(_Open):
     epoch: Count | None = None
 
 
-class Config(_Open):
+class _Config(_Open):
     """The parts of a config that every reader asks for."""
 
     names: Names
@@ -123,7 +123,7 @@ class Timing(_Open):
     iqr: Number | None = None
 
 
-class Stage(_Open):
+class _Stage(_Open):
     """What one training, or a search, took."""
 
     seconds: Number
@@ -143,7 +143,7 @@ class Cost(_Open):
     search_s: Number | None = None
     latency_ms: dict[str, dict[str, Timing]] | None = None
     ways: dict[str, Any] = {}
-    stages: dict[Literal["train", "supernet", "search", "retrain"], Stage] | None = None
+    stages: dict[Literal["train", "supernet", "search", "retrain"], _Stage] | None = None
 
 
 class Params(_Open):
@@ -202,7 +202,7 @@ class Search(_Open):
     front: list[Best] = []
 
 
-class Upstream(_Open):
+class _Upstream(_Open):
     """What is left of the upstream task."""
 
     task: Name
@@ -235,7 +235,7 @@ class RecordFile(BaseModel):
 
     run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
     status: Literal["done", "failed"]
-    config: Config
+    config: _Config
     selection: dict[str, Any] = {}
     metrics: dict[str, Number] = {}
     measures: list[MetricFile] = []
@@ -246,7 +246,7 @@ class RecordFile(BaseModel):
     merge: Merge | None = None
     paths: list[dict[str, StrictStr]] | None = None
     search: Search | None = None
-    upstream: Upstream | None = None
+    upstream: _Upstream | None = None
     provenance: Provenance = Provenance()
     error: Error | None = None
     schema_: Annotated[int, BeforeValidator(_count), Field(alias="schema")] = SCHEMA

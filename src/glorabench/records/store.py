@@ -16,14 +16,14 @@ def load_suite(suite: str | None, results: Path | None) -> tuple[Path, list[Reco
     Raises:
         BadInput: there are no records, one is damaged, or two are of one run and differ.
     """
-    made = by_file(suite, results)
+    made = suite_by_file(suite, results)
     if not made:
         raise nothing(suite, results)
     first = next(iter(made))
     return next(f for f in _folders(results) if first.is_relative_to(f / "runs")), list(made.values())
 
 
-def by_file(suite: str | None, results: Path | None) -> dict[Path, Record]:
+def suite_by_file(suite: str | None, results: Path | None) -> dict[Path, Record]:
     """The records of a suite by their files, in the order of tasks, methods and ids; a copy of a record counts once.
 
     Args:
@@ -34,7 +34,7 @@ def by_file(suite: str | None, results: Path | None) -> dict[Path, Record]:
         BadInput: a record is damaged or of another schema, or two are of one run and differ.
     """
     for folder in _folders(results):
-        if made := record.by_file([folder / "runs" / suite if suite else folder / "runs"]):
+        if made := record.records_by_file([folder / "runs" / suite if suite else folder / "runs"]):
             return dict(sorted(made.items(), key=lambda item: _place(item[1])))
     return {}
 
@@ -63,7 +63,7 @@ def located(run_id: str, roots: Iterable[Path] = record.ROOTS) -> tuple[Path, Re
     if len(found) > 1:
         raise BadInput(f"run={run_id} is the beginning of {len(found)} ids below {places}: {', '.join(found[:4])}")
     root, path = known[found[0]]
-    made = record.read(path)
+    made = record.read_record(path)
     if made.status != "done":
         why = "{kind}: {message}".format(**(made.error or {"kind": "", "message": ""}))
         raise BadInput(f"run {made.run_id} failed ({why}), it left nothing to use: choose or make a run that is done")

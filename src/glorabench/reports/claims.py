@@ -12,10 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from glorabench.analysis import statistics
-from glorabench.analysis.comparison import Comparison, Seed, Side, check_pairs, compare, select
+from glorabench.analysis.comparison import Comparison, Seed, Side, check_pairs, compare_sides, select
 from glorabench.config.paths import conf_dir, options
 from glorabench.errors import BadInput, first_line, nearest, one_of
-from glorabench.records.filters import told
+from glorabench.records.filters import conditions_text
 from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
 from glorabench.reports.captions import DETAILS, interval_text
@@ -41,7 +41,7 @@ _CURSE_READ = (
 )
 
 
-def spec(name: str) -> dict[str, Any]:
+def page_spec(name: str) -> dict[str, Any]:
     """What conf/page/NAME.yaml says, checked.
 
     Raises:
@@ -69,7 +69,7 @@ def spec(name: str) -> dict[str, Any]:
     return page
 
 
-def rendered(page: Mapping[str, Any], records: Sequence[Record]) -> dict[str, str]:
+def render_page(page: Mapping[str, Any], records: Sequence[Record]) -> dict[str, str]:
     """The files of a page (see `spec`) by name.
 
     Raises:
@@ -81,7 +81,7 @@ def rendered(page: Mapping[str, Any], records: Sequence[Record]) -> dict[str, st
 
     def claim(item: Mapping[str, Any]) -> Claim:
         first, second = (sides[item[which]["label"]] for which in ("first", "second"))
-        return Claim(item["claim"], item.get("note", ""), compare(first, second))
+        return Claim(item["claim"], item.get("note", ""), compare_sides(first, second))
 
     def searched(item: Mapping[str, Any]) -> Side:
         side = sides[item["label"]]
@@ -93,15 +93,15 @@ def rendered(page: Mapping[str, Any], records: Sequence[Record]) -> dict[str, st
     check_pairs((sides[i["first"]["label"]], sides[i["second"]["label"]]) for i in page["comparisons"])
     claims = _all(claim, page["comparisons"])
     drawn, cursed = (_all(searched, page[key]) for key in ("curves", "curse"))
-    parts = [[f"# {page['title']}", "", page["text"].strip()], summary(claims)]
-    parts += [detail(number, one) for number, one in enumerate(claims, start=1)]
-    parts.append(costs((side, told(wheres[label])) for label, side in sides.items()))
+    parts = [[f"# {page['title']}", "", page["text"].strip()], summary_section(claims)]
+    parts += [claim_section(number, one) for number, one in enumerate(claims, start=1)]
+    parts.append(cost_section((side, conditions_text(wheres[label])) for label, side in sides.items()))
     files: dict[str, str] = {}
     if cursed:
-        parts.append(curse(cursed))
+        parts.append(curse_section(cursed))
     if drawn:
         points = search_curves.best_so_far(drawn)
-        files = {"curves.svg": search_curves.as_svg(points), "curves.csv": search_curves.as_csv(points)}
+        files = {"curves.svg": search_curves.curves_svg(points), "curves.csv": search_curves.curves_csv(points)}
         figure = "![Best score so far against candidates scored, a panel for each task](curves.svg)"
         read = "Mean over seeds, on the images that choose the winner; the numbers: [curves.csv](curves.csv)."
         parts.append(["## The searches", "", figure, "", read])
@@ -158,7 +158,7 @@ class Claim:
         return _VERDICT[self.comparison.sign]
 
 
-def summary(claims: Sequence[Claim]) -> list[str]:
+def summary_section(claims: Sequence[Claim]) -> list[str]:
     """Every claim with its verdict, the difference and its price."""
     body = []
     for claim in claims:
@@ -175,7 +175,7 @@ def _gap(c: Comparison) -> tuple[str, str, str]:
     return c.metric.difference_text(c.mean.value), interval_text(c.mean, c.metric), str(c.mean.n)
 
 
-def detail(number: int, claim: Claim) -> list[str]:
+def claim_section(number: int, claim: Claim) -> list[str]:
     """One claim, task by task."""
     c = claim.comparison
     conclusion = conclusion_of(c)
@@ -194,7 +194,7 @@ def detail(number: int, claim: Claim) -> list[str]:
     return [*head, *grid(columns, body, ("task", "outcome"))]
 
 
-def costs(sides: Iterable[tuple[Side, str]]) -> list[str]:
+def cost_section(sides: Iterable[tuple[Side, str]]) -> list[str]:
     """Seconds and FLOPs of each stage of every side; with each side goes what chose its records."""
     body: list[tuple[str, ...]] = []
     for side, chosen in sides:
@@ -209,7 +209,7 @@ def costs(sides: Iterable[tuple[Side, str]]) -> list[str]:
     return ["## Cost", "", *grid(_COST, body, ("configuration", "records", "stage")), "", read]
 
 
-def curse(sides: Iterable[Side]) -> list[str]:
+def curse_section(sides: Iterable[Side]) -> list[str]:
     """What choosing the best of many candidates is worth where they were chosen, apart from there, and on test."""
     body = []
     for side in sides:

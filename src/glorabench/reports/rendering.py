@@ -65,7 +65,7 @@ def _cell(text: str) -> str:
     return escape(text).replace("|", r"\|")
 
 
-def markdown(part: Part, titled: bool = True) -> str:
+def part_markdown(part: Part, titled: bool = True) -> str:
     """As Markdown."""
     lines = [*grid(part.head, part.body, WORD_COLUMNS), ""]
     lines = [*lines, part.notes, ""] if part.notes else lines
@@ -141,7 +141,7 @@ def _shown(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def show(part: Part) -> None:
+def show_part(part: Part) -> None:
     """Print it, then what is told, then the notes."""
     from rich import box
     from rich.console import Console
@@ -218,13 +218,13 @@ def put(parts: Sequence[Part], form: str, into: str | None, block: str, text: st
     Raises:
         BadInput: the file does not exist or has no such block.
     """
-    text = "\n".join(map(markdown, parts)) if text is None else text
+    text = "\n".join(map(part_markdown, parts)) if text is None else text
     if into is not None:
         path, _, name = into.partition("#")
         embed(text, f"{block.partition(':')[0]}:{name}" if name else block, Path(path))
     elif form == "text":
         for part in parts:
-            show(part)
+            show_part(part)
     elif form == "html":
         print(html(parts), end="")
     else:

@@ -13,13 +13,13 @@ from glorabench.analysis.cells import Group
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import comparable
 from glorabench.records.record import Record
-from glorabench.reports.tables.long import columns, findings, rows
+from glorabench.reports.tables.long import findings, long_columns, long_rows
 
 _KEPT = ("run_id", "protocol", "schema", "status", "error", "selection", "provenance", "paths")
 
 
 @dataclass(frozen=True)
-class Sheet:
+class WandbTable:
     """A table: names of the columns, and rows."""
 
     columns: Sequence[str]
@@ -52,7 +52,7 @@ class Replay:
     config: Mapping[str, Any] = field(default_factory=dict)
     curves: Sequence[tuple[int, Mapping[str, float]]] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
-    sheets: Callable[[], Mapping[str, Sheet]] = dict
+    sheets: Callable[[], Mapping[str, WandbTable]] = dict
     failed: bool = False
     digest: str = ""
 
@@ -119,14 +119,14 @@ def of_table(records: Sequence[Record]) -> Replay:
     )
 
 
-def _table(records: Sequence[Record]) -> dict[str, Sheet]:
+def _table(records: Sequence[Record]) -> dict[str, WandbTable]:
     """The table and its findings; or why the records do not share one."""
     group = Group(records)
     try:
-        table = Sheet(columns(group), [list(row) for row in rows(group)])
-        return {"table": table, "findings": Sheet(("finding",), [[line] for line in findings(group)])}
+        table = WandbTable(long_columns(group), [list(row) for row in long_rows(group)])
+        return {"table": table, "findings": WandbTable(("finding",), [[line] for line in findings(group)])}
     except BadInput as error:
-        return {"refused": Sheet(("reason",), [[str(error)]])}
+        return {"refused": WandbTable(("reason",), [[str(error)]])}
 
 
 def _digest(r: Record) -> str:
@@ -142,14 +142,14 @@ def _curves(history: Sequence[Mapping[str, Any]]) -> list[tuple[int, dict[str, f
     return told
 
 
-def _found(search: Mapping[str, Any]) -> dict[str, Sheet]:
+def _found(search: Mapping[str, Any]) -> dict[str, WandbTable]:
     """The best score so far, and the front, of a search."""
     sheets = {}
     if search.get("best"):
-        sheets["search/best"] = Sheet(("candidates", "best so far"), [list(row) for row in search["best"]])
+        sheets["search/best"] = WandbTable(("candidates", "best so far"), [list(row) for row in search["best"]])
     if search.get("front"):
         front = [[entry["params"], entry["score"]] for entry in search["front"]]
-        sheets["search/front"] = Sheet(("params", "score"), front)
+        sheets["search/front"] = WandbTable(("params", "score"), front)
     return sheets
 
 

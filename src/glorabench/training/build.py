@@ -20,7 +20,7 @@ from glorabench.data.task import Task
 from glorabench.errors import BadInput, first_line
 from glorabench.methods.base import Method
 from glorabench.training import schedules, selection
-from glorabench.training.kinds import Kind, check_reads, kind_of
+from glorabench.training.kinds import TaskKind, check_reads, kind_of
 from glorabench.training.objectives.base import Objective
 
 
@@ -29,7 +29,7 @@ class Parts:
     """What one run is made of; the backbone is injected already."""
 
     task: Task
-    kind: Kind
+    kind: TaskKind
     backbone: Backbone
     method: Method
     data: TaskData
@@ -60,15 +60,15 @@ def _reads(backbone: Backbone) -> str:
     return "tokens" if backbone.preprocess is None else "images"
 
 
-def check(config: dict[str, Any]) -> None:
+def check_run(config: dict[str, Any]) -> None:
     """Refuse what would only fail later: values, their combinations, and a method that the backbone cannot host.
 
     Raises:
         BadInput: naming the key.
     """
     schema.check_config(config)
-    selection.check(config)
-    schedules.check(config["train"], (config.get("search") or {}).get("epochs"))
+    selection.check_selection(config)
+    schedules.check_schedule(config["train"], (config.get("search") or {}).get("epochs"))
     if config.get("search"):
         check_search(config["search"], config["selection"])
     check_arguments(config["data"], DATA)

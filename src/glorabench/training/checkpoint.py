@@ -62,20 +62,20 @@ class WholeFiles(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint; see `write`."""
-        write(checkpoint, Path(path))
+        write_checkpoint(checkpoint, Path(path))
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read a checkpoint, never with pickle; see `read`."""
-        return read(Path(path))
+        return read_training_state(Path(path))
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint."""
         Path(path).unlink(missing_ok=True)
 
 
-def write(checkpoint: dict[str, Any], path: Path) -> None:
+def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
     """Write a checkpoint and its checksum beside its place; the one that it replaces becomes PREVIOUS.
 
     Raises:
@@ -100,7 +100,7 @@ def _keep(path: Path) -> None:
             path.replace(draft)
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_training_state(path: Path) -> dict[str, Any]:
     """The checkpoint at `path`.
 
     Raises:
@@ -134,7 +134,7 @@ def latest(folder: Path, tuner: FineTuner, callbacks: Iterable[Callback]) -> Pat
     there = [path for path in (folder / LAST, folder / PREVIOUS) if os.path.lexists(path)]
     for path in there:
         try:
-            _check(read(path), tuner, callbacks)
+            _check(read_training_state(path), tuner, callbacks)
         except Damaged as error:
             rest = there[there.index(path) + 1 :]
             then = f"{rest[0].name} is tried" if rest else "training starts again"

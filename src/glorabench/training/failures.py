@@ -43,7 +43,7 @@ def failure(config: Mapping[str, Any], error: Exception) -> Record:
     )
 
 
-def show(error: Exception) -> None:
+def show_error(error: Exception) -> None:
     """Print the traceback of an error where the user wants it: with HYDRA_FULL_ERROR=1 or GLORABENCH_DEBUG=1."""
     if any(os.environ.get(name, "0") not in ("", "0") for name in ("HYDRA_FULL_ERROR", "GLORABENCH_DEBUG")):
         traceback.print_exception(error, file=sys.stderr)

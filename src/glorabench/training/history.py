@@ -16,7 +16,7 @@ from glorabench.training.finetuner import FineTuner
 _COUNTED = 8  # steps whose FLOPs are averaged; more than one because a supernet's paths differ
 
 
-class Ledger(Callback):
+class TrainingHistory(Callback):
     """History, step time and FLOPs of a run.
 
     The FLOPs are those of the first training steps themselves, so nothing is computed twice; the time of an

@@ -19,21 +19,21 @@ from glorabench.errors import BadInput, one_of
 from glorabench.training.objectives.base import Objective
 from glorabench.training.objectives.classification import TOP1, Classification
 
-Config = Mapping[str, Any]
+_Config = Mapping[str, Any]
 
 
-class Kind(Protocol):
+class TaskKind(Protocol):
     """What a run needs to know of a kind of task."""
 
     def prepare(self, backbone: Backbone, task: Any) -> None:
         """Make a backbone fit the task, before a method is put into it, such as by a fresh head."""
         ...
 
-    def data(self, task: Any, backbone: Backbone, config: Config) -> TaskData:
+    def data(self, task: Any, backbone: Backbone, config: _Config) -> TaskData:
         """The batches of the task, as the backbone reads them."""
         ...
 
-    def objective(self, task: Any, config: Config) -> Objective:
+    def objective(self, task: Any, config: _Config) -> Objective:
         """What is minimised and what is reported."""
         ...
 
@@ -45,7 +45,7 @@ class ImageClassification:
         """A fresh head for the classes of the task."""
         backbone.set_head(task.classes)
 
-    def data(self, task: ImageTask, backbone: Backbone, config: Config) -> ImageData:
+    def data(self, task: ImageTask, backbone: Backbone, config: _Config) -> ImageData:
         """Batches of (images, labels)."""
         assert backbone.preprocess is not None
         return ImageData(
@@ -55,7 +55,7 @@ class ImageClassification:
             **asdict(backbone.preprocess),
         )
 
-    def objective(self, task: ImageTask, config: Config) -> Classification:
+    def objective(self, task: ImageTask, config: _Config) -> Classification:
         """Cross-entropy and top-1, under every scoring of the task's test sets."""
         scorings = [_scoring(task, name) for name in task.tests]
         return Classification(task.classes, config["train"]["label_smoothing"], scorings)
@@ -67,7 +67,7 @@ def _scoring(task: ImageTask, test: str) -> dict[str, Sequence[int] | None]:
     return {f"{test}/{name}": classes for name, classes in task.scorings.get(test, {TOP1.name: None}).items()}
 
 
-def data_settings(config: Config) -> dict[str, Any]:
+def data_settings(config: _Config) -> dict[str, Any]:
     """What every data module takes from a config (see `TaskData`)."""
     selection, train = config["selection"], config["train"]
     return {
@@ -79,18 +79,18 @@ def data_settings(config: Config) -> dict[str, Any]:
     }
 
 
-KINDS: Mapping[str, Callable[[], Kind]] = {"image_classification": ImageClassification}
+TASK_KINDS: Mapping[str, Callable[[], TaskKind]] = {"image_classification": ImageClassification}
 
 
-def kind_of(task: Task) -> Kind:
+def kind_of(task: Task) -> TaskKind:
     """The kind of a task: by its name, or what a task of your own brings.
 
     Raises:
         BadInput: there is no kind of this name.
     """
     if isinstance(task.kind, str):
-        one_of(f"kind of task {task.name}", task.kind, KINDS)
-        return KINDS[task.kind]()
+        one_of(f"kind of task {task.name}", task.kind, TASK_KINDS)
+        return TASK_KINDS[task.kind]()
     missing = [name for name in ("prepare", "data", "objective") if not callable(getattr(task.kind, name, None))]
     if missing:
         raise BadInput(f"the kind of task {task.name} has no function {missing[0]}: see docs/data.md")

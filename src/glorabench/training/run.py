@@ -20,17 +20,17 @@ from glorabench.methods.reparam import has_foldable, merge, merge_obstacle
 from glorabench.records import outcomes as record_outcomes
 from glorabench.records import record
 from glorabench.records.outcomes import mean_outcome, unpack
-from glorabench.records.record import Record
+from glorabench.records.record import Record, checkpoint_folder
 from glorabench.search.space import PathSpace
 from glorabench.training import failures, ownership, searched_run, trained_network
-from glorabench.training.build import Parts, build, check
+from glorabench.training.build import Parts, build, check_run
 from glorabench.training.measure import profiling
-from glorabench.training.measure.forgetting import forgetting
+from glorabench.training.measure.forgetting import measure_forgetting
 from glorabench.training.measure.provenance import device_name, provenance
 from glorabench.training.reuse import same_data
-from glorabench.training.selection import contaminated
+from glorabench.training.selection import is_contaminated
 from glorabench.training.stage import Stage
-from glorabench.training.trainer import checkpoints, interruptible
+from glorabench.training.trainer import interruptible
 from glorabench.training.wandb_logger import Tracker
 
 
@@ -54,16 +54,16 @@ def run(config: dict[str, Any]) -> Record:
         except BadInput:
             raise
         except Exception as error:
-            failures.show(error)
+            failures.show_error(error)
             made = failures.failure(config, error)
             if (found := find(path)) is not None and _stands(found, config):
                 return found  # where locks are unknown: another process finished it, and removed its checkpoint
         if (found := find(path)) is not None and found.status == "done":
             aside = record.set_aside(path, "old").name
             print(f"the data of this run have changed: its record of the old ones is {aside}", flush=True)
-        record.write(made, path)
+        record.write_record(made, path)
         if made.status == "done":
-            shutil.rmtree(checkpoints(config), ignore_errors=True)
+            shutil.rmtree(checkpoint_folder(config), ignore_errors=True)
         return made
 
 
@@ -77,7 +77,7 @@ def find(path: Path) -> Record | None:
     if not path.exists():
         return None
     try:
-        return record.read(path)
+        return record.read_record(path)
     except record.CorruptRecord as error:
         print(f"warning: {error}; kept as {record.set_aside(path).name}, the run is repeated", file=sys.stderr)
         return None
@@ -87,7 +87,7 @@ def _execute(config: dict[str, Any]) -> Record:
     gc.collect()  # the run before this one, whose Trainer and module hold each other
     names = config["names"]
     title = "-".join([names["method"], *filter(None, [names.get("search")]), names["task"], f"s{config['seed']}"])
-    check(config)
+    check_run(config)
     tracker = Tracker(record.run_id(config), title, Path(config["results_dir"]) / "wandb", **config["logger"])
     tracker.log_hyperparams(config)
     try:
@@ -105,7 +105,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
     trained = _train(config, tracker)
     last = trained.last
     parts, tuner = last.parts, last.tuner
-    upstream = forgetting(config, parts.backbone)
+    upstream = measure_forgetting(config, parts.backbone)
     with interruptible():
         last.trainer.test(tuner, parts.data, verbose=False)
     outcomes = {name: record_outcomes.pack(torch.cat(kept).cpu().tolist()) for name, kept in tuner.outcomes.items()}
@@ -119,7 +119,7 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
         config=record.identity(config),
         selection={
             **record.identity(config["selection"]),
-            "contaminated": contaminated(config),
+            "contaminated": is_contaminated(config),
             **last.selected(),
         },
         metrics={**metrics, "n": len(unpack(outcomes[measures[0].name]))},
@@ -160,7 +160,7 @@ def _train(config: dict[str, Any], tracker: Tracker) -> _Trained:
         searched = searched_run.run_stages(config, tracker)
         sizes = {"supernet": searched.supernet}
         return _Trained(searched.last, searched.stages, searched.history, searched.report, sizes)
-    stage = Stage(config, build(config), tracker, "train", checkpoints(config))
+    stage = Stage(config, build(config), tracker, "train", checkpoint_folder(config))
     stage.fit()
     if stage.tuner.paths.is_supernet:  # without a search one drawn path stands for it, as in the official code
         stage.tuner.paths.set(stage.tuner.paths.draw(config["seed"], stage.tuner.total_steps))

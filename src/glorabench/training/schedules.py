@@ -62,7 +62,7 @@ def factor(train: Mapping[str, Any], per_epoch: int) -> Callable[[int], float]:
     )
 
 
-def check(train: Mapping[str, Any], supernet_epochs: int | None = None) -> None:
+def check_schedule(train: Mapping[str, Any], supernet_epochs: int | None = None) -> None:
     """Refuse rates that the chosen schedule cannot use, or would not, and a warm-up that does not end before the run.
 
     Args:

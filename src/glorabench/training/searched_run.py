@@ -25,7 +25,7 @@ from glorabench.config.instantiate import ALGORITHM, make
 from glorabench.config.paths import options
 from glorabench.errors import BadInput, one_of
 from glorabench.records import record
-from glorabench.records.record import Record
+from glorabench.records.record import Record, checkpoint_folder
 from glorabench.search.evaluator import Evaluator
 from glorabench.search.journal import SearchJournal
 from glorabench.search.loop import SearchResult, run_search
@@ -35,10 +35,10 @@ from glorabench.training.build import build
 from glorabench.training.measure import profiling
 from glorabench.training.stage import Stage
 from glorabench.training.trained_network import backbone_node
-from glorabench.training.trainer import checkpoints, progress
+from glorabench.training.trainer import progress
 from glorabench.training.wandb_logger import Tracker
 
-Config = dict[str, Any]
+_Config = dict[str, Any]
 
 SEARCH_KEYS = ("search", "logger", "progress", "cache_dir", "checkpoint_every", "latency_rounds")
 SUPERNET_KEYS = ("epochs", "sampler", "fit_on")  # of config.search: what the supernet depends on
@@ -63,27 +63,27 @@ class Searched:
     supernet: int | None
 
 
-def run_stages(config: Config, tracker: Tracker) -> Searched:
+def run_stages(config: _Config, tracker: Tracker) -> Searched:
     """Supernet, search, winner.
 
     Raises:
         BadInput: the method is no supernet, no path lies within the limits, or a kept state is of another search.
     """
-    first = supernet(config, tracker)
+    first = train_supernet(config, tracker)
     stages, history = {"supernet": first.summary()}, first.history()
     size = profiling.parameters(first.parts.backbone)["supernet"]
     space = first.tuner.paths
-    found, report, stages["search"] = searched(config, first)
+    found, report, stages["search"] = search_supernet(config, first)
     space.set(found.winner)
     if config["search"]["winner"] == "inherit":
         return Searched(first, report, stages, history, size)
     again = {**config, "method": {**config["method"], "path": space.paths(found.winner)}}
-    last = Stage(again, build(again), tracker, "retrain", checkpoints(config))
+    last = Stage(again, build(again), tracker, "retrain", checkpoint_folder(config))
     last.fit()
     return Searched(last, report, {**stages, "retrain": last.summary()}, history + last.history(), size)
 
 
-def supernet_config(config: Config) -> Config:
+def supernet_config(config: _Config) -> _Config:
     """The part of a config that the supernet depends on: not how it is searched, nor what becomes of the winner."""
     settings, names = config["search"], {k: v for k, v in config["names"].items() if k != "search"}
     rest = {key: value for key, value in config.items() if key != "search"}
@@ -97,12 +97,12 @@ def supernet_config(config: Config) -> Config:
     }
 
 
-def supernet_path(config: Config) -> Path:
+def supernet_path(config: _Config) -> Path:
     """Where the trained supernet of a searched run is kept."""
     return Path(config["results_dir"]) / "supernets" / f"{record.run_id(supernet_config(config))}.safetensors"
 
 
-def supernet(config: Config, tracker: Tracker) -> Stage:
+def train_supernet(config: _Config, tracker: Tracker) -> Stage:
     """The trained supernet of a searched run: found, or trained and kept.
 
     Raises:
@@ -111,14 +111,14 @@ def supernet(config: Config, tracker: Tracker) -> Stage:
     made, settings, path = supernet_config(config), config["search"], supernet_path(config)
 
     def stage() -> Stage:
-        return Stage(made, build(made), tracker, "supernet", checkpoints(made))
+        return Stage(made, build(made), tracker, "supernet", checkpoint_folder(made))
 
     fresh = stage()
     fresh.tuner.paths.check_limits(settings["min_params"], settings["max_params"])
     with ownership.owned(made, "this supernet"):
         if path.exists():
             try:
-                fresh.restore(trained_network.load(fresh.parts.backbone, path))
+                fresh.restore(trained_network.load_trained(fresh.parts.backbone, path))
                 shutil.rmtree(fresh.folder, ignore_errors=True)  # of a run that was killed behind its training
                 return fresh
             except (BadInput, LookupError) as error:
@@ -130,7 +130,7 @@ def supernet(config: Config, tracker: Tracker) -> Stage:
         return fresh
 
 
-def searched(config: Config, stage: Stage) -> tuple[SearchResult, dict[str, Any], dict[str, Any]]:
+def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[str, Any], dict[str, Any]]:
     """What the search finds on the supernet of `stage`, its report and its cost; goes on from the kept state."""
     settings, space, data = config["search"], stage.tuner.paths, stage.parts.data
     limits = space.check_limits(settings["min_params"], settings["max_params"])
@@ -197,13 +197,13 @@ def _front(found: SearchResult, sign: int) -> list[dict[str, Any]]:
     return [front[key] for key in sorted(front)]
 
 
-def _identity(config: Config, stage: Stage) -> Config:
+def _identity(config: _Config, stage: Stage) -> _Config:
     """What names a search: one for all winners of the same candidates."""
     kept = {key: value for key, value in record.identity(config["search"]).items() if key != "winner"}
     return {**config, "names": stage.config["names"], "search": kept}
 
 
-def _state(identity: Config, space: PathSpace) -> SearchJournal:
+def _state(identity: _Config, space: PathSpace) -> SearchJournal:
     """The kept state of a search."""
     path = Path(identity["results_dir"]) / "searches" / f"{record.run_id(identity)}.jsonl"
     header = {"space": space.fingerprint, "seed": identity["seed"], "supernet": supernet_path(identity).stem}
@@ -262,4 +262,4 @@ def adopt(record: Record, root: Path, config: dict[str, Any]) -> None:
         "peak": {"bytes": cost["peak_bytes"], "kind": cost["peak_kind"]},
         "features_s": cost["features_s"],
     }
-    trained_network.save(trained_network.read(file)[0], path, notes)
+    trained_network.save(trained_network.read_tensors(file)[0], path, notes)

@@ -16,7 +16,7 @@ RULES = ("last_epoch", BEST)
 EVERY = 10  # of FacT, Convpass, RepAdapter and NOAH
 
 
-def check(config: dict[str, Any]) -> None:
+def check_selection(config: dict[str, Any]) -> None:
     """Refuse a selection that is none, or that says two things.
 
     Raises:
@@ -39,7 +39,7 @@ def check(config: dict[str, Any]) -> None:
         raise BadInput(f"selection.rule={BEST} is for one training; a search chooses a path: search.on=test")
 
 
-def contaminated(config: dict[str, Any]) -> bool:
+def is_contaminated(config: dict[str, Any]) -> bool:
     """True when the test split has chosen something: the path, the epoch or the hyper-parameters."""
     selection, search = config["selection"], config.get("search") or {}
     return search.get("on") == "test" or selection["rule"] == BEST or selection.get("tuned_on") == "test"

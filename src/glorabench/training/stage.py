@@ -11,10 +11,10 @@ from glorabench.search.samplers import SAMPLERS
 from glorabench.training import schedules
 from glorabench.training.build import Parts
 from glorabench.training.finetuner import FineTuner
-from glorabench.training.history import Ledger
+from glorabench.training.history import TrainingHistory
 from glorabench.training.measure import profiling
 from glorabench.training.selection import BEST, BestEpoch, watched
-from glorabench.training.trainer import fit, network, progress, trainer_of
+from glorabench.training.trainer import fit_from_checkpoint, network, progress, trainer_of
 from glorabench.training.wandb_logger import Tracker
 
 
@@ -35,7 +35,7 @@ class Stage:
     def __init__(self, config: dict[str, Any], parts: Parts, tracker: Tracker, name: str, folder: Path) -> None:
         train, data = config["train"], parts.data
         self.config, self.parts, self.name, self.folder = config, parts, name, folder
-        self.ledger = Ledger(lines=progress(config) == "lines", title="" if name == "train" else f"{name} ")
+        self.ledger = TrainingHistory(lines=progress(config) == "lines", title="" if name == "train" else f"{name} ")
         split, every = (None if name == "supernet" else watched(config)) or ("val", None)
         self.best = BestEpoch() if split == "test" else None
         own = [self.ledger, *filter(None, [self.best])]
@@ -76,7 +76,7 @@ class Stage:
     def fit(self) -> None:
         """Train, from the last checkpoint if there is one."""
         with profiling.PeakMemory() as peak:
-            fit(self.trainer, self.tuner, self.parts.data, self.folder)
+            fit_from_checkpoint(self.trainer, self.tuner, self.parts.data, self.folder)
         self.peak.bytes = max(self.peak.bytes, peak.bytes)
         if self.best:
             self.best.restore(self.tuner)

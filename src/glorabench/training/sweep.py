@@ -51,13 +51,13 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
     missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
     for config in configs:
         if config not in missing:  # a run that was killed behind its record has left its checkpoint
-            shutil.rmtree(checkpoint_folder(config), ignore_errors=True)
+            shutil.rmtree(record.checkpoint_folder(config), ignore_errors=True)
     print(f"{len(configs) - len(missing)} of {len(configs)} found", flush=True)
     if missing:
-        from glorabench.training.build import check, check_weights
+        from glorabench.training.build import check_run, check_weights
 
         for config in missing:  # refuse the whole command before the first training
-            check(config)
+            check_run(config)
             check_weights(config)
         check_tasks(config["data"] for config in missing)
         if is_sweep:
@@ -76,7 +76,7 @@ def _writable(folder: Path) -> None:
 
 def _is_done(path: Path, config: dict[str, Any]) -> bool:
     try:
-        return path.exists() and (found := record.read(path)).status == "done" and same_data(found, config)
+        return path.exists() and (found := record.read_record(path)).status == "done" and same_data(found, config)
     except record.CorruptRecord:
         return False
 
@@ -107,7 +107,7 @@ def _is_settled(path: Path, config: dict[str, Any]) -> bool:
     try:
         if _is_done(path, config):
             return True
-        return path.exists() and path.stat().st_mtime > _BEGAN and record.read(path) is not None
+        return path.exists() and path.stat().st_mtime > _BEGAN and record.read_record(path) is not None
     except (OSError, record.CorruptRecord):
         return False
 
@@ -149,7 +149,7 @@ def job(cfg: DictConfig) -> str:
         print(f"    failed: {error}", flush=True)
         made = failures.failure(config, error)
         with suppress(BadInput):  # if the record cannot be written, the command says that there is none
-            record.write(made, path)
+            record.write_record(made, path)
     else:
         print(f"    {_outcome(made)}", flush=True)
     signals.raise_if_stopping()

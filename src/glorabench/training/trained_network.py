@@ -49,7 +49,7 @@ def save(found: Mapping[str, Tensor], path: Path, notes: Mapping[str, Any] | Non
         raise BadInput(f"{path} cannot be written ({first_line(error)}): {fix}") from error
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a file and its notes.
 
     Raises:
@@ -68,13 +68,13 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 @torch.no_grad()
-def load(backbone: Backbone, path: Path) -> dict[str, Any]:
+def load_trained(backbone: Backbone, path: Path) -> dict[str, Any]:
     """Fill in every trained tensor from a file; its notes.
 
     Raises:
         BadInput: there is no such file, it is damaged, or it holds other tensors. The backbone is as it was.
     """
-    (found, notes), wanted = read(path), tensors(backbone)
+    (found, notes), wanted = read_tensors(path), tensors(backbone)
     shapes = {name: tuple(t.shape) for name, t in wanted.items()}
     if shapes != (have := {name: tuple(t.shape) for name, t in found.items()}):
         differing = sorted(name for name in {*shapes, *have} if shapes.get(name) != have.get(name))
@@ -102,7 +102,7 @@ def rebuilt(record: Record, file: Path, overrides: Sequence[str] = ()) -> Backbo
         if backbone.head is not None:
             backbone.set_head(_classes(file, backbone.head))
         make(method_node(record), METHOD).inject(backbone)
-        load(backbone, file)
+        load_trained(backbone, file)
         _check_weights(record, backbone)
         if record.paths is not None:
             space = PathSpace(backbone.net)
@@ -136,7 +136,7 @@ def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, An
         BadInput: an override of something else than the place of the weights.
     """
     node = dict(record.config["backbone"])
-    given = values(overrides, [WEIGHTS])
+    given = parse_export_words(overrides, [WEIGHTS])
     if WEIGHTS in given:
         node["weights_from"] = given[WEIGHTS]
     elif node.get("weights_from") == "hub":
@@ -175,7 +175,7 @@ def example(backbone: Backbone, count: int = 8) -> Tensor:
     return torch.randn(count, 3, side, side, generator=generator)
 
 
-def values(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+def parse_export_words(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
     """The words key=value by key.
 
     Raises:
@@ -191,7 +191,7 @@ def values(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
     return given
 
 
-def chosen(given: Mapping[str, str]) -> tuple[Path, Record, list[str]]:
+def run_of_words(given: Mapping[str, str]) -> tuple[Path, Record, list[str]]:
     """Of the words run=, results_dir= and backbone.weights_from=: the results folder, the run's record, the overrides.
 
     Raises:

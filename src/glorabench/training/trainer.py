@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from glorabench import signals
 from glorabench.data.datamodule import TaskData
-from glorabench.records import record
 from glorabench.training.build import Parts
 from glorabench.training.checkpoint import Saver, WholeFiles, latest
 from glorabench.training.environment import OneProcess
@@ -32,11 +31,6 @@ for _message in (
     ".*module\\(s\\) in eval mode at the start.*",  # a constant trunk stays in eval mode on purpose
 ):
     warnings.filterwarnings("ignore", message=_message)
-
-
-def checkpoints(config: dict[str, Any]) -> Path:
-    """Where an unfinished run keeps its checkpoint."""
-    return Path(config["results_dir"]) / "checkpoints" / record.run_id(config)
 
 
 def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.Module, dict[str, bool]]:
@@ -103,7 +97,7 @@ def progress(config: dict[str, Any]) -> str:
     return "bar" if sys.stdout.isatty() else "lines"
 
 
-def fit(trainer: Trainer, tuner: FineTuner, data: TaskData, folder: Path) -> None:
+def fit_from_checkpoint(trainer: Trainer, tuner: FineTuner, data: TaskData, folder: Path) -> None:
     """Train, from the newest checkpoint that is whole, if there is one; Ctrl-C stays Ctrl-C."""
     signals.raise_if_stopping()
     start = latest(folder, tuner, trainer.callbacks)  # type: ignore[attr-defined]

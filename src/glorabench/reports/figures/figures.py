@@ -46,7 +46,7 @@ class Figure:
     note: str
 
 
-def tradeoffs(points: Sequence[Point], standings: Standings) -> list[Figure]:
+def tradeoff_figures(points: Sequence[Point], standings: Standings) -> list[Figure]:
     """The score, mean over tasks, against each cost that is known; `standings` may be empty."""
     return [figure for axis in AXES if (figure := _tradeoff(points, standings, axis)) is not None]
 
@@ -78,7 +78,7 @@ def _tradeoff(points: Sequence[Point], standings: Standings, axis: Axis) -> Figu
     return Figure(f"accuracy-{axis.name}", heading, image, head, rows, note)
 
 
-def gaps(points: Sequence[Point]) -> list[str]:
+def missing_figures(points: Sequence[Point]) -> list[str]:
     """Which figures are not there, and which configurations are in none."""
     absent = [axis for axis in AXES if all(_cost(point, axis) is None for point in points)]
     names = [_TITLES.get(axis.name, (axis.short,))[0] for axis in absent]
@@ -86,7 +86,7 @@ def gaps(points: Sequence[Point]) -> list[str]:
     return lines + [f"Not drawn: {point.method}, {point.reason}." for point in points if point.reason]
 
 
-def forgetting(points: Sequence[Point]) -> Figure | None:
+def forgetting_figure(points: Sequence[Point]) -> Figure | None:
     """The score on the tasks against what is left of that on the upstream task; None where no record says it."""
     after_of = {p.method: p.costs(_after) for p in points if not p.reason}
     known = [(p, after) for p in points if (after := after_of.get(p.method)) is not None]
@@ -115,7 +115,7 @@ def forgetting(points: Sequence[Point]) -> Figure | None:
     return Figure("learning-forgetting", "What is learned and what is kept", image, head, rows, note)
 
 
-def tasks(group: Group, points: Sequence[Point]) -> list[Figure]:
+def task_figures(group: Group, points: Sequence[Point]) -> list[Figure]:
     """Bars of every task; the methods in one order, that of their means where they have one, the best first."""
     rank = {p.method: -p.metric.sign * p.score.value for p in points if not p.reason}
     figures = []

@@ -51,8 +51,8 @@ def draw_fronts(tables: Iterable[CostGroup], folder: Path) -> None:
     for number, table in enumerate(tables, start=1):
         paragraphs = [title_of(table.group.records, True), *remarks(table.group)[len(NOTES) :]]
         ending = f"-{number}" if number > 1 else ""
-        for figure in figures.tradeoffs(table.points, table.standings):
+        for figure in figures.tradeoff_figures(table.points, table.standings):
             image = standalone(figure.image, [*paragraphs, figure.note])
             write_text(folder / f"{figure.name}{ending}.svg", image, "give another folder with --figures")
-        for gap in figures.gaps(table.points):
+        for gap in figures.missing_figures(table.points):
             print(gap, file=sys.stderr)

@@ -12,16 +12,16 @@ from typing import Any
 
 from glorabench.analysis.comparison import Side
 
-Point = tuple[str, str, int, float]
+CurvePoint = tuple[str, str, int, float]
 _WIDE = 3  # panels, or names, in a row
 
 
-def best_so_far(sides: Iterable[Side]) -> list[Point]:
+def best_so_far(sides: Iterable[Side]) -> list[CurvePoint]:
     """(configuration, task, candidates scored, best score on the search split so far), mean over seeds.
 
     A step function: it has a point wherever one of the seeds rises, and one at the end.
     """
-    points: list[Point] = []
+    points: list[CurvePoint] = []
     for side in sides:
         for task in side.tasks:
             found = [side.runs[task, seed].search or {} for seed in side.seeds(task)]
@@ -36,7 +36,7 @@ def _best_at(best: Sequence[Sequence[Any]], count: int) -> float:
     return best[bisect_right([at for at, _ in best], count) - 1][1]
 
 
-def as_csv(points: Iterable[Point]) -> str:
+def curves_csv(points: Iterable[CurvePoint]) -> str:
     """The points as comma-separated values."""
     out = io.StringIO()
     rows = ((name, task, str(count), f"{best:.6f}") for name, task, count, best in points)
@@ -44,7 +44,7 @@ def as_csv(points: Iterable[Point]) -> str:
     return out.getvalue()
 
 
-def as_svg(points: Sequence[Point]) -> str:
+def curves_svg(points: Sequence[CurvePoint]) -> str:
     """The points drawn, a panel for each task; the same points give the same bytes."""
     from matplotlib import rc_context, style
     from matplotlib.figure import Figure

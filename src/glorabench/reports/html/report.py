@@ -146,14 +146,14 @@ def _section(number: int, group: Group) -> Section:
     title = captions.title_of(group.records, True)
     every = points(group)
     score = _capitalised(captions.label_of(group.metric))
-    forgotten = figures.forgetting(every)
+    forgotten = figures.forgetting_figure(every)
     try:
         standings, unknown = costs.standings(every), []
     except BadInput as error:
         standings, unknown = {}, [f"Nothing is said of fronts: {error}."]
     suite_tables, findings = _suite_tables(number, title, group)
-    (tasks,) = suite_table.parts([group], long=True)
-    rows = suite_table.csv([group], long=True)
+    (tasks,) = suite_table.suite_parts([group], long=True)
+    rows = suite_table.suite_csv([group], long=True)
     return Section(
         number=number,
         title=title,
@@ -163,15 +163,15 @@ def _section(number: int, group: Group) -> Section:
         findings=[*findings, *tasks.told],
         score=score,
         costs_note=_READ_TRADEOFFS.format(score),
-        cost_figures=[DrawnFigure.of(figure) for figure in figures.tradeoffs(every, standings)],
-        cost_remarks=[*unknown, *figures.gaps(every)],
+        cost_figures=[DrawnFigure.of(figure) for figure in figures.tradeoff_figures(every, standings)],
+        cost_remarks=[*unknown, *figures.missing_figures(every)],
         cost_tables=_cost_tables(number, title, group, every, standings),
         cost_table_notes=costs_table.remarks(group),
         forgetting_note=_READ_FORGETTING if forgotten else _NO_FORGETTING,
         forgetting_figures=[DrawnFigure.of(forgotten)] if forgotten else [],
         forgetting_tables=_forgetting_tables(number, title, group) if forgotten else [],
         bars_note=_READ_BARS.format(_capitalised(figures.scale_text(group))),
-        bars=[DrawnFigure.of(figure) for figure in figures.tasks(group, every)],
+        bars=[DrawnFigure.of(figure) for figure in figures.task_figures(group, every)],
     )
 
 
@@ -194,8 +194,10 @@ def _suite_tables(number: int, title: str, group: Group) -> tuple[list[tuple[Htm
     """The wide table of a suite that has one and what it is held against, each with its notes; and its findings."""
     if layout_of(group.records) is None:
         return [], []
-    whole, *against = suite_table.parts([group], brief=True)
-    tables = [(HtmlTable(f"table-{number}", title, whole.head, whole.body, suite_table.csv([group])), [whole.notes])]
+    whole, *against = suite_table.suite_parts([group], brief=True)
+    tables = [
+        (HtmlTable(f"table-{number}", title, whole.head, whole.body, suite_table.suite_csv([group])), [whole.notes])
+    ]
     for i, part in enumerate(against, start=1):
         table = HtmlTable(f"published-{number}-{i}", f"{title}: {part.title}", part.head, part.body)
         tables.append((table, [*part.told, part.notes]))
@@ -212,8 +214,10 @@ def _cost_tables(
     number: int, title: str, group: Group, every: Sequence[Point], standings: Standings
 ) -> list[HtmlTable]:
     """What each configuration costs, and how surely it is on the fronts."""
-    tables = [HtmlTable(f"costs-{number}", f"{title}: costs", costs_table.head(group), costs_table.costs(every))]
+    tables = [
+        HtmlTable(f"costs-{number}", f"{title}: costs", costs_table.cost_columns(group), costs_table.cost_rows(every))
+    ]
     if standings:
-        rows = costs_table.fronts(every, standings)
+        rows = costs_table.front_rows(every, standings)
         tables.append(HtmlTable(f"fronts-{number}", f"{title}: fronts", costs_table.FRONTS, rows))
     return tables

@@ -8,10 +8,10 @@ from itertools import product
 from typing import Any
 
 from glorabench.analysis.cells import cells
-from glorabench.analysis.comparison import Comparison, OnTask, Side, compare, place_of
+from glorabench.analysis.comparison import Comparison, OnTask, Side, compare_sides, place_of
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import MARK
-from glorabench.records.filters import matching, told
+from glorabench.records.filters import conditions_text, matching
 from glorabench.records.record import Record
 from glorabench.reports.captions import DETAILS, FAKE, count_text, fake, interval_text
 from glorabench.reports.rendering import Part
@@ -30,7 +30,7 @@ _NOTES = (
 )
 
 
-def compared(
+def comparison_part(
     records: Sequence[Record], first: Mapping[str, Any], second: Mapping[str, Any], at: str | None = None
 ) -> Part:
     """Both sides task by task, and one sentence that the numbers support.
@@ -42,18 +42,25 @@ def compared(
     one, two = ([s for s in _configurations(matching(records, where)) if s.runs] for where in (first, second))
     for where, found in ((first, one), (second, two)):
         if not found:
-            raise BadInput(f"no run of {told(where)} is done")
+            raise BadInput(f"no run of {conditions_text(where)} is done")
         if len(found) > 1 and at is None:
             names = "; ".join(side.label for side in found)
             ways = " or ".join(AT)
-            raise BadInput(f"{told(where)} is {len(found)} configurations ({names}): add a word, or --at {ways}")
+            raise BadInput(
+                f"{conditions_text(where)} is {len(found)} configurations ({names}): add a word, or --at {ways}"
+            )
     a, b, also = _nearest(one, two, at)
     if a.runs == b.runs:
-        raise BadInput(f"{told(first)} and {told(second)} are the same runs of {a.label}: add a word to one side")
+        raise BadInput(
+            f"{conditions_text(first)} and {conditions_text(second)} are the same runs of {a.label}: add a word to one side"
+        )
     if a.label == b.label:  # a label tells the configurations of one side apart
-        a, b = Side(f"{a.label} ({told(first)})", a.records), Side(f"{b.label} ({told(second)})", b.records)
+        a, b = (
+            Side(f"{a.label} ({conditions_text(first)})", a.records),
+            Side(f"{b.label} ({conditions_text(second)})", b.records),
+        )
     a, b, left_out = _common(a, b)
-    return _part(compare(a, b), [*also, *left_out], records)
+    return _part(compare_sides(a, b), [*also, *left_out], records)
 
 
 def _configurations(records: Sequence[Record]) -> list[Side]:

@@ -25,16 +25,16 @@ NOTES = (
 )
 
 
-def parts(found: CostGroup) -> list[Part]:
+def cost_parts(found: CostGroup) -> list[Part]:
     """What the configurations of a table cost, and on which fronts they are, with notes."""
     title = title_of(found.group.records, True)
     return [
-        Part(title, head(found.group), costs(found.points)),
-        Part(f"{title}: fronts", FRONTS, fronts(found.points, found.standings), remarks(found.group)),
+        Part(title, cost_columns(found.group), cost_rows(found.points)),
+        Part(f"{title}: fronts", FRONTS, front_rows(found.points, found.standings), remarks(found.group)),
     ]
 
 
-def costs(points: Iterable[Point]) -> list[tuple[str, ...]]:
+def cost_rows(points: Iterable[Point]) -> list[tuple[str, ...]]:
     """A row for each configuration: its score and its costs; why there is none."""
     return [_row(point) for point in points]
 
@@ -63,7 +63,7 @@ def _ratio(point: Point, batch: int, network: str) -> str:
     return "=" if all(map(mergeable, point.records)) else "no"
 
 
-def fronts(points: Sequence[Point], standings: Standings) -> list[tuple[str, ...]]:
+def front_rows(points: Sequence[Point], standings: Standings) -> list[tuple[str, ...]]:
     """A row of `FRONTS` for each configuration: how sure it is that it is on the front of each axis."""
     body = []
     for index, point in enumerate(points):
@@ -89,12 +89,12 @@ def remarks(group: Group) -> list[str]:
     return lines
 
 
-def head(group: Group) -> tuple[str, ...]:
+def cost_columns(group: Group) -> tuple[str, ...]:
     """What the columns of `costs` are called."""
     return ("method", heading_of(group.metric), "95 % interval", "n", *_COSTS)
 
 
-def csv(found: Iterable[CostGroup]) -> str:
+def costs_csv(found: Iterable[CostGroup]) -> str:
     """One row for each configuration, in units: parameters, FLOPs, seconds, bytes; and its standings."""
     networks = [f"{network}_{batch}" for network, batch in _NETWORKS]
     names = [axis.name for axis in AXES[:4]]

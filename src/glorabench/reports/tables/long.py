@@ -22,23 +22,23 @@ _NOTES = (
 EXACT = ("params", "head", "stored_bytes", "supernet")
 
 
-def columns(group: Group) -> tuple[str, ...]:
+def long_columns(group: Group) -> tuple[str, ...]:
     """The heads of the columns; where tasks are scored by different metrics, one column names them."""
     metrics = {cell.metric for cell in group.cells if cell.done}
     scores = (heading_of(group.metric),) if len(metrics) <= 1 else ("metric", "score")
     return ("task", "method", *scores, "95 % interval", "n", "verdict", *SIZES, "step ms", "latency", "merge")
 
 
-def notes(group: Group) -> str:
+def long_notes(group: Group) -> str:
     """What the columns say, and the mark where a row has it."""
     return _NOTES + marks(group)
 
 
-def rows(group: Group) -> list[tuple[str, ...]]:
+def long_rows(group: Group) -> list[tuple[str, ...]]:
     """One row a cell, as text, a failed or missing value saying why; then the means over tasks."""
     verdicts = verdicts_by_task(group)
-    width = len(columns(group))
-    named = "metric" in columns(group)
+    width = len(long_columns(group))
+    named = "metric" in long_columns(group)
     body = [_row(cell, verdicts.get((cell.task, cell.method)), named) for cell in group.cells]
     return [row + ("",) * (width - len(row)) for row in (*body, *_means(group))]
 
@@ -52,7 +52,7 @@ def _means(group: Group) -> Iterator[tuple[str, ...]]:
     for cell in group.cells:
         rivals.setdefault(cell.method, {})[cell.task] = cell
     verdicts = verdicts_on_mean(rivals, {task: Term(1 / len(tasks)) for task in tasks})
-    named = ("",) if "metric" in columns(group) else ()
+    named = ("",) if "metric" in long_columns(group) else ()
     for method, cells in rivals.items():
         scores = [{draw: r.score for draw, r in cell.by_draw().items()} for cell in cells.values()]
         seeds = sorted(set.intersection(*map(set, scores)))

@@ -14,7 +14,7 @@ from glorabench.config.compose import compose, expand
 from glorabench.errors import BadInput, UnsuitableBackbone
 from glorabench.reports.rendering import grid
 
-COLUMNS = ("method", "parameters", "published", "why they differ")
+COUNT_COLUMNS = ("method", "parameters", "published", "why they differ")
 _LEFT = ("method", "published", "why they differ")
 UNDEFINED = "not defined: "  # and the reason, where a row has no number
 
@@ -96,7 +96,11 @@ def _counts_table(
         except shown as error:
             lines.append((row.label, "", "", f"{UNDEFINED}{error}"))
             continue
-        size = f"{found:,}" if isinstance(found, int) else f"mean {published_counts.mean(book.tasks, found, 'tasks'):,}"
+        size = (
+            f"{found:,}"
+            if isinstance(found, int)
+            else f"mean {published_counts.mean_count(book.tasks, found, 'tasks'):,}"
+        )
         figures = row.published.get(name, [])
         cited |= {figure.source: book.sources[figure.source] for figure in figures}
         said = [
@@ -116,19 +120,19 @@ def _counts_table(
     return Table(name, lines, "; ".join([head, *(f"{source}: {text}" for source, text in cited.items())]) + ".")
 
 
-def markdown(made: Table) -> str:
+def counts_markdown(made: Table) -> str:
     """A table and its notes as Markdown, under a heading."""
-    return "\n".join([f"### {made.backbone}", "", *grid(COLUMNS, made.lines, _LEFT), "", made.notes]) + "\n"
+    return "\n".join([f"### {made.backbone}", "", *grid(COUNT_COLUMNS, made.lines, _LEFT), "", made.notes]) + "\n"
 
 
-def show(made: Table) -> None:
+def show_counts(made: Table) -> None:
     """Print a table and its notes."""
     from rich.console import Console
     from rich.table import Table as Grid
 
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     shown = Grid(title=f"trained parameters on {made.backbone}, head apart")
-    for name in COLUMNS:
+    for name in COUNT_COLUMNS:
         shown.add_column(name, justify="left" if name in _LEFT else "right")
     for line in made.lines:
         shown.add_row(*line)

@@ -17,7 +17,7 @@ from glorabench.records.record import Record
 from glorabench.reports.captions import DETAILS
 from glorabench.reports.rendering import Part
 from glorabench.reports.tables import wide
-from glorabench.reports.tables.wide import Line, Value
+from glorabench.reports.tables.wide import Value, WideRow
 
 _CSV_COLUMNS = ("backbone", "method", "of", "value", "kind", "params_m", "source", "note")
 _NOTES = (
@@ -35,9 +35,9 @@ DEVIATION_NOTE = (
 )
 
 
-def parts(suite: str) -> list[Part]:
+def published_parts(suite: str) -> list[Part]:
     """The published table of a suite, one part for each backbone."""
-    rows, layout = published_results.chosen(suite), LAYOUTS[suite]
+    rows, layout = published_results.papers_of_methods(suite), LAYOUTS[suite]
     sources = {source: f"p{n}" for n, source in enumerate(dict.fromkeys(row.source for row in rows), start=1)}
     made = []
     for backbone in dict.fromkeys(row.backbone for row in rows):
@@ -63,7 +63,7 @@ def _noted(rows: Sequence[Paper], layout: Layout) -> list[str]:
     return [f"{', '.join(names)}: {note}" for names, note in zip(of, found, strict=True)]
 
 
-def _line(row: Paper, source: str, layout: Layout) -> Line:
+def _line(row: Paper, source: str, layout: Layout) -> WideRow:
     values = {}
     for entry in layout.entries:
         printed = row.values.get(entry.name)
@@ -73,10 +73,10 @@ def _line(row: Paper, source: str, layout: Layout) -> Line:
             alone = statistics.Estimate(0.01 * printed, float("nan"), float("nan"), 1)
             values[entry.name] = Value(alone, _ACCURACY, mark=f" [{source}]")
     size = f"{row.params} M [{source}]" if row.params else ""
-    return Line(row.method, row.by, values, row.facts.get("seeds", ""), (size, "", ""))
+    return WideRow(row.method, row.by, values, row.facts.get("seeds", ""), (size, "", ""))
 
 
-def as_csv(suite: str) -> str:
+def published_csv(suite: str) -> str:
     """Every published value of a suite, and every mean of them, in a line of its own, with source and note."""
     layout, out = LAYOUTS[suite], io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -127,7 +127,7 @@ class Against:
         tags: one for each of FACTS.
     """
 
-    line: Line
+    line: WideRow
     name: str
     paper: Paper
     pairs: tuple[tuple[str, float, str, float], ...]
@@ -154,7 +154,7 @@ class Against:
         return "; ".join(parts)
 
 
-def against(made: Sequence[Line], layout: Layout, each: bool = False) -> Iterator[Against]:
+def against(made: Sequence[WideRow], layout: Layout, each: bool = False) -> Iterator[Against]:
     """Every row that has a published counterpart, in its means, and with `each` in all its columns.
 
     Args:
@@ -188,7 +188,9 @@ def against(made: Sequence[Line], layout: Layout, each: bool = False) -> Iterato
             yield Against(line, name, paper, tuple(pairs), tags(records, paper))
 
 
-def beside(groups: Sequence[Sequence[Line]], layout: Layout, each: bool = False) -> tuple[list[str], list[list[str]]]:
+def beside(
+    groups: Sequence[Sequence[WideRow]], layout: Layout, each: bool = False
+) -> tuple[list[str], list[list[str]]]:
     """Further columns of a table, and for each row of all groups what stands there; none without a counterpart."""
     found = {id(one.line): one for made in groups for one in against(made, layout, each)}
     names = list(dict.fromkeys(of for one in found.values() for of, *_ in one.pairs))

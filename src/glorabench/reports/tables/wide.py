@@ -58,7 +58,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Line:
+class WideRow:
     """A row of a method.
 
     Args:
@@ -80,7 +80,7 @@ class Line:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
 
-def lines(group: Group, layout: Layout) -> list[Line]:
+def wide_rows(group: Group, layout: Layout) -> list[WideRow]:
     """The rows of a table, the methods in the order in which they came.
 
     Raises:
@@ -102,7 +102,7 @@ def lines(group: Group, layout: Layout) -> list[Line]:
     return result
 
 
-def _verdicts(rivals: Sequence[Line], layout: Layout) -> dict[str, dict[str, Verdict]]:
+def _verdicts(rivals: Sequence[WideRow], layout: Layout) -> dict[str, dict[str, Verdict]]:
     """The verdicts of each column and mean, by method."""
     metrics = {column.name: column.metric for column in layout.columns}
     verdicts: dict[str, dict[str, Verdict]] = {}
@@ -116,7 +116,7 @@ def _verdicts(rivals: Sequence[Line], layout: Layout) -> dict[str, dict[str, Ver
     return verdicts
 
 
-def _line(method: str, key: tuple[int, ...], by_task: Mapping[str, Cell], layout: Layout) -> Line:
+def _line(method: str, key: tuple[int, ...], by_task: Mapping[str, Cell], layout: Layout) -> WideRow:
     values: dict[str, Value] = {}
     seeds: dict[str, dict[Draw, float]] = {}
     draws = {draw_of(r) for cell in by_task.values() for r in cell.records}
@@ -138,7 +138,7 @@ def _line(method: str, key: tuple[int, ...], by_task: Mapping[str, Cell], layout
     n = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     cells = {column.name: by_task[column.task] for column in layout.columns if column.task in by_task}
     mixed = differing({cell.task: settings(cell.done[0].config) for cell in cells.values() if cell.done})
-    return Line(method, tuple(map(str, key)), values, n, texts, tuple(mixed), cells)
+    return WideRow(method, tuple(map(str, key)), values, n, texts, tuple(mixed), cells)
 
 
 def _value(cell: Cell | None, column: Column) -> Value:
@@ -175,12 +175,12 @@ def _mean(entry: Mean, seeds: Mapping[str, Mapping[Draw, float]], metrics: Seque
     return Value(statistics.stratified(scores, list(entry.weights.values())), metrics[0], reason=reason)
 
 
-def notes(group: Group, layout: Layout) -> str:
+def wide_notes(group: Group, layout: Layout) -> str:
     """What the columns say, and the marks where a row has them."""
     return _NOTES.format(unit_text(group.metric), layout.notes) + marks(group)
 
 
-def gaps(rows: Sequence[Line], layout: Layout) -> list[str]:
+def row_gaps(rows: Sequence[WideRow], layout: Layout) -> list[str]:
     """What is missing, failed or counted otherwise, and where: one line for each reason and set of columns. Then where
     the tasks of a row differ in their settings."""
     names_of: dict[str, list[str]] = {}
@@ -202,7 +202,7 @@ def gaps(rows: Sequence[Line], layout: Layout) -> list[str]:
     return [f"{'; '.join(names)}: {words}" for words, names in names_of.items()]
 
 
-def sheet(rows: Iterable[Line], layout: Layout) -> Sheet:
+def sheet(rows: Iterable[WideRow], layout: Layout) -> Sheet:
     """Short names; one digit, in means two, with what marks it and half of its interval; the sizes that any row has."""
     rows = list(rows)
     filled = [i for i, _ in enumerate(long.SIZES) if not rows or any(line.sizes[i] for line in rows)]
@@ -217,7 +217,7 @@ def sheet(rows: Iterable[Line], layout: Layout) -> Sheet:
     return head, body
 
 
-def exact(rows: Iterable[Line], layout: Layout) -> Sheet:
+def exact(rows: Iterable[WideRow], layout: Layout) -> Sheet:
     """Full names; two digits; sizes as plain numbers; the names of the columns in which a row is best, tied or
     untested; the ends of each interval."""
     names = [entry.name for entry in layout.entries]

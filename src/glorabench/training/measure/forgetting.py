@@ -37,7 +37,7 @@ class Upstream(nn.Module):
         return F.linear(features, weight, bias)
 
 
-def forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, Any] | None:
+def measure_forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, Any] | None:
     """Accuracy of the adapted trunk on its upstream task, with the upstream head, before and after fine-tuning.
 
     Only of backbones that ship with that head and the recipe of its held-out images: the embedded one.

@@ -12,7 +12,7 @@ from glorabench.records.metrics import Metric
 from glorabench.training.objectives.base import Evaluation
 
 TOP1 = Metric("top1", "top-1")
-Batch = tuple[Tensor, Tensor]
+ImageBatch = tuple[Tensor, Tensor]
 Scoring = Mapping[str, Sequence[int] | None]
 
 
@@ -35,16 +35,16 @@ class Classification:
         names = [name for scoring in self.scorings for name in scoring]
         return [TOP1 if name == TOP1.name else Metric(name, name) for name in names]
 
-    def size(self, batch: Batch) -> int:
+    def size(self, batch: ImageBatch) -> int:
         """How many images a batch has."""
         return len(batch[1])
 
-    def loss(self, net: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, net: nn.Module, batch: ImageBatch) -> Tensor:
         """Mean cross-entropy of a batch, in nats; labels are classes, or probabilities where images were mixed."""
         inputs, labels = batch
         return F.cross_entropy(net(inputs), labels, label_smoothing=self.label_smoothing)
 
-    def evaluate(self, net: nn.Module, batch: Batch, test: int = 0) -> Evaluation:
+    def evaluate(self, net: nn.Module, batch: ImageBatch, test: int = 0) -> Evaluation:
         """Right or wrong for each image under every scoring of a test set, and the predicted and the true class."""
         inputs, labels = batch
         logits = net(inputs)
