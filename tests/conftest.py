@@ -83,7 +83,7 @@ def results(tmp_path: Path) -> Path:
 def without_upstream() -> Iterator[None]:
     """Runs leave out scoring the upstream task, which takes longer than they do; test_forgetting.py scores it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glorabench.training.run.forgetting", lambda *_: None)
+        patch.setattr("glorabench.training.run.measure_forgetting", lambda *_: None)
         yield
 
 

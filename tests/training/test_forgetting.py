@@ -54,7 +54,7 @@ def test_a_backbone_without_its_upstream_head_has_no_such_number():
 
 
 def test_a_run_keeps_it_in_its_record(results, monkeypatch):
-    monkeypatch.setattr("glorabench.training.run.forgetting", measure_forgetting)
+    monkeypatch.setattr("glorabench.training.run.measure_forgetting", measure_forgetting)
     words = ["method=linear", "train.epochs=1", "logger=none", "progress=none", "latency_rounds=0"]
     upstream = run(compose([*words, f"results_dir={results}"])).upstream
     assert upstream.keys() == {"task", "n", "before", "after"}
