@@ -2,18 +2,20 @@
 
     python benchmarks/growth.py
     python benchmarks/growth.py --sizes 380,760 --commands table,cost
+    python benchmarks/growth.py --calls
 
 Records are made in a temporary folder from committed ones: each is of a configuration of its own on one of five tasks,
 by a learning rate of its own, with some of its outcomes flipped; its run id is that of its config, so that reading
 checks it as it does any other. A second table takes away what a command takes for the smallest size, start of Python
-included, and divides by the configurations that were added: what is linear has one number there, within the noise of
-the machine.
+included, and divides by the configurations that were added: what is linear has one number there. Seconds also grow with
+what no longer fits into a processor's cache; calls of functions do not.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import pstats
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from glorabench.records import record
+from glorabench.records.outcomes import pack, unpack
 from glorabench.records.record import Record
 from glorabench.records.store import by_file
 
@@ -55,17 +58,17 @@ def records() -> Iterator[Record]:
 def _changed(r: Record, factor: float, generator: np.random.Generator) -> Record:
     train = {**r.config["train"], "lr": r.config["train"]["lr"] * factor}
     config = {**r.config, "train": train}
-    outcomes = np.array(record.unpack(r.outcomes or "")) ^ (generator.random(int(r.metrics["n"])) < _FLIPPED)
+    outcomes = np.array(unpack(r.outcomes.get("top1", ""))) ^ (generator.random(int(r.metrics["n"])) < _FLIPPED)
     return replace(
         r,
         config=config,
         run_id=record.run_id(config),
-        outcomes=record.pack(outcomes.tolist()),
+        outcomes={"top1": pack(outcomes.tolist())},
         metrics={**r.metrics, "top1": float(outcomes.mean())},
     )
 
 
-def measured(words: Sequence[str]) -> tuple[float, float]:
+def measure(words: Sequence[str]) -> tuple[float, float]:
     """CPU seconds and peak memory in MiB of a command in a process of its own."""
     process = subprocess.Popen([sys.executable, "-m", "glorabench.cli", *words], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -74,30 +77,46 @@ def measured(words: Sequence[str]) -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
+def count_calls(words: Sequence[str]) -> int:
+    """How many calls of functions a command makes: what grows without the noise of a machine."""
+    with tempfile.NamedTemporaryFile(suffix=".pstats") as file:
+        python = [sys.executable, "-m", "cProfile", "-o", file.name, "-m", "glorabench.cli"]
+        subprocess.run([*python, *words], stdout=subprocess.DEVNULL, check=True)
+        return pstats.Stats(file.name).total_calls  # type: ignore[attr-defined]
+
+
 def main() -> None:
-    """Print two tables."""
+    """Print a line for each size and command, then what each further configuration added."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
     parser.add_argument("--commands", default=",".join(COMMANDS))
+    parser.add_argument("--calls", action="store_true", help="count calls of functions instead of seconds and bytes")
     args = parser.parse_args()
     sizes, names = [int(size) for size in args.sizes.split(",")], args.commands.split(",")
-    found: dict[str, dict[int, tuple[float, float]]] = {name: {} for name in names}
+    figures: dict[str, dict[int, tuple[float, ...]]] = {name: {} for name in names}
     with tempfile.TemporaryDirectory() as folder:
-        made = 0
-        for size, source in zip(sizes, [records()] * len(sizes), strict=True):
-            for r in islice(source, size - made):
+        source = records()
+        for size, before in zip(sizes, [0, *sizes], strict=False):
+            for r in islice(source, size - before):
                 record.write(r, record.path_of(Path(folder), r.config))
-            made = size
             for name in names:
-                found[name][size] = measured([*COMMANDS[name], "--results", folder])
-                print(f"{name:8} {size:6,} {found[name][size][0]:8.1f} s {found[name][size][1]:8,.0f} MiB", flush=True)
-    first = sizes[0]
+                words = [*COMMANDS[name], "--results", folder]
+                figures[name][size] = (count_calls(words),) if args.calls else measure(words)
+                print(f"{name:8} {size:6,} {_text(figures[name][size], 1)}", flush=True)
     print("\nadded by each further configuration:")
     for name in names:
         for size in sizes[1:]:
-            seconds, memory = (x - y for x, y in zip(found[name][size], found[name][first], strict=True))
-            each = size - first
-            print(f"{name:8} {size:6,} {1e3 * seconds / each:8.2f} ms {1024 * memory / each:8.0f} KiB")
+            added = [x - y for x, y in zip(figures[name][size], figures[name][sizes[0]], strict=True)]
+            print(f"{name:8} {size:6,} {_text(added, size - sizes[0])}")
+
+
+def _text(figures: Sequence[float], configurations: int) -> str:
+    if len(figures) == 1:
+        return f"{figures[0] / configurations:12,.0f} calls"
+    seconds, memory = figures
+    if configurations == 1:
+        return f"{seconds:8.1f} s {memory:8,.0f} MiB"
+    return f"{1e3 * seconds / configurations:8.2f} ms {1024 * memory / configurations:8.0f} KiB"
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from glorabench.data.suites.listing import Listing
 from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.compatibility import refuse_mixtures
-from glorabench.training.build import objective_of
+from glorabench.training.kinds import kind_of
 from glorabench.training.run import run
 
 FAST = ["logger=none", "progress=none", "train.epochs=1", "latency_rounds=0", "method=linear"]
@@ -480,7 +480,7 @@ def test_features_of_images_that_vary_are_not_kept(shots, places):
 def test_a_task_opens_with_the_objective_of_its_scorings(vtab, tmp_path):
     task = make(compose([*of_vtab(vtab), f"cache_dir={tmp_path}"])["data"], DATA)
     assert task.tests == ["test"]
-    assert objective_of(task, 0.0).scorings == [{"top1": None}]
+    assert kind_of(task).objective(task, {"train": {"label_smoothing": 0.0}}).scorings == [{"top1": None}]
     assert task.split("train").labels.shape == (24,)
     assert torch.is_tensor(ImageData(task,
         fit_on="train", report_on="test", batch_size=8, eval_batch_size=8, seed=0, size=16, mean=(0.5,) * 3,

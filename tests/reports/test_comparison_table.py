@@ -14,6 +14,7 @@ from glorabench.analysis import statistics
 from glorabench.cli.tables import two_sides
 from glorabench.errors import BadInput
 from glorabench.records import record
+from glorabench.records.outcomes import pack, unpack
 from glorabench.records.record import Record
 from glorabench.reports.tables.comparison import compared
 from test_long_table import N, made
@@ -138,14 +139,14 @@ def test_only_what_both_have_is_compared_and_the_rest_is_named() -> None:
 
 def test_seeds_with_other_examples_fall_back_to_seeds_and_say_so() -> None:
     def fewer(r: Record) -> Record:
-        return replace(r, outcomes=record.pack(record.unpack(r.outcomes or "")[: N - r.config["seed"]]))
+        return replace(r, outcomes={"top1": pack(unpack(r.outcomes.get("top1", ""))[: N - r.config["seed"]])})
 
     part = compared([*map(fewer, LORA), *map(fewer, GLORA)], {"method": "lora"}, {"method": "glora"})
     assert part.body[1][6] == "win (no outcomes in common: interval over seeds)"
 
 
 def test_missing_outcomes_fall_back_to_seeds_and_say_so() -> None:
-    part = compared([*LORA, *(replace(r, outcomes=None) for r in GLORA)], {"method": "lora"}, {"method": "glora"})
+    part = compared([*LORA, *(replace(r, outcomes={}) for r in GLORA)], {"method": "lora"}, {"method": "glora"})
     assert part.body[1][6] == "win (no outcomes in common: interval over seeds)"
     d = statistics.mean([0.4, 0.4])
     assert part.body[1][4] == f"{100 * d.low:.2f} to {100 * d.high:.2f}"

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from glorabench.analysis.cells import groups_of
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.record import Record
 from glorabench.reports import wandb_runs
-from glorabench.reports.html.report import page
+from glorabench.reports.html.report import report_page
 from glorabench.reports.tables import suite
 from glorabench.training import failures
 from glorabench.training.build import build
@@ -74,7 +75,11 @@ def test_an_unexpected_error_leaves_its_traceback_without_places(failed, results
 
 
 def test_readers_show_kind_and_message_alone(failed):
-    shown = [page([failed]), json.dumps(wandb_runs.of_record(failed).config), *map(str, suite.parts([failed]))]
+    shown = [
+        report_page([failed]),
+        json.dumps(wandb_runs.of_record(failed).config),
+        *map(str, suite.parts(groups_of([failed]))),
+    ]
     assert not [text for text in shown if "Traceback" in text or "most recent call" in text]
     assert all("RuntimeError" in text for text in shown)
 

@@ -17,7 +17,7 @@ from conftest import stopped_in_epoch
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.records import record
-from glorabench.training.build import objective_of
+from glorabench.records.outcomes import unpack
 from glorabench.training.run import run
 
 FAST = ["logger=none", "progress=none", "train.epochs=2", "latency_rounds=0"]
@@ -73,7 +73,7 @@ def test_a_run_leaves_one_record_and_is_found_the_second_time(results, monkeypat
         "supernet": None,
     }
     assert made.metrics["n"] == 797
-    assert made.metrics["top1"] == pytest.approx(sum(record.unpack(made.outcomes)) / 797)
+    assert made.metrics["top1"] == pytest.approx(sum(unpack(made.outcomes["top1"])) / 797)
     assert [entry["epoch"] for entry in made.history] == [1, 2]
     assert made.merge["mergeable"]
     assert made.merge["n"] == 256
@@ -99,8 +99,8 @@ def test_flops_of_a_step_are_those_of_the_network(results):
     parts = build(cfg)
     parts.backbone.net.train()
     images, labels = torch.randn(64, 3, 32, 32), torch.zeros(64, dtype=torch.long)
-    objective = objective_of(parts.task, 0.0)
-    assert made.cost["flops_per_step"] == profiling.flops(lambda: objective.loss(parts.backbone.net(images), labels))
+    loss = parts.objective.loss
+    assert made.cost["flops_per_step"] == profiling.flops(lambda: loss(parts.backbone.net, (images, labels)))
 
 
 def test_linear_on_cached_features_gives_the_numbers_of_the_plain_way(tmp_path):

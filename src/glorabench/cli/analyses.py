@@ -27,19 +27,20 @@ def cost(
         BadInput: there are no records, one is damaged, they do not compare, the file has no block for the suite, or
             the folder cannot be written.
     """
-    from glorabench.analysis.costs import stood
-    from glorabench.records.store import gathered
-    from glorabench.reports.figures.files import draw
+    from glorabench.analysis.cells import groups_of
+    from glorabench.analysis.costs import cost_group
+    from glorabench.records.store import load_suite
+    from glorabench.reports.figures.files import draw_fronts
     from glorabench.reports.rendering import put
     from glorabench.reports.tables import costs
 
-    standings = stood(gathered(suite, results)[1])
+    tables = [cost_group(group) for group in groups_of(load_suite(suite, results)[1])]
     if figures is not None:
-        draw(standings, figures)
+        draw_fronts(tables, figures)
     if form == "csv" and into is None:
-        print(costs.csv(standings), end="")
+        print(costs.csv(tables), end="")
     else:
-        put([part for each in standings for part in costs.parts(*each)], form, into, f"cost:{suite}")
+        put([part for table in tables for part in costs.parts(table)], form, into, f"cost:{suite}")
     return 0
 
 
@@ -53,12 +54,12 @@ def forgetting(
     Raises:
         BadInput: there are no records, none that says it, or the file has no block for the suite.
     """
-    from glorabench.records.compatibility import comparable
-    from glorabench.records.store import gathered
+    from glorabench.analysis.cells import groups_of
+    from glorabench.records.store import load_suite
     from glorabench.reports.rendering import put
     from glorabench.reports.tables.forgetting import part
 
-    groups = comparable(gathered(suite, results)[1])
+    groups = groups_of(load_suite(suite, results)[1])
     put([part(group) for group in groups], form, into, f"forgetting:{suite}")
     return 0
 
@@ -71,26 +72,17 @@ def tuned(suite: Suite = "mini", results: Results = None, into: Into = None) -> 
     Raises:
         BadInput: there are no records, they are no trials of an equal budget, or the file has no block for the suite.
     """
-    from glorabench.analysis.tuning import check_budgets, trials
+    from glorabench.analysis.cells import groups_of
     from glorabench.config.paths import conf_dir
-    from glorabench.records.compatibility import comparable
-    from glorabench.records.store import gathered
-    from glorabench.reports.captions import title_of
-    from glorabench.reports.rendering import Part, grid, put
+    from glorabench.records.store import load_suite
+    from glorabench.reports.rendering import put
     from glorabench.reports.tables import tuning
 
-    groups = [(title_of(group, True), trials(group)) for group in comparable(gathered(suite, results)[1])]
-    for _, group in groups:
-        check_budgets(group)
+    groups = groups_of(load_suite(suite, results)[1])
     if into is not None:
-        notes = "top-1 in percent, mean over tasks, by learning rate; at the edge: the best rate is an end of the grid"
-        parts = [Part(title, *tuning.trials_table(group), notes=notes) for title, group in groups]
-        put(parts, "md", into, f"tuned:{suite}")
-        return 0
-    for title, group in groups:
-        lines = [title, "top-1 in percent, mean over tasks", "", *grid(*tuning.trials_table(group), ("method",)), ""]
-        print("\n".join(f"# {line}".rstrip() for line in lines))
-        print(tuning.fragment(group, (conf_dir() / "train").glob("*.yaml")), end="")
+        put(tuning.trial_parts(groups), "md", into, f"tuned:{suite}")
+    else:
+        print(tuning.commented_yaml(groups, (conf_dir() / "train").glob("*.yaml")), end="")
     return 0
 
 
@@ -104,17 +96,11 @@ def optimism(
     Raises:
         BadInput: there are no records, none with a curve, or the file has no block for the suite.
     """
-    from glorabench.analysis.tuning import gains
-    from glorabench.records.compatibility import comparable
-    from glorabench.records.store import gathered
-    from glorabench.reports.captions import title_of
-    from glorabench.reports.rendering import Part, put
+    from glorabench.analysis.cells import groups_of
+    from glorabench.records.store import load_suite
+    from glorabench.reports.rendering import put
     from glorabench.reports.tables import tuning
 
-    parts = []
-    for group in comparable(gathered(suite, results)[1]):
-        rows, left_out = gains(group)
-        notes = tuning.gain_notes(group, left_out)
-        parts.append(Part(title_of(group, True), tuning.GAIN_COLUMNS, tuning.gain_rows(rows), notes))
-    put(parts, form, into, f"optimism:{suite}")
+    groups = groups_of(load_suite(suite, results)[1])
+    put([tuning.gain_part(group) for group in groups], form, into, f"optimism:{suite}")
     return 0

@@ -74,13 +74,13 @@ def report(
         BadInput: there are no records, one is corrupt, or the file cannot be written.
     """
     from glorabench.files import write_text
-    from glorabench.records.store import gathered
-    from glorabench.reports.html.report import pages
+    from glorabench.records.store import load_suite
+    from glorabench.reports.html.report import report_pages
 
-    folder, records = gathered(suite, results)
+    folder, records = load_suite(suite, results)
     out = out or folder / "report.html"
     beside = out.with_name(f"{out.stem}-runs{out.suffix}")
-    whole, runs = pages(records, beside.name)
+    whole, runs = report_pages(records, beside.name)
     for path, text in ((out, whole), (beside, runs)):
         if text is not None:
             write_text(path, text, "give another file with --out")
@@ -108,10 +108,10 @@ def push(
     Raises:
         BadInput: there are no records, or W&B cannot be reached or refuses.
     """
-    from glorabench.records.store import gathered
+    from glorabench.records.store import load_suite
     from glorabench.reports.wandb_push import Target, offline_folder, push_records
 
-    folder, records = gathered(suite, results)
+    folder, records = load_suite(suite, results)
     target = Target(project, entity, mode)
     sent, total = push_records(folder, records, target, again)
     where = "online" if mode == "online" else f"offline, in {offline_folder(folder, target) / 'wandb'}"

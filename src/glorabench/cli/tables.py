@@ -66,6 +66,7 @@ def _print_table(
     published: bool,
     brief: bool,
 ) -> int:
+    from glorabench.analysis.cells import groups_of
     from glorabench.records import filters
     from glorabench.records.store import by_file, nothing
     from glorabench.reports.rendering import put
@@ -80,11 +81,12 @@ def _print_table(
         raise nothing(suite, results, published_tables.suites())
     if not records:
         print(f"no records of suite '{suite}': these are published figures", file=sys.stderr)
+    groups = groups_of(records)
     if form == "csv" and into is None:
-        print(csv(records, long, published) if records else published_tables.as_csv(suite), end="")
+        print(csv(groups, long, published) if groups else published_tables.as_csv(suite), end="")
         return 0
-    pieces = parts(records, long, published, brief) if records else published_tables.parts(suite)
-    put(pieces, form, into, f"table:{suite}", parts_markdown(pieces, records) if records else None)
+    pieces = parts(groups, long, published, brief) if groups else published_tables.parts(suite)
+    put(pieces, form, into, f"table:{suite}", parts_markdown(pieces, groups) if groups else None)
     return 0
 
 
@@ -92,13 +94,13 @@ def _explain(suite: str, results: Path | None, cell: str, words: Sequence[str]) 
     """Print the runs behind a cell."""
     from glorabench.records import filters
     from glorabench.records.store import by_file, nothing
-    from glorabench.reports.tables.explain import told
+    from glorabench.reports.tables.explain import explanation
 
     records = by_file(suite, results)
     if not records:
         raise nothing(suite, results)
     ids = {r.run_id for r in filters.matching(records.values(), filters.read(words))}
-    print("\n".join(told({path: r for path, r in records.items() if r.run_id in ids}, cell)))
+    print("\n".join(explanation({path: r for path, r in records.items() if r.run_id in ids}, cell)))
     return 0
 
 
@@ -125,12 +127,12 @@ def compare(
     Raises:
         BadInput: no records, words that choose nothing or too much, or nothing in common.
     """
-    from glorabench.records.store import gathered
+    from glorabench.records.store import load_suite
     from glorabench.reports.rendering import put
     from glorabench.reports.tables.comparison import compared
 
     suite, first, second = two_sides(words or [])
-    put([compared(gathered(suite, results)[1], first, second, at)], form, into, f"compare:{suite}")
+    put([compared(load_suite(suite, results)[1], first, second, at)], form, into, f"compare:{suite}")
     return 0
 
 
