@@ -1,6 +1,6 @@
 """Kill commands at file operations and at random moments, repeat them, and compare with commands that nobody killed.
 
-`python tests/kills.py FOLDER SCENARIO=KILLS ...` prints a line of JSON for each scenario. Everything is imported once; each
+`python tests/kills.py FOLDER SCENARIO=KILLS ...` prints a line of JSON for each scenario. All is imported once; each
 command runs in a fork of this process, so that a kill costs no start. A fork dies by SIGKILL just before its n-th
 operation on a file below FOLDER (opening to write, renaming, removing, making a folder), or after a random share of the
 time it needs.
