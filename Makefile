@@ -20,7 +20,7 @@ quickstart: $(VENV)/.run ## set up, then compare GLoRA with LoRA on embedded ima
 test: $(VENV)/.dev ## set up, then run the tests in two processes; ARGS="-k glora" chooses
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
-test-all: $(VENV)/.dev ## the tests, and the long campaigns: kills, bad words, hostile records; about an hour
+test-all: $(VENV)/.dev ## the tests, and what is slow and rare (CONTRIBUTING.md names it); about an hour
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "" $(ARGS)
 
 check: $(VENV)/.dev ## lint, formatting, types, and who may import whom

@@ -1,8 +1,9 @@
 """Kill commands at file operations and at random moments, repeat them, and compare with commands that nobody killed.
 
-`python tests/kills.py FOLDER SCENARIO KILLS` prints one line of JSON. Everything is imported once; each command runs in
-a fork of this process, so that a kill costs no start. A fork dies by SIGKILL just before its n-th operation on a file
-below FOLDER (opening to write, renaming, removing, making a folder), or after a random share of the time it needs.
+`python tests/kills.py FOLDER SCENARIO=KILLS ...` prints a line of JSON for each scenario. All is imported once; each
+command runs in a fork of this process, so that a kill costs no start. A fork dies by SIGKILL just before its n-th
+operation on a file below FOLDER (opening to write, renaming, removing, making a folder), or after a random share of the
+time it needs.
 """
 
 from __future__ import annotations
@@ -233,4 +234,6 @@ if __name__ == "__main__":
     import glorabench.training.sweep  # noqa: F401
 
     torch.set_num_threads(1)
-    print(json.dumps(campaign(Path(sys.argv[1]).resolve(), sys.argv[2], int(sys.argv[3]))))
+    for word in sys.argv[2:]:  # SCENARIO=KILLS
+        scenario, _, number = word.partition("=")
+        print(json.dumps(campaign(Path(sys.argv[1]).resolve() / scenario, scenario, int(number))), flush=True)

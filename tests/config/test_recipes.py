@@ -163,7 +163,7 @@ def test_rates_that_a_schedule_cannot_use_are_refused(words, said):
 
 # the best epoch on test
 
-FAST = ["logger=none", "progress=none", "latency_rounds=1", "data.task=digits"]
+FAST = ["logger=none", "progress=none", "latency_rounds=0", "data.task=digits"]
 BEST = [
     *FAST,
     "selection.rule=best_test_epoch",

@@ -51,7 +51,7 @@ def test_worker_processes_give_the_images_of_one_process(workers):
     assert all(torch.equal(one, two) for one, two in zip(epoch(0), epoch(workers), strict=True))
 
 
-@pytest.mark.parametrize("recipe", ["timm", "crop"])
+@pytest.mark.parametrize("recipe", ["timm", pytest.param("crop", marks=pytest.mark.campaign)])
 def test_a_spawned_worker_gives_the_images_of_this_process(tmp_path, recipe):
     whole = cached_ragged(tmp_path / "whole", 6, lambda: WHOLE)
     images = AugmentedImages(whole, LABELS, recipe, VIEW, 0)

@@ -30,7 +30,7 @@ from glorabench.records.compatibility import refuse_mixtures
 from glorabench.training.kinds import kind_of
 from glorabench.training.run import run
 
-FAST = ["logger=none", "progress=none", "train.epochs=1", "latency_rounds=1", "method=linear"]
+FAST = ["logger=none", "progress=none", "train.epochs=1", "latency_rounds=0", "method=linear"]
 VIEW = View(32, *NORMALISATIONS["half"], "bicubic", "vtab")
 
 
@@ -426,7 +426,7 @@ def test_a_damaged_test_image_is_met_before_training(vtab, places, tmp_path, mon
 
 
 AUGMENTED = [
-    *("logger=none", "progress=none", "latency_rounds=1", "method=lora", "checkpoint_every=1", "train.epochs=5"),
+    *("logger=none", "progress=none", "latency_rounds=0", "method=lora", "checkpoint_every=1", "train.epochs=5"),
     *("train.augment=timm", "train.mixup=0.8", "train.cutmix=1.0", "train.label_smoothing=0.1", "train.drop_path=0.1"),
     *("train.batch_size=8", "data=fewshot", "data.task=pets", "data.shots=2"),
 ]

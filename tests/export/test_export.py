@@ -41,7 +41,7 @@ from test_methods import BACKBONES, FAMILY, logits, train
 from test_weights import jax_layout
 
 pytestmark = [pytest.mark.usefixtures("cache"), pytest.mark.filterwarnings("ignore::UserWarning:peft.*")]
-FAST = ["logger=none", "progress=none", "train.epochs=1", "latency_rounds=1"]
+FAST = ["logger=none", "progress=none", "train.epochs=1", "latency_rounds=0"]
 CLOSE = 1e-5  # of logits, absolute
 ALIKE = "method.path={A: vector, B: vector, C: lora, D: vector, E: vector}"
 RUNS = {

@@ -47,7 +47,7 @@ def folders(tmp_path: Path) -> Iterator[list[Path]]:
 
 def words(folder: Path, *, tells: bool) -> list[str]:
     own = ["data._target_=reuse_loader.load", "~data.cache_dir", "data.task=x", f"+data.root={folder}"]
-    fast = ["train.epochs=1", "logger=none", "progress=none", "latency_rounds=1", "method=linear"]
+    fast = ["train.epochs=1", "logger=none", "progress=none", "latency_rounds=0", "method=linear"]
     return [*own, f"+data.tells={tells}".lower(), *fast, f"results_dir={folder.parent / 'results'}"]
 
 

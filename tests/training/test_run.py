@@ -20,7 +20,7 @@ from glorabench.records import record
 from glorabench.records.outcomes import unpack
 from glorabench.training.run import run
 
-FAST = ["logger=none", "progress=none", "train.epochs=2", "latency_rounds=1"]
+FAST = ["logger=none", "progress=none", "train.epochs=2", "latency_rounds=0"]
 pytestmark = pytest.mark.usefixtures("cache")
 
 
@@ -60,7 +60,7 @@ def in_pieces(results, words, send):
 
 
 def test_a_run_leaves_one_record_and_is_found_the_second_time(results, monkeypatch):
-    cfg = config(results, "method=lora")
+    cfg = config(results, "method=lora", "latency_rounds=1")
     made = run(cfg)
     path = record.path_of(results, cfg)
     assert record.read_record(path) == made

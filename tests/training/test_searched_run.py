@@ -35,7 +35,7 @@ from glorabench.training.trained_network import rebuilt
 
 _EVOLUTION = {"population": 6, "parents": 2, "generations": 2, "mutants": 3, "crossed": 3}
 SMALL = [
-    *("logger=none", "progress=none", "latency_rounds=1", "train.epochs=2", "search.epochs=2", "data.task=digits"),
+    *("logger=none", "progress=none", "latency_rounds=0", "train.epochs=2", "search.epochs=2", "data.task=digits"),
     *("method=glora", "method.path=supernet", "search=evolution", "checkpoint_every=1"),
     *(f"search.algorithm.{key}={value}" for key, value in _EVOLUTION.items()),
 ]
@@ -286,7 +286,7 @@ def test_a_supernet_of_a_plain_run_is_that_of_the_pipeline(whole, tmp_path):
     ],
 )
 def test_search_command_refuses_what_it_cannot_search(tmp_path, capsys, words, said):
-    base = ["logger=none", "progress=none", "latency_rounds=1", "train.epochs=1", f"results_dir={tmp_path}"]
+    base = ["logger=none", "progress=none", "latency_rounds=0", "train.epochs=1", f"results_dir={tmp_path}"]
     made = run(compose([*base, *words]))
     (tmp_path / "adapters" / f"{made.run_id}.safetensors").unlink()
     assert main(["search", f"run={made.run_id}", f"results_dir={tmp_path}"]) == 2
@@ -325,7 +325,7 @@ def test_samplers_train_different_supernets(whole, tmp_path):
 @pytest.mark.parametrize(("method", "apart"), [("lora", 1e-4), ("glora", 1e-4), ("ssf", 5e-3)])
 def test_compiled_training_equals_eager_training(tmp_path, method, apart):
     """SSF trains at 1e-2: AdamW makes a step of that size of the rounding of a gradient near zero."""
-    words = ["logger=none", "progress=none", "latency_rounds=1", "train.epochs=1", f"method={method}"]
+    words = ["logger=none", "progress=none", "latency_rounds=0", "train.epochs=1", f"method={method}"]
     eager = run(compose([*words, f"results_dir={tmp_path}"]))
     torch._dynamo.reset()
     frames.clear()

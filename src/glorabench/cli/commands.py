@@ -34,7 +34,19 @@ glorabench run --help                                the words and options of on
 """
 
 
-class Command(TyperCommand):
+class _Flags:
+    """Flags that are not given are False: to read the None of typer's own flags it would import pydantic."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The parameters, with those defaults."""
+        parameters = super().get_params(ctx)  # type: ignore[misc] # of the command that it is mixed into
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False) and parameter.default is None:
+                parameter.default = False
+        return parameters
+
+
+class Command(_Flags, TyperCommand):
     """A command whose help names its arguments as the usage line does."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -53,7 +65,7 @@ class Command(TyperCommand):
                     formatter.write_dl(rows)
 
 
-class Commands(TyperGroup):
+class Commands(_Flags, TyperGroup):
     """The commands, which its help lists in groups."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -101,11 +113,8 @@ def call(words: Sequence[str]) -> int:
         BadInput: there is no such command or option, or the command refuses a word.
     """
     complete_bash()
-    commands = get_command(_application())
-    for parameter in commands.params:  # typer imports pydantic to read a flag that is not given, unless it is False
-        parameter.default = bool(parameter.default)
     try:
-        return commands.main(list(words), prog_name="glorabench", standalone_mode=False)
+        return get_command(_application()).main(list(words), prog_name="glorabench", standalone_mode=False)
     except typer.TyperException as error:
         raise _refusal(error) from error
 
