@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from glorabench.records import record
+from glorabench.records.outcomes import pack, unpack
 from glorabench.records.record import Record
 from glorabench.records.store import by_file
 
@@ -55,12 +56,12 @@ def records() -> Iterator[Record]:
 def _changed(r: Record, factor: float, generator: np.random.Generator) -> Record:
     train = {**r.config["train"], "lr": r.config["train"]["lr"] * factor}
     config = {**r.config, "train": train}
-    outcomes = np.array(record.unpack(r.outcomes or "")) ^ (generator.random(int(r.metrics["n"])) < _FLIPPED)
+    outcomes = np.array(unpack(r.outcomes.get("top1", ""))) ^ (generator.random(int(r.metrics["n"])) < _FLIPPED)
     return replace(
         r,
         config=config,
         run_id=record.run_id(config),
-        outcomes=record.pack(outcomes.tolist()),
+        outcomes={"top1": pack(outcomes.tolist())},
         metrics={**r.metrics, "top1": float(outcomes.mean())},
     )
 

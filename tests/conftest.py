@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -77,9 +80,36 @@ def results(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The data cache of the whole session, where a composed config finds it."""
+def without_upstream() -> Iterator[None]:
+    """Runs leave out scoring the upstream task, which takes longer than they do; test_forgetting.py scores it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("glorabench.training.run.forgetting", lambda *_: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory, without_upstream: None) -> Iterator[Path]:
+    """The data cache of the whole session, where a composed config finds it: what every test needs that runs."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GLORABENCH_CACHE", str(folder))
         yield folder
+
+
+@contextmanager
+def stopped_in_epoch(epoch: int) -> Iterator[None]:
+    """What runs in the block is stopped as by Ctrl-C, at the second step of an epoch (the first is 1)."""
+    from glorabench.training.history import Ledger
+
+    start = Ledger.on_train_batch_start
+
+    def stop(self: Ledger, trainer: Any, *rest: Any) -> None:
+        start(self, trainer, *rest)
+        if (trainer.current_epoch, rest[-1]) == (epoch - 1, 1):
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Ledger, "on_train_batch_start", stop)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning switched it off

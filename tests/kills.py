@@ -224,10 +224,13 @@ def campaign(folder: Path, name: str, kills: int, seed: int = 0) -> dict[str, An
 if __name__ == "__main__":
     import torch
 
-    import glorabench.cli.pages
-    import glorabench.export.folder
+    import glorabench.cli.commands
+    import glorabench.export.summary
+    import glorabench.reports.html.report
     import glorabench.reports.tables.suite
-    import glorabench.search.loop  # noqa: F401
+    import glorabench.reports.wandb_push
+    import glorabench.search.loop
+    import glorabench.training.sweep  # noqa: F401
 
     torch.set_num_threads(1)
     print(json.dumps(campaign(Path(sys.argv[1]).resolve(), sys.argv[2], int(sys.argv[3]))))

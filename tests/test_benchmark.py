@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from glorabench import cli
+from glorabench.analysis.cells import groups_of
 from glorabench.analysis.tuning import check_budgets, trials
 from glorabench.config import paths
 from glorabench.data.mini import MINI_TASKS
@@ -77,7 +78,7 @@ def test_a_deleted_record_changes_its_cell_and_mean_and_the_table_says_why(
         target = record.path_of(tmp_path, r.config)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
-    before = {row["method"]: row for row in csv.DictReader(io.StringIO(suite.csv(few)))}
+    before = {row["method"]: row for row in csv.DictReader(io.StringIO(suite.csv(groups_of(few))))}
     record.path_of(tmp_path, lost.config).unlink()
     assert cli.main(["table", "mini", "--results", str(tmp_path), "--format", "csv"]) == 0
     after = {row["method"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}

@@ -16,8 +16,8 @@ from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.filters import told
 from glorabench.records.record import Record
-from glorabench.reports.captions import percentage_points
 from glorabench.reports.tables.comparison import conclusion_of
+from glorabench.training.objectives.classification import TOP1
 from test_long_table import N, made
 
 TASKS = ("digits", "dsprites_loc")
@@ -269,4 +269,4 @@ def test_records_that_do_not_compare_are_refused() -> None:
 
 
 def test_points_have_no_negative_zero() -> None:
-    assert [percentage_points(x) for x in (-1e-9, 0.0, -0.012345, 1.0)] == ["0.00", "0.00", "-1.23", "100.00"]
+    assert [TOP1.difference_text(x) for x in (-1e-9, 0.0, -0.012345, 1.0)] == ["0.00", "0.00", "-1.23", "100.00"]

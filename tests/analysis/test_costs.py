@@ -18,9 +18,12 @@ from hypothesis import strategies as st
 
 from glorabench import cli
 from glorabench.analysis import costs
+from glorabench.analysis.cells import Group, groups_of
 from glorabench.analysis.costs import AXES, Point, deployed, points, ratio, spent
+from glorabench.analysis.fronts import on_front
 from glorabench.errors import BadInput
 from glorabench.records import record
+from glorabench.records.outcomes import pack
 from glorabench.records.record import Record
 from glorabench.reports.figures import files
 from glorabench.reports.tables import costs as costs_table
@@ -50,7 +53,7 @@ def run(
     return replace(
         one,
         metrics={"top1": sum(bits) / len(bits), "n": len(bits)},
-        outcomes=record.pack(bits),
+        outcomes={"top1": pack(bits)},
         merge={"mergeable": True} if merged else {"mergeable": False, "reason": "a branch"},
         cost={**one.cost, **cost, "latency_ms": {"batch_64": timing, "batch_1": timing}},
     )
@@ -58,7 +61,7 @@ def run(
 
 def on(records: Sequence[Record], axis: str = "params") -> dict[str, tuple[bool, float] | None]:
     """By method: whether it is on the front, and how often."""
-    found = points(records)
+    found = points(Group(records))
     standings = costs.standings(found)[axis]
     return {p.method: (s.on, s.probability) if s else None for p, s in zip(found, standings, strict=True)}
 
@@ -142,12 +145,12 @@ def test_the_front_is_what_no_other_point_beats(pairs: list[tuple[int, int]]) ->
         any(a >= x and c <= y and (a > x or c < y) for a, c in zip(top1, cost, strict=True))
         for x, y in zip(top1, cost, strict=True)
     ]
-    assert costs.front(top1, cost).tolist() == [not b for b in beaten]
+    assert on_front(top1, cost).tolist() == [not b for b in beaten]
 
 
 def test_costs_are_those_of_the_whole_run() -> None:
     one = run("lora", 25, seconds=4.0, params=7)
-    (point,) = points([one, run("lora", 25, task="svhn", seconds=6.0, params=7)])
+    (point,) = points(Group([one, run("lora", 25, task="svhn", seconds=6.0, params=7)]))
     assert {axis.name: point.cost(axis) for axis in AXES} == {
         **{"params": 7, "flops": 3e12, "seconds": 5.0, "peak_bytes": 2**30, "latency_64": 1.0, "latency_1": 1.0}
     }
@@ -164,9 +167,9 @@ def test_the_noise_of_a_stopwatch_decides_no_front(unmerged: float, merged: floa
 
 def test_accuracy_is_of_the_seeds_that_every_task_has() -> None:
     records = [run("lora", 20 + 10 * s, s, t) for t in ("digits", "svhn") for s in (0, 1)]
-    (point,) = points([*records, run("lora", N, 2)])
-    assert point.top1.value == pytest.approx(25 / N)
-    assert point.top1.n == 2
+    (point,) = points(Group([*records, run("lora", N, 2)]))
+    assert point.score.value == pytest.approx(25 / N)
+    assert point.score.n == 2
     assert point.draws == ((0, -1), (1, -1))
 
 
@@ -178,11 +181,11 @@ def test_what_misses_a_task_or_saw_the_test_split_is_on_no_front_and_beats_nothi
     found = on(records)
     assert found["lora"] == (True, 1.0)
     assert [found[m] for m in found if m != "lora"] == [None] * 3
-    reasons = {p.method: p.reason for p in points(records)}
+    reasons = {p.method: p.reason for p in points(Group(records))}
     assert reasons["ssf"] == "no result on svhn"
     assert reasons["full"] == "no result on digits"
     apart = [run("lora", 20, 0), run("lora", 20, 1, "svhn")]
-    assert [p.reason for p in points(apart)] == ["no seed has a result on every task"]
+    assert [p.reason for p in points(Group(apart))] == ["no seed has a result on every task"]
 
 
 def test_a_cost_that_a_record_does_not_say_leaves_its_axis_alone() -> None:
@@ -199,8 +202,8 @@ def test_outcomes_of_other_examples_are_refused() -> None:
         on([run("a", 25), run("b", [True] * 10)])
     with pytest.raises(BadInput, match="not scored on the same examples"):
         on([run("a", 25), run("a", [True] * 10, seed=1)])
-    with pytest.raises(BadInput, match="does not keep which examples"):
-        on([replace(run("a", 25), outcomes=None)])
+    with pytest.raises(BadInput, match="does not keep what each example got in top1"):
+        on([replace(run("a", 25), outcomes={})])
 
 
 def test_no_points_have_no_standings() -> None:
@@ -220,7 +223,7 @@ def test_the_command_shows_every_number_as_csv(results: Path, capsys: pytest.Cap
     assert cli.main(["cost", "--results", str(results), "--format", "csv"]) == 0
     lines = {line["method"]: line for line in csv.DictReader(io.StringIO(capsys.readouterr().out))}
     lora, ssf = lines["lora"], lines["ssf"]
-    assert (lora["top1"], lora["n"], lora["params"], lora["flops"]) == ("0.6", "2", "10", "3e+12")
+    assert (lora["score"], lora["n"], lora["params"], lora["flops"]) == ("0.6", "2", "10", "3e+12")
     assert (lora["unmerged_64"], lora["merged_1"], lora["mergeable"]) == ("1.50", "1.00", "1")
     assert (ssf["unmerged_64"], ssf["merged_64"], ssf["mergeable"]) == ("1.25", "", "0")
     assert (lora["front_params"], lora["p_front_params"]) == ("1", "1.0000")
@@ -271,7 +274,7 @@ def test_each_backbone_has_figures_that_say_what_they_are_of(
     names = sorted(("vit_mini", "vit_b16"), key=lambda name: name not in told[0])
     assert all(f"2 runs of {name} on suite mini" in text for name, text in zip(names, told, strict=True))
     fake = [replace(r, provenance={"data": {"fake": True}}) for r in records[::2]]
-    files.draw(costs.stood(fake), folder)
+    files.draw_fronts(map(costs.cost_group, groups_of(fake)), folder)
     assert "FAKE IMAGES" in (folder / "accuracy-params.svg").read_text()
 
 
@@ -284,7 +287,7 @@ def test_a_folder_that_cannot_be_made_is_named(results: Path, capsys: pytest.Cap
 def test_what_was_measured_on_different_machines_is_said() -> None:
     records = [run("lora", 25), run("full", 25)]
     records = [replace(r, provenance={"device": d}) for r, d in zip(records, ("cpu", "H100"), strict=True)]
-    assert "MEASURED ON DIFFERENT MACHINES (H100; cpu)" in "\n".join(costs_table.remarks(records))
+    assert "MEASURED ON DIFFERENT MACHINES (H100; cpu)" in "\n".join(costs_table.remarks(Group(records)))
     assert "MACHINES" not in "\n".join(costs_table.remarks(records[:1]))
     assert "no FLOPs" in "\n".join(costs_table.remarks([made()]))
 

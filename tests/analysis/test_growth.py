@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glorabench.analysis.cells import PUBLISHED, TUNED, _apart, _text, _told, cells, of_recipe
-from glorabench.analysis.costs import front
+from glorabench import cli
+from glorabench.analysis import cells
+from glorabench.analysis.fronts import on_front
+from glorabench.analysis.labels import PUBLISHED, TUNED, _differing_keys, _distinctions, _text, of_recipe
 from glorabench.cli import main
 from glorabench.records.store import by_file
-from glorabench.reports.html.report import LIMIT, page, pages
+from glorabench.reports.html.report import PAGE_LIMIT, report_page, report_pages
 
 RESULTS = Path(__file__).parents[2] / "results"
 few = st.integers(0, 3).map(float)
@@ -24,8 +26,8 @@ few = st.integers(0, 3).map(float)
 def test_a_front_is_what_no_other_point_beats(points, samples):
     top1, cost = (np.array([[p[i] for p in points]] * samples) for i in (0, 1))
     expected = [not any(a >= x and b <= y and (a > x or b < y) for a, b in points) for x, y in points]
-    assert front(top1, cost).tolist() == [expected] * samples
-    assert front(top1[0], cost[0]).tolist() == expected
+    assert on_front(top1, cost).tolist() == [expected] * samples
+    assert on_front(top1[0], cost[0]).tolist() == expected
 
 
 KEYS = ("method.rank", "method.scale", "train.lr", "seedless", "search.winner", TUNED)
@@ -58,8 +60,8 @@ def plain_varying(flat, kin, own):
 @given(flats, st.booleans())
 def test_labels_are_those_of_the_plain_rule(family, by_task):
     keys = plain_apart(family)
-    assert _apart(family) == keys
-    for flat, told in zip(family, _told(family, by_task), strict=True):
+    assert _differing_keys(family) == keys
+    for flat, told in zip(family, _distinctions(family, by_task), strict=True):
         kin = [f for f in family if TUNED not in keys or f.get(TUNED) == flat.get(TUNED)]
         own = ({key for key in keys if not of_recipe(key)} | plain_apart(kin)) - {"search.winner", "backbone.sha256"}
         varying = plain_varying(flat, kin, own) if by_task else set()
@@ -70,15 +72,15 @@ def test_labels_are_those_of_the_plain_rule(family, by_task):
         assert told == expected
 
 
-def test_cells_are_made_once_for_the_same_records_and_anew_for_others():
-    records = list(by_file("mini", RESULTS / "quickstart").values())
-    made = cells(records)
-    assert [cell.records for cell in cells(list(records))] == [cell.records for cell in made]
-    assert all(a is b for a, b in zip(cells(records), made, strict=True))
-    assert len(cells(records[1:])) <= len(made)
-    assert {r.run_id for cell in cells(records[1:]) for r in cell.records} == {r.run_id for r in records[1:]}
-    made.clear()  # a list of its own
-    assert cells(records)
+@pytest.mark.parametrize("words", [["table"], ["table", "--long"], ["cost"], ["report", "--out", "page.html"]])
+def test_a_command_groups_the_records_into_cells_once(words, monkeypatch, tmp_path):
+    """Counted where it is the dear part: once for each table."""
+    calls = []
+    counted = cells.refuse_mixtures
+    monkeypatch.setattr(cells, "refuse_mixtures", lambda records: calls.append(len(records)) or counted(records))
+    words = [str(tmp_path / word) if word == "page.html" else word for word in words]
+    assert cli.main([words[0], "mini", "--results", str(RESULTS / "quickstart"), *words[1:]]) == 0
+    assert len(calls) == 1
 
 
 def data_of(text: str) -> dict:
@@ -87,9 +89,9 @@ def data_of(text: str) -> dict:
 
 def test_a_page_that_is_too_large_leaves_its_cards_to_a_second_one(tmp_path, monkeypatch, capsys):
     records = list(by_file("mini", RESULTS / "quickstart").values())
-    whole = page(records)
-    assert pages(records, "x.html", len(whole.encode())) == (whole, None)
-    first, second = pages(records, "my runs.html", len(whole.encode()) - 1)
+    whole = report_page(records)
+    assert report_pages(records, "x.html", len(whole.encode())) == (whole, None)
+    first, second = report_pages(records, "my runs.html", len(whole.encode()) - 1)
     assert 'id="data"' not in first
     assert '<a href="my%20runs.html">The runs, one by one</a>' in first
     assert first.count("<table") == whole.count("<table") > 0
@@ -99,8 +101,10 @@ def test_a_page_that_is_too_large_leaves_its_cards_to_a_second_one(tmp_path, mon
     assert {"<title>glorabench: mini</title>", "<title>glorabench: mini: the runs</title>"} <= {
         line for text in (first, second) for line in text.splitlines()
     }
-    assert len(whole.encode()) < LIMIT
-    monkeypatch.setattr("glorabench.cli.pages.pages", lambda records, beside: pages(records, beside, 1000))
+    assert len(whole.encode()) < PAGE_LIMIT
+    monkeypatch.setattr(
+        "glorabench.reports.html.report.report_pages", lambda records, beside: report_pages(records, beside, 1000)
+    )
     out = tmp_path / "out" / "all.html"
     assert main(["report", "mini", "--results", str(RESULTS / "quickstart"), "--out", str(out)]) == 0
     assert sorted(path.name for path in out.parent.iterdir()) == ["all-runs.html", "all.html"]
@@ -116,7 +120,7 @@ def test_memory_of_a_front_grows_with_the_points_and_not_with_their_square(size)
     generator = np.random.default_rng(0)
     top1, cost = generator.random((2000, size)), generator.random((2000, size))
     tracemalloc.start()
-    front(top1, cost)
+    on_front(top1, cost)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 20 * top1.nbytes

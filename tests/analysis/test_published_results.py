@@ -13,6 +13,7 @@ import pytest
 
 from glorabench import cli
 from glorabench.analysis import published_results
+from glorabench.analysis.cells import Group
 from glorabench.analysis.suite_layouts import LAYOUTS
 from glorabench.records import record
 from glorabench.records.record import Record
@@ -39,7 +40,7 @@ def run_at(task: str, top1: float, method: str = "convpass", seed: int = 0, **fa
 
 
 def tagged(*records: Record, each: bool = False) -> published.Against:
-    (found,) = published.against(wide.lines(records, LAYOUT), LAYOUT, each)
+    (found,) = published.against(wide.lines(Group(records), LAYOUT), LAYOUT, each)
     return found
 
 
@@ -269,7 +270,7 @@ def test_another_schema_is_refused_by_name(tmp_path: Path, capsys: pytest.Captur
     assert cli.main(["table", "vtab1k", "--results", str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert path.name in err
-    assert "schema 99, expected 2" in err
+    assert "schema 99, expected 3" in err
     assert err.count("\n") == 1
 
 

@@ -13,13 +13,17 @@ from scipy.stats import binomtest, t, ttest_1samp
 
 import test_wide_table
 from glorabench.analysis import significance, statistics
-from glorabench.analysis.cells import cells
+from glorabench.analysis.cells import Group, cells, groups_of
 from glorabench.analysis.suite_layouts import LAYOUTS
-from glorabench.records import record
-from glorabench.records import record as packed
+from glorabench.records.outcomes import pack, unpack
 from glorabench.records.record import Record
 from glorabench.reports.tables import long, suite
 from test_long_table import N, made
+
+COLUMNS = (
+    *("task", "method", "top-1 %", "95 % interval", "n", "verdict", "params", "head", "stored kB", "step ms"),
+    *("latency", "merge"),
+)
 
 
 def pair(ahead: int, behind: int, n: int) -> tuple[list[bool], list[bool]]:
@@ -141,11 +145,14 @@ def test_a_stratified_interval_covers_the_truth_about_as_often_as_it_says() -> N
 
 
 def verdicts(*records: Record) -> dict[str, str]:
-    return {method: verdict.kind for method, verdict in significance.on_task(cells(records)).items()}
+    return {
+        method: verdict.kind
+        for method, verdict in significance.verdicts_on_task({cell.method: cell for cell in cells(records)}).items()
+    }
 
 
 def outcomes(r: Record, right: list[bool]) -> Record:
-    return replace(r, metrics={"top1": sum(right) / len(right), "n": len(right)}, outcomes=record.pack(right))
+    return replace(r, metrics={"top1": sum(right) / len(right), "n": len(right)}, outcomes={"top1": pack(right)})
 
 
 def test_a_tie_group_is_the_best_and_what_the_corrected_test_does_not_tell_apart() -> None:
@@ -155,7 +162,7 @@ def test_a_tie_group_is_the_best_and_what_the_corrected_test_does_not_tell_apart
     eight = [made("best", right=150), made("eight", right=142)]
     assert verdicts(*eight) == {"best": "best", "eight": "behind"}
     many = [*eight, *(made(f"m{i}", right=149) for i in range(6))]
-    found = significance.on_task(cells(many))
+    found = significance.verdicts_on_task({cell.method: cell for cell in cells(many)})
     assert found["eight"].kind == "tied"
     assert found["eight"].p == pytest.approx(7 * 2 / 2**8)
 
@@ -177,11 +184,11 @@ def test_what_the_test_split_chose_is_neither_best_nor_tied_and_one_alone_is_not
 )
 def test_without_outcomes_intervals_decide_and_it_is_said(first: Any, second: Any, kind: str, said: str) -> None:
     records = [made("full", seed=s, right=r) for s, r in enumerate(first)]
-    records += [replace(made(seed=s, right=r), outcomes=None) for s, r in enumerate(second)]
-    verdict = significance.on_task(cells(records))["lora"]
+    records += [replace(made(seed=s, right=r), outcomes={}) for s, r in enumerate(second)]
+    verdict = significance.verdicts_on_task({cell.method: cell for cell in cells(records)})["lora"]
     assert (verdict.kind, verdict.p) == (kind, None)
     assert said in verdict.how
-    (finding,) = long.findings(records)
+    (finding,) = long.findings(Group(records))
     assert finding == f"digits: best is full; lora {verdict.how}"
 
 
@@ -190,10 +197,10 @@ def test_the_long_table_has_the_verdict_of_each_row_and_of_the_means() -> None:
     records = [
         made(method, task, 0, n) for method, both in right.items() for task, n in zip(("a", "b"), both, strict=True)
     ]
-    rows = {row[:2]: row[long.COLUMNS.index("verdict")] for row in long.rows(records)}
+    rows = {row[:2]: row[COLUMNS.index("verdict")] for row in long.rows(Group(records))}
     for task in ("a", "b", "mean of 2 tasks"):
         assert [rows[task, method] for method in right] == ["best", "tied", "behind"]
-    assert ",best," in suite.csv(records)
+    assert ",best," in suite.csv(groups_of(records))
     assert "| tied |" in suite.markdown(records)
 
 
@@ -224,8 +231,8 @@ def test_a_mean_is_tested_stratified_by_task() -> None:
     records = [
         made(method, task, 0, n) for method, both in right.items() for task, n in zip(("a", "b"), both, strict=True)
     ]
-    assert {row[1]: row[5] for row in long.rows(records)[-2:]} == {"lora": "best", "full": "best"}
-    assert {row[:2]: row[5] for row in long.rows(records)[:4]}["a", "full"] == "behind"
+    assert {row[1]: row[5] for row in long.rows(Group(records))[-2:]} == {"lora": "best", "full": "best"}
+    assert {row[:2]: row[5] for row in long.rows(Group(records))[:4]}["a", "full"] == "behind"
 
 
 def test_taking_a_record_away_moves_only_its_column_and_the_means_over_it() -> None:
@@ -245,13 +252,13 @@ def test_taking_a_record_away_moves_only_its_column_and_the_means_over_it() -> N
 def test_packed_outcomes_are_read_as_records_have_them() -> None:
     for n in (1, 7, 8, 9, N):
         bits = [i % 3 == 0 for i in range(n)]
-        assert packed.bits(record.pack(bits)).tolist() == bits
+        assert unpack(pack(bits)).tolist() == bits
 
 
 def test_seeds_that_were_scored_on_other_examples_are_compared_by_their_intervals() -> None:
     records = [made(m, seed=s, right=n + s) for m, n in (("lora", 50), ("full", 150)) for s in (0, 1)]
-    fewer = [outcomes(r, record.unpack(r.outcomes or "")[: N - r.config["seed"]]) for r in records]
-    found = significance.on_task(cells(fewer))
+    fewer = [outcomes(r, unpack(r.outcomes.get("top1", ""))[: N - r.config["seed"]]) for r in records]
+    found = significance.verdicts_on_task({cell.method: cell for cell in cells(fewer)})
     assert found["lora"].how.startswith("was not scored on the same examples with every seed: behind")
     assert "lora was not scored" in suite.markdown(fewer)
 
@@ -259,6 +266,6 @@ def test_seeds_that_were_scored_on_other_examples_are_compared_by_their_interval
 def test_what_is_ahead_on_the_seeds_in_common_is_not_called_behind_by_their_test() -> None:
     best = [made("lora", seed=seed, right=right) for seed, right in ((0, 190), (1, 100), (2, 100))]
     other = [made("full", seed=seed, right=120) for seed in (1, 2)]
-    verdict = significance.on_task(cells([*best, *other]))["full"]
+    verdict = significance.verdicts_on_task({cell.method: cell for cell in cells([*best, *other])})["full"]
     assert (verdict.kind, verdict.p) == ("tied", None)
     assert verdict.how.startswith("is ahead of it on the seeds that both have: tied, as their intervals overlap")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy.stats import t, ttest_1samp
+from scipy.stats import t, ttest_1samp, ttest_rel
 
 from glorabench.analysis import statistics
 from glorabench.analysis.statistics import Estimate
@@ -145,3 +145,39 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         found = statistics.paired_difference(first.tolist(), second.tolist())
         covered += found.low <= 0.05 <= found.high
     assert 88 <= covered <= 100
+
+
+def test_numbers_of_one_seed_are_the_paired_t_test_over_examples() -> None:
+    """As SciPy has it; an interval of numbers has no end that it is cut at."""
+    generator = np.random.default_rng(5)
+    first, second = generator.normal(2, 3, 40), generator.normal(1, 3, 40)
+    found = statistics.paired([first], [second])
+    expected = ttest_rel(first, second)
+    assert found.exact == pytest.approx(expected.pvalue)
+    assert found.value == pytest.approx(first.mean() - second.mean())
+    interval = expected.confidence_interval()
+    assert (found.estimate.low, found.estimate.high) == pytest.approx((interval.low, interval.high))
+    assert found.estimate.high > 1
+
+
+def test_numbers_and_the_same_numbers_as_bits_differ_in_the_test_alone() -> None:
+    right = np.array([[True, True, False, True] * 10])
+    wrong = np.array([[True, False, False, True] * 10])
+    bits, reals = statistics.paired(right, wrong), statistics.paired(right * 1.0, wrong * 1.0)
+    assert (bits.value, bits.variance) == (reals.value, reals.variance)
+    assert bits.alone == (10, 0)
+    assert reals.alone is None
+
+
+def test_the_level_of_the_test_over_seeds_and_examples_holds_for_numbers() -> None:
+    """Skewed numbers, as losses are: seeds and examples have effects of their own, and there is no difference."""
+    generator = np.random.default_rng(11)
+    rejected = 0
+    for _ in range(400):
+        examples = generator.exponential(1.0, (1, 200))
+        sides = [
+            examples * (1 + 0.1 * generator.normal(size=(5, 1))) + generator.exponential(0.3, (5, 200))
+            for _ in range(2)
+        ]
+        rejected += statistics.paired(*sides).p < 0.05
+    assert 4 <= rejected <= 40

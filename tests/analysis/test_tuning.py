@@ -63,7 +63,7 @@ RUNS = [
 def test_the_best_mean_wins_and_of_equal_ones_the_smaller_rate() -> None:
     found = tuning.trials(RUNS)
     assert {one.method: one.best for one in found} == {"lora": 2e-3, "ssf": 5e-4}
-    assert [found[0].top1(lr) for lr in (5e-4, 2e-3, 8e-3)] == pytest.approx([0.50, 0.55, 0.55])
+    assert [found[0].score(lr) for lr in (5e-4, 2e-3, 8e-3)] == pytest.approx([0.50, 0.55, 0.55])
     head, body = tuning_tables.trials_table(found)
     assert head == ["method", "trials", "0.0005", "0.002", "0.008", "best lr", "at the edge"]
     assert body == [

@@ -39,7 +39,7 @@ def test_a_whole_installation_is_ready(capsys: pytest.CaptureFixture[str], tmp_p
 
 
 def test_weights_that_are_absent_are_named_and_stop_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert "ViT-B_16.npz" in found()["weights of vit_b16"].found
+    assert "ViT-B_16.npz" in found()["weights of vit_b16"].finding
     assert found()["weights of vit_b16"].status == "note"
     (tmp_path / "ViT-B_16.npz").touch()
     monkeypatch.setenv("GLORABENCH_WEIGHTS", str(tmp_path))
@@ -71,7 +71,7 @@ def test_packages_that_are_missing_or_too_old_are_named(monkeypatch: pytest.Monk
     checks = found()
     missing = {name for name, check in checks.items() if check.status == "missing"}
     assert missing == {"timm", "torchmetrics"}
-    assert "1.0, needs" in checks["torchmetrics"].found
+    assert "1.0, needs" in checks["torchmetrics"].finding
 
 
 def test_a_folder_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_configuration_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GLORABENCH_CONF", str(tmp_path))
-    assert "GLORABENCH_CONF" in found()["conf"].found
+    assert "GLORABENCH_CONF" in found()["conf"].finding
     assert found()["conf"].status == "missing"
 
 

@@ -39,14 +39,6 @@ def hears_ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    """Without scoring the upstream task, which takes longer than these runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glorabench.training.measure.forgetting.forgetting", lambda *_: None)
-        yield
-
-
 def send(number: int) -> None:
     os.kill(os.getpid(), number)
 

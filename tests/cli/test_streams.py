@@ -34,9 +34,6 @@ def test_a_command_ends_quietly(command, how):
 
 
 def test_a_run_goes_on_without_its_reader(results, cache, monkeypatch, capsys):
-    monkeypatch.setattr(
-        "glorabench.training.measure.forgetting.forgetting", lambda *_: None
-    )  # it takes longer than the run
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as stream:

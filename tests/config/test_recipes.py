@@ -13,6 +13,7 @@ import yaml
 from safetensors.torch import load_file
 from timm.scheduler.cosine_lr import CosineLRScheduler
 
+from conftest import stopped_in_epoch
 from glorabench.analysis.cells import cells
 from glorabench.config.compose import compose, expand
 from glorabench.data.task import LeakError
@@ -217,8 +218,16 @@ def test_record_and_table_say_that_test_chose(best):
     assert all(MARK in row[1] for row in rows([made]) if row[0] == "digits")
 
 
+def test_stopped_and_made_again_it_reports_the_same(best, tmp_path):
+    config = compose([*BEST, f"results_dir={tmp_path}"])
+    with stopped_in_epoch(5):
+        run(config)
+    assert list(tmp_path.glob("checkpoints/*/last.ckpt"))
+    reports_the_same(best[0], run(config))
+
+
+@pytest.mark.campaign
 def test_killed_and_typed_again_it_reports_the_same(best, tmp_path):
-    made, _ = best
     command = [sys.executable, "-m", "glorabench.cli", "run", *BEST, f"results_dir={tmp_path}"]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 600
@@ -230,7 +239,10 @@ def test_killed_and_typed_again_it_reports_the_same(best, tmp_path):
     first.wait(60)
     second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 0, second.stderr
-    again = record.read(record.path_of(tmp_path, compose(BEST)))
+    reports_the_same(best[0], record.read(record.path_of(tmp_path, compose(BEST))))
+
+
+def reports_the_same(made, again):
     assert (again.run_id, again.metrics, again.selection) == (made.run_id, made.metrics, made.selection)
     assert again.outcomes == made.outcomes
     assert [entry.get("test_top1") for entry in again.history] == [entry.get("test_top1") for entry in made.history]

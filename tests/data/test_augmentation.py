@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils.data import DataLoader
 
 from glorabench.data.cache import cached_ragged
@@ -140,14 +141,18 @@ def test_loss_of_mixed_labels_with_smoothing_is_the_closed_form():
     target = share * smooth[0] + (1 - share) * smooth[1]
     expected = -(target * logits.log_softmax(1)).sum(1).mean()
     soft = share * F.one_hot(one, 5).double() + (1 - share) * F.one_hot(two, 5).double()
-    assert torch.allclose(Classification(5, eps).loss(logits, soft), expected)
+    assert torch.allclose(Classification(5, eps).loss(nn.Identity(), (logits, soft)), expected)
 
 
 def test_a_masked_scoring_answers_among_its_classes_alone():
     objective = Classification(6, 0.0, [{"top1": None}, {"a/top1_200": (1, 4), "a/top1_1000": None}])
     logits = torch.tensor([[9.0, 1, 0, 0, 2, 0], [0, 5, 0, 0, 4, 6]])
-    assert {name: found.tolist() for name, found in objective.scored(logits, 0).items()} == {"top1": [0, 5]}
-    assert {name: found.tolist() for name, found in objective.scored(logits, 1).items()} == {
-        "a/top1_200": [4, 1],
-        "a/top1_1000": [0, 5],
-    }
+    batch = logits, torch.tensor([4, 5])
+    first, second = (objective.evaluate(nn.Identity(), batch, test) for test in (0, 1))
+    assert first.predictions["predicted"].tolist() == [0, 5]
+    assert {name: values.tolist() for name, values in first.values.items()} == {"top1": [False, True]}
+    assert second.predictions["a/top1_200/predicted"].tolist() == [4, 1]
+    assert second.predictions["a/top1_1000/predicted"].tolist() == [0, 5]
+    expected = {"a/top1_200": [True, False], "a/top1_1000": [False, True]}
+    assert {name: values.tolist() for name, values in second.values.items()} == expected
+    assert [metric.name for metric in objective.metrics] == ["top1", "a/top1_200", "a/top1_1000"]

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from conftest import stopped_in_epoch
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import DATA, make
@@ -26,7 +27,7 @@ from glorabench.data.suites.listing import Listing
 from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.compatibility import refuse_mixtures
-from glorabench.training.build import objective_of
+from glorabench.training.kinds import kind_of
 from glorabench.training.run import run
 
 FAST = ["logger=none", "progress=none", "train.epochs=1", "latency_rounds=1", "method=linear"]
@@ -431,6 +432,20 @@ AUGMENTED = [
 ]
 
 
+def test_an_augmented_run_that_was_stopped_equals_an_uninterrupted_one(shots, tmp_path):
+    words = [*AUGMENTED, f"data.root={shots}", f"cache_dir={tmp_path / 'cache'}"]
+    whole = run(compose([*words, f"results_dir={tmp_path / 'whole'}"]))
+    assert whole.status == "done", whole.error
+    config = compose([*words, f"results_dir={tmp_path / 'pieces'}"])
+    with stopped_in_epoch(3):
+        run(config)
+    assert list(tmp_path.glob("pieces/checkpoints/*/last.ckpt"))
+    pieces = run(config)
+    assert pieces.outcomes == whole.outcomes
+    assert [entry["train_loss"] for entry in pieces.history] == [entry["train_loss"] for entry in whole.history]
+
+
+@pytest.mark.campaign
 def test_an_augmented_run_that_was_killed_equals_an_uninterrupted_one(shots, tmp_path):
     words = [*AUGMENTED, f"data.root={shots}", f"cache_dir={tmp_path / 'cache'}"]
     whole = run(compose([*words, f"results_dir={tmp_path / 'whole'}"]))
@@ -467,7 +482,7 @@ def test_features_of_images_that_vary_are_not_kept(shots, places):
 def test_a_task_opens_with_the_objective_of_its_scorings(vtab, tmp_path):
     task = make(compose([*of_vtab(vtab), f"cache_dir={tmp_path}"])["data"], DATA)
     assert task.tests == ["test"]
-    assert objective_of(task, 0.0).scorings == [{"top1": None}]
+    assert kind_of(task).objective(task, {"train": {"label_smoothing": 0.0}}).scorings == [{"top1": None}]
     assert task.split("train").labels.shape == (24,)
     assert torch.is_tensor(ImageData(task,
         fit_on="train", report_on="test", batch_size=8, eval_batch_size=8, seed=0, size=16, mean=(0.5,) * 3,

@@ -16,7 +16,11 @@ from hypothesis import strategies as st
 from glorabench import files
 from glorabench.errors import BadInput
 from glorabench.records import record
+from glorabench.records.metrics import Metric
+from glorabench.records.outcomes import pack, unpack
 from glorabench.records.record import CorruptRecord, Record
+
+TOP1 = Metric("top1", "top-1")
 
 NAMES = {"method": "lora", "backbone": "vit_mini", "data": "mini", "task": "digits"}
 
@@ -42,7 +46,8 @@ def a_config(**changed: Any) -> dict[str, Any]:
 def a_record(config: dict[str, Any] | None = None, **fields: Any) -> Record:
     config = a_config() if config is None else config
     fields.setdefault("params", {"method": 3, "head": 2, "total": 9, "stored_bytes": 20, "supernet": None})
-    return Record(record.run_id(config), "done", record.identity(config), metrics={"top1": 0.5, "n": 4}, **fields)
+    fields = {"metrics": {"top1": 0.5, "n": 4}, "measures": [TOP1], **fields}
+    return Record(record.run_id(config), "done", record.identity(config), **fields)
 
 
 def written(folder: Path, made: Record | None = None) -> Path:
@@ -106,7 +111,7 @@ def test_a_record_survives_the_disk(tmp_path: Path) -> None:
         params={"method": 36_864, "head": 10, "stored_bytes": 147_496, "supernet": None},
         merge={"mergeable": True, "max_abs_diff": 1e-7, "flipped": 0},
         paths=[{"A": "lora"}],
-        outcomes=record.pack([True, False]),
+        outcomes={"top1": pack([True, False])},
     )
     assert record.read(written(tmp_path, made)) == made
 
@@ -200,8 +205,9 @@ def test_json_that_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("name", ["top1", "imagenet_a/top1_200", "imagenet_a/top1_1000"])
 def test_every_metric_is_the_mean_of_its_outcomes(tmp_path: Path, name: str) -> None:
     metrics = {"top1": 0.5, "imagenet_a/top1_200": 0.75, "imagenet_a/top1_1000": 0.25, "n": 4}
-    packed = {key: record.pack(i < 4 * value for i in range(4)) for key, value in metrics.items() if key != "n"}
-    made = replace(a_record(outcomes=packed.pop("top1"), outcomes_of=packed), metrics=metrics)
+    packed = {key: pack(i < 4 * value for i in range(4)) for key, value in metrics.items() if key != "n"}
+    measures = [Metric(name, name) for name in packed]
+    made = a_record(outcomes=packed, measures=measures, metrics=metrics)
     path = written(tmp_path, made)
     assert record.read(path) == made
     for wrong in ({**metrics, name: 0.9}, {key: value for key, value in metrics.items() if key != name}):
@@ -249,11 +255,11 @@ def test_read_all_follows_names_and_stops_at_the_first_bad_file(tmp_path: Path) 
 
 @given(st.lists(st.booleans(), max_size=300))
 def test_packed_outcomes_come_back(outcomes: list[bool]) -> None:
-    assert record.unpack(record.pack(outcomes)) == outcomes
+    assert unpack(pack(outcomes)).tolist() == outcomes
 
 
 def test_two_thousand_outcomes_are_a_short_line() -> None:
-    assert len(record.pack([True, False] * 1000)) == 341
+    assert len(pack([True, False] * 1000)) == 341
 
 
 def test_the_fields_of_a_record_are_plain_json() -> None:

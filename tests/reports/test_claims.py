@@ -20,9 +20,9 @@ from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.record import Record
 from glorabench.reports import claims
-from glorabench.reports.captions import percentage_points
 from glorabench.reports.figures import search_curves
 from glorabench.reports.tables.comparison import conclusion_of
+from glorabench.training.objectives.classification import TOP1
 from test_long_table import made
 
 TASKS = ("digits", "dsprites_loc")
@@ -87,7 +87,7 @@ def test_the_summary_says_of_each_claim_what_the_comparison_says() -> None:
         "GLoRA wins",
         "**holds**",
         "14.50",  # mean of 30 - (0, 1, 2) of 200 on both tasks
-        f"{percentage_points(wins.mean.low)} to {percentage_points(wins.mean.high)}",
+        f"{TOP1.difference_text(wins.mean.low)} to {TOP1.difference_text(wins.mean.high)}",
         "3",
         " / ".join(map(str, wins.tally)),
         "1.25",
@@ -111,8 +111,8 @@ def test_each_claim_stands_task_by_task_with_its_conclusion_and_note() -> None:
     assert rows[0] == ["task", "GLoRA", "LoRA", "points", "95 % interval", "n", "outcome"]
     for row, on in zip(rows[1:], compared.tasks, strict=False):
         d = on.difference
-        assert row[:4] == [on.task, f"{100 * on.first:.2f}", f"{100 * on.second:.2f}", percentage_points(d.value)]
-        assert row[4:] == [f"{percentage_points(d.low)} to {percentage_points(d.high)}", "3", "win"]
+        assert row[:4] == [on.task, f"{100 * on.first:.2f}", f"{100 * on.second:.2f}", TOP1.difference_text(d.value)]
+        assert row[4:] == [f"{TOP1.difference_text(d.low)} to {TOP1.difference_text(d.high)}", "3", "win"]
     assert rows[-1][:4] == ["mean of 2", "67.50", "53.00", "14.50"]
     assert "\n## 2. Search matters\n\nNot decided: GLoRA minus random is " in text
 
@@ -154,7 +154,7 @@ def test_the_winners_curse_is_the_score_minus_that_on_images_that_chose_nothing(
         "52.00",
         "44.50",
         "67.50",
-        f"7.50 ({percentage_points(expected.low)} to {percentage_points(expected.high)})",
+        f"7.50 ({TOP1.difference_text(expected.low)} to {TOP1.difference_text(expected.high)})",
     ]
     assert random[0] == "random"
 

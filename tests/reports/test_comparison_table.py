@@ -11,9 +11,10 @@ import pytest
 import test_wide_table
 from glorabench import cli
 from glorabench.analysis import statistics
-from glorabench.cli.tables import parsed
+from glorabench.cli.tables import two_sides
 from glorabench.errors import BadInput
 from glorabench.records import record
+from glorabench.records.outcomes import pack, unpack
 from glorabench.records.record import Record
 from glorabench.reports.tables.comparison import compared
 from test_long_table import N, made
@@ -48,7 +49,7 @@ GLORA = runs("glora", {"digits": (151, 151), "dsprites_loc": (100, 100)}, params
     ],
 )
 def test_the_second_side_begins_where_the_first_key_comes_again(words: list[str], expected: Any) -> None:
-    assert parsed(words) == expected
+    assert two_sides(words) == expected
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_the_second_side_begins_where_the_first_key_comes_again(words: list[str]
 )
 def test_words_that_are_no_two_sides_are_refused(words: list[str], said: str) -> None:
     with pytest.raises(BadInput) as refused:
-        parsed(words)
+        two_sides(words)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -138,14 +139,14 @@ def test_only_what_both_have_is_compared_and_the_rest_is_named() -> None:
 
 def test_seeds_with_other_examples_fall_back_to_seeds_and_say_so() -> None:
     def fewer(r: Record) -> Record:
-        return replace(r, outcomes=record.pack(record.unpack(r.outcomes or "")[: N - r.config["seed"]]))
+        return replace(r, outcomes={"top1": pack(unpack(r.outcomes.get("top1", ""))[: N - r.config["seed"]])})
 
     part = compared([*map(fewer, LORA), *map(fewer, GLORA)], {"method": "lora"}, {"method": "glora"})
     assert part.body[1][6] == "win (no outcomes in common: interval over seeds)"
 
 
 def test_missing_outcomes_fall_back_to_seeds_and_say_so() -> None:
-    part = compared([*LORA, *(replace(r, outcomes=None) for r in GLORA)], {"method": "lora"}, {"method": "glora"})
+    part = compared([*LORA, *(replace(r, outcomes={}) for r in GLORA)], {"method": "lora"}, {"method": "glora"})
     assert part.body[1][6] == "win (no outcomes in common: interval over seeds)"
     d = statistics.mean([0.4, 0.4])
     assert part.body[1][4] == f"{100 * d.low:.2f} to {100 * d.high:.2f}"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from glorabench import cli
 from glorabench.analysis import forgetting
+from glorabench.analysis.cells import Group
 from glorabench.errors import BadInput
 from glorabench.records import record
+from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
 from glorabench.reports.tables import forgetting as forgetting_table
 from test_costs import N, run
@@ -20,7 +22,13 @@ BEFORE = 0.9
 
 def kept(method: str, right: int, after: float, seed: int = 0, task: str = "digits") -> Record:
     """A record with `right` of N examples right, whose trunk is left with `after` of its upstream accuracy."""
-    upstream = {"task": "glyphs", "n": 1000, "before": BEFORE, "after": after}
+    upstream = {
+        "task": "glyphs",
+        "n": 1000,
+        "before": BEFORE,
+        "after": after,
+        "metric": asdict(Metric("upstream", "upstream")),
+    }
     return replace(run(method, right, seed, task), upstream=upstream)
 
 
@@ -33,11 +41,11 @@ RUNS = [
 
 
 def test_differences_to_full_fine_tuning_are_those_of_the_same_seeds() -> None:
-    found = {k.point.method: k for k in forgetting.kept(RUNS)[0]}
-    assert found["full"].less is None
+    found = {k.point.method: k for k in forgetting.forgettings(Group(RUNS))[0]}
+    assert found["full"].against_base is None
     lora = found["lora"]
     assert (lora.learned.value, lora.after.value, lora.forgotten.value) == pytest.approx((36 / N, 0.52, 0.38))
-    learned, forgotten = lora.less or pytest.fail("no difference")
+    learned, forgotten = lora.against_base or pytest.fail("no difference")
     assert learned.value == pytest.approx(-5 / N)
     half = 4.302652729911275 * (1 / N) / 3**0.5  # Student's t of two degrees of freedom; -5, -6 and -4 examples
     assert (learned.low, learned.high) == pytest.approx((-5 / N - half, -5 / N + half))
@@ -57,24 +65,24 @@ def test_a_mean_is_over_tasks_before_seeds() -> None:
         for s in (0, 1)
         for m, r, a in (("full", 30, 0.2), ("lora", 20, 0.4))
     ]
-    found = {k.point.method: k for k in forgetting.kept(runs)[0]}
+    found = {k.point.method: k for k in forgetting.forgettings(Group(runs))[0]}
     assert found["lora"].learned.value == pytest.approx(25 / N)
-    learned, forgotten = found["lora"].less or pytest.fail("no difference")
+    learned, forgotten = found["lora"].against_base or pytest.fail("no difference")
     assert (learned.value, learned.low, forgotten.value) == pytest.approx((-10 / N, -10 / N, -0.2))
 
 
 def test_without_full_fine_tuning_there_is_no_verdict_and_what_says_nothing_is_left_out() -> None:
     silent = [replace(r, upstream=None) for r in RUNS if r.names["method"] == "full"]
-    found, left = forgetting.kept([*silent, *RUNS[3:]])
+    found, left = forgetting.forgettings(Group([*silent, *RUNS[3:]]))
     assert [k.point.method for k in found] == ["lora", "glora", "linear"]
     assert not any(k.verdict for k in found)
     assert left == ["full: not every run says what it forgot"]
     with pytest.raises(BadInput, match="what it forgot upstream"):
-        forgetting_table.part(silent)
+        forgetting_table.part(Group(silent))
 
 
 def test_one_seed_has_a_difference_without_a_verdict_of_less_or_more() -> None:
-    found = {k.point.method: k for k in forgetting.kept([RUNS[0], RUNS[3]])[0]}
+    found = {k.point.method: k for k in forgetting.forgettings(Group([RUNS[0], RUNS[3]]))[0]}
     assert found["lora"].verdict == "one seed"
     assert "(one seed)" in forgetting_table.against_full(found["lora"])
 

@@ -8,8 +8,8 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
-from html import unescape
+from dataclasses import asdict, replace
+from html import escape, unescape
 from html.parser import HTMLParser
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -19,12 +19,14 @@ from urllib.parse import unquote
 import pytest
 
 from glorabench import cli
+from glorabench.analysis.cells import groups_of
 from glorabench.data.suites.vtab1k import VTAB_TASKS
 from glorabench.records import record
+from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
 from glorabench.reports.figures.svg import Scale, span, spread
-from glorabench.reports.html.markup import as_csv, download, table
-from glorabench.reports.html.report import page
+from glorabench.reports.html.markup import Download, HtmlTable, csv_text
+from glorabench.reports.html.report import report_page
 from glorabench.reports.tables import suite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +47,7 @@ def another(r: Record, seed: int | None = None, method: str | None = None, upstr
         config["names"]["method"] = method
         config["method"]["_target_"] = method
     told = {"task": "glyphs", "n": 2048, "before": 0.91, "after": 0.9 - (len(config["names"]["method"]) % 7) / 10}
+    told["metric"] = asdict(Metric("upstream", "upstream"))
     return replace(r, run_id=record.run_id(config), config=config, upstream=told if upstream else None)
 
 
@@ -72,7 +75,7 @@ def mini() -> list[Record]:
 
 @pytest.fixture(scope="module")
 def text(mini: list[Record]) -> str:
-    return page(mini)
+    return report_page(mini)
 
 
 class Reader(HTMLParser):
@@ -113,7 +116,7 @@ def files(text: str) -> dict[str, list[dict[str, str]]]:
 
 
 def test_the_same_records_give_the_same_bytes_in_any_order(mini: list[Record], text: str) -> None:
-    assert page(mini[::-1]) == text
+    assert report_page(mini[::-1]) == text
 
 
 def test_the_page_is_well_formed_and_its_ids_are_unique(text: str) -> None:
@@ -133,7 +136,7 @@ def test_four_hundred_runs_fit_into_two_megabytes() -> None:
     records = committed("glora")
     copies = [another(r, 100 + r.config["seed"] + 3 * i) for i in range(4) for r in records][:400]
     assert len({r.run_id for r in copies}) == 400
-    made = page(copies)
+    made = report_page(copies)
     assert len(made.encode()) < 2e6
     runs = json.loads(made.split('id="data">')[1].split("</script>")[0])["runs"]
     assert {run["id"] for run in runs} == {r.run_id for r in copies}
@@ -141,7 +144,7 @@ def test_four_hundred_runs_fit_into_two_megabytes() -> None:
 
 def test_the_files_have_the_numbers_of_the_table(mini: list[Record], text: str) -> None:
     offered = files(text)
-    rows = list(csv.DictReader(io.StringIO(suite.csv(mini, long=True))))
+    rows = list(csv.DictReader(io.StringIO(suite.csv(groups_of(mini), long=True))))
     assert offered["tasks-1.csv"] == rows
     tasks = {row["task"]: {r["method"]: float(r["top-1 %"]) for r in rows if r["task"] == row["task"]} for row in rows}
     assert len(tasks) == 3
@@ -162,7 +165,7 @@ def test_what_is_not_known_is_said(text: str) -> None:
 
 def test_forgetting_has_a_figure_where_records_say_it(mini: list[Record]) -> None:
     records = [another(r, upstream=r.names["method"] != "linear") for r in mini]
-    made = page(records)
+    made = report_page(records)
     rows = {row["method"]: row for row in files(made)["learning-forgetting.csv"]}
     assert len(rows) == 2
     assert float(rows["lora"]["upstream_after"]) == pytest.approx(50)
@@ -172,7 +175,7 @@ def test_forgetting_has_a_figure_where_records_say_it(mini: list[Record]) -> Non
 
 def test_what_saw_the_test_split_is_on_no_front(mini: list[Record]) -> None:
     records = [replace(r, selection={**r.selection, "contaminated": r.names["method"] == "lora"}) for r in mini]
-    rows = {row["method"]: row for row in files(page(records))["accuracy-params.csv"]}
+    rows = {row["method"]: row for row in files(report_page(records))["accuracy-params.csv"]}
     assert rows["lora [chosen on test]"]["front"] == "0"
     assert rows["lora [chosen on test]"]["p_front"] == ""
     assert rows["linear"]["front"] == "1"
@@ -181,8 +184,8 @@ def test_what_saw_the_test_split_is_on_no_front(mini: list[Record]) -> None:
 def test_a_failed_run_has_a_card_and_leaves_the_figures_whole(mini: list[Record]) -> None:
     error = {"kind": "NonFiniteLoss", "message": "step 3"}
     lost = [r for r in mini if (r.names["method"], r.names["task"]) == ("lora", "digits")]
-    failed = [replace(r, status="failed", metrics={}, cost={}, params={}, outcomes=None, error=error) for r in lost]
-    made = page([*(r for r in mini if r not in lost), *failed])
+    failed = [replace(r, status="failed", metrics={}, cost={}, params={}, outcomes={}, error=error) for r in lost]
+    made = report_page([*(r for r in mini if r not in lost), *failed])
     assert "Not drawn: lora, no result on digits" in made
     assert files(made)["bars-digits.csv"][-1] == {
         "method": "lora",
@@ -192,26 +195,26 @@ def test_a_failed_run_has_a_card_and_leaves_the_figures_whole(mini: list[Record]
         "n": "0",
     }
     data = json.loads(made.split('id="data">')[1].split("</script>")[0])
-    facts = [data["facts"][i] for run in data["runs"] if run["top1"] == "failed" for i in run["facts"]]
+    facts = [data["facts"][i] for run in data["runs"] if run["score"] == "failed" for i in run["facts"]]
     assert [data["sections"].index("error"), "kind", "NonFiniteLoss"] in facts
 
 
 def test_no_record_becomes_markup(mini: list[Record]) -> None:
     records = [another(r, method=NASTY if r.names["method"] == "lora" else None) for r in mini]
-    assert NASTY not in page(records)
-    assert NASTY in read(page(records)).said
+    assert NASTY not in report_page(records)
+    assert NASTY in read(report_page(records)).said
 
 
 def test_a_column_is_of_numbers_where_half_of_its_cells_are() -> None:
-    made = table(
-        "x", "x", ("method", "top-1 %", "merge"), [("a", "1", "no"), ("b", "failed", "no"), ("c", "2", "1")], ""
-    )
-    assert re.findall(r'<th scope="col" class="(\w+)"', made) == ["text", "number", "text"]
+    rows = [("a", "1", "no"), ("b", "failed", "no"), ("c", "2", "1")]
+    assert HtmlTable("x", "x", ("method", "top-1 %", "merge"), rows).kinds == ["text", "number", "text"]
 
 
 def test_a_download_holds_the_text_as_it_is() -> None:
-    text = as_csv(["a & b", "%#"], [['"quoted", 5 %', "é\n'<>"]])
-    assert files(download(text, "a b")) == {"a-b.csv": list(csv.DictReader(io.StringIO(text)))}
+    text = csv_text(["a & b", "%#"], [['"quoted", 5 %', "é\n'<>"]])
+    file = Download(text, "a b")
+    link = f'download="{file.file}" href="{escape(file.address)}"'
+    assert files(link) == {"a-b.csv": list(csv.DictReader(io.StringIO(text)))}
 
 
 @pytest.mark.parametrize(
@@ -252,7 +255,7 @@ def test_the_command_writes_one_file(mini: list[Record], tmp_path: Path, capsys:
     for r in mini:
         record.write(r, record.path_of(tmp_path, r.config))
     assert cli.main(["report", "--results", str(tmp_path)]) == 0
-    assert (tmp_path / "report.html").read_text() == page(mini)
+    assert (tmp_path / "report.html").read_text() == report_page(mini)
     assert cli.main(["report", "mini", "--results", str(tmp_path), "--out", str(tmp_path / "new" / "a.html")]) == 0
     assert (tmp_path / "new" / "a.html").is_file()
     assert cli.main(["report", "vtab1k", "--results", str(tmp_path)]) == 2
@@ -289,7 +292,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     some = [r for r in marked if r.names["method"] in ("lora", "ssf", "vpt_deep") and r.names["task"] == "digits"]
     wide = [on_vtab(r, task) for r in some for task in (row.name for row in VTAB_TASKS)]
     out = tmp_path_factory.mktemp("report") / "report.html"
-    out.write_text(page([*marked, *wide]), encoding="utf-8")
+    out.write_text(report_page([*marked, *wide]), encoding="utf-8")
     return out
 
 

@@ -13,13 +13,23 @@ import pytest
 
 from glorabench import cli
 from glorabench.analysis import cells, statistics
+from glorabench.analysis.cells import Group, groups_of
 from glorabench.cli import tables
 from glorabench.config.schema import SEARCH_VERSION
 from glorabench.errors import BadInput
 from glorabench.records import record
+from glorabench.records.metrics import Metric
+from glorabench.records.outcomes import pack
 from glorabench.records.record import Record
 from glorabench.reports import rendering
 from glorabench.reports.tables import long, suite
+
+COLUMNS = (
+    *("task", "method", "top-1 %", "95 % interval", "n", "verdict", "params", "head", "stored kB", "step ms"),
+    *("latency", "merge"),
+)
+
+TOP1 = Metric("top1", "top-1")
 
 N = 200
 
@@ -71,7 +81,8 @@ def made(
         selection={**config["selection"], "contaminated": bool(search) and on == "test"},
         search=found,
         metrics={"top1": right / N, "n": N},
-        outcomes=record.pack([i < right for i in range(N)]),
+        measures=[TOP1],
+        outcomes={"top1": pack([i < right for i in range(N)])},
         params={"method": params, "head": 10, "total": 5000, "stored_bytes": 4040, "supernet": supernet},
         merge={"mergeable": True, "max_abs_diff": 3e-7, "flipped": 0},
         cost={
@@ -90,13 +101,13 @@ def made(
 
 def cell_of(rows: list[tuple[str, ...]], task: str, method: str) -> dict[str, str]:
     (row,) = [row for row in rows if row[:2] == (task, method)]
-    return dict(zip(long.COLUMNS, row, strict=True))
+    return dict(zip(COLUMNS, row, strict=True))
 
 
 def test_seeds_of_one_configuration_share_a_cell() -> None:
     records = [made(seed=s, right=r, step_ms=t) for s, r, t in ((0, 100, 9.0), (1, 110, 11.0), (2, 120, 30.0))]
-    (row,) = long.rows(records)
-    found = dict(zip(long.COLUMNS, row, strict=True))
+    (row,) = long.rows(Group(records))
+    found = dict(zip(COLUMNS, row, strict=True))
     expected = statistics.mean([0.50, 0.55, 0.60])
     assert found == {
         "task": "digits",
@@ -124,24 +135,24 @@ def test_seeds_of_one_configuration_share_a_cell() -> None:
 )
 def test_the_merge_column_says_the_worst_of_the_seeds(certificates: list[dict[str, Any]], said: str) -> None:
     records = [replace(made(seed=s), merge=merge) for s, merge in enumerate(certificates)]
-    (row,) = long.rows(records)
-    assert dict(zip(long.COLUMNS, row, strict=True))["merge"] == said
+    (row,) = long.rows(Group(records))
+    assert dict(zip(COLUMNS, row, strict=True))["merge"] == said
 
 
 def test_where_runs_put_things_does_not_split_a_cell() -> None:
     there = made(seed=1)
     there.config.update(results_dir="elsewhere")
     there.config["data"]["cache_dir"] = "/elsewhere"
-    assert [cell.top1.n for cell in cells.cells([made(seed=0), there])] == [2]
+    assert [cell.score.n for cell in cells.cells([made(seed=0), there])] == [2]
 
 
 def test_an_interval_stays_inside_what_an_accuracy_can_be() -> None:
-    (row,) = long.rows([made(seed=0, right=100), made(seed=1, right=200)])
+    (row,) = long.rows(Group([made(seed=0, right=100), made(seed=1, right=200)]))
     assert row[3] == "0.0 to 100.0"
 
 
 def test_one_seed_has_no_interval() -> None:
-    assert cell_of(long.rows([made()]), "digits", "lora")["95 % interval"] == ""
+    assert cell_of(long.rows(Group([made()])), "digits", "lora")["95 % interval"] == ""
 
 
 def test_labels_tell_configurations_of_a_method_apart() -> None:
@@ -154,7 +165,7 @@ def test_labels_tell_configurations_of_a_method_apart() -> None:
 
 
 def test_a_label_says_a_list_as_a_command_line_takes_it() -> None:
-    rows = long.rows([made(targets=["q", "v"]), made(targets=["q"]), made(targets=None)])
+    rows = long.rows(Group([made(targets=["q", "v"]), made(targets=["q"]), made(targets=None)]))
     assert [row[1] for row in rows] == ["lora (targets=[q,v])", "lora (targets=[q])", "lora (targets=None)"]
 
 
@@ -184,22 +195,22 @@ def test_tasks_and_methods_stand_in_the_order_in_which_they_came() -> None:
 
 
 def test_a_cell_without_a_result_says_why() -> None:
-    found = cell_of(long.rows([made(status="failed"), made("full")]), "digits", "lora")
+    found = cell_of(long.rows(Group([made(status="failed"), made("full")])), "digits", "lora")
     assert found["top-1 %"] == "failed: NonFiniteLoss"
     assert found["n"] == "0"
-    assert not any(found[c] for c in long.COLUMNS[5:])
+    assert not any(found[c] for c in COLUMNS[5:])
 
 
 def test_a_failed_seed_is_counted_beside_the_others_and_moves_no_number() -> None:
     done = [made(seed=0), made(seed=1, right=120)]
-    whole = cell_of(long.rows(done), "digits", "lora")
-    partly = cell_of(long.rows([made(seed=2, status="failed"), *done]), "digits", "lora")
+    whole = cell_of(long.rows(Group(done)), "digits", "lora")
+    partly = cell_of(long.rows(Group([made(seed=2, status="failed"), *done])), "digits", "lora")
     assert partly == {**whole, "n": "2 (1 failed)"}
 
 
 def test_parameters_show_the_subnet_and_the_supernet() -> None:
     records = [made("glora", seed=s, params=p, supernet=12_345) for s, p in ((0, 1000), (1, 2001))]
-    assert cell_of(long.rows(records), "digits", "glora")["params"] == "1,500 [12,345]"
+    assert cell_of(long.rows(Group(records)), "digits", "glora")["params"] == "1,500 [12,345]"
 
 
 def test_latency_is_that_of_what_would_be_deployed() -> None:
@@ -221,7 +232,7 @@ def test_latency_is_that_of_what_would_be_deployed() -> None:
 def test_records_that_do_not_compare_are_refused_and_named(other: dict[str, Any], named: str) -> None:
     stranger = made("full", **other)
     with pytest.raises(BadInput, match="do not compare") as refused:
-        long.rows([made(), stranger])
+        long.rows(Group([made(), stranger]))
     for part in (made().run_id, stranger.run_id, named):
         assert part in str(refused.value)
 
@@ -240,12 +251,12 @@ def test_records_of_the_same_task_from_different_data_are_refused() -> None:
     ]
     assert len(cells.cells([*same, made("linear", status="failed")])) == 4
     with pytest.raises(BadInput, match=r"digits.*aa.*bb"):
-        long.rows([*same, of_data("bb", made("linear"))])
+        long.rows(Group([*same, of_data("bb", made("linear"))]))
 
 
 def test_a_clear_win_is_said_with_its_size() -> None:
     records = [made(m, seed=s, right=r) for m, r in (("lora", 180), ("linear", 100)) for s in (0, 1)]
-    (finding,) = long.findings(records)
+    (finding,) = long.findings(Group(records))
     lora, linear = ([[i < right for i in range(N)]] * 2 for right in (180, 100))
     d = statistics.paired_difference(lora, linear)
     span = f"95 % interval {100 * d.low:.2f} to {100 * d.high:.2f}, p < 0.001"
@@ -255,23 +266,25 @@ def test_a_clear_win_is_said_with_its_size() -> None:
 
 def test_a_tie_is_said_to_be_one() -> None:
     records = [made(m, seed=s, right=r) for m, r in (("lora", 101), ("linear", 100)) for s in (0, 1)]
-    (finding,) = long.findings(records)
+    (finding,) = long.findings(Group(records))
     assert finding.startswith("digits: best is lora; linear is tied with it: 0.50 points (95 % interval -0.49 to 1.49")
 
 
 def test_only_seeds_that_both_have_are_compared() -> None:
     records = [made(seed=0, right=180), made(seed=1, right=200), made("linear", seed=0, right=100)]
-    assert "linear is 40.00 points" in long.findings(records)[0]
-    assert long.findings([made(seed=0), made("linear", seed=1, right=50)]) == [
+    assert "linear is 40.00 points" in long.findings(Group(records))[0]
+    assert long.findings(Group([made(seed=0), made("linear", seed=1, right=50)])) == [
         "digits: best is lora; linear shares no seed with it"
     ]
 
 
 def test_a_lone_method_is_not_called_best_and_a_failed_one_is_not_compared() -> None:
-    assert long.findings([made(), made("full", status="failed")]) == []
+    assert long.findings(Group([made(), made("full", status="failed")])) == []
     two = [made(), made("linear", right=50)]
-    assert long.findings([*two, made("full", status="failed"), made(task="dsprites_loc")]) == long.findings(two)
-    assert long.findings([made(status="failed")]) == []
+    assert long.findings(Group([*two, made("full", status="failed"), made(task="dsprites_loc")])) == long.findings(
+        Group(two)
+    )
+    assert long.findings(Group([made(status="failed")])) == []
 
 
 def test_taking_one_record_away_changes_exactly_its_cell_and_findings() -> None:
@@ -283,11 +296,11 @@ def test_taking_one_record_away_changes_exactly_its_cell_and_findings() -> None:
     ]
     records[1] = made("lora", "digits", 1, 155)
     less = records[:1] + records[2:]
-    before, after = long.rows(records), long.rows(less)
+    before, after = long.rows(Group(records)), long.rows(Group(less))
     changed = [(b, a) for b, a in zip(before, after, strict=True) if b != a]
     assert [b[:2] for b, _ in changed] == [("digits", "lora"), ("mean of 2 tasks", "lora")]
     assert (changed[0][1][2], changed[0][1][4]) == ("75.00", "1")
-    said, now = long.findings(records), long.findings(less)
+    said, now = long.findings(Group(records)), long.findings(Group(less))
     assert said[0] != now[0]
     assert said[1] == now[1]
 
@@ -296,7 +309,7 @@ def test_mean_over_tasks_averages_tasks_first_and_needs_every_task() -> None:
     outcomes = {("lora", "digits"): (100, 120), ("lora", "dsprites_loc"): (60, 100), ("full", "digits"): (10, 20)}
     records = [made(m, task, seed, right) for (m, task), both in outcomes.items() for seed, right in enumerate(both)]
     expected = statistics.stratified([[0.5, 0.6], [0.3, 0.5]], [0.5, 0.5])
-    rows = [row for row in long.rows(records) if row[0] == "mean of 2 tasks"]
+    rows = [row for row in long.rows(Group(records)) if row[0] == "mean of 2 tasks"]
     assert [row[1] for row in rows] == ["lora"]
     assert rows[0][2:5] == (
         f"{100 * expected.value:.2f}",
@@ -307,21 +320,21 @@ def test_mean_over_tasks_averages_tasks_first_and_needs_every_task() -> None:
 
 def test_mean_over_tasks_uses_the_seeds_that_all_tasks_have() -> None:
     records = [made(seed=0, right=100), made(seed=1, right=0), made(task="dsprites_loc", seed=0, right=50)]
-    assert long.rows(records)[-1][:5] == ("mean of 2 tasks", "lora", "37.50", "", "1")
+    assert long.rows(Group(records))[-1][:5] == ("mean of 2 tasks", "lora", "37.50", "", "1")
 
 
 def test_the_order_of_the_records_moves_no_number() -> None:
     records = [made(m, seed=s, right=r) for m, r in (("lora", 150), ("full", 145)) for s in (0, 1, 2)]
     shuffled = [records[i] for i in (2, 0, 1, 4, 5, 3)]
-    assert long.findings(records) == long.findings(shuffled)
-    assert long.rows(records) == long.rows(shuffled)
+    assert long.findings(Group(records)) == long.findings(Group(shuffled))
+    assert long.rows(Group(records)) == long.rows(Group(shuffled))
 
 
 def test_records_are_not_changed_by_looking_at_them() -> None:
     records = [made(rank=2), made(rank=4)]
     before = copy.deepcopy(records)
-    long.rows(records)
-    long.findings(records)
+    long.rows(Group(records))
+    long.findings(Group(records))
     assert records == before
 
 
@@ -338,8 +351,8 @@ def test_a_search_is_part_of_the_name_and_one_winner_is_told_from_another() -> N
         "glora + evolution",
         "lora",
     ]
-    assert "trained on train alone" in long.notes(both)
-    assert "trained on train alone" not in long.notes(both[1:])
+    assert "trained on train alone" in long.notes(Group(both))
+    assert "trained on train alone" not in long.notes(Group(both[1:]))
 
 
 @pytest.mark.parametrize(
@@ -358,7 +371,7 @@ def test_the_note_on_inherited_weights_says_what_their_supernets_saw(
     for split in supernets:
         records.append(made("glora", search="evolution", fit_on=fit_on))
         records[-1].config["search"]["fit_on"] = split
-    assert long.notes(records).endswith(said)
+    assert long.notes(Group(records)).endswith(said)
 
 
 CHEATED = "glora + evolution, inherited [chosen on test]"
@@ -370,13 +383,13 @@ def cheated(task: str = "digits", seed: int = 0, right: int = 190) -> Record:
 
 def test_what_was_chosen_on_test_is_marked_in_every_row_and_the_mark_is_explained() -> None:
     records = [r for task in ("digits", "dsprites_loc") for r in (cheated(task), made(task=task))]
-    assert [row[1] for row in long.rows(records)] == [CHEATED, "lora"] * 3  # two tasks and their mean
-    assert long.notes(records).startswith(long.NOTES)
-    assert "[chosen on test]:" in long.notes(records)
-    assert long.notes(records) in suite.markdown(records)
+    assert [row[1] for row in long.rows(Group(records))] == [CHEATED, "lora"] * 3  # two tasks and their mean
+    assert long.notes(Group(records)).startswith(long._NOTES)
+    assert "[chosen on test]:" in long.notes(Group(records))
+    assert long.notes(Group(records)) in suite.markdown(records)
     honest = [made("glora", search="evolution", winner="retrain"), made()]
-    assert long.notes(honest) == long.NOTES
-    assert "chosen on test" not in suite.markdown(honest) + suite.csv(honest)
+    assert long.notes(Group(honest)) == long._NOTES
+    assert "chosen on test" not in suite.markdown(honest) + suite.csv(groups_of(honest))
 
 
 def test_a_mark_tells_two_searches_apart_only_beside_what_they_differ_in() -> None:
@@ -387,14 +400,14 @@ def test_a_mark_tells_two_searches_apart_only_beside_what_they_differ_in() -> No
 
 def test_what_was_chosen_on_test_is_never_best_and_is_not_compared() -> None:
     seen = f"{CHEATED} saw the test split: not compared"
-    assert long.findings([cheated(), made(right=100)]) == [f"digits: best is lora; {seen}"]
-    assert long.findings([cheated()]) == []
+    assert long.findings(Group([cheated(), made(right=100)])) == [f"digits: best is lora; {seen}"]
+    assert long.findings(Group([cheated()])) == []
     other = cheated(right=150)
     other.config["search"]["algorithm"] = {"_target_": "another"}
-    (said,) = long.findings([cheated(), other])
+    (said,) = long.findings(Group([cheated(), other]))
     assert said.startswith("digits: none is called best; ")
     honest = [made(right=180), made("full", right=100)]
-    assert long.findings([*honest, cheated()]) == [f"{long.findings(honest)[0]}; {seen}"]
+    assert long.findings(Group([*honest, cheated()])) == [f"{long.findings(Group(honest))[0]}; {seen}"]
 
 
 def test_the_terminal_shows_the_mark_and_other_words_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
@@ -408,17 +421,17 @@ def test_the_terminal_shows_the_mark_and_other_words_in_brackets(capsys: pytest.
 def test_markdown_has_one_line_a_cell_then_notes_and_findings() -> None:
     records = [made(), made("full", right=150), made(task="dsprites_loc")]
     lines = suite.markdown(records).splitlines()
-    width = len(long.COLUMNS) + 1
+    width = len(COLUMNS) + 1
     assert [line.count("|") for line in lines[:6]] == [width] * 6  # three cells and the mean of lora
-    assert lines[1] == "| --- | --- |" + " ---: |" * (len(long.COLUMNS) - 2)
-    assert lines[6:9] == ["", long.NOTES, ""]
-    assert lines[9:] == [f"- {finding}" for finding in long.findings(records)]
+    assert lines[1] == "| --- | --- |" + " ---: |" * (len(COLUMNS) - 2)
+    assert lines[6:9] == ["", long._NOTES, ""]
+    assert lines[9:] == [f"- {finding}" for finding in long.findings(Group(records))]
 
 
 def test_csv_comes_back_as_the_rows() -> None:
     records = [made(rank=2, params=12_345), made(rank=4)]
-    read = list(csv.reader(io.StringIO(suite.csv(records))))
-    assert read == [list(long.COLUMNS), *map(list, long.rows(records))]
+    read = list(csv.reader(io.StringIO(suite.csv(groups_of(records)))))
+    assert read == [list(COLUMNS), *map(list, long.rows(Group(records)))]
 
 
 def test_the_terminal_shows_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
@@ -475,18 +488,18 @@ def test_the_command_writes_the_table_of_the_records_it_finds(
     records = [made("lora"), made("full")]
     for r in records:
         record.write(r, record.path_of(tmp_path, r.config))
-    assert tables.table("mini", tmp_path, "csv", None) == 0
-    assert capsys.readouterr().out == suite.csv(records[::-1])  # in the order of names
+    assert tables.table("mini", results=tmp_path, form="csv") == 0
+    assert capsys.readouterr().out == suite.csv(groups_of(records[::-1]))  # in the order of names
     page = tmp_path / "page.md"
     page.write_text(BLOCK)
-    assert tables.table("mini", tmp_path, "text", str(page)) == 0
+    assert tables.table("mini", results=tmp_path, into=str(page)) == 0
     assert suite.markdown(records[::-1]) in page.read_text()
 
 
 def test_a_long_csv_of_two_backbones_says_which_is_which() -> None:
-    rows = list(csv.DictReader(io.StringIO(suite.csv([made(), made(backbone="vit_b16")], long=True))))
+    rows = list(csv.DictReader(io.StringIO(suite.csv(groups_of([made(), made(backbone="vit_b16")]), long=True))))
     assert [row["backbone"] for row in rows] == ["vit_mini", "vit_b16"]
-    assert "backbone" not in suite.csv([made()], long=True)
+    assert "backbone" not in suite.csv(groups_of([made()]), long=True)
 
 
 @pytest.mark.parametrize(
@@ -512,7 +525,7 @@ def test_the_command_refuses_mixed_protocols_names_the_records_and_says_how_to_c
     assert f": {ours.run_id}" in said
     assert f"{key}={value}" in said
     assert cli.main([*words, "--format", "csv", f"{key}={value}"]) == 0
-    assert capsys.readouterr().out == suite.csv([strange])
+    assert capsys.readouterr().out == suite.csv(groups_of([strange]))
 
 
 def test_the_command_takes_conditions_on_both_sides_of_an_option(
@@ -523,12 +536,12 @@ def test_the_command_takes_conditions_on_both_sides_of_an_option(
         record.write(r, record.path_of(tmp_path, r.config))
     options = ["--results", str(tmp_path), "--format", "csv"]
     assert cli.main(["table", "mini", "method=lora,full", *options, "seed=0"]) == 0
-    assert capsys.readouterr().out == suite.csv(records[:2])
+    assert capsys.readouterr().out == suite.csv(groups_of(records[:2]))
     assert cli.main(["table", "method=ssf", *options]) == 0  # the suite may be left out
-    assert capsys.readouterr().out == suite.csv(records[3:])
+    assert capsys.readouterr().out == suite.csv(groups_of(records[3:]))
     for rate in ("0.001", "1e-3", "1.0e-3", "5e-4,1e-3"):
         assert cli.main(["table", "mini", f"train.lr={rate}", *options]) == 0
-        assert capsys.readouterr().out == suite.csv(records)
+        assert capsys.readouterr().out == suite.csv(groups_of(records))
     for word, said in (
         ("=lora", "'=lora' is no condition"),
         ("sed=0", "did you mean 'seed'"),
@@ -558,10 +571,10 @@ def test_a_search_tells_what_its_winner_got_where_it_was_chosen_and_elsewhere() 
         made("glora", seed=i, right=100 + i, search="random", winner="retrain", found=f) for i, f in enumerate(found)
     ]
     top1 = 100 * sum(r.metrics["top1"] for r in searched) / 2
-    line = long.findings([*searched, made(seed=0)])[1]
+    line = long.findings(Group([*searched, made(seed=0)]))[1]
     assert line == (
         "digits: glora + random: 85.0 % on the images that chose its path, 65.0 % on images held out, "
         f"{top1:.1f} % on test"
     )
     without = made("glora", search="random", found={"score": 0.9, "held_out": None})
-    assert "held out" not in long.findings([without])[0]
+    assert "held out" not in long.findings(Group([without]))[0]

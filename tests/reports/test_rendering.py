@@ -6,6 +6,7 @@ import html.parser
 
 import pytest
 
+from glorabench.analysis.cells import groups_of
 from glorabench.reports import rendering
 from glorabench.reports.rendering import Part
 from glorabench.reports.tables import suite
@@ -52,7 +53,7 @@ def test_tex_escapes_and_keeps_signs() -> None:
 
 def test_tex_of_a_table_is_balanced() -> None:
     records = [made(m, seed=s, right=r) for m, r in (("lora", 180), ("full", 100)) for s in (0, 1)]
-    text = "".join(map(rendering.tex, suite.parts(records)))
+    text = "".join(map(rendering.tex, suite.parts(groups_of(records))))
     for name in ("table*", "tabular", "adjustbox", "itemize"):
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 1
     bare = text.replace(r"\{", "").replace(r"\}", "")
@@ -62,6 +63,6 @@ def test_tex_of_a_table_is_balanced() -> None:
 
 @pytest.mark.parametrize("form", ["md", "tex", "html"])
 def test_what_was_chosen_on_test_is_marked_in_every_form(form: str) -> None:
-    parts = suite.parts([made("glora", search="evolution", on="test"), made()])
+    parts = suite.parts(groups_of([made("glora", search="evolution", on="test"), made()]))
     text = {"md": rendering.markdown, "tex": rendering.tex}[form](parts[0]) if form != "html" else rendering.html(parts)
     assert "chosen on test" in text

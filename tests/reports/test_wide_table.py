@@ -14,6 +14,7 @@ import pytest
 
 from glorabench import cli
 from glorabench.analysis import statistics
+from glorabench.analysis.cells import Group, groups_of
 from glorabench.analysis.suite_layouts import LAYOUTS, layout_of, mean_of_groups, mean_of_tasks
 from glorabench.data.mini import MINI_TASKS as MINI
 from glorabench.data.suites.registry import SUITES
@@ -21,11 +22,15 @@ from glorabench.data.suites.vtab1k import VTAB_TASKS
 from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.compatibility import refuse_mixtures
+from glorabench.records.metrics import Metric
+from glorabench.records.outcomes import pack
 from glorabench.records.record import Record
 from glorabench.reports import rendering
 from glorabench.reports.tables import long as long_table
 from glorabench.reports.tables import suite as suite_table
 from glorabench.reports.tables import wide
+
+TOP1 = Metric("top1", "top-1")
 
 TASKS = [row.name for row in VTAB_TASKS]
 GROUPS = {row.name: row.group for row in VTAB_TASKS}
@@ -81,6 +86,7 @@ def made(
         kept,
         selection={**config["selection"], "contaminated": contaminated},
         metrics={"top1": top1, "n": 1000, **(more or {})},
+        measures=[TOP1, *(Metric(name, name) for name in more or {})],
         params={"method": 1000, "head": 10, "total": 5000, "stored_bytes": 4040, "supernet": None},
         merge={"mergeable": False, "reason": "non-linear"},
         cost={"step_ms": 1.0, "latency_ms": {"batch_64": {name: {"median": 1.0} for name in ("plain", "unmerged")}}},
@@ -95,7 +101,7 @@ def vtab(values: dict[str, float], **facts: Any) -> list[Record]:
 
 
 def table_of(records: list[Record]) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(suite_table.csv(records))))
+    return list(csv.DictReader(io.StringIO(suite_table.csv(groups_of(records)))))
 
 
 def test_averages_of_full_fine_tuning_are_those_in_print() -> None:
@@ -235,7 +241,7 @@ def test_published_values_and_one_recipe_have_a_row_and_a_mean_each() -> None:
         ("lora", "50.00"),
     ]
     assert [row["method"] for row in table_of(published)] == ["lora [chosen on test]"]
-    assert [row[1] for row in long_table.rows([*published, *honest])[-2:]] == [row["method"] for row in rows]
+    assert [row[1] for row in long_table.rows(Group([*published, *honest]))[-2:]] == [row["method"] for row in rows]
     short = [made(task=task, values={"scale": 1.0}, train={"epochs": 1}) for task in TASKS]
     assert [row["method"] for row in table_of([*published, *short])] == [
         "lora (published values, train.epochs=100) [chosen on test]",
@@ -264,7 +270,7 @@ def test_values_by_task_share_a_row_beside_one_value_for_all() -> None:
 
 
 def scored(records: list[Record]) -> list[Record]:
-    return [replace(r, outcomes=record.pack([i < 1000 * r.metrics["top1"] for i in range(1000)])) for r in records]
+    return [replace(r, outcomes={"top1": pack([i < 1000 * r.metrics["top1"] for i in range(1000)])}) for r in records]
 
 
 def test_what_one_task_has_more_of_names_the_row_of_all_tasks() -> None:
@@ -280,10 +286,10 @@ def test_a_cell_is_a_mean_over_seeds_with_half_its_interval() -> None:
     shifted = {task: value + 2 * (task == "cifar") for task, value in FULL.items()}
     records = [*vtab(FULL), *vtab(shifted, seed=1)]
     layout = LAYOUTS["vtab1k"]
-    (line,) = wide.lines(records, layout)
+    (line,) = wide.lines(Group(records), layout)
     expected = statistics.mean([FULL["cifar"] / 100, shifted["cifar"] / 100])
     assert line.values["cifar"].estimate == expected
-    assert line.values["cifar"].text(1, " ") == f"69.9 ±{50 * (expected.high - expected.low):.1f}"
+    assert line.values["cifar"].text(0, " ") == f"69.9 ±{50 * (expected.high - expected.low):.1f}"
     averages = statistics.stratified([[values[t] / 100 for values in (FULL, shifted)] for t in TASKS], [1 / 19] * 19)
     assert line.values["vtab_mean_19"].estimate.value == pytest.approx(averages.value)
     assert line.values["vtab_mean_19"].estimate.low == pytest.approx(averages.low)
@@ -295,15 +301,15 @@ def test_a_cell_is_a_mean_over_seeds_with_half_its_interval() -> None:
 def test_a_lost_seed_is_said_and_averages_are_over_the_seeds_that_all_tasks_have() -> None:
     second = [r for r in vtab({t: v + 1 for t, v in FULL.items()}, seed=1) if r.config["data"]["task"] != "dtd"]
     (line,) = wide.lines(
-        records := [*vtab(FULL), *second, made(task="dtd", seed=1, status="failed")], LAYOUTS["vtab1k"]
+        Group(records := [*vtab(FULL), *second, made(task="dtd", seed=1, status="failed")]), LAYOUTS["vtab1k"]
     )
-    assert (line.n, line.values["cifar"].text(2, None), line.values["dtd"].text(2, None)) == (
+    assert (line.n, line.values["cifar"].text(1, None), line.values["dtd"].text(1, None)) == (
         "1 to 2",
         "69.40",
         "64.30",
     )
-    assert line.values["vtab_mean_19"].text(2, None) == "65.57"
-    assert line.values["structured_mean"].text(2, None) == "48.14"
+    assert line.values["vtab_mean_19"].text(1, None) == "65.57"
+    assert line.values["structured_mean"].text(1, None) == "48.14"
     said = wide.gaps([line], LAYOUTS["vtab1k"])
     assert "lora: 1 of 2 seeds failed: NonFiniteLoss (dtd)" in said
     common = "over the 1 seed that all columns have (natural_mean, vtab_mean_groups, vtab_mean_19)"
@@ -339,9 +345,9 @@ def test_the_few_shot_table_has_a_row_for_each_number_of_shots_and_its_seeds_sha
 def test_the_lists_are_a_seed_too() -> None:
     tasks = [row.name for row in SUITES["fewshot"].rows]
     records = [made("fewshot", t, s / 10, data={"shots": 1, "split_seed": s}) for t in tasks for s in (0, 1, 2)]
-    (line,) = wide.lines(records, LAYOUTS["fewshot"])
+    (line,) = wide.lines(Group(records), LAYOUTS["fewshot"])
     assert (line.n, line.values["fewshot_mean_5"].estimate.n) == ("3", 3)
-    assert line.values["fewshot_mean_5"].text(2, None) == "10.00"
+    assert line.values["fewshot_mean_5"].text(1, None) == "10.00"
 
 
 def test_a_missing_row_of_shots_is_named_with_its_shots() -> None:
@@ -381,17 +387,17 @@ def test_fake_images_are_said_in_every_form_of_every_table(capsys: pytest.Captur
             assert "FAKE IMAGES: " in out.partition("\n")[0] + out.partition("\n")[2].partition("\n")[0]
             assert suite_table.markdown(records, long).startswith("**FAKE IMAGES: ")
             assert "drawn by `glorabench data fake`" in suite_table.markdown(records, long)
-            assert suite_table.csv(records, long).count("FAKE IMAGES") == suite_table.csv(records, long).count("\n") - 1
+            text = suite_table.csv(groups_of(records), long)
+            assert text.count("FAKE IMAGES") == text.count("\n") - 1
     for long in (False, True):
         suite_table.show(vtab(FULL), long)
-        assert "FAKE" not in capsys.readouterr().out + suite_table.markdown(vtab(FULL), long) + suite_table.csv(
-            vtab(FULL), long
-        )
+        text = suite_table.markdown(vtab(FULL), long) + suite_table.csv(groups_of(vtab(FULL)), long)
+        assert "FAKE" not in capsys.readouterr().out + text
 
 
 def test_fake_images_beside_real_ones_are_refused() -> None:
     records = [*vtab(FULL, fake=True), *vtab(FULL, method="full")]
-    for form in (suite_table.show, suite_table.markdown, suite_table.csv):
+    for form in (suite_table.show, suite_table.markdown, lambda records: suite_table.csv(groups_of(records))):
         with pytest.raises(BadInput, match="fake images"):
             form(records)
 
@@ -424,7 +430,7 @@ def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: i
         for method in ("lora", "glora with a name that is too long for a terminal (train.epochs=100, rank=8)")
         for r in vtab({task: value + seed for task, value in FULL.items()}, method=method, seed=seed)
     ]
-    (part,) = (part for part in suite_table.parts(records) if part.blocks)
+    (part,) = (part for part in suite_table.parts(groups_of(records)) if part.blocks)
     pages = list(rendering.pages(part, width))
     assert len(pages) == tables
     seen = []
@@ -437,7 +443,7 @@ def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: i
 
 
 def test_a_block_that_is_too_wide_by_itself_is_cut() -> None:
-    pages = list(rendering.pages(suite_table.parts([imagenet()])[0], 40))
+    pages = list(rendering.pages(suite_table.parts(groups_of([imagenet()]))[0], 40))
     assert len(pages) > 1
     assert sum(len(head) - 2 for head, _ in pages) == 13  # nine columns and means, n, sizes; method and shots in each
 
@@ -473,9 +479,9 @@ def test_records_are_shown_without_torch() -> None:
 def test_a_deleted_run_is_said_of_its_cell_and_a_mean_that_was_not_tested_says_so() -> None:
     full, second = vtab(FULL), vtab({t: v + 1 for t, v in FULL.items()}, seed=1)
     records = [*full, *(r for r in second if r.config["data"]["task"] != "dtd")]
-    (line,) = wide.lines(records, LAYOUTS["vtab1k"])
+    (line,) = wide.lines(Group(records), LAYOUTS["vtab1k"])
     assert "lora: no run of 1 of 2 seeds (dtd)" in wide.gaps([line], LAYOUTS["vtab1k"])
-    whole = wide.lines([*full, *second], LAYOUTS["vtab1k"])
+    whole = wide.lines(Group([*full, *second]), LAYOUTS["vtab1k"])
     assert not any("no run" in said for said in wide.gaps(whole, LAYOUTS["vtab1k"]))
     text = suite_table.markdown([*full, *vtab(CONVPASS, method="convpass")])
     assert "- lora: against the best mean it has no outcomes in common with it (natural_mean, " in text

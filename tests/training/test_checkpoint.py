@@ -6,7 +6,6 @@ import os
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,14 +24,6 @@ from glorabench.training.wandb_logger import Tracker
 
 WORDS = ["method=linear", "logger=none", "progress=none", "train.epochs=3", "latency_rounds=0", "checkpoint_every=1"]
 pytestmark = pytest.mark.usefixtures("cache")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    """Without scoring the upstream task, which takes longer than these runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glorabench.training.measure.forgetting.forgetting", lambda *_: None)
-        yield
 
 
 def stage_of(config: dict) -> Stage:

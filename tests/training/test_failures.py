@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 
+from glorabench.analysis.cells import groups_of
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.record import Record
 from glorabench.reports import wandb_runs
-from glorabench.reports.html.report import page
+from glorabench.reports.html.report import report_page
 from glorabench.reports.tables import suite
 from glorabench.training import failures
 from glorabench.training.build import build
@@ -28,14 +28,6 @@ from glorabench.training.run import run
 FAST = ["method=linear", "logger=none", "progress=none", "train.epochs=1", "latency_rounds=0"]
 CONFIG = {"results_dir": "/home/jo/my results", "cache_dir": "/home/jo/.cache", "data": {"root": "/data/vtab"}}
 pytestmark = pytest.mark.usefixtures("cache")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    """Without scoring the upstream task, which takes longer than these runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glorabench.training.measure.forgetting.forgetting", lambda *_: None)
-        yield
 
 
 @pytest.mark.parametrize(
@@ -83,7 +75,11 @@ def test_an_unexpected_error_leaves_its_traceback_without_places(failed, results
 
 
 def test_readers_show_kind_and_message_alone(failed):
-    shown = [page([failed]), json.dumps(wandb_runs.of_record(failed).config), *map(str, suite.parts([failed]))]
+    shown = [
+        report_page([failed]),
+        json.dumps(wandb_runs.of_record(failed).config),
+        *map(str, suite.parts(groups_of([failed]))),
+    ]
     assert not [text for text in shown if "Traceback" in text or "most recent call" in text]
     assert all("RuntimeError" in text for text in shown)
 

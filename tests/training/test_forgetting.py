@@ -10,6 +10,7 @@ from glorabench.config.compose import compose
 from glorabench.methods.reparam import merge
 from glorabench.training.build import build
 from glorabench.training.measure.forgetting import forgetting
+from glorabench.training.run import run
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -50,3 +51,11 @@ def test_merging_forgets_nothing_more():
 
 def test_a_backbone_without_its_upstream_head_has_no_such_number():
     assert forgetting(*trained("method=linear", "backbone.weights_from=null")) is None
+
+
+def test_a_run_keeps_it_in_its_record(results, monkeypatch):
+    monkeypatch.setattr("glorabench.training.run.forgetting", forgetting)
+    words = ["method=linear", "train.epochs=1", "logger=none", "progress=none", "latency_rounds=0"]
+    upstream = run(compose([*words, f"results_dir={results}"])).upstream
+    assert upstream.keys() == {"task", "n", "before", "after"}
+    assert upstream["after"] == upstream["before"] > 0.5

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,14 +30,6 @@ TORCHRUN = {
     **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511", "TORCHELASTIC_RUN_ID": "none"},
 }
 pytestmark = pytest.mark.usefixtures("cache")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    """Without scoring the upstream task, which takes longer than these runs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("glorabench.training.measure.forgetting.forgetting", lambda *_: None)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +65,7 @@ def test_the_numbers_are_those_of_a_run_alone_and_the_mirror_has_them(variables,
     assert b"train/loss" in mirror.read_bytes()
 
 
+@pytest.mark.campaign
 def test_a_sound_run_says_nothing_on_standard_error(alone, results, tmp_path):
     """Also where Slurm's `srun` is on PATH."""
     srun = tmp_path / "srun"

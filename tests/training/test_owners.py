@@ -40,6 +40,7 @@ def ended(*processes: subprocess.Popen[str]) -> list[str]:
     return [out for out, _ in said]
 
 
+@pytest.mark.campaign
 def test_what_several_processes_share_is_made_once(results):
     """Two runs on one supernet, by two processes at the same time, and again by a sweep."""
     words = [*SEARCH, "-m", "search.winner=inherit,retrain", f"results_dir={results}"]

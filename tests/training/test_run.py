@@ -13,9 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import glorabench
+from conftest import stopped_in_epoch
+from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.records import record
-from glorabench.training.build import objective_of
+from glorabench.records.outcomes import unpack
 from glorabench.training.run import run
 
 FAST = ["logger=none", "progress=none", "train.epochs=2", "latency_rounds=1"]
@@ -71,7 +73,7 @@ def test_a_run_leaves_one_record_and_is_found_the_second_time(results, monkeypat
         "supernet": None,
     }
     assert made.metrics["n"] == 797
-    assert made.metrics["top1"] == pytest.approx(sum(record.unpack(made.outcomes)) / 797)
+    assert made.metrics["top1"] == pytest.approx(sum(unpack(made.outcomes["top1"])) / 797)
     assert [entry["epoch"] for entry in made.history] == [1, 2]
     assert made.merge["mergeable"]
     assert made.merge["n"] == 256
@@ -97,8 +99,8 @@ def test_flops_of_a_step_are_those_of_the_network(results):
     parts = build(cfg)
     parts.backbone.net.train()
     images, labels = torch.randn(64, 3, 32, 32), torch.zeros(64, dtype=torch.long)
-    objective = objective_of(parts.task, 0.0)
-    assert made.cost["flops_per_step"] == profiling.flops(lambda: objective.loss(parts.backbone.net(images), labels))
+    loss = parts.objective.loss
+    assert made.cost["flops_per_step"] == profiling.flops(lambda: loss(parts.backbone.net, (images, labels)))
 
 
 def test_linear_on_cached_features_gives_the_numbers_of_the_plain_way(tmp_path):
@@ -113,21 +115,44 @@ def test_linear_on_cached_features_gives_the_numbers_of_the_plain_way(tmp_path):
     assert cached.cost["flops_per_step"] < plain.cost["flops_per_step"] / 100
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_interrupted_and_typed_again_equals_uninterrupted_to_the_last_digit(tmp_path, how):
-    words = ["method=glora", "method.path=supernet", "train.epochs=4", "checkpoint_every=1", "train.drop_path=0.2"]
-    whole = run(config(tmp_path / "whole", *words))
-    code = in_pieces(tmp_path / "pieces", words, how)
-    assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
-    pieces = record.read(record.path_of(tmp_path / "pieces", config(tmp_path / "pieces", *words)))
+PIECES = ["method=glora", "method.path=supernet", "train.epochs=4", "checkpoint_every=1", "train.drop_path=0.2"]
+
+
+@pytest.fixture(scope="module")
+def whole(cache, tmp_path_factory):
+    """The run of PIECES that nothing interrupts, and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return run(config(folder, *PIECES)), folder
+
+
+def equal_to_the_last_digit(whole, results):
+    whole, folder = whole
+    pieces = record.read(record.path_of(results, config(results, *PIECES)))
     assert pieces.run_id == whole.run_id
     assert pieces.metrics == whole.metrics
     assert pieces.outcomes == whole.outcomes
     losses = [[entry["train_loss"] for entry in r.history] for r in (whole, pieces)]
     assert losses[0] == losses[1]
     assert pieces.paths == whole.paths
-    ours, theirs = adapter(tmp_path / "whole", whole.run_id), adapter(tmp_path / "pieces", whole.run_id)
+    ours, theirs = adapter(folder, whole.run_id), adapter(results, whole.run_id)
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_stopped_in_an_epoch_and_made_again_it_equals_an_uninterrupted_one_to_the_last_digit(whole, results):
+    with stopped_in_epoch(3):
+        run(config(results, *PIECES))
+    assert list(results.glob("checkpoints/*/last.ckpt"))
+    assert not list(results.glob("runs/**/*.json"))
+    run(config(results, *PIECES))
+    equal_to_the_last_digit(whole, results)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_interrupted_and_typed_again_equals_uninterrupted_to_the_last_digit(whole, results, how):
+    code = in_pieces(results, PIECES, how)
+    assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    equal_to_the_last_digit(whole, results)
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_again(results, capsys):
@@ -150,21 +175,20 @@ def test_a_corrupt_record_is_set_aside_named_and_the_run_repeated(results, capsy
     assert path.with_suffix(".corrupt1").name in capsys.readouterr().err
 
 
-def test_a_sweep_survives_a_failing_job_and_names_step_and_rate(results):
-    words = ["-m", "method=lora", "train.clip=null", "train.lr=1e-3,1e38"]
-    done = subprocess.run(command(results, *words), capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
+def test_a_sweep_survives_a_failing_job_and_names_step_and_rate(results, capsys):
+    words = ["run", *FAST, f"results_dir={results}", "-m", "method=lora", "train.clip=null", "train.lr=1e-3,1e38"]
+    assert main(words) == 1
+    done = capsys.readouterr()
     records = record.read_all([results])
     assert sorted(r.status for r in records) == ["done", "failed"]
     error = next(r.error for r in records if r.status == "failed")
     assert error["kind"] == "NonFiniteLoss"
     assert "step 1 of 30" in error["message"]
     assert "learning rate" in error["message"]
-    assert "failed: NonFiniteLoss" in done.stdout
-    assert "Traceback" not in done.stderr
-    again = subprocess.run(command(results, *words), capture_output=True, text=True)
-    assert "1 of 2 found" in again.stdout
-    assert again.returncode == 1
+    assert "failed: NonFiniteLoss" in done.out
+    assert "Traceback" not in done.err
+    assert main(words) == 1
+    assert "1 of 2 found" in capsys.readouterr().out
 
 
 def test_val_is_evaluated_every_epoch_when_it_is_not_trained_on(results):

@@ -19,6 +19,7 @@ from conftest import images, tiny_vit
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import METHOD, make
+from glorabench.data.datamodule import TaskData
 from glorabench.data.mini import MINI_TASKS
 from glorabench.data.task import LeakError
 from glorabench.errors import BadInput
@@ -57,9 +58,9 @@ def test_one_record_tells_the_stages_the_winner_and_its_curse(whole):
     assert made.status == "done"
     assert set(made.cost["stages"]) == {"supernet", "search", "retrain"}
     supernet, search, retrain = (made.cost["stages"][name] for name in ("supernet", "search", "retrain"))
-    assert (supernet["steps"], supernet["images"]) == (2 * 12, 2 * 12 * 64)  # 800 images
-    assert (retrain["steps"], retrain["images"]) == (2 * 15, 2 * 15 * 64)  # 1,000 images
-    assert search["images"] == 18 * 150  # three generations of six; 50 of the 200 images are held out
+    assert (supernet["steps"], supernet["examples"]) == (2 * 12, 2 * 12 * 64)  # 800 images
+    assert (retrain["steps"], retrain["examples"]) == (2 * 15, 2 * 15 * 64)  # 1,000 images
+    assert search["examples"] == 18 * 150  # three generations of six; 50 of the 200 images are held out
     assert all(stage["flops"] > 0 and stage["seconds"] > 0 for stage in made.cost["stages"].values())
     assert made.cost["search_s"] == search["seconds"]
     assert [(entry["stage"], entry["epoch"]) for entry in made.history] == [
@@ -114,7 +115,13 @@ def _winner_has_a_checkpoint(folder):
 
 
 @pytest.mark.parametrize(
-    "reached", [_supernet_has_a_checkpoint, _search_has_candidates, _winner_has_a_checkpoint], ids=lambda f: f.__name__
+    "reached",
+    [
+        pytest.param(_supernet_has_a_checkpoint, marks=pytest.mark.campaign),
+        pytest.param(_search_has_candidates, marks=pytest.mark.campaign),
+        _winner_has_a_checkpoint,
+    ],
+    ids=lambda f: f.__name__,
 )
 def test_killed_in_any_stage_and_typed_again_ends_the_same(whole, tmp_path, reached):
     words = [*SMALL, "search.winner=retrain", f"results_dir={tmp_path}"]
@@ -365,16 +372,34 @@ def test_a_winner_without_any_support_is_recorded_and_built_again(tmp_path):
     assert PathSpace(net.net).current() == made.paths
 
 
+def searched(data: TaskData) -> tuple[torch.Tensor, torch.Tensor]:
+    """All inputs and labels of val, as a search sees them."""
+    batches, held_out = data.search_batches("val", 0.0, torch.device("cpu"))
+    assert held_out == []
+    inputs, labels = zip(*batches, strict=True)
+    return torch.cat(inputs), torch.cat(labels)
+
+
+def test_what_is_held_out_is_the_rest_of_the_same_order():
+    data = building.build(compose([*SMALL, "train.eval_batch_size=64"])).data
+    inputs, labels = searched(data)
+    choosing, held_out = data.search_batches("val", 0.25, torch.device("cpu"))
+    assert [len(labels) for _, labels in (*choosing, *held_out)] == [64, 64, 22, 50]
+    both = [*choosing, *held_out]
+    assert torch.equal(torch.cat([x for x, _ in both]), inputs)
+    assert torch.equal(torch.cat([y for _, y in both]), labels)
+
+
 def test_test_is_not_given_to_a_search_that_does_not_say_so():
     data = building.build(compose(SMALL)).data
     with pytest.raises(LeakError, match=r"search\.on=test"):
-        data.searched("test", torch.device("cpu"))
+        data.search_batches("test", 0.25, torch.device("cpu"))
 
 
 def test_the_images_of_a_search_are_those_of_the_split_in_an_order_that_the_seed_draws():
     words = [*SMALL, "data.task=shapes_count"]
     parts = [building.build(compose([*words, f"seed={seed}"])).data for seed in (0, 1, 1)]
-    split, drawn = parts[0].task.split("val"), [data.searched("val", torch.device("cpu")) for data in parts]
+    split, drawn = parts[0].task.split("val"), [searched(data) for data in parts]
     wanted = parts[0].normalise(torch.as_tensor(split.images[:].copy()))
     for inputs, labels in drawn:
         same = (inputs[:, None] == wanted).flatten(2).all(2).double().argmax(1)  # all pictures differ
@@ -387,7 +412,7 @@ def test_the_images_of_a_search_are_those_of_the_split_in_an_order_that_the_seed
 @pytest.mark.parametrize("task", MINI_TASKS)
 def test_what_is_held_out_has_the_classes_of_what_chooses(task):
     """Of the last quarter of val in the order of its list, one class or several are missing altogether."""
-    labels = building.build(compose([*SMALL, f"data.task={task}"])).data.searched("val", torch.device("cpu"))[1]
+    labels = searched(building.build(compose([*SMALL, f"data.task={task}"])).data)[1]
     counts = [labels[part].bincount(minlength=MINI_TASKS[task].classes) for part in (slice(150), slice(150, None))]
     expected = labels.bincount(minlength=MINI_TASKS[task].classes).double() / 4
     chi = ((counts[1] - expected) ** 2 / (0.75 * expected)).sum()  # hypergeometric, so less than Poisson
@@ -417,7 +442,7 @@ def test_a_score_is_the_accuracy_of_the_path_in_the_supernet(whole, tmp_path):
     cfg = searched_run.supernet_config(config(folder))
     parts = building.build(cfg)
     trained_network.load(parts.backbone, searched_run.supernet_path(config(folder)))
-    inputs, labels = parts.data.searched("val", torch.device("cpu"))
+    inputs, labels = searched(parts.data)
     evaluator = Evaluator(parts.backbone, [(inputs[:150], labels[:150])], lambda y: y.argmax(-1), torch.no_grad)
     genome = evaluator.space.genome(made.paths)
     evaluator.space.set(genome)

@@ -13,7 +13,9 @@ from glorabench.analysis.significance import paired_outcomes
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import MARK, contaminated, draw_of, refuse_mixtures, settings
 from glorabench.records.filters import matching, told, values
-from glorabench.records.record import Record, example_counts, packed_of
+from glorabench.records.metrics import Metric, equal_scale
+from glorabench.records.outcomes import example_counts
+from glorabench.records.record import Record
 
 _TASK = ("data.task", "names.task")
 _STAGES = ("train", "supernet", "search", "retrain")  # in the order in which they run; JSON does not keep it
@@ -32,12 +34,12 @@ def select(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record]:
     Raises:
         BadInput: nothing matches, or several configurations do (more than task and seed differ), with the key.
     """
-    found = matching(records, where)
-    flats = [{k: v for k, v in settings(r.config).items() if k not in _TASK} for r in found]
-    if keys := _differing(flats):
+    matches = matching(records, where)
+    flats = [{k: v for k, v in settings(r.config).items() if k not in _TASK} for r in matches]
+    if keys := _differing_keys(flats):
         clash = "; ".join(f"{key.removeprefix('names.')} is {values(f.get(key) for f in flats)}" for key in keys)
         raise BadInput(f"{told(where) or 'no condition'} is more than one configuration: {clash}: add one to `where`")
-    return found
+    return matches
 
 
 def place_of(r: Record) -> tuple[str, Seed]:
@@ -46,7 +48,7 @@ def place_of(r: Record) -> tuple[str, Seed]:
     return r.names["task"], seed if draw < 0 else f"{seed}, split seed {draw}"
 
 
-def _differing(flats: Sequence[Mapping[str, Any]]) -> list[str]:
+def _differing_keys(flats: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys that do not agree, the shortest first."""
     known = {key for flat in flats for key in flat}
     keys = [key for key in known if any(flat.get(key) != flats[0].get(key) for flat in flats)]
@@ -85,9 +87,9 @@ class Side:
         """Those that have a result on `task`."""
         return [seed for on, seed in self.runs if on == task]
 
-    def top1(self, task: str, seed: Seed) -> float:
-        """Accuracy on the test split of one run."""
-        return self.runs[task, seed].metrics["top1"]
+    def score(self, task: str, seed: Seed) -> float:
+        """The metric that decides, of one run."""
+        return self.runs[task, seed].score
 
     def mean(self, value: Callable[[str, Seed], float]) -> statistics.Estimate:
         """Mean over tasks of a value of (task, seed), then over the seeds that every task has, with Student's t.
@@ -115,18 +117,24 @@ class Side:
     @property
     def stages(self) -> dict[str, dict[str, float]]:
         """Seconds and FLOPs of each stage of training, mean over runs; empty where a record does not say them."""
-        found = [r.cost.get("stages") or {} for r in self.runs.values()]
-        names = sorted({name for stages in found for name in stages}, key=_STAGES.index) if all(found) else []
-        return {n: {k: fmean(s.get(n, {}).get(k, 0) for s in found) for k in ("seconds", "flops")} for n in names}
+        of_runs = [r.cost.get("stages") or {} for r in self.runs.values()]
+        if not all(of_runs):
+            return {}
+        names = sorted({name for stages in of_runs for name in stages}, key=_STAGES.index)
+        result = {}
+        for name in names:
+            stages = [stages.get(name, {}) for stages in of_runs]
+            result[name] = {key: fmean(stage.get(key, 0) for stage in stages) for key in ("seconds", "flops")}
+        return result
 
     @property
     def seconds(self) -> float | None:
         """Seconds of all stages, the search included, mean over runs; None where a record does not say them."""
-        found = [r.cost.get("train_s") for r in self.runs.values()]
         if self.stages:
             return sum(stage["seconds"] for stage in self.stages.values())
-        known = [float(value) for value in found if value is not None]
-        return fmean(known) if known and len(known) == len(found) else None
+        seconds = [r.cost.get("train_s") for r in self.runs.values()]
+        known = [float(value) for value in seconds if value is not None]
+        return fmean(known) if known and len(known) == len(seconds) else None
 
     @property
     def flops(self) -> float | None:
@@ -136,10 +144,18 @@ class Side:
 
 @dataclass(frozen=True)
 class OnTask:
-    """Both sides on one task: mean top-1 of each, and first - second with the interval of paired outcomes, or, where
-    some are missing (not `paired`), Student's t over seeds."""
+    """Both sides on one task.
+
+    Args:
+        task: its name.
+        metric: the one that decides on it.
+        first, second: its mean over seeds, of each side.
+        difference: first - second with the interval of paired outcomes, or, where some are missing (not `paired`), of
+            Student's t over seeds.
+    """
 
     task: str
+    metric: Metric
     first: float
     second: float
     difference: statistics.Estimate
@@ -148,7 +164,7 @@ class OnTask:
     @property
     def sign(self) -> int:
         """1: the first is ahead; -1: the second is; 0: a tie, the interval holds zero."""
-        return _sign(self.difference)
+        return _sign(self.difference, self.metric)
 
 
 @dataclass(frozen=True)
@@ -156,14 +172,20 @@ class Comparison:
     """Two configurations on the same tasks and seeds.
 
     Args:
-        tasks: one by one; intervals by `crossed`.
-        mean: first - second of the mean over tasks: a value for each seed that has every task, then Student's t.
+        tasks: one by one.
+        mean: first - second of the mean over tasks: a value for each seed that has every task, then Student's t. None
+            where the tasks are scored by metrics of different units or directions.
     """
 
     first: Side
     second: Side
     tasks: tuple[OnTask, ...]
-    mean: statistics.Estimate
+    mean: statistics.Estimate | None
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the first task; where there is a mean, unit and direction are those of all."""
+        return self.tasks[0].metric
 
     @property
     def tally(self) -> tuple[int, int, int]:
@@ -174,7 +196,9 @@ class Comparison:
     @property
     def sign(self) -> int:
         """1: the first is ahead; -1: it is behind; 0: not decided, also when a side saw the test split."""
-        return 0 if self.first.contaminated or self.second.contaminated else _sign(self.mean)
+        if self.first.contaminated or self.second.contaminated or self.mean is None:
+            return 0
+        return _sign(self.mean, self.metric)
 
     @property
     def params_ratio(self) -> float | None:
@@ -197,8 +221,11 @@ def compare(first: Side, second: Side) -> Comparison:
     """
     check_pairs([(first, second)])
     refuse_mixtures([*first.runs.values(), *second.runs.values()])
-    mean = first.mean(lambda task, seed: first.top1(task, seed) - second.top1(task, seed))
-    return Comparison(first, second, tuple(_on_task(task, first, second) for task in first.tasks), mean)
+    tasks = tuple(_on_task(task, first, second) for task in first.tasks)
+    mean = None
+    if equal_scale(on.metric for on in tasks):
+        mean = first.mean(lambda task, seed: first.score(task, seed) - second.score(task, seed))
+    return Comparison(first, second, tasks, mean)
 
 
 def check_pairs(pairs: Iterable[tuple[Side, Side]]) -> None:
@@ -223,15 +250,17 @@ def _gaps(side: Side, other: Side) -> list[str]:
 
 def _on_task(task: str, first: Side, second: Side) -> OnTask:
     seeds = first.seeds(task)
-    one, two = (tuple(packed_of(side.runs[task, seed]) for seed in seeds) for side in (first, second))
-    a, b = (fmean(side.top1(task, seed) for seed in seeds) for side in (first, second))
-    if (
-        "" in (known := example_counts(one, two)) or len(known) > 1
-    ):  # outcomes are missing, or seeds have other examples
-        gaps = statistics.mean([first.top1(task, seed) - second.top1(task, seed) for seed in seeds])
-        return OnTask(task, a, b, gaps, paired=False)
-    return OnTask(task, a, b, paired_outcomes(one, two).estimate)
+    metric = first.runs[task, seeds[0]].metric
+    one, two = (tuple(side.runs[task, seed].outcomes_of(metric.name) for seed in seeds) for side in (first, second))
+    a, b = (fmean(side.score(task, seed) for seed in seeds) for side in (first, second))
+    counts = example_counts(one, two)
+    if "" in counts or len(counts) > 1:  # outcomes are missing, or seeds have other examples
+        over_seeds = statistics.mean([first.score(task, seed) - second.score(task, seed) for seed in seeds])
+        return OnTask(task, metric, a, b, over_seeds, paired=False)
+    return OnTask(task, metric, a, b, paired_outcomes(one, two).estimate)
 
 
-def _sign(d: statistics.Estimate) -> int:
-    return (1 if d.value > 0 else -1) if d.excludes_zero else 0
+def _sign(difference: statistics.Estimate, metric: Metric) -> int:
+    if not difference.excludes_zero:
+        return 0
+    return metric.sign if difference.value > 0 else -metric.sign

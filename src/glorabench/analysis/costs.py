@@ -1,23 +1,24 @@
-"""What each configuration reaches and costs, and the Pareto fronts of accuracy against cost."""
+"""What each configuration reaches and costs, and the Pareto fronts of its score against cost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glorabench.analysis import statistics
-from glorabench.analysis.cells import Cell, cells
+from glorabench.analysis.cells import Cell, Draw, Group
+from glorabench.analysis.fronts import on_front
 from glorabench.errors import BadInput
-from glorabench.records.compatibility import comparable, draw_of
-from glorabench.records.record import Record, bits
+from glorabench.records.metrics import Metric, equal_scale
+from glorabench.records.outcomes import unpack
+from glorabench.records.record import Record
 
 Floats = NDArray[np.float64]
-Draw = tuple[int, int]  # a seed, and that of the shots
 
 _CHUNK = 50  # bootstrap samples whose examples are drawn together
 
@@ -86,7 +87,7 @@ class Point:
         method: its label.
         runs: by task, then by the seeds that all its tasks have.
         contaminated: something was chosen on the test split, so it is on no front and beats nothing.
-        reason: why it has no accuracy, and so is on no front either.
+        reason: why it has no score, and so is on no front either.
     """
 
     method: str
@@ -107,20 +108,25 @@ class Point:
     @property
     def records(self) -> list[Record]:
         """All its runs."""
-        return [r for found in self.runs.values() for r in found.values()]
+        return [r for by_draw in self.runs.values() for r in by_draw.values()]
 
     @property
-    def top1(self) -> statistics.Estimate:
-        """Mean over tasks, with Student's t over seeds."""
-        each = [[found[draw].metrics["top1"] for draw in self.draws] for found in self.runs.values()]
-        return statistics.mean([round(float(value), 12) for value in np.mean(each, axis=0)])
+    def metric(self) -> Metric:
+        """The metric that decides on its tasks, which they share."""
+        return self.records[0].metric
+
+    @cached_property
+    def score(self) -> statistics.Estimate:
+        """Mean over tasks of the metric that decides, with Student's t over seeds."""
+        table = [[by_draw[draw].score for draw in self.draws] for by_draw in self.runs.values()]
+        return statistics.mean([round(float(value), 12) for value in np.mean(table, axis=0)])
 
     def costs(self, of: Callable[[Record], float | None], reduce: Callable[..., Any] = np.mean) -> Floats | None:
         """A value for each seed; None where a run has none."""
-        each = [[of(found[draw]) for draw in self.draws] for found in self.runs.values()]
-        if not each or any(value is None for row in each for value in row):
+        table = [[of(by_draw[draw]) for draw in self.draws] for by_draw in self.runs.values()]
+        if not table or any(value is None for row in table for value in row):
             return None
-        return reduce(np.asarray(each, np.float64), axis=0)
+        return reduce(np.asarray(table, np.float64), axis=0)
 
     def cost(self, axis: Axis) -> float | None:
         """The value of an axis."""
@@ -128,52 +134,35 @@ class Point:
         return None if values is None else float(reduced(values, axis.reduce))
 
 
-def points(records: Iterable[Record]) -> list[Point]:
+def points(group: Group) -> list[Point]:
     """One for each configuration, in the order in which they came.
 
     Raises:
         BadInput: the records do not compare (see `cells.cells`).
     """
-    made = cells(records)
-    tasks = sorted({cell.task for cell in made})
-    own: dict[str, list[Cell]] = {}
-    for cell in made:
-        own.setdefault(cell.method, []).append(cell)
-    return [_point(found, method, tasks) for method, found in own.items()]
+    cells_of: dict[str, list[Cell]] = {}
+    for cell in group.cells:
+        cells_of.setdefault(cell.method, []).append(cell)
+    return [_point(method, cells, sorted(group.by_task)) for method, cells in cells_of.items()]
 
 
-def _point(own: Sequence[Cell], method: str, tasks: Sequence[str]) -> Point:
-    done = {cell.task: {draw_of(r): r for r in cell.done} for cell in own if cell.done}
-    contaminated = any(cell.contaminated for cell in own)
-    if lacking := [task for task in tasks if task not in done]:
+def _point(method: str, cells: Sequence[Cell], tasks: Sequence[str]) -> Point:
+    runs = {cell.task: cell.by_draw() for cell in cells if cell.done}
+    contaminated = any(cell.contaminated for cell in cells)
+    if lacking := [task for task in tasks if task not in runs]:
         return Point(method, {}, contaminated, f"no result on {', '.join(lacking)}")
-    common = sorted(set.intersection(*map(set, done.values())))
+    if not equal_scale(cell.metric for cell in cells if cell.done):
+        names = dict.fromkeys(cell.metric.label for cell in cells if cell.done)
+        return Point(method, {}, contaminated, f"no mean, as its tasks are scored by {' and '.join(names)}")
+    common = sorted(set.intersection(*map(set, runs.values())))
     if not common:
         return Point(method, {}, contaminated, "no seed has a result on every task")
-    return Point(method, {task: {draw: done[task][draw] for draw in common} for task in tasks}, contaminated)
+    return Point(method, {task: {draw: runs[task][draw] for draw in common} for task in tasks}, contaminated)
 
 
 def reduced(values: Floats, reduce: Callable[..., Any] = np.mean) -> Floats:
     """Over the last axis, rounded: what is equal must not differ by what floating point leaves."""
     return np.round(reduce(values, axis=-1), 9)
-
-
-def front(top1: Floats, cost: Floats) -> NDArray[np.bool_]:
-    """Which points no other beats: none is as good in both and better in one. Equal points stand or fall together.
-
-    Args:
-        top1, cost: ... x points.
-    """
-    order = np.lexsort((-top1, cost), axis=-1)  # the cheapest first, of equal cost the best
-    best, paid = np.take_along_axis(top1, order, -1), np.take_along_axis(cost, order, -1)
-    new = np.concatenate([np.ones_like(paid[..., :1], bool), paid[..., 1:] != paid[..., :-1]], axis=-1)
-    first = np.maximum.accumulate(np.where(new, np.arange(paid.shape[-1]), 0), axis=-1)  # of those of equal cost
-    beaten = best < np.take_along_axis(best, first, -1)
-    below = np.take_along_axis(np.maximum.accumulate(best, axis=-1), np.maximum(first - 1, 0), -1)  # of lower cost
-    beaten |= (first > 0) & (below >= best)
-    on = np.empty_like(beaten)
-    np.put_along_axis(on, order, ~beaten, -1)
-    return on
 
 
 @dataclass(frozen=True)
@@ -187,7 +176,7 @@ class Standing:
 Standings = Mapping[str, Sequence[Standing | None]]  # by axis, then in the order of the points
 
 
-def standings(made: Sequence[Point], repeats: int = 2000) -> Standings:
+def standings(points: Sequence[Point], repeats: int = 2000) -> Standings:
     """For each axis, each point's standing; None of what is not judged or does not know this cost.
 
     A bootstrap with two levels: seeds, then the examples of each task; configurations share the draws, those of seeds
@@ -196,66 +185,80 @@ def standings(made: Sequence[Point], repeats: int = 2000) -> Standings:
     Raises:
         BadInput: outcomes are not kept, or not of the same examples.
     """
-    judged = [i for i, point in enumerate(made) if point.judged]
-    found: dict[str, list[Standing | None]] = {axis.name: [None] * len(made) for axis in AXES}
+    judged = [i for i, point in enumerate(points) if point.judged]
+    result: dict[str, list[Standing | None]] = {axis.name: [None] * len(points) for axis in AXES}
     if not judged:
-        return found
+        return result
     generator = np.random.default_rng(0)
-    sets = sorted({made[i].draws for i in judged})
-    seeds = {draws: generator.integers(len(draws), size=(repeats, len(draws))) for draws in sets}
-    drawn = dict(zip(judged, _accuracies([made[i] for i in judged], seeds, generator), strict=True))
+    sign = points[judged[0]].metric.sign
+    seed_sets = sorted({points[i].draws for i in judged})
+    seeds = {draws: generator.integers(len(draws), size=(repeats, len(draws))) for draws in seed_sets}
+    scores = dict(zip(judged, _bootstrap_scores([points[i] for i in judged], seeds, generator), strict=True))
     for axis in AXES:
-        costs = {i: made[i].costs(axis.of, axis.reduce) for i in judged}
-        known = {i: values for i, values in costs.items() if values is not None}
-        if not known:
+        costs = {i: points[i].costs(axis.of, axis.reduce) for i in judged}
+        costs = {i: values for i, values in costs.items() if values is not None}
+        if not costs:
             continue
-        top1 = np.array([made[i].top1.value for i in known]).round(9)
-        now = front(top1, np.array([reduced(values, axis.reduce) for values in known.values()]))
-        paid = [reduced(values[seeds[made[i].draws]], axis.reduce) for i, values in known.items()]
-        often = front(np.stack([drawn[i] for i in known], -1), np.stack(paid, -1)).mean(axis=0)
-        for index, i in enumerate(known):
-            found[axis.name][i] = Standing(bool(now[index]), float(often[index]))
-    return found
+        score = np.array([points[i].score.value for i in costs]).round(9)
+        on = on_front(sign * score, np.array([reduced(values, axis.reduce) for values in costs.values()]))
+        drawn_costs = [reduced(values[seeds[points[i].draws]], axis.reduce) for i, values in costs.items()]
+        drawn_scores = np.stack([scores[i] for i in costs], -1)
+        often = on_front(sign * drawn_scores, np.stack(drawn_costs, -1)).mean(axis=0)
+        for index, i in enumerate(costs):
+            result[axis.name][i] = Standing(bool(on[index]), float(often[index]))
+    return result
 
 
-def _accuracies(made: Sequence[Point], seeds: Mapping[Any, NDArray[np.int_]], generator: Any) -> list[Floats]:
+def _bootstrap_scores(
+    points: Sequence[Point], seeds: Mapping[Any, NDArray[np.int_]], generator: np.random.Generator
+) -> list[Floats]:
     """Mean over tasks of each point in each bootstrap sample."""
     weights = {draws: (rows[..., None] == np.arange(len(draws))).sum(axis=1) for draws, rows in seeds.items()}
-    sums = [np.zeros(len(next(iter(seeds.values())))) for _ in made]
-    tasks = list(made[0].runs)
+    sums = [np.zeros(len(next(iter(seeds.values())))) for _ in points]
+    tasks = list(points[0].runs)
     for task in tasks:
-        each = [_outcomes(point.runs[task].values()) for point in made]
-        if len({matrix.shape[1] for matrix in each}) > 1:
+        tables = [_outcomes(point.runs[task].values()) for point in points]
+        if len({table.shape[1] for table in tables}) > 1:
             raise BadInput(f"the runs of {task} were not scored on the same examples")
-        rows, ends, n = np.concatenate(each), np.cumsum([len(matrix) for matrix in each]), each[0].shape[1]
-        own = [(weights[point.draws], n * len(point.draws)) for point in made]
+        rows, ends, n = np.concatenate(tables), np.cumsum([len(table) for table in tables]), tables[0].shape[1]
         for start in range(0, len(sums[0]), _CHUNK):
             part = slice(start, min(start + _CHUNK, len(sums[0])))
             picks = [np.bincount(generator.integers(n, size=n), minlength=n) for _ in range(part.stop - start)]
-            hits = np.split(np.asarray(picks, np.float32) @ rows.T, ends[:-1], axis=1)  # whole numbers: exact
-            for index, (weight, count) in enumerate(own):
-                sums[index][part] += (weight[part] * hits[index]).sum(axis=1) / count
+            # of right and wrong these are whole numbers, so exact
+            totals = np.split(np.asarray(picks, np.float32) @ rows.T, ends[:-1], axis=1)
+            for index, point in enumerate(points):
+                weight = weights[point.draws][part]
+                sums[index][part] += (weight * totals[index]).sum(axis=1) / (n * len(point.draws))
     return [np.round(total / len(tasks), 9) for total in sums]
 
 
 def _outcomes(runs: Iterable[Record]) -> NDArray[np.float32]:
     """Seeds x examples."""
     runs = list(runs)
-    if lacking := [r.run_id for r in runs if not r.outcomes]:
-        raise BadInput(f"{lacking[0]} does not keep which examples were right: repeat its run")
-    found = [bits(r.outcomes or "") for r in runs]
-    if len(set(map(len, found))) > 1:
+    packed = [r.outcomes_of(r.metric.name) for r in runs]
+    if "" in packed:
+        r = runs[packed.index("")]
+        raise BadInput(f"{r.run_id} does not keep what each example got in {r.metric.name}: repeat its run")
+    outcomes = [unpack(text) for text in packed]
+    if len(set(map(len, outcomes))) > 1:
         raise BadInput(f"the runs of {runs[0].names['task']} were not scored on the same examples")
-    return np.array(found, np.float32)
+    return np.array(outcomes, np.float32)
 
 
-Stood = tuple[list[Record], list[Point], Standings]
+@dataclass(frozen=True)
+class CostGroup:
+    """A table's records, what its configurations cost, and where these stand on the fronts."""
+
+    group: Group
+    points: list[Point]
+    standings: Standings
 
 
-def stood(records: Iterable[Record]) -> list[Stood]:
-    """Each table's records, what its configurations cost, and where these stand on the fronts.
+def cost_group(group: Group) -> CostGroup:
+    """What the configurations of a table cost.
 
     Raises:
-        BadInput: the records do not compare.
+        BadInput: the records do not compare, or do not keep outcomes.
     """
-    return [(group, made := points(group), standings(made)) for group in comparable(records)]
+    made = points(group)
+    return CostGroup(group, made, standings(made))

@@ -10,19 +10,13 @@ from functools import lru_cache
 import numpy as np
 
 from glorabench.analysis import statistics
-from glorabench.analysis.cells import Cell
-from glorabench.records import record
-from glorabench.records.compatibility import draw_of
-from glorabench.records.record import Packed, Record, bits
+from glorabench.analysis.cells import Cell, Draw, Group
+from glorabench.records.metrics import Metric, equal_scale, metric_named, names_of_best
+from glorabench.records.outcomes import Packed, example_counts, unpack
+from glorabench.records.record import Record
 
 LEVEL = 0.05
 SIGNS = {"best": "*", "tied": "=", "behind": "", "untested": "?"}
-VERDICTS = (
-    "best: the highest mean that the test split did not choose; tied: not told apart from it by a paired test over the "
-    "examples of the seeds that both have (Student's t, seeds and examples both drawn at random; McNemar's exact "
-    "test for one seed), p at least 0.05 after Holm's correction for all comparisons with the best, which the same "
-    "results chose; where outcomes or seeds in common are missing, by overlapping intervals, or untested"
-)
 
 
 @dataclass(frozen=True)
@@ -48,126 +42,142 @@ class Verdict:
         return SIGNS[self.kind]
 
     @property
-    def said(self) -> str:
+    def p_text(self) -> str:
         """p, where there is one, as text."""
         return "" if self.p is None else "p < 0.001" if self.p < 0.001 else f"p {self.p:.2g}"
 
 
-def on_task(rivals: Sequence[Cell], metric: str = "top1") -> dict[str, Verdict]:
+@dataclass(frozen=True)
+class Term:
+    """What a column is worth in a mean, and the metric that it is of; None is the one that decides on its task."""
+
+    weight: float = 1.0
+    metric: str | None = None
+
+
+def verdicts_on_task(rivals: Mapping[str, Cell], metric: str | None = None) -> dict[str, Verdict]:
     """The verdict on every method that has a result on a task; none for what the test split chose, or for one alone.
 
     Args:
-        rivals: cells of one task, of different methods.
-        metric: of the records.
+        rivals: cells of one task, by what their methods are called.
+        metric: of the records; None is the one that decides.
     """
-    return _judged([{"": cell} for cell in rivals], {"": (1.0, metric)})
+    return _verdicts({name: {"": cell} for name, cell in rivals.items()}, {"": Term(metric=metric)})
 
 
-def by_task(made: Sequence[Cell]) -> dict[tuple[str, str], Verdict]:
+def verdicts_by_task(group: Group) -> dict[tuple[str, str], Verdict]:
     """The verdicts by task and method."""
-    tasks: dict[str, list[Cell]] = {}
-    for cell in made:
-        tasks.setdefault(cell.task, []).append(cell)
-    found = {task: on_task(rivals) for task, rivals in tasks.items()}
-    return {(task, method): verdict for task, each in found.items() for method, verdict in each.items()}
-
-
-def on_mean(rivals: Sequence[Mapping[str, Cell]], weights: Mapping[str, tuple[float, str]]) -> dict[str, Verdict]:
-    """The same of a weighted mean over tasks.
-
-    Args:
-        rivals: the cells of each method, by column.
-        weights: the weight and the metric of each column of the mean; a method that lacks one has no verdict.
-    """
-    return _judged([r for r in rivals if weights.keys() <= r.keys()], weights)
-
-
-def _judged(rivals: Sequence[Mapping[str, Cell]], weights: Mapping[str, tuple[float, str]]) -> dict[str, Verdict]:
-    runs = {_name(r): {at: _runs(r[at], weights[at][1]) for at in weights} for r in rivals if not _seen(r, weights)}
-    common = {name: set.intersection(*(set(found) for found in by.values())) for name, by in runs.items()}
-    scores = {name: _score(runs[name], weights, draws) for name, draws in common.items() if draws}
-    if len(scores) < 2:
-        return {}
-    bests = best_of({name: score.value for name, score in scores.items()})
-    found = {name: _least_apart(name, bests, runs, weights) for name in scores if name not in bests}
-    tested = [name for name, (_, p) in found.items() if isinstance(p, float)]
-    corrected = dict(zip(tested, statistics.holm([float(found[name][1]) for name in tested]), strict=True))
-    verdicts = {name: Verdict("best") for name in bests}
-    for name, (best, why) in found.items():
-        if (p := corrected.get(name)) is not None:
-            verdicts[name] = Verdict("tied" if p >= LEVEL else "behind", p, against=best)
-        else:
-            verdicts[name] = _overlap(scores[best], scores[name], str(why), best)
+    verdicts = {}
+    for task, rivals in group.by_task.items():
+        for method, verdict in verdicts_on_task({cell.method: cell for cell in rivals}).items():
+            verdicts[task, method] = verdict
     return verdicts
 
 
-def best_of(values: Mapping[str, float]) -> list[str]:
-    """The names with the highest value, in the order of the alphabet: means that are equal are both the best, in
-    whatever order their rows stand."""
-    rounded = {name: round(value, 12) for name, value in values.items()}  # equal but for what floating point leaves
-    return sorted(name for name, value in rounded.items() if value == max(rounded.values()))
+def verdicts_on_mean(rivals: Mapping[str, Mapping[str, Cell]], terms: Mapping[str, Term]) -> dict[str, Verdict]:
+    """The same of a weighted mean over tasks.
+
+    Args:
+        rivals: the cells of each method, by column; a method that lacks one has no verdict.
+        terms: of the mean, by column.
+    """
+    return _verdicts({name: cells for name, cells in rivals.items() if terms.keys() <= cells.keys()}, terms)
 
 
-def _least_apart(
-    name: str, bests: Sequence[str], runs: Mapping[str, _Runs], weights: Mapping[str, tuple[float, str]]
+_Runs = Mapping[str, Mapping[Draw, Record]]  # by column, then by seed
+
+
+def _verdicts(rivals: Mapping[str, Mapping[str, Cell]], terms: Mapping[str, Term]) -> dict[str, Verdict]:
+    runs: dict[str, _Runs] = {}
+    scores: dict[str, statistics.Estimate] = {}
+    metrics: list[Metric] = []
+    for name, cells in rivals.items():
+        if any(cells[column].contaminated for column in terms):
+            continue
+        of_method = {column: cells[column].by_draw(term.metric or "") for column, term in terms.items()}
+        common = set.intersection(*(set(by_draw) for by_draw in of_method.values()))
+        if common:
+            runs[name], scores[name] = of_method, _mean(of_method, terms, sorted(common))
+            metrics += [_metric(next(iter(of_method[column].values())), term) for column, term in terms.items()]
+    if len(scores) < 2 or not equal_scale(metrics):
+        return {}
+    return _against_best(runs, scores, terms, metrics[0])
+
+
+def _metric(r: Record, term: Term) -> Metric:
+    metric = metric_named(r.measures, term.metric) if term.metric else None
+    return metric or r.metric
+
+
+def _against_best(
+    runs: Mapping[str, _Runs], scores: Mapping[str, statistics.Estimate], terms: Mapping[str, Term], metric: Metric
+) -> dict[str, Verdict]:
+    bests = names_of_best({name: score.value for name, score in scores.items()}, metric)
+    results = {name: _nearest_best(name, bests, runs, terms, metric) for name in scores if name not in bests}
+    tested = {name: p for name, (_, p) in results.items() if isinstance(p, float)}
+    corrected = dict(zip(tested, statistics.holm(list(tested.values())), strict=True))
+    verdicts = {name: Verdict("best") for name in bests}
+    for name, (best, reason) in results.items():
+        if name in corrected:
+            p = corrected[name]
+            verdicts[name] = Verdict("tied" if p >= LEVEL else "behind", p, against=best)
+        else:
+            verdicts[name] = _by_intervals(scores[best], scores[name], metric, str(reason), best)
+    return verdicts
+
+
+def _nearest_best(
+    name: str, bests: Sequence[str], runs: Mapping[str, _Runs], terms: Mapping[str, Term], metric: Metric
 ) -> tuple[str, float | str]:
     """Of the best ones that from which `name` is told apart least, and p or why there is none."""
-    found = [(best, _test(runs[best], runs[name], weights)) for best in bests]
-    return max(found, key=lambda pair: pair[1] if isinstance(pair[1], float) else -1.0)
+    results = [(best, _test(runs[best], runs[name], terms, metric)) for best in bests]
+    return max(results, key=lambda pair: pair[1] if isinstance(pair[1], float) else -1.0)
 
 
-def _name(rival: Mapping[str, Cell]) -> str:
-    return next(iter(rival.values())).method
+def _mean(runs: _Runs, terms: Mapping[str, Term], draws: Sequence[Draw]) -> statistics.Estimate:
+    """Over the seeds that all columns have."""
+    table = []
+    for column, term in terms.items():
+        of_column = [runs[column][draw] for draw in draws]
+        table.append([r.metrics[term.metric] if term.metric else r.score for r in of_column])
+    if len(table) == 1:
+        return statistics.mean(table[0])
+    return statistics.stratified(table, [term.weight for term in terms.values()])
 
 
-def _seen(rival: Mapping[str, Cell], weights: Mapping[str, tuple[float, str]]) -> bool:
-    return any(rival[at].contaminated for at in weights)
-
-
-def _runs(cell: Cell, metric: str) -> dict[tuple[int, int], Record]:
-    return {draw_of(r): r for r in cell.done if metric in r.metrics}
-
-
-_Runs = Mapping[str, Mapping[tuple[int, int], Record]]
-
-
-def _score(by: _Runs, weights: Mapping[str, tuple[float, str]], draws: set[tuple[int, int]]) -> statistics.Estimate:
-    """Mean over its own seeds, those that all its columns have."""
-    table = [[by[at][draw].metrics[weights[at][1]] for draw in sorted(draws)] for at in weights]
-    return (
-        statistics.mean(table[0]) if len(table) == 1 else statistics.stratified(table, [w for w, _ in weights.values()])
-    )
-
-
-def _test(first: _Runs, second: _Runs, weights: Mapping[str, tuple[float, str]]) -> float | str:
+def _test(best: _Runs, other: _Runs, terms: Mapping[str, Term], metric: Metric) -> float | str:
     """p of the paired test, or why there is none."""
-    found: list[tuple[float, statistics.Paired]] = []
-    for at, (weight, metric) in weights.items():
-        draws = sorted(first[at].keys() & second[at].keys())
+    differences: list[tuple[float, statistics.Paired]] = []
+    for column, term in terms.items():
+        draws = sorted(best[column].keys() & other[column].keys())
         if not draws:
             return "shares no seed with it"
-        one, two = (tuple(record.packed_of(side[at][draw], metric) for draw in draws) for side in (first, second))
-        if "" in (known := record.example_counts(one, two)):
+        name = term.metric or best[column][draws[0]].metric.name
+        first, second = (tuple(runs[column][draw].outcomes_of(name) for draw in draws) for runs in (best, other))
+        counts = example_counts(first, second)
+        if "" in counts:
             return "has no outcomes in common with it"
-        if len(known) > 1:
+        if len(counts) > 1:
             return "was not scored on the same examples with every seed"
-        found.append((weight, paired_outcomes(one, two)))
-    whole = found[0][1] if len(found) == 1 else statistics.weighted(found)
-    if whole.value < -1e-12:  # seeds that the other has not made it the best
+        differences.append((term.weight, paired_outcomes(first, second)))
+    whole = differences[0][1] if len(differences) == 1 else statistics.weighted(differences)
+    if metric.sign * whole.value < -1e-12:  # seeds that the other has not made it the best
         return "is ahead of it on the seeds that both have"
     return whole.exact
 
 
-def _overlap(best: statistics.Estimate, other: statistics.Estimate, why: str, name: str) -> Verdict:
+def _by_intervals(
+    best: statistics.Estimate, other: statistics.Estimate, metric: Metric, reason: str, name: str
+) -> Verdict:
     """By intervals over seeds: what overlaps is tied."""
     if math.isnan(best.low) or math.isnan(other.low):
-        return Verdict("untested", how=why, against=name)
-    apart = other.high < best.low
-    said = "behind, as their intervals do not overlap" if apart else "tied, as their intervals overlap"
-    return Verdict("behind" if apart else "tied", how=f"{why}: {said}", against=name)
+        return Verdict("untested", how=reason, against=name)
+    is_behind = other.high < best.low if metric.higher_is_better else other.low > best.high
+    words = "behind, as their intervals do not overlap" if is_behind else "tied, as their intervals overlap"
+    return Verdict("behind" if is_behind else "tied", how=f"{reason}: {words}", against=name)
 
 
 @lru_cache(1 << 16)
 def paired_outcomes(first: Packed, second: Packed) -> statistics.Paired:
-    """The difference of both sides; `record.example_counts` of them must be one number."""
-    return statistics.paired(*(np.stack([bits(text) for text in side]) for side in (first, second)))
+    """The difference of both sides; `outcomes.example_counts` of them must be one number."""
+    return statistics.paired(*(np.stack([unpack(text) for text in side]) for side in (first, second)))

@@ -88,19 +88,21 @@ def stratified(scores: Sequence[Sequence[float]], weights: Sequence[float]) -> E
 
 @dataclass(frozen=True)
 class Paired:
-    """A difference in accuracy, first - second.
+    """A difference in a metric, first - second.
 
     Args:
         value: its mean.
         parts: whose sum is its variance, each with its degrees of freedom.
         n: seeds.
-        alone: of one seed, how many examples the first and the second side alone have right.
+        alone: of one seed, where an example is right or wrong, how many the first and the second side alone have right.
+        limit: no difference is larger than that.
     """
 
     value: float
     parts: tuple[tuple[float, float], ...]
     n: int
     alone: tuple[int, int] | None = None
+    limit: float = 1.0
 
     @property
     def variance(self) -> float:
@@ -137,7 +139,7 @@ class Paired:
         from scipy.stats import t
 
         half = float(t.ppf(0.975, self.freedom)) * sqrt(self.variance)
-        return Estimate(self.value, max(-1.0, self.value - half), min(1.0, self.value + half), self.n)
+        return Estimate(self.value, max(-self.limit, self.value - half), min(self.limit, self.value + half), self.n)
 
 
 @lru_cache(1 << 16)  # of many pairs a few differ in as many examples
@@ -151,34 +153,45 @@ def paired(first: Any, second: Any) -> Paired:
     """The difference of two tables of outcomes.
 
     Args:
-        first, second: right or wrong, seeds x examples, row by row the same seed and the same examples; examples that
-            differ from seed to seed, as val of few shots does, add no variance of their own to the estimate.
+        first, second: seeds x examples, row by row the same seed and the same examples: right or wrong (of type bool),
+            or numbers. Examples that differ from seed to seed, as val of few shots does, add no variance of their own
+            to the estimate.
     """
-    gaps: NDArray[np.float64] = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    first, second = np.asarray(first), np.asarray(second)
+    right_or_wrong = first.dtype == second.dtype == bool
+    limit = 1.0 if right_or_wrong else np.inf
+    gaps: NDArray[np.float64] = first.astype(np.float64) - second.astype(np.float64)
     seeds, examples = gaps.shape
     value = float(gaps.mean())
     by_seed, by_example = gaps.mean(axis=1), gaps.mean(axis=0)
-    alone = (int((gaps > 0).sum()), int((gaps < 0).sum())) if seeds < 2 else None
+    alone = (int((gaps > 0).sum()), int((gaps < 0).sum())) if seeds < 2 and right_or_wrong else None
     if examples < 2:
-        return Paired(value, ((float(by_seed.var(ddof=1)) / seeds, seeds - 1),) if seeds > 1 else (), seeds, alone)
+        parts = ((float(by_seed.var(ddof=1)) / seeds, seeds - 1),) if seeds > 1 else ()
+        return Paired(value, parts, seeds, alone, limit)
     if seeds < 2:
-        return Paired(value, ((float(by_example.var(ddof=1)) / examples, examples - 1),), seeds, alone)
-    left = gaps - by_seed[:, None] - by_example + value
-    rest = float((left**2).sum()) / ((seeds - 1) * (examples - 1))
+        return Paired(value, ((float(by_example.var(ddof=1)) / examples, examples - 1),), seeds, alone, limit)
+    remainder = gaps - by_seed[:, None] - by_example + value
+    rest = float((remainder**2).sum()) / ((seeds - 1) * (examples - 1))
     # no component of variance is below zero
     of_seeds = max(examples * float(by_seed.var(ddof=1)), rest)
     of_examples = max(seeds * float(by_example.var(ddof=1)), rest)
     squares = ((of_seeds, seeds - 1), (of_examples, examples - 1), (-rest, (seeds - 1) * (examples - 1)))
-    return Paired(value, tuple((square / gaps.size, df) for square, df in squares if square), seeds)
+    parts = tuple((square / gaps.size, df) for square, df in squares if square)
+    return Paired(value, parts, seeds, limit=limit)
 
 
-def weighted(found: Iterable[tuple[float, Paired]]) -> Paired:
-    """A weighted sum of differences of different tasks, whose examples are others."""
-    known = list(found)
-    parts = tuple((weight**2 * part, df) for weight, one in known for part, df in one.parts)
-    return Paired(sum(weight * one.value for weight, one in known), parts, min(one.n for _, one in known))
+def weighted(differences: Iterable[tuple[float, Paired]]) -> Paired:
+    """A weighted sum of differences on different tasks, whose examples are others; pairs of weight and difference."""
+    differences = list(differences)
+    parts = tuple((weight**2 * part, df) for weight, one in differences for part, df in one.parts)
+    return Paired(
+        sum(weight * one.value for weight, one in differences),
+        parts,
+        min(one.n for _, one in differences),
+        limit=sum(abs(weight) * one.limit for weight, one in differences),
+    )
 
 
 def paired_difference(first: Any, second: Any) -> Estimate:
-    """The difference in accuracy, first - second, with its interval; arguments as of `paired`."""
+    """The difference, first - second, with its interval; arguments as of `paired`."""
     return paired(first, second).estimate

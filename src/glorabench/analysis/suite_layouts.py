@@ -20,13 +20,13 @@ class Column:
         name: in CSV.
         short: where there is little room; breaks at its spaces.
         task: as `data.task` has it.
-        metric: of the records.
+        metric: of the records; None is the one that decides on the task.
     """
 
     name: str
     short: str
     task: str
-    metric: str = "top1"
+    metric: str | None = None
 
 
 def mean_of_tasks(values: Mapping[str, float], groups: Mapping[str, str]) -> float:
@@ -118,10 +118,7 @@ def _vtab() -> Layout:
         Mean("vtab_mean_groups", "mean groups", groups, mean_of_groups),
         Mean("vtab_mean_19", "mean 19", groups),
     )
-    notes = (
-        "mean groups (vtab_mean_groups): mean of the means of natural, specialized and structured, as papers on PEFT "
-        "print it; mean 19 (vtab_mean_19): mean of the 19 tasks, as VTAB defines it"
-    )
+    notes = "mean groups: of the means of the three groups, as papers on PEFT print it; mean 19: of all tasks"
     return Layout((*blocks, means), notes)
 
 
@@ -146,11 +143,7 @@ def _imagenet() -> Layout:
         Mean("shift_mean_4_200", "shifts (200)", over("_1000", 1)),
         Mean("imagenet_mean_5_1000", "all five (1000)", over("_200", 0)),
     )
-    notes = (
-        "val: ImageNet's own test set; A and R: the answer is one of their 200 classes (200), the usual scoring, or of "
-        "all 1,000, as NOAH and GLoRA score (1000); shifts (200): mean of V2, Sketch, A (200) and R (200); all five "
-        "(1000): mean of val, V2, Sketch, A (1000) and R (1000), the mean that papers print"
-    )
+    notes = "(200), (1000): the answer is one of the test set's 200 classes, or of all 1,000; shifts: mean of the four"
     return Layout(((*columns, *means),), notes, ("shots",))
 
 

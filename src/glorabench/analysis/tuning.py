@@ -10,6 +10,7 @@ from typing import Any
 from glorabench.analysis import statistics
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import settings
+from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
 
 _LR = "train.lr"
@@ -27,19 +28,30 @@ class Trials:
     method: str
     runs: Mapping[float, Mapping[tuple[str, int], Record]]
 
-    def top1(self, lr: float) -> float | None:
-        """Mean accuracy over tasks, of means over seeds; None where a run failed."""
-        found = self.runs[lr]
-        if any(r.status != "done" for r in found.values()):
+    @property
+    def metric(self) -> Metric:
+        """The metric that decides.
+
+        Raises:
+            LookupError: no run has a result.
+        """
+        return next(r for runs in self.runs.values() for r in runs.values() if r.status == "done").metric
+
+    def score(self, lr: float) -> float | None:
+        """Mean over tasks, of means over seeds; None where a run failed."""
+        runs = self.runs[lr]
+        if any(r.status != "done" for r in runs.values()):
             return None
-        tasks = sorted({task for task, _ in found})
-        each = [fmean(r.metrics["top1"] for (t, _), r in sorted(found.items()) if t == task) for task in tasks]
-        return round(fmean(each), 12)  # equal means must not differ by what floating point leaves
+        by_task: dict[str, list[float]] = {}
+        for (task, _), r in sorted(runs.items()):
+            by_task.setdefault(task, []).append(r.score)
+        mean = fmean(map(fmean, by_task.values()))
+        return round(mean, 12)  # equal means must not differ by what floating point leaves
 
     @property
     def lost(self) -> bool:
         """True when a run failed at each learning rate."""
-        return all(self.top1(lr) is None for lr in self.runs)
+        return all(self.score(lr) is None for lr in self.runs)
 
     @property
     def best(self) -> float:
@@ -48,10 +60,11 @@ class Trials:
         Raises:
             BadInput: a run failed at each of them.
         """
-        tops = {lr: top1 for lr in sorted(self.runs) if (top1 := self.top1(lr)) is not None}
-        if not tops:
+        scores = {lr: self.score(lr) for lr in self.runs}
+        known = {lr: self.metric.sign * score for lr, score in scores.items() if score is not None}
+        if not known:
             raise BadInput(f"{self.method}: a run failed at every {_LR} that was tried")
-        return max(tops, key=lambda lr: (tops[lr], -lr))
+        return max(known, key=lambda lr: (known[lr], -lr))
 
     @property
     def chosen(self) -> list[Record]:
@@ -118,14 +131,16 @@ class Gain:
 
     Args:
         method, lr: which runs.
-        last, best: mean accuracy over tasks at the last epoch, and at the best.
-        gain: best - last, mean over tasks.
+        metric: the one that decides.
+        last, best: its mean over tasks at the last epoch, and at the best.
+        gain: by how much the best is better, mean over tasks.
         largest: the gain of a task.
         epoch: the first of the best, mean over runs.
     """
 
     method: str
     lr: float
+    metric: Metric
     last: float
     best: float
     gain: statistics.Estimate
@@ -146,31 +161,33 @@ def gains(records: Iterable[Record]) -> tuple[list[Gain], dict[str, str]]:
 
 
 def curve(r: Record) -> list[float]:
-    """Accuracy on the split that is reported on, epoch by epoch.
+    """The metric that decides on the split that is reported on, epoch by epoch.
 
     Raises:
         BadInput: it was not evaluated after every epoch.
     """
-    name = f"{r.config['selection']['report_on']}_top1"
-    found = [entry[name] for entry in r.history if name in entry]
-    if not found or len(found) < len(r.history) or any("stage" in entry for entry in r.history):
+    name = f"{r.config['selection']['report_on']}_{r.metric.name}"
+    values = [entry[name] for entry in r.history if name in entry]
+    if not values or len(values) < len(r.history) or any("stage" in entry for entry in r.history):
         raise BadInput(
             f"{r.run_id} has no curve of {name} in its history: records of selection.fit_on=train "
             "selection.report_on=val have one, such as those of experiment=mini_tune"
         )
-    return found
+    return values
 
 
 def _gain(one: Trials) -> Gain:
+    metric = one.metric
+    best_of = max if metric.higher_is_better else min
     by_task: dict[str, list[list[float]]] = {}
     for r in one.chosen:
         by_task.setdefault(r.names["task"], []).append(curve(r))
-    # rounded: the curve has six digits
-    each = [round(fmean(max(c) - c[-1] for c in curves), 9) for curves in by_task.values()]
-    last, best = (fmean(fmean(map(of, curves)) for curves in by_task.values()) for of in (_last, max))
-    epochs = [c.index(max(c)) + 1 for curves in by_task.values() for c in curves]
-    return Gain(one.method, one.best, last, best, statistics.mean(each), max(each), fmean(epochs))
-
-
-def _last(curve: Sequence[float]) -> float:
-    return curve[-1]
+    gain_of_tasks, last, best, epochs = [], [], [], []
+    for curves in by_task.values():
+        # rounded: the curve has six digits
+        gain_of_tasks.append(round(fmean(metric.sign * (best_of(c) - c[-1]) for c in curves), 9))
+        last.append(fmean(c[-1] for c in curves))
+        best.append(fmean(map(best_of, curves)))
+        epochs += [c.index(best_of(c)) + 1 for c in curves]
+    gain = statistics.mean(gain_of_tasks)
+    return Gain(one.method, one.best, metric, fmean(last), fmean(best), gain, max(gain_of_tasks), fmean(epochs))

@@ -1,87 +1,106 @@
-"""The commands that print an analysis of records: `cost`, `forgetting`, `optimism`, `tuned`."""
+"""The commands that print an analysis of records: `cost`, `forgetting`, `optimism`, `tuned`. Light until called."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from glorabench.analysis.costs import stood
-from glorabench.analysis.tuning import check_budgets, gains, trials
-from glorabench.config.paths import conf_dir
-from glorabench.records.compatibility import comparable
-from glorabench.records.store import gathered
-from glorabench.reports.captions import title_of
-from glorabench.reports.figures.files import draw
-from glorabench.reports.rendering import Part, grid, put
-from glorabench.reports.tables import costs, tuning
-from glorabench.reports.tables.forgetting import part as forgetting_part
+import typer
+
+from glorabench.cli.options import Form, FormOption, Into, Results, Suite
 
 
-def cost(suite: str, results: Path | None, form: str, into: str | None, drawn: Path | None = None) -> int:
-    """The `cost` command: costs and fronts of a suite's records, shown as `form` or written `into` a file, and the
-    figures of the fronts as accuracy-COST.svg in the folder `drawn`.
+def cost(
+    suite: Suite = "mini",
+    results: Results = None,
+    form: Annotated[Literal["text", "md", "tex", "html", "csv"], FormOption] = "text",
+    into: Into = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="FOLDER", help="Draw the fronts there, as accuracy-COST.svg.")
+    ] = None,
+) -> int:
+    """Print accuracy against what it costs: the Pareto fronts.
+
+    The costs are parameters, FLOPs, training time, memory and latency.
 
     Raises:
         BadInput: there are no records, one is damaged, they do not compare, the file has no block for the suite, or
             the folder cannot be written.
     """
-    found = stood(gathered(suite, results)[1])
-    if drawn is not None:
-        draw(found, drawn)
+    from glorabench.analysis.cells import groups_of
+    from glorabench.analysis.costs import cost_group
+    from glorabench.records.store import load_suite
+    from glorabench.reports.figures.files import draw_fronts
+    from glorabench.reports.rendering import put
+    from glorabench.reports.tables import costs
+
+    tables = [cost_group(group) for group in groups_of(load_suite(suite, results)[1])]
+    if figures is not None:
+        draw_fronts(tables, figures)
     if form == "csv" and into is None:
-        print(costs.csv(found), end="")
+        print(costs.csv(tables), end="")
     else:
-        put([part for each in found for part in costs.parts(*each)], form, into, f"cost:{suite}")
+        put([part for table in tables for part in costs.parts(table)], form, into, f"cost:{suite}")
     return 0
 
 
-def forgetting(suite: str, results: Path | None, form: str, into: str | None) -> int:
-    """The `forgetting` command: the table of a suite's records, shown as `form` or written `into` a file.
+def forgetting(
+    suite: Suite = "mini", results: Results = None, form: Annotated[Form, FormOption] = "text", into: Into = None
+) -> int:
+    """Print learning against forgetting of the upstream task.
+
+    Forgetting is what the adapted network has lost on the task that the backbone was pretrained on.
 
     Raises:
         BadInput: there are no records, none that says it, or the file has no block for the suite.
     """
-    groups = comparable(gathered(suite, results)[1])
-    put([forgetting_part(group) for group in groups], form, into, f"forgetting:{suite}")
+    from glorabench.analysis.cells import groups_of
+    from glorabench.records.store import load_suite
+    from glorabench.reports.rendering import put
+    from glorabench.reports.tables.forgetting import part
+
+    groups = groups_of(load_suite(suite, results)[1])
+    put([part(group) for group in groups], form, into, f"forgetting:{suite}")
     return 0
 
 
-def tuned(suite: str, results: Path | None, into: str | None = None) -> int:
-    """The `tuned` command: the fragment of YAML that uses what is best, below the trials of a suite as comments; or the
-    table of the trials, written `into` a file.
+def tuned(suite: Suite = "mini", results: Results = None, into: Into = None) -> int:
+    """Print the best learning rate of each method, as YAML.
+
+    It is the one that equal tuning found best. The trials stand above it as comments.
 
     Raises:
         BadInput: there are no records, they are no trials of an equal budget, or the file has no block for the suite.
     """
-    groups = [(title_of(group, True), trials(group)) for group in comparable(gathered(suite, results)[1])]
-    for _, found in groups:
-        check_budgets(found)
+    from glorabench.analysis.cells import groups_of
+    from glorabench.config.paths import conf_dir
+    from glorabench.records.store import load_suite
+    from glorabench.reports.rendering import put
+    from glorabench.reports.tables import tuning
+
+    groups = groups_of(load_suite(suite, results)[1])
     if into is not None:
-        notes = "top-1 in percent, mean over tasks, by learning rate; at the edge: the best rate is an end of the grid"
-        put(
-            [Part(title, *tuning.trials_table(found), notes=notes) for title, found in groups],
-            "md",
-            into,
-            f"tuned:{suite}",
-        )
-        return 0
-    for title, found in groups:
-        lines = [title, "top-1 in percent, mean over tasks", "", *grid(*tuning.trials_table(found), ("method",)), ""]
-        print("\n".join(f"# {line}".rstrip() for line in lines))
-        print(tuning.fragment(found, (conf_dir() / "train").glob("*.yaml")), end="")
+        put(tuning.trial_parts(groups), "md", into, f"tuned:{suite}")
+    else:
+        print(tuning.commented_yaml(groups, (conf_dir() / "train").glob("*.yaml")), end="")
     return 0
 
 
-def optimism(suite: str, results: Path | None, form: str, into: str | None) -> int:
-    """The `optimism` command: the gains of a suite's records, shown as `form` or written `into` a file.
+def optimism(
+    suite: Suite = "mini", results: Results = None, form: Annotated[Form, FormOption] = "text", into: Into = None
+) -> int:
+    """Print what reporting the best epoch would have added.
+
+    Runs here report the last epoch. The gain of the best one is read from their curves on val.
 
     Raises:
         BadInput: there are no records, none with a curve, or the file has no block for the suite.
     """
-    parts = []
-    for group in comparable(gathered(suite, results)[1]):
-        made, left = gains(group)
-        parts.append(
-            Part(title_of(group, True), tuning.GAIN_COLUMNS, tuning.gain_rows(made), tuning.gain_notes(group, left))
-        )
-    put(parts, form, into, f"optimism:{suite}")
+    from glorabench.analysis.cells import groups_of
+    from glorabench.records.store import load_suite
+    from glorabench.reports.rendering import put
+    from glorabench.reports.tables import tuning
+
+    groups = groups_of(load_suite(suite, results)[1])
+    put([tuning.gain_part(group) for group in groups], form, into, f"optimism:{suite}")
     return 0

@@ -38,12 +38,15 @@ class Check:
 
     name: str
     status: Status
-    found: str
+    finding: str
     fix: str = ""
 
 
 def doctor() -> int:
-    """Print the checks; 0 when the quickstart can run, else 2."""
+    """Name what is missing on this machine, each with its fix.
+
+    The exit code is 0 when the quickstart can run, else 2.
+    """
     rows = list(checks())
     _show(rows)
     if lacking := [row.name for row in rows if row.status == "missing"]:
@@ -67,7 +70,7 @@ def checks() -> Iterator[Check]:
     for key in ("cache_dir", "results_dir"):
         yield _look(key, partial(_folder, key), f"set {key}=FOLDER, writable and with room")
     yield (conf := _look("conf", _conf, INSTALL))
-    for path in sorted(Path(conf.found, "backbone").glob("*.yaml")) if conf.status == "ok" else []:
+    for path in sorted(Path(conf.finding, "backbone").glob("*.yaml")) if conf.status == "ok" else []:
         yield _look(f"weights of {path.stem}", partial(_weights, path.stem), FETCH, "note")
     yield _look("W&B key", _wandb, "for logger.mode=online: wandb login", "note")
     yield _look("git", _git, "install git", "note")
@@ -92,13 +95,13 @@ def _python() -> str:
 
 def _package(name: str, requirement: str) -> str:
     """The version by the metadata: importing every package would be slow."""
-    found = version(name)
+    installed = version(name)
     from packaging.requirements import Requirement  # comes with lightning
 
     wanted = Requirement(requirement).specifier
-    if not wanted.contains(found, prereleases=True):
-        raise BadInput(f"{found}, needs {wanted}")
-    return found
+    if not wanted.contains(installed, prereleases=True):
+        raise BadInput(f"{installed}, needs {wanted}")
+    return installed
 
 
 def _operators() -> str:
@@ -111,9 +114,9 @@ def _operators() -> str:
         torch.ops.load_library(library)
     if not libraries:
         import torchvision.ops  # noqa: F401  # a release that names it otherwise
-    kept = torch.ops.torchvision.nms(torch.tensor([[0.0, 0, 2, 2]] * 2), torch.ones(2), 0.5)
-    if len(kept) != 1:
-        raise BadInput(f"nms kept {len(kept)} of two equal boxes")
+    boxes = torch.ops.torchvision.nms(torch.tensor([[0.0, 0, 2, 2]] * 2), torch.ones(2), 0.5)
+    if len(boxes) != 1:
+        raise BadInput(f"nms kept {len(boxes)} of two equal boxes")
     return "nms works"
 
 
@@ -128,10 +131,10 @@ def _accelerator() -> str:
 def _embedded() -> str:
     path = ASSETS / "vit_mini.safetensors"
     expected = json.loads(path.with_suffix(".json").read_text())["sha256"]
-    found = sha256_of(path)
-    if found != expected:
-        raise BadInput(f"{path} has sha256 {found}, expected {expected}")
-    return f"vit_mini, sha256 {found[:12]}"
+    digest = sha256_of(path)
+    if digest != expected:
+        raise BadInput(f"{path} has sha256 {digest}, expected {expected}")
+    return f"vit_mini, sha256 {digest[:12]}"
 
 
 def _folder(key: str) -> str:
@@ -189,11 +192,11 @@ def _show(rows: list[Check]) -> None:
         from rich.table import Table
     except ImportError:  # then rich is one of the rows
         for row in rows:
-            print(f"{row.name}: {row.status}: {row.found}" + (f" -> {row.fix}" if row.fix else ""))
+            print(f"{row.name}: {row.status}: {row.finding}" + (f" -> {row.fix}" if row.fix else ""))
         return
     grid = Table("check", "status", "found", "fix")
     colour = {"ok": "green", "missing": "bold red", "note": "yellow"}
     for row in rows:
         status = f"[{colour[row.status]}]{row.status}[/]"
-        grid.add_row(row.name, status, escape(row.found), escape(row.fix))
+        grid.add_row(row.name, status, escape(row.finding), escape(row.fix))
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(grid)

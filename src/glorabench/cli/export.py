@@ -1,58 +1,44 @@
-"""The `export` command: a finished run as files for others."""
+"""The `export` command: a finished run as files for others. Light until called."""
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors import safe_open
-
+from glorabench.cli.options import Allow, Words
 from glorabench.errors import BadInput, one_of
-from glorabench.export import folder
-from glorabench.export.folder import FORMATS, Export
-from glorabench.files import safe_name
-from glorabench.training.trained_network import WEIGHTS, chosen, values
 
 
-def export(words: Sequence[str]) -> int:
-    """The `export` command: run=ID to=FORMAT and, as needed, out=, results_dir= and backbone.weights_from=.
+def export(words: Words = None, allow: Allow = None) -> int:
+    """Write a finished run as a checkpoint or an adapter.
+
+    The words are run=ID and to=FORMAT, and if needed out=, results_dir= and backbone.weights_from=.
+    to=merged is a plain timm or Hugging Face checkpoint. to=adapter is for glorabench.export.load. to=peft is for
+    peft.PeftModel. docs/export.md says what each holds.
+
+    Examples:
+        glorabench export run=3fa9 to=merged                                beginning of a run's id; below results/
+        glorabench export run=3fa9 to=peft out=/models/digits results_dir=/data/results
+        glorabench export run=3fa9 to=adapter backbone.weights_from=/data/ViT-B_16.npz
 
     Raises:
-        BadInput: a word that it does not know, or whatever `chosen` and `folder.export` refuse.
+        BadInput: a word that it does not know, no such run, or the folder is there already.
     """
-    given = values(words, ["run", "to", "out", "results_dir", WEIGHTS])
-    for key, value in (("run", "ID"), ("to", "|".join(FORMATS))):
+    from glorabench.config.instantiate import allow_packages
+    from glorabench.export import folder, summary
+    from glorabench.files import safe_name
+    from glorabench.training.trained_network import WEIGHTS, chosen, values
+
+    given = values(words or [], ["run", "to", "out", "results_dir", WEIGHTS])
+    for key, value in (("run", "ID"), ("to", "|".join(folder.FORMATS))):
         if key not in given:
             raise BadInput(f"export needs {key}={value}")
-    one_of("to", given["to"], FORMATS)
-    root, record, overrides = chosen(given)
-    method, task = safe_name(record.names["method"]), safe_name(record.names["task"])
-    name = f"{method}-{task}-s{record.config['seed']}-{record.run_id}-{given['to']}"
-    out = Path(given["out"]).expanduser() if "out" in given else root / "exports" / name
-    show(
-        folder.export_run(record, root / "adapters" / f"{record.run_id}.safetensors", given["to"], out, overrides),
-        given["to"],
-    )
+    one_of("to", given["to"], folder.FORMATS)
+    with allow_packages(allow or ()):
+        root, record, overrides = chosen(given)
+        method, task = safe_name(record.names["method"]), safe_name(record.names["task"])
+        name = f"{method}-{task}-s{record.config['seed']}-{record.run_id}-{given['to']}"
+        out = Path(given["out"]).expanduser() if "out" in given else root / "exports" / name
+        adapter = root / "adapters" / f"{record.run_id}.safetensors"
+        files = folder.export_run(record, adapter, given["to"], out, overrides)
+    summary.print_export(files, given["to"])
     return 0
-
-
-def show(made: Export, to: str) -> None:
-    """Print what was written and how to load it."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    grid = Table("file", "bytes", "format", "parameters", "logits off by", title=str(made.folder))
-    for path in sorted(made.folder.rglob("*.*")):
-        numbers, off = "", ""
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118 (it is no mapping)
-            numbers = f"{sum(map(math.prod, shapes)):,}"
-            off = f"{made.difference:.0e}"
-        grid.add_row(path.name, f"{path.stat().st_size:,}", to, numbers, off)
-    console.print(grid)
-    print("to load it:\n")
-    print("\n".join(f"    {line}" for line in made.lines))

@@ -1,39 +1,49 @@
-"""The commands that write pages or send records on: `page`, `report`, `push`."""
+"""The commands that write pages or send records on: `page`, `report`, `push`. Light until called."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
+import typer
+
+from glorabench.cli.options import AnySuite, Results
 from glorabench.errors import BadInput
-from glorabench.files import check_writable, write_text
-from glorabench.records import record
-from glorabench.records.record import Record
-from glorabench.records.store import gathered
-from glorabench.reports.claims import rendered, spec
-from glorabench.reports.html.report import pages
-from glorabench.reports.wandb_push import Target, offline_folder, push_records
 
 
-def page(name: str, results: Path | None, out: Path | None) -> int:
-    """The `page` command: README.md, and curves.svg with curves.csv if the page has curves, in the folder `out`.
+def page(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A file of conf/page/.")],
+    results: Annotated[
+        Path | None, typer.Option("--results", metavar="FOLDER", help="Folder of the records (default: results/NAME).")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Folder of the page (default: that of the records)."),
+    ] = None,
+) -> int:
+    """Write the results page conf/page/NAME.yaml from records.
 
-    Args:
-        name: of a file of conf/page/.
-        results: folder of the records (default: results/NAME).
-        out: default: `results`.
+    It is README.md, and curves.svg with curves.csv if the page has curves.
 
     Raises:
         BadInput: no such page, records that it needs are missing, a README.md is in the way, or the folder cannot be
             written.
     """
+    from glorabench.files import check_writable, write_text
+    from glorabench.records import record
+    from glorabench.reports.claims import rendered, spec
+
     folder = results or Path("results") / name
     out = out or folder
     mark = f"<!-- written by `glorabench page {name}`: change conf/page/{name}.yaml or the records, not this file -->\n"
     readme = out / "README.md"
     if readme.exists() and not _is_own(readme):
         raise BadInput(f"{readme} was written by hand: give another folder with --out, or remove it")
-    files = rendered(spec(name), _records(folder))
+    page = spec(name)
+    if not (folder / "runs").is_dir():
+        raise BadInput(f"no records below {folder / 'runs'}: make them with `glorabench run`, or give --results FOLDER")
+    files = rendered(page, record.read_all([folder / "runs"]))
     check_writable(out, "give another folder with --out")
     for file, text in files.items():
         write_text(out / file, mark + text if file == readme.name else text, "give another folder with --out")
@@ -48,27 +58,29 @@ def _is_own(readme: Path) -> bool:
         return False
 
 
-def _records(folder: Path) -> list[Record]:
-    if not (folder / "runs").is_dir():
-        raise BadInput(f"no records below {folder / 'runs'}: make them with `glorabench run`, or give --results FOLDER")
-    return record.read_all([folder / "runs"])
+def report(
+    suite: AnySuite = None,
+    results: Results = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The file (default: report.html in the results folder)."),
+    ] = None,
+) -> int:
+    """Write one HTML page of all records: tables, figures, runs.
 
-
-def report(suite: str | None, results: Path | None, out: Path | None) -> int:
-    """Write the page of a suite, or of all suites, below `results` into `out`; of many runs, their cards beside it.
-
-    Args:
-        suite: None: all that have records.
-        results: default: results/local, else results.
-        out: default: report.html in the results folder.
+    Each run has a card. Of many runs the cards stand in a second page beside the first. docs/report.md says more.
 
     Raises:
         BadInput: there are no records, one is corrupt, or the file cannot be written.
     """
-    folder, records = gathered(suite, results)
+    from glorabench.files import write_text
+    from glorabench.records.store import load_suite
+    from glorabench.reports.html.report import report_pages
+
+    folder, records = load_suite(suite, results)
     out = out or folder / "report.html"
     beside = out.with_name(f"{out.stem}-runs{out.suffix}")
-    whole, runs = pages(records, beside.name)
+    whole, runs = report_pages(records, beside.name)
     for path, text in ((out, whole), (beside, runs)):
         if text is not None:
             write_text(path, text, "give another file with --out")
@@ -77,20 +89,29 @@ def report(suite: str | None, results: Path | None, out: Path | None) -> int:
 
 
 def push(
-    suite: str | None, results: Path | None, project: str, entity: str | None, mode: str, again: bool = False
+    suite: AnySuite = None,
+    results: Results = None,
+    project: Annotated[str, typer.Option("--project", metavar="NAME", help="The project in W&B.")] = "glorabench",
+    entity: Annotated[
+        str | None, typer.Option("--entity", metavar="NAME", help="Team or user (default: that of the login).")
+    ] = None,
+    mode: Annotated[Literal["offline", "online"], typer.Option("--mode", help="Where the runs go.")] = "offline",
+    again: Annotated[bool, typer.Option("--again", help="Push also what was pushed before.")] = False,
 ) -> int:
-    """The `push` command.
+    """Replay records into W&B, each once.
 
-    Args:
-        suite: None is every suite of the folder.
-        results: folder of the records; None is the first of results/local and results that has any.
-        project, entity, mode: see `Target`.
-        again: also what was pushed before.
+    Examples:
+        glorabench push                                     every record below results/local or results, offline
+        glorabench push mini --results results --mode online --entity my-team
+        wandb sync results/wandb/pushed/glorabench/wandb/offline-run-*      sends what was pushed offline
 
     Raises:
         BadInput: there are no records, or W&B cannot be reached or refuses.
     """
-    folder, records = gathered(suite, results)
+    from glorabench.records.store import load_suite
+    from glorabench.reports.wandb_push import Target, offline_folder, push_records
+
+    folder, records = load_suite(suite, results)
     target = Target(project, entity, mode)
     sent, total = push_records(folder, records, target, again)
     where = "online" if mode == "online" else f"offline, in {offline_folder(folder, target) / 'wandb'}"

@@ -1,62 +1,129 @@
-"""The commands that train: `run`, and `search` on the supernet of a finished run."""
+"""The commands that train: `run`, `search` on the supernet of a finished run, and `pretrain`. Light until called."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from glorabench.cli.options import Allow, Words
 from glorabench.errors import BadInput
-from glorabench.records import record
-from glorabench.reports.tables import suite
-from glorabench.training.sweep import make_runs, title_of_run
 
 
-def run(words: Sequence[str], multirun: bool) -> int:
-    """The `run` command: make the runs that `words` stand for, print their table; the exit code (1 when a run failed).
+def run(
+    words: Words = None,
+    multirun: Annotated[
+        bool, typer.Option("-m", "--multirun", help="Run every combination of the values that commas separate.")
+    ] = False,
+    allow: Allow = None,
+) -> int:
+    """Train one configuration, or with -m every combination.
+
+    Combinations are of the values that commas separate. A run that has a record is not repeated: type the command again
+    to go on from where it stopped.
+    The exit code is 1 when a run failed.
+
+    Examples:
+        glorabench run experiment=quickstart                 GLoRA against LoRA on embedded images, with a table
+        glorabench run method=lora data.task=digits seed=1   one run
+        glorabench run -m method=lora,glora seed=0,1,2       every combination; type it again to resume
 
     Raises:
         BadInput: the words or the machine are not ready; nothing was started.
     """
-    configs, paths = make_runs(words, multirun)
-    made = [record.read(path) for path in paths if path.exists()]
-    if made:
-        suite.show(made)
+    from glorabench.training.startup import import_without_extras
+
+    import_without_extras()
+    from glorabench.config.instantiate import allow_packages
+    from glorabench.records import record
+    from glorabench.reports.tables import suite
+    from glorabench.training.sweep import make_runs, title_of_run
+
+    with allow_packages(allow or ()):
+        configs, paths = make_runs(words or [], multirun)
+    records = [record.read(path) for path in paths if path.exists()]
+    if records:
+        suite.show(records)
     for config, path in zip(configs, paths, strict=True):
         if not path.exists():
             print(f"no record: {title_of_run(config)}", file=sys.stderr)
-    failed = [r for r in made if r.status != "done"]
-    for r in failed:
-        error = r.error or {}
-        print(f"failed: {title_of_run(r.config)}: {error.get('kind')}: {error.get('message')}", file=sys.stderr)
-    return 1 if failed or len(made) < len(paths) else 0
+    failures = [r for r in records if r.status != "done"]
+    for failure in failures:
+        error = failure.error or {}
+        text = f"{error.get('kind')}: {error.get('message')}"
+        print(f"failed: {title_of_run(failure.config)}: {text}", file=sys.stderr)
+    return 1 if failures or len(records) < len(paths) else 0
 
 
-def search(words: Sequence[str]) -> int:
-    """The `search` command: run=ID, the search as in conf/search, and as needed results_dir= and weights.
+def search(words: Words = None, allow: Allow = None) -> int:
+    """Search the supernet of a finished run, without training it again.
+
+    A path is searched on val with the supernet that a run has trained (method.path=supernet). The winner is tested
+    once. The words are run=ID, a search as in conf/search, and if needed results_dir= and backbone.weights_from=.
+    Without a search it is the official evolution.
+
+    Examples:
+        glorabench search run=3fa9                                          the official evolution, weights inherited
+        glorabench search run=3fa9 search=random search.winner=retrain      as many random paths; the best trained again
+        glorabench search run=3fa9 search=nsga2 search.max_params=20000
 
     Raises:
         BadInput: no such run, no supernet in it, or a word that would change the supernet.
     """
+    from glorabench.config.instantiate import allow_packages
+    from glorabench.reports.tables import suite
     from glorabench.training.build import check
     from glorabench.training.run import run as run_one
-    from glorabench.training.searched_run import SEARCH_KEYS, SUPERNET_KEYS, adopt, configured
+    from glorabench.training.searched_run import adopt, configured
     from glorabench.training.trained_network import WEIGHTS, chosen, values
 
-    own = [word for word in words if word.partition("=")[0] in ("run", "results_dir", WEIGHTS)]
-    given, rest = values(own, ("run", "results_dir", WEIGHTS)), [word for word in words if word not in own]
+    own_keys = ("run", "results_dir", WEIGHTS)
+    own = [word for word in words or [] if word.partition("=")[0] in own_keys]
+    rest = [word for word in words or [] if word not in own]
+    given = values(own, own_keys)
     if "run" not in given:
         raise BadInput("search needs run=ID, a run with method.path=supernet")
-    for word in rest:
+    _check_search_words(rest)
+    with allow_packages(allow or ()):
+        root, record, weights = chosen(given)
+        config = configured(record, root, rest, weights)
+        check(config)
+        adopt(record, root, config)
+        result = run_one(config)
+    suite.show([result])
+    return 0 if result.status == "done" else 1
+
+
+def _check_search_words(words: Sequence[str]) -> None:
+    """Refuse words that are not about what follows the supernet.
+
+    Raises:
+        BadInput: naming the word.
+    """
+    from glorabench.training.searched_run import SEARCH_KEYS, SUPERNET_KEYS
+
+    for word in words:
         key, _, value = word.partition("=")
         key = key.lstrip("+~")
         if not value or (key, value) == ("search", "null"):
             raise BadInput(f"'{word}' says no search: key=value, such as search=random or search.max_params=20000")
         if key.split(".")[0] not in SEARCH_KEYS or key in {f"search.{name}" for name in SUPERNET_KEYS}:
             raise BadInput(f"'{key}' belongs to the training of the supernet, which is done: give what follows it")
-    root, record, weights = chosen(given)
-    config = configured(record, root, rest, weights)
-    check(config)
-    adopt(record, root, config)
-    made = run_one(config)
-    suite.show([made])
-    return 0 if made.status == "done" else 1
+
+
+def pretrain(
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for the weights and their JSON.")],
+    seed: Annotated[int, typer.Option("--seed", metavar="SEED", help="The seed of weights and images.")] = 0,
+) -> int:
+    """Train the embedded backbone again and write its weights.
+
+    Raises:
+        BadInput: the folder cannot be written.
+    """
+    from glorabench.training import pretrain
+
+    pretrain.pretrain(out, seed=seed)
+    return 0

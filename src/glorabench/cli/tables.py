@@ -1,88 +1,149 @@
-"""The commands that print tables: `table`, `compare`, `count`, and the runs behind a cell."""
+"""The commands that print tables: `table`, `compare`, `count`. Light until called."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import typer
+
+from glorabench.cli.options import Allow, Form, FormOption, Into, Results, Suite, Words
 from glorabench.errors import BadInput
-from glorabench.records import filters
-from glorabench.records.store import by_file, gathered, nothing
-from glorabench.reports.rendering import embed, put
-from glorabench.reports.tables import published as published_tables
-from glorabench.reports.tables.comparison import compared
-from glorabench.reports.tables.explain import told
-from glorabench.reports.tables.suite import csv, parts, parts_markdown
+
+Conditions = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE", help="Only records with these values, in words of the config. A,B is any of both."
+    ),
+]
 
 
 def table(
-    suite: str,
-    results: Path | None,
-    form: str,
-    into: str | None,
-    where: Sequence[str] = (),
-    long: bool = False,
-    published: bool = False,
-    brief: bool = False,
+    suite: Suite = "mini",
+    conditions: Conditions = None,
+    results: Results = None,
+    form: Annotated[Literal["text", "md", "tex", "html", "csv"], FormOption] = "text",
+    into: Into = None,
+    long: Annotated[
+        bool, typer.Option("--long", help="A row for each task and method, with costs, for any suite.")
+    ] = False,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Without how each method stands to the best of each task.")
+    ] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="Hold every task, too, against what papers print.")
+    ] = False,
+    why: Annotated[
+        str | None,
+        typer.Option("--why", metavar="METHOD/TASK", help="The runs behind this cell, and in what they differ."),
+    ] = None,
 ) -> int:
-    """The `table` command; without records it is the published table, unless `results` is no folder.
+    """Print the table of a suite from its records.
 
-    Args:
-        suite: of the records.
-        results: folder of the records.
-        form: text, md, csv, tex or html.
-        into: a file, see `rendering.put`.
-        where: KEY=VALUE, conditions on the records; a published table takes none.
-        long: a row for each task and method also where the suite has a layout.
-        published: every task is held against what papers print.
-        brief: not how each method stands to the best of each task.
+    Without records of a suite that papers report, it is the published table.
 
     Raises:
         BadInput: there is neither, a record is damaged, no record meets the conditions, they are of several protocols
-            or selections, or the file has no block for the suite.
+            or selections, there is no such cell, or the file has no block for the suite.
     """
-    records, wanted = list(by_file(suite, results).values()), filters.read(where)
+    words = conditions or []
+    if "=" in suite:  # the suite may be left out
+        suite, words = "mini", [suite, *words]
+    if why is not None:
+        return _explain(suite, results, why, words)
+    return _print_table(suite, words, results, form, into, long, published, brief)
+
+
+def _print_table(
+    suite: str,
+    words: Sequence[str],
+    results: Path | None,
+    form: str,
+    into: str | None,
+    long: bool,
+    published: bool,
+    brief: bool,
+) -> int:
+    from glorabench.analysis.cells import groups_of
+    from glorabench.records import filters
+    from glorabench.records.store import by_file, nothing
+    from glorabench.reports.rendering import put
+    from glorabench.reports.tables import published as published_tables
+    from glorabench.reports.tables.suite import csv, parts, parts_markdown
+
+    records, conditions = list(by_file(suite, results).values()), filters.read(words)
     if records:
-        records = filters.matching(records, wanted)
+        records = filters.matching(records, conditions)
         filters.one_protocol(records)
-    elif wanted or suite not in published_tables.suites() or (results is not None and not results.is_dir()):
+    elif conditions or suite not in published_tables.suites() or (results is not None and not results.is_dir()):
         raise nothing(suite, results, published_tables.suites())
     if not records:
         print(f"no records of suite '{suite}': these are published figures", file=sys.stderr)
+    groups = groups_of(records)
     if form == "csv" and into is None:
-        print(csv(records, long, published) if records else published_tables.as_csv(suite), end="")
+        print(csv(groups, long, published) if groups else published_tables.as_csv(suite), end="")
         return 0
-    made = parts(records, long, published, brief) if records else published_tables.parts(suite)
-    put(made, form, into, f"table:{suite}", parts_markdown(made, records) if records else None)
+    pieces = parts(groups, long, published, brief) if groups else published_tables.parts(suite)
+    put(pieces, form, into, f"table:{suite}", parts_markdown(pieces, groups) if groups else None)
     return 0
 
 
-def compare(words: Sequence[str], results: Path | None, at: str | None, form: str, into: str | None = None) -> int:
-    """The `compare` command.
+def _explain(suite: str, results: Path | None, cell: str, words: Sequence[str]) -> int:
+    """Print the runs behind a cell."""
+    from glorabench.records import filters
+    from glorabench.records.store import by_file, nothing
+    from glorabench.reports.tables.explain import explanation
 
-    Args:
-        words: a suite (mini, if none) and key=value for both sides; the second begins where the first key comes again.
-        results: folder of the records.
-        at: params, flops or time, where a side is several configurations: the pair that is nearest in it.
-        form: text, md, tex or html.
-        into: a file, see `rendering.put`.
+    records = by_file(suite, results)
+    if not records:
+        raise nothing(suite, results)
+    ids = {r.run_id for r in filters.matching(records.values(), filters.read(words))}
+    print("\n".join(explanation({path: r for path, r in records.items() if r.run_id in ids}, cell)))
+    return 0
+
+
+def compare(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="WORD", help="The suite, then KEY=VALUE of one side and of the other."),
+    ] = None,
+    results: Results = None,
+    at: Annotated[
+        Literal["params", "flops", "time"] | None,
+        typer.Option("--at", help="Of several configurations, compare the pair that is nearest in this cost."),
+    ] = None,
+    form: Annotated[Form, FormOption] = "text",
+    into: Into = None,
+) -> int:
+    """Compare two configurations, task by task, from records.
+
+    Examples:
+        glorabench compare method=lora method=glora         the second side begins where the first key comes again
+        glorabench compare mini --results results method=lora method=glora search=evolution
+        glorabench compare vtab1k method=lora method=glora --at params   of several configurations the nearest in it
 
     Raises:
         BadInput: no records, words that choose nothing or too much, or nothing in common.
     """
-    suite, first, second = parsed(words)
-    put([compared(gathered(suite, results)[1], first, second, at)], form, into, f"compare:{suite}")
+    from glorabench.records.store import load_suite
+    from glorabench.reports.rendering import put
+    from glorabench.reports.tables.comparison import compared
+
+    suite, first, second = two_sides(words or [])
+    put([compared(load_suite(suite, results)[1], first, second, at)], form, into, f"compare:{suite}")
     return 0
 
 
-def parsed(words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def two_sides(words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """The suite and the conditions on both sides; values are YAML, `2,4` is any of them.
 
     Raises:
         BadInput: not two sides, two suites, or a value that is no YAML.
     """
+    from glorabench.records import filters
+
     suites = [word for word in words if "=" not in word]
     pairs = [word for word in words if "=" in word]
     keys = [word.partition("=")[0] for word in pairs]
@@ -95,44 +156,52 @@ def parsed(words: Sequence[str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     return (suites or ["mini"])[0], filters.read(pairs[: starts[1]]), filters.read(pairs[starts[1] :])
 
 
-def count(words: Sequence[str], form: str = "text", into: Path | None = None) -> int:
-    """Print the tables as `form`, or write them `into` a file between its markers.
+def count(
+    words: Words = None,
+    form: Annotated[Literal["text", "md"], FormOption] = "text",
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="FILE", help="Replace the block between the markers table:counts of this file."),
+    ] = None,
+    allow: Allow = None,
+) -> int:
+    """Print exact parameter counts beside the published ones.
+
+    They are counted for every method, head apart, on ViT-B/16, ConvNeXt-B and LLaMA-7B, or for what the words say,
+    beside what explains a difference. No weights are needed.
+
+    Examples:
+        glorabench count                                            three tables, all methods
+        glorabench count backbone=vit_b16                           one table
+        glorabench count method=lora method.rank=2,4,8 'method.targets=[q,v]' backbone=vit_b16,llama_7b
 
     Raises:
         BadInput: the words are wrong, no backbone can host their method, or the file has no markers.
     """
+    from glorabench.config.instantiate import allow_packages
+
+    with allow_packages(allow or ()):
+        _print_counts(words or [], form, into)
+    return 0
+
+
+def _print_counts(words: Sequence[str], form: str, into: Path | None) -> None:
     from glorabench.analysis import published_counts
+    from glorabench.reports.rendering import embed
     from glorabench.reports.tables import param_counts
     from glorabench.training.measure.profiling import head_size, trained_size
 
-    made: Iterable[param_counts.Table] = param_counts.tables(
-        published_counts.book(), words, param_counts.Counting(trained_size, head_size)
-    )
+    counting = param_counts.Counting(trained_size, head_size)
+    tables: Iterable[param_counts.Table] = param_counts.tables(published_counts.book(), words, counting)
     if any(word.partition("=")[0] == "method" for word in words):
-        made = list(made)
-        lines = [line for each in made for line in each.lines]
+        tables = list(tables)
+        lines = [line for each in tables for line in each.lines]
         if not any(size for _, size, *_ in lines):
             raise BadInput(lines[0][3].removeprefix(param_counts.UNDEFINED))
     if into is not None:
-        embed("\n".join(map(param_counts.markdown, made)), "table:counts", into)
+        embed("\n".join(map(param_counts.markdown, tables)), "table:counts", into)
     elif form == "md":
-        print("\n".join(map(param_counts.markdown, made)), end="")
+        print("\n".join(map(param_counts.markdown, tables)), end="")
     else:
-        for each in made:
+        for each in tables:
             param_counts.show(each)
-    return 0
-
-
-def explain(suite: str, results: Path | None, cell: str, where: Sequence[str] = ()) -> int:
-    """The `table SUITE --why CELL` command; `where` are conditions KEY=VALUE on the records.
-
-    Raises:
-        BadInput: there are no records, none that meets the conditions, or no such cell.
-    """
-    found = by_file(suite, results)
-    if not found:
-        raise nothing(suite, results)
-    kept = {r.run_id for r in filters.matching(found.values(), filters.read(where))}
-    found = {path: r for path, r in found.items() if r.run_id in kept}
-    print("\n".join(told(found, cell)))
-    return 0

@@ -18,7 +18,7 @@ def contaminated(records: Iterable[Record]) -> bool:
 
 
 def draw_of(r: Record) -> tuple[int, int]:
-    """Which of its seeds a cell has a run of: the seed, and that of the shots."""
+    """The seed of a run, and that of its shots."""
     return r.config["seed"], r.config["data"].get("split_seed", -1)
 
 
@@ -49,6 +49,7 @@ def refuse_mixtures(records: Sequence[Record]) -> None:
     fake = {bool(r.provenance["data"].get("fake")): r.run_id for r in records if "data" in r.provenance}
     if len(fake) > 1:
         raise BadInput(f"{fake[True]} was made on fake images (glorabench data fake), {fake[False]} on real ones")
+    _refuse_mixed_metrics(records)
     first: dict[tuple[str, str, int | None], Record] = {}
     for r in records:
         for what in {"data", "precision"} & set(r.provenance):
@@ -57,6 +58,21 @@ def refuse_mixtures(records: Sequence[Record]) -> None:
                 clash = "; ".join(f"{x.run_id}: {x.provenance[what]}" for x in (one, r))
                 raise BadInput(f"these records of {r.names['task']} differ in {what}: {clash}")
     _refuse_mixed_images(records)
+
+
+def _refuse_mixed_metrics(records: Sequence[Record]) -> None:
+    """One task is decided by one metric."""
+    first: dict[str, Record] = {}
+    for r in records:
+        if r.measures:
+            one = first.setdefault(r.names["task"], r)
+            if (r.metric.name, r.metric.unit, r.metric.higher_is_better) != (
+                one.metric.name,
+                one.metric.unit,
+                one.metric.higher_is_better,
+            ):
+                clash = "; ".join(f"{x.run_id}: {x.metric.heading}" for x in (one, r))
+                raise BadInput(f"these records of {r.names['task']} differ in their metric: {clash}")
 
 
 def _refuse_mixed_images(records: Sequence[Record]) -> None:

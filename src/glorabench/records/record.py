@@ -1,28 +1,24 @@
-"""A record: what one run says of itself; its id, reading, writing, and packed outcomes."""
+"""A record: what one run says of itself; its id, reading and writing."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from statistics import fmean
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from glorabench import files
 from glorabench.errors import BadInput, first_line
 from glorabench.records import schema
+from glorabench.records.metrics import Metric, metric_named
+from glorabench.records.migration import SCHEMA, migrate
+from glorabench.records.outcomes import mean_outcome
 
 ROOTS = (Path("results/local"), Path("results"))  # where records are looked for
-SCHEMA = 2
 PROTOCOL = 1  # bumped when numbers may move; tables refuse to mix protocols
 # what does not move numbers
 VOLATILE = (
@@ -34,8 +30,6 @@ OFF = ("compile", "schedule", "warmup_lr", "end_lr", "augment", "mixup", "cutmix
 
 
 _LARGEST_FILE = 64 * 2**20  # bytes
-
-Packed = tuple[str, ...]  # a text for each seed; empty where a record has none
 
 
 class CorruptRecord(BadInput):
@@ -51,10 +45,10 @@ class Record:
         status: `done` or `failed`.
         config: the resolved config as `identity` keeps it, with `names` (what method, backbone, data, task are called).
         selection: {fit_on, report_on, rule, contaminated}, and epoch where the rule is the best one.
-        metrics: of the report split, read once; top1 in [0, 1] and n; and of further test sets, such as
-            imagenet_a/top1_200.
-        outcomes: right or wrong for each example of the report split, packed (see `pack`).
-        outcomes_of: the same of further test sets, by the name of their metric.
+        metrics: of the report split, read once, and of further test sets: name -> value; and n, the examples of the
+            report split.
+        measures: what each of the metrics is; the first is the one that decides.
+        outcomes: what each example got, packed (see `outcomes.pack`), by the name of the metric.
         history: one entry per epoch (and stage, of a searched run): training, and what was evaluated, under its name.
         params: {method, head, total, stored_bytes, supernet}, exact integers.
         cost: {train_s, step_ms, peak_bytes, peak_kind, flops_per_step, search_s, latency_ms, ways, stages}; a stage
@@ -62,8 +56,8 @@ class Record:
         merge: {mergeable: true} and the certificate {max_abs_diff, flipped, n, dtype}, or {mergeable: false, reason}.
         paths: the GLoRA path of each layer, or None.
         search: what a search found, or None: {evaluated, score, n, held_out, n_held_out, params, first, best, front}
-            (see `searched_run.report_of`).
-        upstream: {task, n, before, after} of the trunk under its upstream head, or None (see `forgetting`).
+            (see `searched_run.report_of`), in the metric that decides.
+        upstream: {task, n, before, after, metric} of the trunk under its upstream head, or None (see `forgetting`).
         provenance: {git, versions, device, weights, data}.
         error: {kind, message} of a failed run, and the traceback of what was not bad input.
     """
@@ -73,8 +67,8 @@ class Record:
     config: dict[str, Any]
     selection: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
-    outcomes: str | None = None
-    outcomes_of: dict[str, str] | None = None
+    measures: list[Metric] = field(default_factory=list)
+    outcomes: dict[str, str] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     params: dict[str, int | None] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
@@ -91,6 +85,24 @@ class Record:
     def names(self) -> dict[str, str]:
         """What method, backbone, suite and task are called."""
         return self.config["names"]
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that decides.
+
+        Raises:
+            LookupError: the run has no result.
+        """
+        return self.measures[0]
+
+    @property
+    def score(self) -> float:
+        """The value of the metric that decides."""
+        return self.metrics[self.metric.name]
+
+    def outcomes_of(self, name: str) -> str:
+        """What each example got in a metric, packed; empty where it is not kept."""
+        return self.outcomes.get(name, "")
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,29 +142,39 @@ def write(record: Record, path: Path) -> None:
 
 
 def read(path: Path) -> Record:
-    """The record at `path`.
+    """The record at `path`; one of an earlier schema is migrated.
 
     Raises:
-        CorruptRecord: the file is no regular one, or does not hold a whole record of this schema.
+        CorruptRecord: the file is no regular one, or does not hold a whole record of a known schema.
     """
     try:
-        data = json.loads(_text(path))
-        if isinstance(data, dict) and (schema_ := data.get("schema", SCHEMA)) != SCHEMA:
-            raise ValueError(f"schema {schema_!r}, expected {SCHEMA}")
+        data = migrate(json.loads(_text(path)))
         if reason := schema.problem(data):
             raise ValueError(reason)
         record = Record(**{**data, "config": identity(data["config"])})  # nothing of where somebody keeps things
+        record = replace(record, measures=[Metric(**measure) for measure in data["measures"]])
         if record.run_id != run_id(record.config, record.protocol) or record.run_id not in path.name:
             raise ValueError("its run_id is not the hash of its config")
-        packs = {**({"top1": record.outcomes} if record.outcomes else {}), **(record.outcomes_of or {})}
-        for name, packed in packs.items():
-            if abs(fmean(unpack(packed)) - record.metrics[name]) > 1e-9:
-                raise ValueError(f"its {name} is not the mean of its outcomes")
+        _check_outcomes(record)
     except (ValueError, TypeError, AttributeError, LookupError, OSError, RecursionError, MemoryError) as error:
         raise CorruptRecord(
             f"{path} is not a whole record ({first_line(error)}): remove it or repeat its run"
         ) from error
     return record
+
+
+def _check_outcomes(record: Record) -> None:
+    """Hold each metric against what its examples got.
+
+    Raises:
+        ValueError: a value is not the mean of its outcomes, or they are of another kind.
+    """
+    for name, packed in record.outcomes.items():
+        metric = metric_named(record.measures, name)
+        if metric is None:
+            raise ValueError(f"it has outcomes of {name}, which is none of its metrics")
+        if abs(mean_outcome(packed, metric.per_example) - record.metrics[name]) > 1e-9:
+            raise ValueError(f"its {name} is not the mean of its outcomes")
 
 
 def _text(path: Path) -> str:
@@ -199,38 +221,3 @@ def by_file(roots: Iterable[Path]) -> dict[Path, Record]:
 def read_all(roots: Iterable[Path]) -> list[Record]:
     """The records of `by_file`, with what it raises."""
     return list(by_file(roots).values())
-
-
-def pack(outcomes: Iterable[bool]) -> str:
-    """Right or wrong per example as text: a count and the bits in base 64; 2,000 examples take 341 characters."""
-    bits = [bool(outcome) for outcome in outcomes]
-    whole = sum(bit << i for i, bit in enumerate(bits)).to_bytes((len(bits) + 7) // 8, "little")
-    return f"{len(bits)}:{base64.b64encode(whole).decode()}"
-
-
-def unpack(text: str) -> list[bool]:
-    """The inverse of `pack`."""
-    count, _, body = text.partition(":")
-    packed = base64.b64decode(body, validate=True)
-    if not 0 <= int(count) <= 8 * len(packed) or len(packed) != (int(count) + 7) // 8:
-        raise ValueError(f"{int(count)} outcomes in {len(packed)} bytes")
-    whole = int.from_bytes(packed, "little")
-    return [bool(whole >> i & 1) for i in range(int(count))]
-
-
-def packed_of(r: Record, metric: str = "top1") -> str:
-    """Right or wrong for each example behind a metric of a record, packed; empty where they are missing."""
-    return (r.outcomes if metric == "top1" else (r.outcomes_of or {}).get(metric)) or ""
-
-
-def example_counts(first: Packed, second: Packed) -> set[str]:
-    """How many examples they are of, as text, empty where outcomes are missing: one number if they can be paired."""
-    return {text.partition(":")[0] for text in (*first, *second)}
-
-
-@lru_cache(1024)
-def bits(text: str) -> NDArray[np.bool_]:
-    """As `unpack`, for many."""
-    count, _, body = text.partition(":")
-    whole = np.frombuffer(base64.b64decode(body), np.uint8)
-    return np.unpackbits(whole, count=int(count), bitorder="little").astype(bool)

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr, ValidationError
 from pydantic_core import PydanticCustomError
 
+from glorabench.records.migration import SCHEMA
+
 DEPTH = 32  # levels of nesting that a record may have; the deepest real one has 6
 LONGEST = 500  # characters of a name
 _LARGEST = 2.0**63
@@ -41,7 +43,6 @@ def _name(value: Any) -> Any:
 
 Number = Annotated[float, BeforeValidator(_number)]
 Count = Annotated[int, BeforeValidator(_count)]
-Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
 Name = Annotated[str, BeforeValidator(_name)]
 Positive = Annotated[float, BeforeValidator(_number), Field(gt=0)]
 
@@ -128,7 +129,7 @@ class Stage(_Open):
     seconds: Number
     flops: Number
     steps: Count | None = None
-    images: Count | None = None
+    examples: Count | None = None
 
 
 class Cost(_Open):
@@ -165,25 +166,39 @@ class Merge(_Open):
     n: Count | None = None
 
 
+class MetricFile(BaseModel):
+    """What a metric is (see `metrics.Metric`)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    label: Name
+    unit: StrictStr
+    higher_is_better: StrictBool
+    low: Number | None
+    high: Number | None
+    per_example: Literal["bits", "reals"]
+
+
 class Best(_Open):
     """A path on the front of a search."""
 
     params: Count
-    score: Share
+    score: Number
     genome: Annotated[str, Field(pattern=r"^[0-9a-z]*$")]
 
 
 class Search(_Open):
     """What a search says of itself."""
 
-    score: Share
-    held_out: Share | None
+    score: Number
+    held_out: Number | None
     best: list[Annotated[list[Number], Field(min_length=2, max_length=2)]] = []
     evaluated: Count | None = None
     n: Count | None = None
     n_held_out: Count | None = None
     params: Count | None = None
-    first: Share | None = None
+    first: Number | None = None
     front: list[Best] = []
 
 
@@ -192,8 +207,9 @@ class Upstream(_Open):
 
     task: Name
     n: Count
-    before: Share
-    after: Share
+    before: Number
+    after: Number
+    metric: MetricFile
 
 
 class Provenance(_Open):
@@ -222,8 +238,8 @@ class RecordFile(BaseModel):
     config: Config
     selection: dict[str, Any] = {}
     metrics: dict[str, Number] = {}
-    outcomes: StrictStr | None = None
-    outcomes_of: dict[str, StrictStr] | None = None
+    measures: list[MetricFile] = []
+    outcomes: dict[str, StrictStr] = {}
     history: list[dict[str, Number | StrictStr]] = []
     params: Params = Params()
     cost: Cost = Cost()
@@ -233,7 +249,7 @@ class RecordFile(BaseModel):
     upstream: Upstream | None = None
     provenance: Provenance = Provenance()
     error: Error | None = None
-    schema_: Annotated[int, BeforeValidator(_count), Field(alias="schema")] = 2
+    schema_: Annotated[int, BeforeValidator(_count), Field(alias="schema")] = SCHEMA
     protocol: Annotated[int, BeforeValidator(_count)] = 1
 
 
@@ -290,15 +306,37 @@ def _unfit(node: Any, key: str = "", depth: int = 0) -> str | None:
 
 def _unfinished(data: Mapping[str, Any]) -> str | None:
     """What a record that is done lacks: every reader asks for it."""
-    for part, needed in (("params", ("method", "head", "stored_bytes")), ("metrics", ("top1", "n"))):
-        for name in needed:
-            if data.get(part, {}).get(name) is None:
-                return f"it is done without {part}.{name}"
+    for name in ("method", "head", "stored_bytes"):
+        if data.get("params", {}).get(name) is None:
+            return f"it is done without params.{name}"
     if "supernet" not in data["params"]:
         return "it is done without params.supernet"
-    if not all(0 <= value <= 1 for name, value in data["metrics"].items() if name.split("/")[-1].startswith("top1")):
-        return "an accuracy is not between 0 and 1"
     for batch, timing in (data.get("cost", {}).get("latency_ms") or {}).items():
         if timing and not {"plain", "unmerged"} <= timing.keys():
             return f"cost.latency_ms.{batch} lacks plain or unmerged"
+    return _unmeasured(data)
+
+
+def _unmeasured(data: Mapping[str, Any]) -> str | None:
+    """What is wrong with its metrics and what it says that they are."""
+    metrics, measures = data.get("metrics", {}), data.get("measures", [])
+    if not measures:
+        return "it is done without measures"
+    if metrics.get("n") is None:
+        return "it is done without metrics.n"
+    if unequal := sorted(metrics.keys() ^ {"n", *(measure["name"] for measure in measures)}):
+        return f"metrics and measures differ in {unequal[0]}"
+    if len(measures) != len(metrics) - 1:
+        return "measures names a metric twice"
+    upstream = data.get("upstream")
+    held = [(measure, metrics[measure["name"]]) for measure in measures]
+    held += [(upstream["metric"], upstream[key]) for key in ("before", "after")] if upstream else []
+    for measure, value in held:
+        if not _within(measure, value):
+            return f"{measure['name']} is {value}, which is not from {measure['low']} to {measure['high']}"
     return None
+
+
+def _within(measure: Mapping[str, Any], value: float) -> bool:
+    low, high = measure["low"], measure["high"]
+    return (low is None or value >= low) and (high is None or value <= high)

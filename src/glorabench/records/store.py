@@ -10,7 +10,7 @@ from glorabench.records import record
 from glorabench.records.record import Record
 
 
-def gathered(suite: str | None, results: Path | None) -> tuple[Path, list[Record]]:
+def load_suite(suite: str | None, results: Path | None) -> tuple[Path, list[Record]]:
     """The results folder that holds records of a suite, and these; see `by_file`.
 
     Raises:

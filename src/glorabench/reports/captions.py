@@ -1,4 +1,4 @@
-"""Captions and numbers as text: titles, marks of rows, accuracies, percentage points."""
+"""Captions and numbers as text: titles, marks of rows, values with their intervals."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import math
 from collections.abc import Iterable, Sequence
 
 from glorabench.analysis import statistics
-from glorabench.analysis.cells import INHERITED, inherits
+from glorabench.analysis.cells import Group
+from glorabench.analysis.labels import INHERITED, inherits
 from glorabench.config.schema import SEARCH_VERSION
 from glorabench.records.compatibility import MARK, contaminated
+from glorabench.records.metrics import PERCENT, Metric
 from glorabench.records.record import Record
 
+DETAILS = "What each word means: docs/tables.md."  # where a caption ends
 FAKE = "FAKE IMAGES"  # said of every table of such records
 _FIT = {"train": "train alone", "trainval": "train and val"}
 _NOTE_OF_MARK = (
-    f" {MARK}: something was chosen by its accuracy on the test split itself, so this top-1 is too high by an unknown "
-    "amount; no such row is called best or compared."
+    f" {MARK}: something was chosen by its score on the test split, so this {{}} is too good by an unknown amount; no "
+    "such row is called best or compared."
 )
 _NOTE_OF_FAKE = f" {FAKE}: they were drawn by `glorabench data fake`, so no number here says anything about a method."
-
-
-def percentage_points(value: float) -> str:
-    """A difference of accuracies in percentage points."""
-    return f"{round(100 * value, 2) + 0:.2f}"  # + 0: no minus before a zero
 
 
 def count_text(number: int, one: str, many: str = "") -> str:
@@ -33,9 +31,9 @@ def count_text(number: int, one: str, many: str = "") -> str:
 def title_of(records: Sequence[Record], whole: bool) -> str:
     """What a table is of, with the whole of the selection or the split that it is scored on."""
     names, report_on = records[0].names, records[0].config["selection"]["report_on"]
-    said = selection_text(records[0]) if whole else f"scored on {report_on}"
+    selection = selection_text(records[0]) if whole else f"scored on {report_on}"
     warning = f"{FAKE}: " if fake(records) else ""
-    return f"{warning}{len(records)} runs of {names['backbone']} on suite {names['data']}, {said}"
+    return f"{warning}{len(records)} runs of {names['backbone']} on suite {names['data']}, {selection}"
 
 
 def selection_text(r: Record) -> str:
@@ -44,33 +42,34 @@ def selection_text(r: Record) -> str:
     return f"scored on {selection['report_on']}, trained on {selection['fit_on']}, {selection['rule']}"
 
 
-def marks(records: Iterable[Record]) -> str:
+def marks(group: Group) -> str:
     """What the marks of the rows say, and that the images are not real, where it is so."""
-    records = list(records)
-    return (
-        _inherited(records) + _searches(records) + _NOTE_OF_MARK * contaminated(records) + _NOTE_OF_FAKE * fake(records)
-    )
+    notes = _inherited(group.records) + _searches(group.records)
+    if contaminated(group.records):
+        notes += _NOTE_OF_MARK.format(label_of(group.metric))
+    if fake(group.records):
+        notes += _NOTE_OF_FAKE
+    return notes
 
 
 def _inherited(records: Iterable[Record]) -> str:
     """What the supernets of inherited winners were trained on, and what the other rows were."""
-    found = [r.config for r in records if inherits(r.config)]
-    splits = {(config["search"].get("fit_on") or "train", config["selection"]["fit_on"]) for config in found}
-    own, others = (sorted({_FIT[split] for split in each}) for each in zip(*splits, strict=True)) if found else ([], [])
-    if not found:
+    configs = [r.config for r in records if inherits(r.config)]
+    if not configs:
         return ""
-    rest = "as other rows are" if own == others else f"other rows train on {' or '.join(others)}"
-    between = ", " if own == others else "; "
-    return f" {INHERITED}: the weights are those of the supernet, trained on {' or '.join(own)}{between}{rest}."
+    supernets = sorted({_FIT[config["search"].get("fit_on") or "train"] for config in configs})
+    others = sorted({_FIT[config["selection"]["fit_on"]] for config in configs})
+    rest = ", as other rows are" if supernets == others else f"; other rows train on {' or '.join(others)}"
+    return f" {INHERITED}: the weights are those of the supernet, trained on {' or '.join(supernets)}{rest}."
 
 
 def _searches(records: Iterable[Record]) -> str:
     """Which earlier versions of the search have found the paths of rows; nothing where it is the present one."""
-    found = {r.config["search"].get("version", 1) for r in records if r.config.get("search")}
-    if not found - {SEARCH_VERSION}:
+    versions = {r.config["search"].get("version", 1) for r in records if r.config.get("search")}
+    if not versions - {SEARCH_VERSION}:
         return ""
-    said = " and ".join(f"search.version={version}" for version in sorted(found, key=str))
-    return f" Searched paths are of {said}; the search of this release is version {SEARCH_VERSION} (docs/search.md)."
+    names = " and ".join(f"search.version={version}" for version in sorted(versions, key=str))
+    return f" Searched paths are of {names}; the search of this release is version {SEARCH_VERSION} (docs/search.md)."
 
 
 def fake(records: Iterable[Record]) -> bool:
@@ -78,7 +77,34 @@ def fake(records: Iterable[Record]) -> bool:
     return any(r.provenance.get("data", {}).get("fake") for r in records)
 
 
-def estimate_text(top1: statistics.Estimate) -> tuple[str, str]:
-    """Value and interval in percent, as two texts."""
-    low, high = max(0.0, top1.low), min(1.0, top1.high)  # no accuracy lies outside
-    return f"{100 * top1.value:.2f}", "" if math.isnan(top1.low) else f"{100 * low:.1f} to {100 * high:.1f}"
+def label_of(metric: Metric | None) -> str:
+    """What a metric is called in a text; `score` where no run has one."""
+    return metric.label if metric else "score"
+
+
+def unit_text(metric: Metric | None) -> str:
+    """What a metric is called and counted in: `top-1 in percent`."""
+    if metric is None or not metric.unit:
+        return label_of(metric)
+    return f"{metric.label} in {'percent' if metric.unit == PERCENT else metric.unit}"
+
+
+def heading_of(metric: Metric | None) -> str:
+    """What a column of a metric is called."""
+    return metric.heading if metric else "score"
+
+
+def estimate_text(estimate: statistics.Estimate, metric: Metric) -> tuple[str, str]:
+    """Value and interval, as two texts in the unit of the metric; the interval ends where its values end."""
+    value = metric.text(estimate.value)
+    if math.isnan(estimate.low):
+        return value, ""
+    low, high = metric.within(estimate.low), metric.within(estimate.high)
+    return value, f"{metric.text(low, metric.digits - 1)} to {metric.text(high, metric.digits - 1)}"
+
+
+def interval_text(estimate: statistics.Estimate, metric: Metric) -> str:
+    """The interval of a difference in the unit of the metric; empty for one seed."""
+    if math.isnan(estimate.low):
+        return ""
+    return f"{metric.difference_text(estimate.low)} to {metric.difference_text(estimate.high)}"

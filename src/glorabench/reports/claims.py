@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -17,8 +16,9 @@ from glorabench.analysis.comparison import Comparison, Seed, Side, check_pairs, 
 from glorabench.config.paths import conf_dir, options
 from glorabench.errors import BadInput, first_line, nearest, one_of
 from glorabench.records.filters import told
+from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
-from glorabench.reports.captions import percentage_points
+from glorabench.reports.captions import DETAILS, interval_text
 from glorabench.reports.figures import search_curves
 from glorabench.reports.rendering import grid
 from glorabench.reports.tables.comparison import conclusion_of
@@ -30,21 +30,14 @@ _VERDICT = {1: "holds", -1: "does not hold", 0: "not decided"}
 _OUTCOME = {1: "win", -1: "loss", 0: "tie"}
 _SUMMARY = ("claim", "verdict", "points", "95 % interval", "n", "wins / ties / losses", "parameters", "FLOPs")
 _READ = (
-    "points: top-1 of the first configuration minus that of the second, mean over tasks; interval: Student's t over "
-    "the n seeds, the tasks taken as given. A claim holds when the interval lies above zero, does not hold when it "
-    "lies below, and is not decided otherwise; intervals are not corrected for the number of claims. A task is won or "
-    "lost when the interval of its paired outcomes excludes zero: "
-    f"{statistics.PAIRED_TEST}. "
-    "parameters, FLOPs: first / second; parameters are those of the subnet without the head, FLOPs "
-    "those of training and search together, every run counted as if it stood alone."
+    "points: the first configuration minus the second, mean over tasks, 95 % interval over n seeds. A claim holds "
+    f"where the interval is on the side of the first, and does not hold where it is on the other. {DETAILS}"
 )
 _COST = ("configuration", "records", "runs", "parameters", "stage", "seconds", "TFLOP")
 _CURSE = ("configuration", "images", "candidates", "first batch", "winner", "held out", "test", "too high by")
 _CURSE_READ = (
-    "Top-1 in %, mean over tasks and seeds. first batch: mean over the candidates asked for first; winner: the best "
-    "candidate on the images that chose it; held out: the same network on images of the search split that chose "
-    "nothing; too high by: winner minus held out, in points, with Student's t over seeds; test: what is reported, of a "
-    "winner that was trained again where the configuration says so. images: choosing / held out, of a task."
+    "Mean over tasks and seeds. winner: on the images that chose it; held out: on images that chose nothing; too high "
+    f"by: the difference; test: what is reported. {DETAILS}"
 )
 
 
@@ -92,7 +85,7 @@ def rendered(page: Mapping[str, Any], records: Sequence[Record]) -> dict[str, st
 
     def searched(item: Mapping[str, Any]) -> Side:
         side = sides[item["label"]]
-        side.mean(side.top1)  # refuses a side without results
+        side.mean(side.score)  # refuses a side without results
         if any(r.search is None for r in side.runs.values()):
             raise BadInput(f"{side.label}: its records have no search, so neither curve nor winner")
         return side
@@ -170,27 +163,34 @@ def summary(claims: Sequence[Claim]) -> list[str]:
     body = []
     for claim in claims:
         c = claim.comparison
-        tally, ratios = " / ".join(map(str, c.tally)), (_ratio(c.params_ratio), _ratio(c.flops_ratio))
-        body.append(
-            (claim.claim, f"**{claim.verdict}**", percentage_points(c.mean.value), *_span(c.mean), tally, *ratios)
-        )
+        ratios = (_ratio(c.params_ratio), _ratio(c.flops_ratio))
+        body.append((claim.claim, f"**{claim.verdict}**", *_gap(c), " / ".join(map(str, c.tally)), *ratios))
     return ["## What holds", "", *grid(_SUMMARY, body, ("claim", "verdict")), "", _READ]
+
+
+def _gap(c: Comparison) -> tuple[str, str, str]:
+    """The difference of the means, its interval and n; empty where there is no mean."""
+    if c.mean is None:
+        return "", "", ""
+    return c.metric.difference_text(c.mean.value), interval_text(c.mean, c.metric), str(c.mean.n)
 
 
 def detail(number: int, claim: Claim) -> list[str]:
     """One claim, task by task."""
     c = claim.comparison
-    said = conclusion_of(c)
-    sentence = said[0].upper() + said[1:]
-    columns = ("task", c.first.name, c.second.name, "points", "95 % interval", "n", "outcome")
+    conclusion = conclusion_of(c)
+    columns = ("task", c.first.name, c.second.name, c.metric.points, "95 % interval", "n", "outcome")
     body: list[tuple[str, ...]] = []
     for on in c.tasks:
-        d, tops = on.difference, (_percent(on.first), _percent(on.second))
-        body.append((on.task, *tops, percentage_points(d.value), *_span(d), _OUTCOME[on.sign]))
-    means = [_percent(side.mean(side.top1).value) for side in (c.first, c.second)]
-    body.append((f"mean of {len(c.tasks)}", *means, percentage_points(c.mean.value), *_span(c.mean), ""))
+        d, scores = on.difference, (on.metric.text(on.first), on.metric.text(on.second))
+        gap = (on.metric.difference_text(d.value), interval_text(d, on.metric), str(d.n))
+        body.append((on.task, *scores, *gap, _OUTCOME[on.sign]))
+    means = ["", ""]
+    if c.mean is not None:
+        means = [c.metric.text(side.mean(side.score).value) for side in (c.first, c.second)]
+    body.append((f"mean of {len(c.tasks)}", *means, *_gap(c), ""))
     note = [claim.note, ""] if claim.note else []
-    head = [f"## {number}. {claim.claim}", "", f"{sentence}.", "", *note]
+    head = [f"## {number}. {claim.claim}", "", f"{conclusion[0].upper()}{conclusion[1:]}.", "", *note]
     return [*head, *grid(columns, body, ("task", "outcome"))]
 
 
@@ -213,26 +213,30 @@ def curse(sides: Iterable[Side]) -> list[str]:
     """What choosing the best of many candidates is worth where they were chosen, apart from there, and on test."""
     body = []
     for side in sides:
-        tops = side.mean(side.top1).value
-        first, winner = (_percent(_searched(side, key).value) for key in ("first", "score"))
-        found = [r.search or {} for r in side.runs.values()]
-        counted = f"{fmean(search['evaluated'] for search in found):,.0f}"
-        held, gap = "", ""
-        if all(search["held_out"] is not None for search in found):
-            held = _percent(_searched(side, "held_out").value)
-            d = _searched(side, "score", "held_out")
-            gap = f"{percentage_points(d.value)} ({_span(d)[0] or 'one seed'})"
-        images = " / ".join(_values(search[key] for search in found) for key in ("n", "n_held_out"))
-        body.append((side.name, images, counted, first, winner, held, _percent(tops), gap))
+        metric = next(iter(side.runs.values())).metric
+        score = metric.text(side.mean(side.score).value)
+        first, winner = (metric.text(_of_search(side, key).value) for key in ("first", "score"))
+        searches = [r.search or {} for r in side.runs.values()]
+        evaluated = f"{fmean(search['evaluated'] for search in searches):,.0f}"
+        held_out, gap = "", ""
+        if all(search["held_out"] is not None for search in searches):
+            held_out = metric.text(_of_search(side, "held_out").value)
+            gap = _excess(_of_search(side, "score", "held_out"), metric)
+        images = " / ".join(_values(search[key] for search in searches) for key in ("n", "n_held_out"))
+        body.append((side.name, images, evaluated, first, winner, held_out, score, gap))
     return ["## The winner's curse", "", *grid(_CURSE, body, ("configuration",)), "", _CURSE_READ]
 
 
-def _searched(side: Side, key: str, minus: str | None = None) -> statistics.Estimate:
+def _excess(difference: statistics.Estimate, metric: Metric) -> str:
+    return f"{metric.difference_text(difference.value)} ({interval_text(difference, metric) or 'one seed'})"
+
+
+def _of_search(side: Side, key: str, minus: str | None = None) -> statistics.Estimate:
     """Mean of a number of the searches, or of the difference of two."""
 
     def value(task: str, seed: Seed) -> float:
-        found = side.runs[task, seed].search or {}
-        return found[key] - (found[minus] if minus else 0)
+        search = side.runs[task, seed].search or {}
+        return search[key] - (search[minus] if minus else 0)
 
     return side.mean(value)
 
@@ -241,14 +245,5 @@ def _values(values: Iterable[Any]) -> str:
     return ", ".join(map(str, sorted(set(values))))
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"
-
-
 def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
-
-
-def _span(d: statistics.Estimate) -> tuple[str, str]:
-    """The interval in points, empty for one seed, and n."""
-    return ("" if math.isnan(d.low) else f"{percentage_points(d.low)} to {percentage_points(d.high)}", str(d.n))

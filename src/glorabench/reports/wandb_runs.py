@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
+from glorabench.analysis.cells import Group
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import comparable
 from glorabench.records.record import Record
-from glorabench.reports.tables.long import COLUMNS, findings, rows
+from glorabench.reports.tables.long import columns, findings, rows
 
 _KEPT = ("run_id", "protocol", "schema", "status", "error", "selection", "provenance", "paths")
 
@@ -120,9 +121,10 @@ def of_table(records: Sequence[Record]) -> Replay:
 
 def _table(records: Sequence[Record]) -> dict[str, Sheet]:
     """The table and its findings; or why the records do not share one."""
+    group = Group(records)
     try:
-        shown = Sheet(COLUMNS, [list(row) for row in rows(records)])
-        return {"table": shown, "findings": Sheet(("finding",), [[line] for line in findings(records)])}
+        table = Sheet(columns(group), [list(row) for row in rows(group)])
+        return {"table": table, "findings": Sheet(("finding",), [[line] for line in findings(group)])}
     except BadInput as error:
         return {"refused": Sheet(("reason",), [[str(error)]])}
 

@@ -3,62 +3,61 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 
 from glorabench.backbones.base import Backbone
 from glorabench.config import schema
-from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, check_arguments, make
+from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, check_arguments, make, target_of
 from glorabench.config.schema import SEARCH_VERSION
-from glorabench.data.images.datamodule import ImageData
-from glorabench.data.images.task import ImageTask
+from glorabench.data.datamodule import TaskData
+from glorabench.data.task import Task
 from glorabench.errors import BadInput, first_line
 from glorabench.methods.base import Method
 from glorabench.training import schedules, selection
-from glorabench.training.objectives.classification import Classification
+from glorabench.training.kinds import Kind, check_reads, kind_of
+from glorabench.training.objectives.base import Objective
 
 
 @dataclass
 class Parts:
     """What one run is made of; the backbone is injected already."""
 
-    task: ImageTask
+    task: Task
+    kind: Kind
     backbone: Backbone
     method: Method
-    data: ImageData
+    data: TaskData
+    objective: Objective
 
 
 def build(config: dict[str, Any]) -> Parts:
-    """Task, injected backbone, method and data of a checked config; random parts are a function of its seed."""
+    """Task, injected backbone, method, data and objective of a checked config.
+
+    What is random in them is a function of the seed.
+
+    Raises:
+        BadInput: the data are missing or damaged, or the backbone does not read what the task has.
+    """
     torch.manual_seed(config["seed"])
-    task, backbone, method = (
-        make(config["data"], DATA),
-        make(config["backbone"], BACKBONE),
-        make(config["method"], METHOD),
-    )
-    if backbone.preprocess is None:
-        raise BadInput(f"task {task.name} has images, backbone {backbone.name} reads tokens: choose vit_mini")
-    backbone.set_head(task.classes)
+    task, backbone = make(config["data"], DATA), make(config["backbone"], BACKBONE)
+    method = make(config["method"], METHOD)
+    check_reads(task.name, getattr(task, "reads", None), backbone.name, _reads(backbone))
+    kind = kind_of(task)
+    kind.prepare(backbone, task)
     method.inject(backbone)
-    chosen, train = config["selection"], config["train"]
-    data = ImageData(
-        task,
-        fit_on=chosen["fit_on"],
-        report_on=chosen["report_on"],
-        batch_size=train["batch_size"],
-        eval_batch_size=train["eval_batch_size"],
-        seed=config["seed"],
-        **{key: train.get(key) for key in ("augment", "mixup", "cutmix")},
-        **asdict(backbone.preprocess),
-    )
-    data.decode()
-    return Parts(task, backbone, method, data)
+    data = kind.data(task, backbone, config)
+    data.read_all()
+    return Parts(task, kind, backbone, method, data, kind.objective(task, config))
+
+
+def _reads(backbone: Backbone) -> str:
+    return "tokens" if backbone.preprocess is None else "images"
 
 
 def check(config: dict[str, Any]) -> None:
@@ -74,9 +73,8 @@ def check(config: dict[str, Any]) -> None:
         check_search(config["search"], config["selection"])
     check_arguments(config["data"], DATA)
     reads = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
-    if reads != "images":
-        name = config["backbone"]["name"]
-        raise BadInput(f"task {config['names']['task']} has images, backbone {name} reads {reads}: choose vit_mini")
+    made = get_type_hints(target_of(config["data"], DATA)).get("return")  # a loader says which task it returns
+    check_reads(config["names"]["task"], getattr(made, "reads", None), config["backbone"]["name"], reads)
 
 
 def check_weights(config: dict[str, Any]) -> None:
@@ -113,7 +111,7 @@ def rehearse(backbone: str, method: str) -> str:
             trunk.set_head(2)
         with suppress(NotImplementedError, RuntimeError):  # some tuners of peft compute when they start
             tuned.inject(trunk)
-    return "tokens" if trunk.preprocess is None else "images"
+    return _reads(trunk)
 
 
 def check_search(search: dict[str, Any], chosen: dict[str, Any]) -> None:
@@ -137,14 +135,3 @@ def check_search(search: dict[str, Any], chosen: dict[str, Any]) -> None:
             f"search.version is {SEARCH_VERSION} in this release, got {search.get('version')!r}: leave it as it is"
         )
     make(search["algorithm"], ALGORITHM)
-
-
-def objective_of(task: ImageTask, label_smoothing: float) -> Classification:
-    """What is minimised and what is reported on a task."""
-    return Classification(task.classes, label_smoothing, [_scoring(task, name) for name in task.tests])
-
-
-def _scoring(task: ImageTask, test: str) -> dict[str, Sequence[int] | None]:
-    if test == "test":
-        return {Classification.metric_name: None}
-    return {f"{test}/{name}": classes for name, classes in task.scorings.get(test, {"top1": None}).items()}

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from glorabench.search.samplers import Sampler, uniform
 from glorabench.search.space import PathSpace
-from glorabench.training.objectives.classification import Classification
+from glorabench.training.objectives.base import Objective
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -26,8 +27,8 @@ class FineTuner(LightningModule):
     one of (seed, epoch): a run resumed at an epoch's end computes what an uninterrupted one computes.
 
     Args:
-        net: maps a batch of inputs to what the objective takes.
-        objective: loss and metric.
+        net: what is trained; the objective knows how to call it.
+        objective: loss of a batch, and what each example gets.
         lr: peak learning rate.
         weight_decay: of AdamW, on the parameters that `decay` selects.
         decay: `matrices` (1-D parameters are exempt) or `all`.
@@ -42,7 +43,7 @@ class FineTuner(LightningModule):
     def __init__(
         self,
         net: nn.Module,
-        objective: Classification,
+        objective: Objective,
         *,
         lr: float,
         weight_decay: float,
@@ -61,9 +62,10 @@ class FineTuner(LightningModule):
         self.total_steps, self.lr_factor = total_steps, lr_factor
         self.clip, self.seed, self.sampler, self.watched = clip, seed, sampler, watched
         self.paths = PathSpace(net)
-        self.metric = objective.metric()
+        self.watched_mean = MeanMetric()
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
-        self.scored: dict[str, list[tuple[Tensor, Tensor]]] = {}  # scoring -> (predictions, labels) of each batch
+        self.outcomes: dict[str, list[Tensor]] = {}  # metric -> what the examples of each batch got
+        self.predictions: dict[str, list[Tensor]] = {}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Restart the generators from (seed, step), and draw the paths of this step."""
@@ -72,13 +74,12 @@ class FineTuner(LightningModule):
         if self.paths.is_supernet:
             self.paths.set(self.sampler(self.paths, self.seed, self.global_step))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of a batch; a bad loss is noted on the device and read once an epoch."""
-        inputs, labels = batch
-        loss = self.objective.loss(self.net(inputs), labels)
+        loss = self.objective.loss(self.net, batch)
         healthy = loss.detach().isfinite() | (self.bad_step >= 0)
         self.bad_step = torch.where(healthy, self.bad_step, self.global_step)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=self.objective.size(batch))
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -118,30 +119,33 @@ class FineTuner(LightningModule):
             f"{where}, learning rate {rate:.3g}: lower train.lr, lengthen train.warmup_epochs or set train.clip"
         )
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Accumulate the metric on the watched split."""
-        inputs, labels = batch
-        self.metric.update(self.net(inputs), labels)
-        name = f"{self.watched}/{self.objective.metric_name}"
-        self.log(name, self.metric, on_step=False, on_epoch=True, batch_size=len(labels))
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Accumulate the metric that decides on the watched split."""
+        metric = self.objective.metrics[0]
+        values = self.objective.evaluate(self.net, batch).values[metric.name]
+        self.watched_mean.update(values.float())
+        name = f"{self.watched}/{metric.name}"
+        self.log(name, self.watched_mean, on_step=False, on_epoch=True, batch_size=len(values))
 
     def on_test_epoch_start(self) -> None:
-        """Forget earlier predictions."""
-        self.scored = {}
+        """Forget earlier outcomes."""
+        self.outcomes, self.predictions = {}, {}
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Keep the predictions, example by example, under every scoring of the test set that the batch is of."""
-        inputs, labels = batch
-        for name, predicted in self.objective.scored(self.net(inputs), dataloader_idx).items():
-            self.scored.setdefault(name, []).append((predicted, labels))
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Keep what each example got, and the predictions, of the test set that the batch is of."""
+        evaluation = self.objective.evaluate(self.net, batch, dataloader_idx)
+        for name, values in evaluation.values.items():
+            self.outcomes.setdefault(name, []).append(values)
+        for name, values in evaluation.predictions.items():
+            self.predictions.setdefault(name, []).append(values)
 
     def configure_optimizers(self) -> Any:
         """AdamW in two groups; the schedule advances every step."""
         trained = [p for p in self.net.parameters() if p.requires_grad]
         exempt = [p for p in trained if p.ndim < 2 and self.decay == "matrices"]
-        kept = {id(p) for p in exempt}
+        exempt_ids = {id(p) for p in exempt}
         groups = [
-            {"params": [p for p in trained if id(p) not in kept], "weight_decay": self.weight_decay},
+            {"params": [p for p in trained if id(p) not in exempt_ids], "weight_decay": self.weight_decay},
             {"params": exempt, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=self.lr, fused=True)

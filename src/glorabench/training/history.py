@@ -90,7 +90,8 @@ class Ledger(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the epoch down."""
         assert isinstance(pl_module, FineTuner)
-        step, watched = trainer.global_step, f"{pl_module.watched}_{pl_module.objective.metric_name}"
+        metric = pl_module.objective.metrics[0]
+        step, watched = trainer.global_step, f"{pl_module.watched}_{metric.name}"
         entry = {
             "epoch": trainer.current_epoch + 1,
             "step": step,
@@ -102,8 +103,10 @@ class Ledger(Callback):
         self.history.append(entry)
         epochs = trainer.max_epochs or 0
         if self.lines and (trainer.current_epoch + 1) % max(1, epochs // 5) == 0:
-            seen = f"  {pl_module.watched} {entry[watched]:.1%}" if watched in entry else ""
-            print(f"    {self.title}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.4f}{seen}", flush=True)
+            line = f"    {self.title}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.4f}"
+            if watched in entry:
+                line += f"  {pl_module.watched} {metric.with_unit(entry[watched], metric.digits - 1)}"
+            print(line, flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Travels in the checkpoint."""

@@ -6,9 +6,9 @@ import copy
 import gc
 import shutil
 import sys
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -17,7 +17,9 @@ from glorabench.config.instantiate import BACKBONE, allowed_packages, make
 from glorabench.data.images import decoding
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import has_foldable, merge, merge_obstacle
+from glorabench.records import outcomes as record_outcomes
 from glorabench.records import record
+from glorabench.records.outcomes import mean_outcome, unpack
 from glorabench.records.record import Record
 from glorabench.search.space import PathSpace
 from glorabench.training import failures, ownership, searched_run, trained_network
@@ -100,24 +102,17 @@ def _execute(config: dict[str, Any]) -> Record:
 
 def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
     decoded = decoding.images_decoded()
-    if config.get("search"):
-        searched = searched_run.run_stages(config, tracker)
-        last, stages, history = searched.last, searched.stages, searched.history
-    else:
-        searched, last = None, Stage(config, build(config), tracker, "train", checkpoints(config))
-        last.fit()
-        stages, history = {"train": last.summary()}, last.history()
-        if last.tuner.paths.is_supernet:  # without a search one drawn path stands for it, as in the official code
-            last.tuner.paths.set(last.tuner.paths.draw(config["seed"], last.tuner.total_steps))
+    trained = _train(config, tracker)
+    last = trained.last
     parts, tuner = last.parts, last.tuner
     upstream = forgetting(config, parts.backbone)
     with interruptible():
         last.trainer.test(tuner, parts.data, verbose=False)
-    scored = {name: [torch.cat(part).cpu() for part in zip(*kept, strict=True)] for name, kept in tuner.scored.items()}
-    outcomes = {name: last.objective.outcomes(*pair) for name, pair in scored.items()}
-    _keep(config, parts, scored, metric := last.objective.metric_name)
+    outcomes = {name: record_outcomes.pack(torch.cat(kept).cpu().tolist()) for name, kept in tuner.outcomes.items()}
+    measures = list(parts.objective.metrics)
+    metrics = {metric.name: mean_outcome(outcomes[metric.name], metric.per_example) for metric in measures}
+    _save(config, parts, {name: torch.cat(kept).cpu() for name, kept in tuner.predictions.items()})
     timings, proof = _deployment(config, parts, last.device, last.cost()["train_s"])
-    params = profiling.parameters(parts.backbone)
     return Record(
         run_id=record.run_id(config),
         status="done",
@@ -127,40 +122,76 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
             "contaminated": contaminated(config),
             **last.selected(),
         },
-        metrics={**{name: fmean(found) for name, found in outcomes.items()}, "n": len(outcomes[metric])},
-        outcomes=record.pack(outcomes.pop(metric)),
-        outcomes_of={name: record.pack(found) for name, found in outcomes.items()} or None,
-        history=history,
-        params={**params, "supernet": searched.supernet} if searched else params,
-        cost={
-            **last.cost(),
-            "stages": stages,
-            "images_decoded": decoding.images_decoded() - decoded,
-            "search_s": stages["search"]["seconds"] if searched else 0.0,
-            "latency_ms": timings,
-            "ways": {**last.ways, **parts.backbone.shortcuts},
-        },
+        metrics={**metrics, "n": len(unpack(outcomes[measures[0].name]))},
+        measures=measures,
+        outcomes=outcomes,
+        history=trained.history,
+        params={**profiling.parameters(parts.backbone), **trained.supernet},
+        cost={**_cost(trained), "images_decoded": decoding.images_decoded() - decoded, "latency_ms": timings},
         merge=proof,
         paths=PathSpace(parts.backbone.net).current() or None,
-        search=searched.report if searched else None,
+        search=trained.report,
         upstream=upstream,
-        provenance={
-            **provenance(parts.backbone.net),
-            **({"allowed": allowed_packages()} if allowed_packages() else {}),  # code of the user's own, by --allow
-            "weights": parts.backbone.weights,
-            "data": parts.data.facts(),
-            "precision": str(last.trainer.precision),
-            "device": device_name(last.device),
-        },
+        provenance=_provenance(parts, last),
     )
 
 
-def _keep(config: dict[str, Any], parts: Parts, scored: dict[str, list[torch.Tensor]], metric: str) -> None:
+@dataclass
+class _Trained:
+    """What the stages of a run left.
+
+    Args:
+        last: the stage whose network is tested.
+        stages, history: of all of them.
+        report: of a search.
+        supernet: {supernet: parameters of all paths}, of a search.
+    """
+
+    last: Stage
+    stages: dict[str, dict[str, Any]]
+    history: list[dict[str, Any]]
+    report: dict[str, Any] | None = None
+    supernet: dict[str, int | None] = field(default_factory=dict)
+
+
+def _train(config: dict[str, Any], tracker: Tracker) -> _Trained:
+    """Train once; or supernet, search and winner."""
+    if config.get("search"):
+        searched = searched_run.run_stages(config, tracker)
+        sizes = {"supernet": searched.supernet}
+        return _Trained(searched.last, searched.stages, searched.history, searched.report, sizes)
+    stage = Stage(config, build(config), tracker, "train", checkpoints(config))
+    stage.fit()
+    if stage.tuner.paths.is_supernet:  # without a search one drawn path stands for it, as in the official code
+        stage.tuner.paths.set(stage.tuner.paths.draw(config["seed"], stage.tuner.total_steps))
+    return _Trained(stage, {"train": stage.summary()}, stage.history())
+
+
+def _cost(trained: _Trained) -> dict[str, Any]:
+    """Time, memory and FLOPs of training and search."""
+    last, stages = trained.last, trained.stages
+    return {
+        **last.cost(),
+        "stages": stages,
+        "search_s": stages["search"]["seconds"] if "search" in stages else 0.0,
+        "ways": {**last.ways, **last.parts.backbone.shortcuts},
+    }
+
+
+def _provenance(parts: Parts, last: Stage) -> dict[str, Any]:
+    """Code, versions, machine, weights and data of a run."""
+    return {
+        **provenance(parts.backbone.net),
+        **({"allowed": allowed_packages()} if allowed_packages() else {}),  # code of the user's own, by --allow
+        "weights": parts.backbone.weights,
+        "data": parts.data.facts(),
+        "precision": str(last.trainer.precision),
+        "device": device_name(last.device),
+    }
+
+
+def _save(config: dict[str, Any], parts: Parts, predictions: dict[str, torch.Tensor]) -> None:
     """Adapter (named as in the backbone's network) and predictions beside the record; not in git."""
-    predictions = {}
-    for name, pair in scored.items():
-        prefix = "" if name == metric else f"{name}/"
-        predictions |= dict(zip((f"{prefix}predicted", f"{prefix}label"), pair, strict=True))
     for name, tensors in (("adapters", trained_network.tensors(parts.backbone)), ("predictions", predictions)):
         trained_network.save(tensors, Path(config["results_dir"]) / name / f"{record.run_id(config)}.safetensors")
 
@@ -186,7 +217,7 @@ def _deployment(
     if not config["latency_rounds"]:
         return None, proof
     plain = make(config["backbone"], BACKBONE, weights_from=None)  # its time does not depend on its weights
-    plain.set_head(parts.task.classes)
+    parts.kind.prepare(plain, parts.task)
     nets = {"plain": plain.net.to(device), **nets}
     measure = partial(profiling.latency, nets, rounds=config["latency_rounds"], seconds=max(train_s, 10.0) / 2)
     return {f"batch_{n}": measure(inputs[:n]) for n in (1, 64)}, proof

@@ -16,8 +16,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from torch import Tensor
-
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import ALGORITHM, make
 from glorabench.config.paths import options
@@ -37,7 +35,6 @@ from glorabench.training.trainer import checkpoints, progress
 from glorabench.training.wandb_logger import Tracker
 
 Config = dict[str, Any]
-Batches = list[tuple[Tensor, Tensor]]
 
 SEARCH_KEYS = ("search", "logger", "progress", "cache_dir", "checkpoint_every", "latency_rounds")
 SUPERNET_KEYS = ("epochs", "sampler", "fit_on")  # of config.search: what the supernet depends on
@@ -50,7 +47,7 @@ class Searched:
     Args:
         last: the stage whose network is tested.
         report: what the search found, as the record has it.
-        stages: {seconds, steps, images, flops} of each stage.
+        stages: {seconds, steps, examples, flops} of each stage.
         history: of both trainings.
         supernet: parameters of all paths.
     """
@@ -133,22 +130,21 @@ def searched(config: Config, stage: Stage) -> tuple[SearchResult, dict[str, Any]
     settings, space, data = config["search"], stage.tuner.paths, stage.parts.data
     limits = space.check_limits(settings["min_params"], settings["max_params"])
     data.contaminated = settings["on"] == "test"
-    inputs, labels = data.searched(settings["on"], stage.device)
-    held = round(settings["held_out"] * len(labels))
-    n = len(labels) - held
+    choosing, held_out = data.search_batches(settings["on"], settings["held_out"], stage.device)
+    n, held = (sum(map(stage.objective.size, batches)) for batches in (choosing, held_out))
     context = stage.trainer.precision_plugin.forward_context
-    evaluator = partial(Evaluator, stage.parts.backbone, predict=stage.objective.predict, context=context)
-    evaluate = evaluator(_batches(inputs[:n], labels[:n], data.eval_batch_size))
+    evaluator = partial(Evaluator, stage.parts.backbone, predict=lambda y: y.argmax(-1), context=context)
+    evaluate = evaluator(choosing)
     kept = _identity(config, stage)
     algorithm = make(settings["algorithm"], ALGORITHM)
     with ownership.owned(kept, "this search"), closing(_state(kept, space)) as state:
         found = run_search(space, algorithm, limits, config["seed"], evaluate, state, progress(config))
-    apart = evaluator(_batches(inputs[n:], labels[n:], data.eval_batch_size))(found.winner) if held else None
+    apart = evaluator(held_out)(found.winner) if held else None
     report = report_of(found, space, n, held, None if apart is None else apart.accuracy)
     if not evaluate.flops:  # everything was in the state already
         evaluate(found.winner)
-    images, flops = n * len(found.lines), round(evaluate.flops * evaluate.passes(found.scoring_order))
-    return found, report, {"seconds": round(found.seconds, 3), "steps": 0, "images": images, "flops": flops}
+    examples, flops = n * len(found.lines), round(evaluate.flops * evaluate.passes(found.scoring_order))
+    return found, report, {"seconds": round(found.seconds, 3), "steps": 0, "examples": examples, "flops": flops}
 
 
 def report_of(found: SearchResult, space: PathSpace, n: int, held: int, held_out: float | None) -> dict[str, Any]:
@@ -183,10 +179,6 @@ def _state(identity: Config, space: PathSpace) -> SearchJournal:
     path = Path(identity["results_dir"]) / "searches" / f"{record.run_id(identity)}.jsonl"
     header = {"space": space.fingerprint, "seed": identity["seed"], "supernet": supernet_path(identity).stem}
     return SearchJournal(path, {**header, "search": identity["search"]})
-
-
-def _batches(inputs: Tensor, labels: Tensor, size: int) -> Batches:
-    return list(zip(inputs.split(size), labels.split(size), strict=True))
 
 
 def configured(record: Record, root: Path, words: Sequence[str], weights: Sequence[str]) -> dict[str, Any]:

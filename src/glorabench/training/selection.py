@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -56,13 +57,14 @@ class BestEpoch(Callback):
     """Keeps what was trained at the best of the evaluated epochs, the first of equals; travels in the checkpoint."""
 
     def __init__(self) -> None:
-        self.epoch, self.top = 0, -1.0
+        self.epoch, self.top = 0, -math.inf
         self.kept: dict[str, Tensor] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Copy the trained tensors if this epoch is better than all before."""
         assert isinstance(pl_module, FineTuner)
-        top = float(trainer.callback_metrics[f"{pl_module.watched}/{pl_module.objective.metric_name}"])
+        metric = pl_module.objective.metrics[0]
+        top = metric.sign * float(trainer.callback_metrics[f"{pl_module.watched}/{metric.name}"])
         if top > self.top:
             self.epoch, self.top = trainer.current_epoch + 1, top
             self.kept = {name: t.detach().cpu().clone() for name, t in pl_module.state_dict().items()}

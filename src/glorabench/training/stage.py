@@ -9,7 +9,7 @@ from typing import Any, cast
 from glorabench.errors import BadInput
 from glorabench.search.samplers import SAMPLERS
 from glorabench.training import schedules
-from glorabench.training.build import Parts, objective_of
+from glorabench.training.build import Parts
 from glorabench.training.finetuner import FineTuner
 from glorabench.training.history import Ledger
 from glorabench.training.measure import profiling
@@ -43,7 +43,7 @@ class Stage:
         data.watched, data.contaminated = split, split == "test"  # the one way to test during training, and it is said
         self.device = self.trainer.strategy.root_device
         parts.backbone.net.to(self.device)
-        self.objective = objective_of(parts.task, train["label_smoothing"])
+        self.objective = parts.objective
         tracker.prefix = "" if name == "train" else f"{name}/"
         with profiling.PeakMemory() as self.peak:
             net, self.ways = network(parts, train, self.trainer)
@@ -102,12 +102,12 @@ class Stage:
         }
 
     def summary(self) -> dict[str, Any]:
-        """{seconds, steps, images, flops} of the whole stage."""
+        """{seconds, steps, examples, flops} of the whole stage."""
         spent, steps = self.ledger.cost(self.steps), self.tuner.total_steps
         return {
             "seconds": round(spent["train_s"] + self.features_s, 3),
             "steps": steps,
-            "images": steps * self.batch_size,
+            "examples": steps * self.batch_size,
             "flops": spent["flops_per_step"] * steps,
         }
 

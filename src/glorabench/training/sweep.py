@@ -160,6 +160,7 @@ def title_of_run(config: dict[str, Any]) -> str:
 
 def _outcome(made: Record) -> str:
     if made.status == "done":
-        return f"top-1 {made.metrics['top1']:.2%}, {made.cost['train_s']:.1f} s of training"
+        metric = made.metric
+        return f"{metric.label} {metric.with_unit(made.score)}, {made.cost['train_s']:.1f} s of training"
     error = made.error or {}
     return f"failed: {error.get('kind')}: {error.get('message')}"

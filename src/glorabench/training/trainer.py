@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor, nn
 
 from glorabench import signals
-from glorabench.data.images.datamodule import ImageData
+from glorabench.data.datamodule import TaskData
 from glorabench.records import record
 from glorabench.training.build import Parts
 from glorabench.training.checkpoint import Saver, WholeFiles, latest
@@ -103,7 +103,7 @@ def progress(config: dict[str, Any]) -> str:
     return "bar" if sys.stdout.isatty() else "lines"
 
 
-def fit(trainer: Trainer, tuner: FineTuner, data: ImageData, folder: Path) -> None:
+def fit(trainer: Trainer, tuner: FineTuner, data: TaskData, folder: Path) -> None:
     """Train, from the newest checkpoint that is whole, if there is one; Ctrl-C stays Ctrl-C."""
     signals.raise_if_stopping()
     start = latest(folder, tuner, trainer.callbacks)  # type: ignore[attr-defined]

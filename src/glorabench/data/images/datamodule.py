@@ -8,25 +8,24 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from glorabench.data.cache import Arrays
+from glorabench.data.datamodule import TaskData
 from glorabench.data.images.augmentation import AUGMENTATIONS, AugmentedImages, BatchMixing
 from glorabench.data.images.decoding import THREADS, map_in_threads
 from glorabench.data.images.task import ImageTask, Split
 from glorabench.data.samplers import Shuffle, VisitShuffle
-from glorabench.data.task import LeakError
-from glorabench.errors import BadInput, one_of
+from glorabench.errors import one_of
 
 Batch = tuple[Tensor, Tensor]
 _FREE = 4  # a split may take one part in so many of an accelerator's free memory
 
 
-class ImageData(LightningDataModule):
+class ImageData(TaskData):
     """Batches of one task.
 
     Args:
@@ -58,39 +57,32 @@ class ImageData(LightningDataModule):
         mixup: float | None = None,
         cutmix: float | None = None,
     ) -> None:
-        super().__init__()
-        for key, value, known in (
-            ("selection.fit_on", fit_on, ("train", "trainval")),
-            ("selection.report_on", report_on, ("val", "test")),
-            ("train.augment", augment or AUGMENTATIONS[0], AUGMENTATIONS),
-        ):
-            one_of(key, value, known)
-        if fit_on == "trainval" and report_on == "val":
-            raise BadInput("selection.report_on=val needs selection.fit_on=train: trainval contains val")
-        self.task, self.fit_on, self.report_on = task, fit_on, report_on
-        self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
+        super().__init__(
+            task,
+            fit_on=fit_on,
+            report_on=report_on,
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            seed=seed,
+        )
+        one_of("train.augment", augment or AUGMENTATIONS[0], AUGMENTATIONS)
+        self.images = task
         self.view = task.view(size, mean, std, interpolation)
         self.mean, self.std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.view.mean, self.view.std))
         self.augment = augment
         self.mixing = BatchMixing(augment, mixup, cutmix, task.classes, seed)
-        self.varies = bool(augment or mixup or cutmix)  # inputs that differ from visit to visit
-        self.encode: Callable[[Tensor], Tensor] | None = None
+        self.varies = bool(augment or mixup or cutmix)
         self._encoded: dict[str, Arrays] = {}
-        self.device = torch.device("cpu")  # where `encode` computes and training images are kept
-        self._test_was_read = False
-        self.contaminated = False  # by a search on test, or an epoch chosen on it
-        self.watched = "val"  # or test: what is evaluated during training
 
     def facts(self) -> dict[str, Any]:
         """What a record says of the data; records that differ in it do not compare."""
-        told = {"suite": self.task.suite, "task": self.task.name, "fingerprint": self.task.fingerprint}
-        return told | ({"preprocess": self.view.id, **self.task.facts} if self.view.id else {})
+        return super().facts() | ({"preprocess": self.view.id, **self.images.facts} if self.view.id else {})
 
-    def decode(self) -> None:
-        """Decode every split that the run keeps before it trains, so that a damaged image is met then and not after."""
+    def read_all(self) -> None:
+        """Decode every split that the run keeps."""
         for name in self.task.tests if self.report_on == "test" else ():
-            if self.task.geometry is not None and self.task.splits[name].kept(self.view):
-                self.task.splits[name].still(self.view)
+            if self.images.geometry is not None and self.images.splits[name].kept(self.view):
+                self.images.splits[name].still(self.view)
 
     def _evaluated(self, split: Split) -> Iterable[Batch]:
         """All of a split in order: out of a cache, or decoded on the way."""
@@ -109,17 +101,21 @@ class ImageData(LightningDataModule):
             self._encoded[name] = torch.cat(found).numpy(), split.labels
         return self._encoded[name]
 
+    def evaluation_batches(self, split: str) -> Iterable[Batch]:
+        """All of a split in order; where the trunk is constant, of its features."""
+        return self._evaluation(split, self.images.splits[split])
+
     def _evaluation(self, name: str, split: Split) -> Iterable[Batch]:
         if self.encode is None:
             return self._evaluated(split)
         return self._loader(Batches(self._features(name, split)), self.eval_batch_size)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of `fit_on` in an order of (seed, epoch)."""
-        split, seed = self.task.split(self.fit_on), self.seed
-        size = min(self.batch_size, len(split.labels))
+    def training_batches(self, split: str) -> DataLoader[Batch]:
+        """Batches of a split in an order of (seed, epoch); the last incomplete one is dropped, unless it is alone."""
+        examples, seed = self.images.split(split), self.seed
+        size = min(self.batch_size, len(examples.labels))
         if self.augment is not None:
-            images = AugmentedImages(split.whole(), split.labels, self.augment, self.view, seed)
+            images = AugmentedImages(examples.whole(), examples.labels, self.augment, self.view, seed)
             order = VisitShuffle(len(images), seed)
             workers = THREADS if THREADS > 2 else 0  # with two cores they would take the network's
             return DataLoader(
@@ -131,39 +127,16 @@ class ImageData(LightningDataModule):
                 persistent_workers=workers > 0,
                 pin_memory=self.device.type == "cuda",
             )
-        arrays = (split.still(self.view), split.labels) if self.encode is None else self._features(self.fit_on, split)
+        arrays = (examples.still(self.view), examples.labels)
+        if self.encode is not None:
+            arrays = self._features(split, examples)
         return self._loader(
-            Batches(arrays, self.device), size, sampler=Shuffle(len(split.labels), seed), drop_last=True
+            Batches(arrays, self.device), size, sampler=Shuffle(len(examples.labels), seed), drop_last=True
         )
-
-    def val_dataloader(self) -> Iterable[Batch]:
-        """What is evaluated during training: val, which is not trained on then, or test where a rule declares it.
-
-        Raises:
-            LeakError: test is asked for, and not declared `contaminated`, as the record would have to say.
-        """
-        if self.watched == "val":
-            return self._evaluation("val", self.task.split("val"))
-        if not self.contaminated:
-            raise LeakError("testing during training has to be declared: selection.rule=best_test_epoch")
-        return self._evaluation("test", self.task.splits["test"])
-
-    def test_dataloader(self) -> list[Iterable[Batch]]:
-        """The report split, once: val, or every test set in the order of `task.tests`.
-
-        Raises:
-            LeakError: asked for outside the final test step, or a second time.
-        """
-        if self.report_on == "val":
-            return [self.val_dataloader()]
-        if self.trainer is None or not self.trainer.testing or self._test_was_read:
-            raise LeakError("test labels are read once, by the final test step")
-        self._test_was_read = True
-        return [self._evaluation(name, self.task.splits[name]) for name in self.task.tests]
 
     def example(self, count: int, device: torch.device) -> Tensor:
         """Inputs of the first `count` training examples, as they would be evaluated, ready for the network."""
-        split = self.task.split(self.fit_on)
+        split = self.images.split(self.fit_on)
         if self.augment is None or self.view.geometry is None:
             images = split.still(self.view)[:count]
         else:  # only the uncropped images are kept
@@ -171,22 +144,22 @@ class ImageData(LightningDataModule):
             images = np.stack([self.view.still(Image.fromarray(whole[i])) for i in range(min(count, len(whole)))])
         return self.normalise(torch.tensor(images).to(device))
 
-    def searched(self, on: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        """(inputs, labels) that score the candidates of a search, ready for the network and kept on `device`; in an
-        order that the seed draws, as a part of them is held out and lists are often sorted by class.
-
-        Raises:
-            LeakError: asked for test by a search that is not declared `contaminated`, as its record would have to say.
-        """
-        if on == "test" and not self.contaminated:
-            raise LeakError("a search on test has to be declared: search.on=test")
-        split = self.task.splits["test"] if on == "test" else self.task.split(on)
+    def search_batches(self, on: str, held_out: float, device: torch.device) -> tuple[list[Batch], list[Batch]]:
+        """(inputs, labels) that choose, and that are held out; see `TaskData`."""
+        self.check_search(on)
+        split = self.images.splits["test"] if on == "test" else self.images.split(on)
         size = (len(split.labels), 3, self.view.size, self.view.size)
         places = torch.randperm(size[0], generator=torch.Generator().manual_seed(self.seed)).to(device)
         inputs = torch.empty(size, device=device)  # filled in place: a large test split is there once
         for at, (images, _) in zip(places.split(self.eval_batch_size), self._evaluated(split), strict=True):
             inputs[at] = self.normalise(images.to(device))
-        return inputs, torch.tensor(split.labels, device=device)[places.argsort()]
+        labels = torch.tensor(split.labels, device=device)[places.argsort()]
+        n = len(labels) - round(held_out * len(labels))
+        return self._cut(inputs[:n], labels[:n]), self._cut(inputs[n:], labels[n:])
+
+    def _cut(self, inputs: Tensor, labels: Tensor) -> list[Batch]:
+        size = self.eval_batch_size
+        return list(zip(inputs.split(size), labels.split(size), strict=True)) if len(labels) else []
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalise on the device; erase and mix what is trained on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,9 @@ class ImageTask:
         facts: what else a record says of the data.
         scorings: test set -> {name: classes that may be answered, None for all}; others are scored once, as top1.
     """
+
+    reads: ClassVar[str] = "images"
+    kind: ClassVar[str] = "image_classification"
 
     suite: str
     name: str

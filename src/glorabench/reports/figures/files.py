@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from textwrap import wrap
 
-from glorabench.analysis.costs import Stood
+from glorabench.analysis.costs import CostGroup
 from glorabench.files import write_text
 from glorabench.reports.captions import title_of
 from glorabench.reports.figures.svg import LINE, text
@@ -40,7 +40,7 @@ def standalone(image: str, said: Iterable[str]) -> str:
     return f"{head}><style><![CDATA[\n{style}{own}\n]]></style>{heading}{body}\n"
 
 
-def draw(found: Iterable[Stood], folder: Path) -> None:
+def draw_fronts(tables: Iterable[CostGroup], folder: Path) -> None:
     """Write the figure of each front as accuracy-COST.svg; those of a second table, as of another backbone, end in -2.
 
     Raises:
@@ -48,10 +48,11 @@ def draw(found: Iterable[Stood], folder: Path) -> None:
     """
     from glorabench.reports.figures import figures
 
-    for number, (group, made, standings) in enumerate(found, start=1):
-        said, behind = [title_of(group, True), *remarks(group)[len(NOTES) :]], f"-{number}" if number > 1 else ""
-        for one in figures.tradeoffs(made, standings):
-            text = standalone(one.image, [*said, one.note])
-            write_text(folder / f"{one.name}{behind}.svg", text, "give another folder with --figures")
-        for gap in figures.gaps(made):
+    for number, table in enumerate(tables, start=1):
+        paragraphs = [title_of(table.group.records, True), *remarks(table.group)[len(NOTES) :]]
+        ending = f"-{number}" if number > 1 else ""
+        for figure in figures.tradeoffs(table.points, table.standings):
+            image = standalone(figure.image, [*paragraphs, figure.note])
+            write_text(folder / f"{figure.name}{ending}.svg", image, "give another folder with --figures")
+        for gap in figures.gaps(table.points):
             print(gap, file=sys.stderr)

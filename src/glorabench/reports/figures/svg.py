@@ -12,6 +12,7 @@ from textwrap import wrap
 
 from glorabench.analysis.cells import Cell
 from glorabench.analysis.statistics import Estimate
+from glorabench.records.metrics import Metric
 
 WIDE = 360  # units; a phone shows them one to one
 _LEFT, _RIGHT, _TOP, _BOTTOM = 34, 164, 26, 36  # margins of the plot
@@ -264,42 +265,57 @@ def text(lines: Sequence[str], x: float, centre: float, attributes: str, anchor:
     return f'<text {attributes} text-anchor="{anchor}">{spans}</text>'
 
 
-def bars(rows: Sequence[Cell], said: str) -> str:
-    """The figure, a bar for each method from 0 to its accuracy; a failed one says so."""
+def bars(rows: Sequence[Cell], metric: Metric, alt: str) -> str:
+    """The figure, a bar for each method from 0 to its score; a failed one says so.
+
+    Args:
+        rows: cells of one task.
+        metric: of the scores; where it has no upper end, the longest bar or interval is the end.
+        alt: what the figure shows, for who does not see it.
+    """
+    longest = max((max(cell.score.value, _high(cell.score)) for cell in rows if cell.done), default=0.0)
+    end = metric.high if metric.high is not None else longest or 1.0
     y, parts, body = float(_BARS_TOP), [], []
     for cell in rows:
         lines = broken(cell.method)
         room = LINE * len(lines) + 5
         body.append(text(lines, _BARS_LEFT - 6, y + room / 2, 'class="name"', "end"))
-        body.append(_bar(cell, y + room / 2))
+        body.append(_bar(cell, metric, end, y + room / 2))
         y += room
     for part in (0, 0.5, 1):
         x = _at(part)
         anchor = ("start", "middle", "end")[round(2 * part)]
         parts.append(f'<path class="grid" d="M{x:g} {_BARS_TOP}V{y:.1f}"/>')
-        parts.append(f'<text class="tick" text-anchor="{anchor}" x="{x:g}" y="{y + 14:.1f}">{100 * part:g}</text>')
+        label = f"{metric.scale * part * end:.3g}"
+        parts.append(f'<text class="tick" text-anchor="{anchor}" x="{x:g}" y="{y + 14:.1f}">{label}</text>')
     high = y + 20
     inside = "".join((*parts, *body))
-    return f'<svg viewBox="0 0 {_BARS_WIDE} {high:g}" role="img" aria-label="{escape(said)}">{inside}</svg>'
+    return f'<svg viewBox="0 0 {_BARS_WIDE} {high:g}" role="img" aria-label="{escape(alt)}">{inside}</svg>'
 
 
 def _at(part: float) -> float:
     return round(_BARS_LEFT + part * (_BARS_WIDE - _BARS_LEFT - _BARS_RIGHT), 1)
 
 
-def _bar(cell: Cell, y: float) -> str:
+def _high(estimate: Estimate) -> float:
+    return estimate.value if math.isnan(estimate.high) else estimate.high
+
+
+def _bar(cell: Cell, metric: Metric, end: float, y: float) -> str:
     if not cell.done:
         return f'<text class="tick" x="{_BARS_LEFT + 4}" y="{y + 4:.1f}">failed</text>'
-    found, kind = cell.top1, "bar spoiled" if cell.contaminated else "bar"
-    width = _at(found.value) - _BARS_LEFT
+    score, kind = cell.score, "bar spoiled" if cell.contaminated else "bar"
+    width = _at(max(0.0, score.value) / end) - _BARS_LEFT
     parts = [f'<rect class="{kind}" x="{_BARS_LEFT}" y="{y - 4.5:.1f}" width="{width:.1f}" height="9"/>']
-    span = ""
-    if not math.isnan(found.low):
-        low, high = max(0.0, found.low), min(1.0, found.high)
-        span = f", 95 % interval {100 * low:.1f} to {100 * high:.1f}"
-        parts.append(f'<path class="span" d="M{_at(low)} {y:.1f}H{_at(high)}M{_at(low)} {y - 3:.1f}v6"/>')
-        parts.append(f'<path class="span" d="M{_at(high)} {y - 3:.1f}v6"/>')
-    shown = f"{100 * found.value:.2f}"
+    interval = ""
+    if not math.isnan(score.low):
+        low, high = (metric.within(value) for value in (score.low, score.high))
+        ends = [metric.text(value, metric.digits - 1) for value in (low, high)]
+        interval = f", 95 % interval {ends[0]} to {ends[1]}"
+        left, right = _at(max(0.0, low) / end), _at(max(0.0, high) / end)
+        parts.append(f'<path class="span" d="M{left} {y:.1f}H{right}M{left} {y - 3:.1f}v6"/>')
+        parts.append(f'<path class="span" d="M{right} {y - 3:.1f}v6"/>')
+    shown = metric.text(score.value)
     parts.append(f'<text class="tick" text-anchor="end" x="{_BARS_WIDE - 1}" y="{y + 4:.1f}">{shown}</text>')
-    title = escape(f"{cell.method}: {shown}{span}, n = {found.n}")
+    title = escape(f"{cell.method}: {shown}{interval}, n = {score.n}")
     return f"<g><title>{title}</title>{''.join(parts)}</g>"

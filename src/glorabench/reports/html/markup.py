@@ -1,4 +1,4 @@
-"""Pieces of the page as HTML: tables to sort and filter, figures with their numbers, links to CSV."""
+"""What the page shows: tables to sort and filter, and the CSV behind each table and figure."""
 
 from __future__ import annotations
 
@@ -6,77 +6,83 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
-from html import escape
+from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import quote
 
-from glorabench.reports.figures.figures import Figure
-
 _NUMBER = re.compile(r"[+-]?(\d|\.\d)")  # what a cell of a column of numbers begins with; report.js reads the same
-
 _WIDE = 14  # columns; more of them are printed on a page that is wider than high
 
 
-def figure(drawn: Figure) -> str:
-    """Title, image, note and numbers."""
-    note = f"<p>{escape(drawn.note)}</p>" if drawn.note else ""
-    link = download(as_csv(drawn.head, drawn.rows), drawn.name)
-    return f"<figure><figcaption>{escape(drawn.title)}</figcaption>{drawn.image}{note}<p>{link}</p></figure>"
-
-
-def note(said: str) -> str:
-    """A paragraph of what a reader has to know."""
-    return f'<p class="note">{escape(said)}</p>'
-
-
-def as_csv(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Comma-separated values."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([head, *rows])
     return out.getvalue()
 
 
-def download(text: str, name: str) -> str:
-    """A link that holds a CSV file."""
-    data = quote(text, safe="!*'();:@$,/?[]~+=|{}^`<>").replace("'", "%27")
-    file = re.sub(r"[^\w.-]+", "-", name)
-    target = escape(f"data:text/csv;charset=utf-8,{data}")
-    return f'<a class="csv" download="{file}.csv" href="{target}">CSV<span class="vh"> of {escape(name)}</span></a>'
+@dataclass(frozen=True)
+class Download:
+    """A CSV file that lies in the page itself.
+
+    Args:
+        text: of the file.
+        name: of what it holds.
+    """
+
+    text: str
+    name: str
+
+    @property
+    def file(self) -> str:
+        """The name of the file."""
+        return re.sub(r"[^\w.-]+", "-", self.name) + ".csv"
+
+    @property
+    def address(self) -> str:
+        """The file as an address."""
+        data = quote(self.text, safe="!*'();:@$,/?[]~+=|{}^`<>").replace("'", "%27")
+        return f"data:text/csv;charset=utf-8,{data}"
 
 
-def table(name: str, title: str, head: Sequence[str], rows: Sequence[Sequence[str]], text: str) -> str:
+@dataclass(frozen=True)
+class HtmlTable:
     """A table with a filter and its CSV.
 
     Args:
-        name: of the file, and the ids in the page.
+        name: of the file, and of the ids in the page.
         title: its caption.
-        head, rows: as text; a column is of numbers where at least half of what stands in it begins with one.
-        text: of the CSV.
+        head, rows: as text.
+        text: of the CSV; empty is that of `head` and `rows`.
     """
-    kinds = ["number" if _numeric([row[i] for row in rows]) else "text" for i in range(len(head))]
-    columns = "".join(
-        f'<th scope="col" class="{kind}" aria-sort="none"><button type="button">{escape(label)}</button></th>'
-        for label, kind in zip(head, kinds, strict=True)
-    )
-    body = "".join(f"<tr>{_row(row, kinds)}</tr>\n" for row in rows)
-    spot = re.sub(r"[^\w-]+", "-", name)
-    return (
-        f'<div class="sheet{" wide" * (len(head) > _WIDE)}"><p class="tools"><label for="f-{spot}">Filter rows</label> '
-        f'<input id="f-{spot}" type="search" autocomplete="off" placeholder="words, all of them">'
-        f'<span class="count" role="status"></span>{download(text, name)}</p>'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}"><table id="t-{spot}">'
-        f'<caption class="vh">{escape(title)}</caption><thead><tr>{columns}</tr></thead>\n'
-        f"<tbody>{body}</tbody></table></div></div>"
-    )
+
+    name: str
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    text: str = ""
+
+    @property
+    def id(self) -> str:
+        """What its ids in the page end in."""
+        return re.sub(r"[^\w-]+", "-", self.name)
+
+    @property
+    def csv(self) -> Download:
+        """Its file."""
+        return Download(self.text or csv_text(self.head, self.rows), self.name)
+
+    @property
+    def is_wide(self) -> bool:
+        """True where it is printed on a page that is wider than high."""
+        return len(self.head) > _WIDE
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """`number` for a column in which at least half of what stands in it begins with one, else `text`."""
+        return ["number" if _is_numeric([row[i] for row in self.rows]) else "text" for i in range(len(self.head))]
 
 
-def _row(row: Sequence[str], kinds: Sequence[str]) -> str:
-    first = f'<th scope="row" class="{kinds[0]}">{escape(row[0])}</th>'
-    return first + "".join(
-        f'<td class="{kind}">{escape(cell)}</td>' for cell, kind in zip(row[1:], kinds[1:], strict=True)
-    )
-
-
-def _numeric(cells: Iterable[str]) -> bool:
-    """True where at least half of the cells that hold anything begin with a number."""
+def _is_numeric(cells: Iterable[str]) -> bool:
     filled = [cell for cell in cells if cell.strip("- ")]
     return 2 * sum(bool(_NUMBER.match(cell.strip())) for cell in filled) >= len(filled)

@@ -100,7 +100,7 @@ function cards(data) {
     const node = made("details", "");
     const head = made("summary", "", node);
     made("b", run.method, head);
-    for (const text of [run.task, `seed ${run.seed}`, isNaN(run.top1) ? run.top1 : `top-1 ${run.top1} %`, run.id]) made("span", text, head);
+    for (const text of [run.task, `seed ${run.seed}`, run.score, run.id]) made("span", text, head);
     node.addEventListener("toggle", () => node.querySelector(".card") ?? fill(node, run, data));
     return node;
   }

@@ -4,53 +4,52 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from html import escape
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from typing import Any
 from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from glorabench import __version__
 from glorabench.analysis import costs
-from glorabench.analysis.cells import Cell, cells
+from glorabench.analysis.cells import Group, groups_of
 from glorabench.analysis.costs import Point, Standings, points
 from glorabench.analysis.suite_layouts import layout_of
 from glorabench.errors import BadInput
-from glorabench.records.compatibility import comparable
 from glorabench.records.record import Record
 from glorabench.reports import captions
 from glorabench.reports.figures import figures
-from glorabench.reports.html.markup import as_csv, figure, note
-from glorabench.reports.html.markup import table as sheet
+from glorabench.reports.figures.figures import Figure
+from glorabench.reports.html.markup import Download, HtmlTable, csv_text
 from glorabench.reports.html.run_cards import embedded
 from glorabench.reports.tables import costs as costs_table
 from glorabench.reports.tables import forgetting as forgetting_table
 from glorabench.reports.tables import suite as suite_table
 
-LIMIT = 2_000_000  # bytes of a page with the cards of its runs
-_HERE = files("glorabench.reports.html")
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+PAGE_LIMIT = 2_000_000  # bytes of a page with the cards of its runs
 _READ_TRADEOFFS = (
-    "Top-1, mean over tasks, with its 95 % interval, against what a method costs (inference: what would be deployed, "
-    "so 1 where all can be merged). Filled, in bold: on the front, no other method is as accurate and as cheap and "
-    "better in one of them, by the means; hollow: another one is; cross: chosen on test, so on no front."
+    "{}, mean over tasks with its 95 % interval, against a cost. Filled, in bold: on the front, where no other method "
+    "is as good and as cheap and better in one of them; hollow: another one is; cross: chosen on test."
 )
 _READ_FORGETTING = (
-    "Accuracy of the fine-tuned trunk, under the head that it was pretrained with, on its upstream task: what it still "
-    "knows; up and to the right is better. 95 % intervals, Student's t over seeds, of means over tasks."
+    "What is learned on the tasks, across, against what is left of the upstream task, up; 95 % intervals over seeds."
 )
 _NO_FORGETTING = "No record of this table says what its trunk forgot of the upstream task."
-_READ_BARS = "Top-1 in %, from 0 to 100, with 95 % intervals (Student's t over seeds); outlined: chosen on test."
+_READ_BARS = "{}, with 95 % intervals over seeds; outlined: chosen on test."
 
 
-def page(records: Iterable[Record]) -> str:
+def report_page(records: Iterable[Record]) -> str:
     """The whole file.
 
     Raises:
         BadInput: the records do not compare (see `cells.cells`).
     """
-    return pages(records, "", math.inf)[0]
+    return report_pages(records, "", math.inf)[0]
 
 
-def pages(records: Iterable[Record], beside: str, limit: float = LIMIT) -> tuple[str, str | None]:
+def report_pages(records: Iterable[Record], beside: str, limit: float = PAGE_LIMIT) -> tuple[str, str | None]:
     """The page and, where it would be larger than `limit` bytes, a second one that has the cards of the runs.
 
     Args:
@@ -65,131 +64,156 @@ def pages(records: Iterable[Record], beside: str, limit: float = LIMIT) -> tuple
     by_suite: dict[str, list[Record]] = {}
     for r in ordered:
         by_suite.setdefault(r.names["data"], []).append(r)
-    groups = [group for of_suite in by_suite.values() for group in comparable(of_suite)]
-    made = [cells(group) for group in groups]
-    titles = [captions.title_of(group, True) for group in groups]
-    sections = [_section(i, *found) for i, found in enumerate(zip(titles, groups, made, strict=True), start=1)]
-    title, about = f"glorabench: {', '.join(by_suite)}", f"{len(ordered)} runs. {_made_with(ordered)}"
-    entries = [f'<li><a href="#g{i}">{escape(t)}</a></li>' for i, t in enumerate(titles, start=1)]
-    here = '<li><a href="#runs">The runs, one by one</a></li>'
-    data = f'<script type="application/json" id="data">{embedded(made)}</script>\n'
-    whole = _file(title, about, [*entries, here], "".join(sections) + _RUNS, data)
+    groups = [group for of_suite in by_suite.values() for group in groups_of(of_suite)]
+    sections = [_section(number, group) for number, group in enumerate(groups, start=1)]
+    title, about = f"glorabench: {', '.join(by_suite)}", f"{len(ordered)} runs. {_origins(ordered)}"
+    cards = embedded(groups)
+    whole = _rendered(title=title, about=about, sections=sections, cards=cards, runs_address="#runs")
     if len(whole) <= limit and len(whole.encode()) <= limit:
         return whole, None
-    link = f'<a href="{escape(quote(beside))}">The runs, one by one</a>'
-    main = _file(title, about, [*entries, f"<li>{link}</li>"], "".join(sections), "")
-    return main, _file(f"{title}: the runs", about, [here], _RUNS, data)
+    first = _rendered(title=title, about=about, sections=sections, cards="", runs_address=quote(beside))
+    return first, _rendered(title=f"{title}: the runs", about=about, sections=[], cards=cards, runs_address="#runs")
 
 
-def _file(title: str, about: str, entries: Sequence[str], main: str, data: str) -> str:
-    style, script = ((_HERE / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        '<a class="skip" href="#main">Skip to the results</a>\n'
-        f"<header><h1>{escape(title)}</h1><p>{about}</p>\n"
-        f'<nav aria-label="Contents"><ul>{"".join(entries)}</ul></nav>\n'
-        "</header>\n"
-        f'<main id="main" tabindex="-1">\n{main}</main>\n'
-        f"<footer><p>Written by glorabench {escape(__version__)} from records; the same records give the same page.</p>"
-        f"</footer>\n{data}"
-        f"<script>\n{script}</script>\n</body>\n</html>\n"
+def _rendered(**values: Any) -> str:
+    return _template().render(version=__version__, **_assets(), **values)
+
+
+@cache
+def _template() -> Any:
+    loader = PackageLoader("glorabench", "reports/html")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    return environment.get_template("report.html.j2")
+
+
+@cache
+def _assets() -> dict[str, str]:
+    folder = files("glorabench.reports.html")
+    names = {"style": "report.css", "script": "report.js"}
+    return {key: (folder / name).read_text(encoding="utf-8") for key, name in names.items()}
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure as the page shows it."""
+
+    title: str
+    image: str
+    note: str
+    csv: Download
+
+    @classmethod
+    def of(cls, figure: Figure) -> DrawnFigure:
+        """With the numbers of a figure as its file."""
+        return cls(figure.title, figure.image, figure.note, Download(csv_text(figure.head, figure.rows), figure.name))
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page says of one table's records, in the order in which it stands there.
+
+    Args:
+        number, title: of the section.
+        suite_tables: the wide table of a suite that has one and what it is held against, with their notes.
+        tasks_table, tasks_note: a row for each task and method.
+        findings: what the comparisons say.
+        score: what the metric is called.
+        costs_note, cost_figures, cost_remarks, cost_tables, cost_table_notes: the score against costs.
+        forgetting_note, forgetting_figures, forgetting_tables: learning and forgetting.
+        bars_note, bars: a figure for each task.
+    """
+
+    number: int
+    title: str
+    suite_tables: list[tuple[HtmlTable, list[str]]]
+    tasks_table: HtmlTable
+    tasks_note: str
+    findings: list[str]
+    score: str
+    costs_note: str
+    cost_figures: list[DrawnFigure]
+    cost_remarks: list[str]
+    cost_tables: list[HtmlTable]
+    cost_table_notes: list[str]
+    forgetting_note: str
+    forgetting_figures: list[DrawnFigure]
+    forgetting_tables: list[tuple[HtmlTable, str]]
+    bars_note: str
+    bars: list[DrawnFigure]
+
+
+def _section(number: int, group: Group) -> Section:
+    title = captions.title_of(group.records, True)
+    every = points(group)
+    score = _capitalised(captions.label_of(group.metric))
+    forgotten = figures.forgetting(every)
+    try:
+        standings, unknown = costs.standings(every), []
+    except BadInput as error:
+        standings, unknown = {}, [f"Nothing is said of fronts: {error}."]
+    suite_tables, findings = _suite_tables(number, title, group)
+    (tasks,) = suite_table.parts([group], long=True)
+    rows = suite_table.csv([group], long=True)
+    return Section(
+        number=number,
+        title=title,
+        suite_tables=suite_tables,
+        tasks_table=HtmlTable(f"tasks-{number}", f"{title}: every task", tasks.head, tasks.body, rows),
+        tasks_note=tasks.notes,
+        findings=[*findings, *tasks.told],
+        score=score,
+        costs_note=_READ_TRADEOFFS.format(score),
+        cost_figures=[DrawnFigure.of(figure) for figure in figures.tradeoffs(every, standings)],
+        cost_remarks=[*unknown, *figures.gaps(every)],
+        cost_tables=_cost_tables(number, title, group, every, standings),
+        cost_table_notes=costs_table.remarks(group),
+        forgetting_note=_READ_FORGETTING if forgotten else _NO_FORGETTING,
+        forgetting_figures=[DrawnFigure.of(forgotten)] if forgotten else [],
+        forgetting_tables=_forgetting_tables(number, title, group) if forgotten else [],
+        bars_note=_READ_BARS.format(_capitalised(figures.scale_text(group))),
+        bars=[DrawnFigure.of(figure) for figure in figures.tasks(group, every)],
     )
 
 
-_RUNS = """<section id="runs"><h2>The runs, one by one</h2>
-<p class="tools"><label for="r-method">Method</label> <select id="r-method"><option value="">all</option></select>
-<label for="r-task">Task</label> <select id="r-task"><option value="">all</option></select>
-<label for="r-seed">Seed</label> <select id="r-seed"><option value="">all</option></select>
-<span class="count" id="r-count" role="status"></span></p>
-<noscript><p>The cards of the runs need JavaScript; tables and figures do not.</p></noscript>
-<div id="cards"></div><p class="tools"><button type="button" id="r-more" hidden>Show more</button></p></section>
-"""
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
-def _section(number: int, title: str, records: Sequence[Record], made: Sequence[Cell]) -> str:
-    pointed = points(records)
-    forgotten = figures.forgetting(pointed)
-    parts = [
-        *(f'<section id="g{number}"><h2>{escape(title)}</h2>', _results_html(number, title, records)),
-        *("<h3>Accuracy and what it costs</h3>", _costs(number, title, records, pointed)),
-        *("<h3>Learning and forgetting</h3>", note(_READ_FORGETTING if forgotten else _NO_FORGETTING)),
-        _grid([figure(forgotten)] if forgotten else []),
-        _forgetting_html(number, title, records) if forgotten else "",
-        *(
-            "<h3>Every task</h3>",
-            note(_READ_BARS),
-            _grid([figure(one) for one in figures.tasks(made, pointed)]),
-            "</section>\n",
-        ),
-    ]
-    return "\n".join(parts)
-
-
-def _costs(number: int, title: str, records: Sequence[Record], pointed: Sequence[Point]) -> str:
-    try:
-        standings, unknown = costs.standings(pointed), []
-    except BadInput as error:
-        standings, unknown = {}, [f"Nothing is said of fronts: {error}."]
-    drawn = [
-        _grid([figure(one) for one in figures.tradeoffs(pointed, standings)]),
-        *map(note, [*unknown, *figures.gaps(pointed)]),
-    ]
-    return "\n".join([note(_READ_TRADEOFFS), *drawn, _costs_html(number, title, records, pointed, standings)])
-
-
-def _grid(drawn: Sequence[str]) -> str:
-    return f'<div class="figures">{"".join(drawn)}</div>' if drawn else ""
-
-
-def _made_with(records: Iterable[Record]) -> str:
+def _origins(records: Iterable[Record]) -> str:
     """Devices, commits and versions of torch that the runs name."""
-    told = [r.provenance for r in records]
-    found = {
-        "device": {str(p["device"]) for p in told if "device" in p},
-        "commit": {p["git"]["sha"][:7] for p in told if p.get("git", {}).get("sha")},
-        "torch": {str(p["versions"]["torch"]) for p in told if "torch" in p.get("versions", {})},
+    provenances = [r.provenance for r in records]
+    values = {
+        "device": {str(p["device"]) for p in provenances if "device" in p},
+        "commit": {p["git"]["sha"][:7] for p in provenances if (p.get("git") or {}).get("sha")},
+        "torch": {str(p["versions"]["torch"]) for p in provenances if "torch" in p.get("versions", {})},
     }
-    return escape(" ".join(f"{name}: {', '.join(sorted(values))}." for name, values in found.items() if values))
+    return " ".join(f"{name}: {', '.join(sorted(of))}." for name, of in values.items() if of)
 
 
-def _results_html(number: int, title: str, records: Sequence[Record]) -> str:
-    """The wide table of a suite that has one, what it is held against, the long one, notes and findings."""
-    parts, told = [], []
-    if layout_of(records) is not None:
-        whole, *against = suite_table.parts(records, brief=True)
-        parts += [sheet(f"table-{number}", title, whole.head, whole.body, suite_table.csv(records)), note(whole.notes)]
-        for i, part in enumerate(against, start=1):
-            text = as_csv(part.head, part.body)
-            parts += [sheet(f"published-{number}-{i}", f"{title}: {part.title}", part.head, part.body, text)]
-            parts += map(note, [*part.told, part.notes])
-        parts.append("<h3>Every task by itself</h3>")
-        told = list(whole.told)
-    (long,) = suite_table.parts(records, long=True)
-    text = suite_table.csv(records, long=True)
-    parts += [sheet(f"tasks-{number}", f"{title}: every task", long.head, long.body, text), note(long.notes)]
-    told += long.told
-    items = "".join(f"<li>{escape(line)}</li>" for line in told)
-    said = f"What the comparisons say: {len(told)} findings"
-    parts += [f'<details class="told"><summary>{said}</summary><ul>{items}</ul></details>'] if told else []
-    return "\n".join(parts)
+def _suite_tables(number: int, title: str, group: Group) -> tuple[list[tuple[HtmlTable, list[str]]], list[str]]:
+    """The wide table of a suite that has one and what it is held against, each with its notes; and its findings."""
+    if layout_of(group.records) is None:
+        return [], []
+    whole, *against = suite_table.parts([group], brief=True)
+    tables = [(HtmlTable(f"table-{number}", title, whole.head, whole.body, suite_table.csv([group])), [whole.notes])]
+    for i, part in enumerate(against, start=1):
+        table = HtmlTable(f"published-{number}-{i}", f"{title}: {part.title}", part.head, part.body)
+        tables.append((table, [*part.told, part.notes]))
+    return tables, list(whole.told)
 
 
-def _forgetting_html(number: int, title: str, records: Sequence[Record]) -> str:
+def _forgetting_tables(number: int, title: str, group: Group) -> list[tuple[HtmlTable, str]]:
     """What each method learns and forgets against full fine-tuning; for records of which some say it."""
-    part = forgetting_table.part(records)
-    text = as_csv(part.head, part.body)
-    return sheet(f"forgetting-{number}", f"{title}: forgetting", part.head, part.body, text) + note(part.notes)
+    part = forgetting_table.part(group)
+    return [(HtmlTable(f"forgetting-{number}", f"{title}: forgetting", part.head, part.body), part.notes)]
 
 
-def _costs_html(number: int, title: str, records: Sequence[Record], made: Sequence[Point], standings: Standings) -> str:
-    """What each configuration costs, how surely it is on the fronts, and the notes of both."""
-    head, rows = costs_table.head(), costs_table.costs(made)
-    parts = [sheet(f"costs-{number}", f"{title}: costs", head, rows, as_csv(head, rows))]
+def _cost_tables(
+    number: int, title: str, group: Group, every: Sequence[Point], standings: Standings
+) -> list[HtmlTable]:
+    """What each configuration costs, and how surely it is on the fronts."""
+    tables = [HtmlTable(f"costs-{number}", f"{title}: costs", costs_table.head(group), costs_table.costs(every))]
     if standings:
-        head, rows = costs_table.FRONTS, costs_table.fronts(made, standings)
-        parts.append(sheet(f"fronts-{number}", f"{title}: fronts", head, rows, as_csv(head, rows)))
-    return "\n".join([*parts, *map(note, costs_table.remarks(records))])
+        rows = costs_table.fronts(every, standings)
+        tables.append(HtmlTable(f"fronts-{number}", f"{title}: fronts", costs_table.FRONTS, rows))
+    return tables

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from glorabench.analysis.cells import Cell
+from glorabench.analysis.cells import Group
 from glorabench.records.compatibility import draw_of
 from glorabench.records.record import Record
 
@@ -17,12 +17,12 @@ _POINTS, _ALL = 100, 40_000  # of a curve, and of one curve of all runs
 _SECTIONS = ("result", "parameters", "cost", "merge certificate", "search", "configuration", "provenance", "error")
 
 
-def embedded(groups: Iterable[Sequence[Cell]]) -> str:
+def embedded(groups: Iterable[Group]) -> str:
     """The runs of all tables as JSON that can stand in a script element.
 
     Facts are triples of section, key and value; each stands once in a pool, and a run has their places in it.
     """
-    members = [(cell, r) for made in groups for cell in made for r in cell.records]
+    members = [(cell, r) for group in groups for cell in group.cells for r in cell.records]
     most = min(_POINTS, max(12, _ALL // max(1, len(members))))
     pool: dict[tuple[int, str, str], int] = {}
     runs = []
@@ -35,7 +35,7 @@ def embedded(groups: Iterable[Sequence[Cell]]) -> str:
                 "method": cell.method,
                 "task": f"{r.names['data']}: {cell.task}",
                 "seed": f"{seed}" + (f", shots {shots}" if shots >= 0 else ""),
-                "top1": _shown(100 * r.metrics["top1"], 2) if r.status == "done" else r.status,
+                "score": _score(r),
                 "facts": facts,
                 "curves": _curves(r.history, most),
             }
@@ -48,7 +48,7 @@ def _facts(r: Record) -> list[tuple[int, str, str]]:
     paths = {"paths": _paths(r.paths)} if r.paths else {}
     search = {k: v for k, v in (r.search or {}).items() if k not in ("best", "front")}
     sections: tuple[Mapping[str, Any], ...] = (
-        {**r.metrics, **({"upstream": r.upstream} if r.upstream else {})},
+        {**r.metrics, **({"upstream": _numbers(r.upstream)} if r.upstream else {})},
         r.params,
         r.cost,
         r.merge or {},
@@ -96,5 +96,10 @@ def _thinned(points: list[list[float]], most: int) -> list[list[float]]:
     return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
 
 
-def _shown(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}"
+def _score(r: Record) -> str:
+    """The metric that decides with its unit; of a run without a result its status."""
+    return f"{r.metric.label} {r.metric.with_unit(r.score)}" if r.status == "done" else r.status
+
+
+def _numbers(upstream: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in upstream.items() if key != "metric"}

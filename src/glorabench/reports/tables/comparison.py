@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from glorabench.analysis import statistics
 from glorabench.analysis.cells import cells
-from glorabench.analysis.comparison import Comparison, Side, compare, place_of
+from glorabench.analysis.comparison import Comparison, OnTask, Side, compare, place_of
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import MARK
 from glorabench.records.filters import matching, told
 from glorabench.records.record import Record
-from glorabench.reports.captions import FAKE, count_text, fake, percentage_points
+from glorabench.reports.captions import DETAILS, FAKE, count_text, fake, interval_text
 from glorabench.reports.rendering import Part
 
 _OUTCOME = {1: "win", -1: "loss", 0: "tie"}
@@ -26,10 +25,8 @@ _AT: Mapping[str, tuple[str, Callable[[Side], float | None]]] = {
 }
 AT = tuple(_AT)
 _NOTES = (
-    "points: top-1 of the first side minus that of the second; interval of a task: "
-    f"{statistics.PAIRED_TEST}; of the mean: over seeds alone. A task is won or lost when its interval "
-    "excludes zero, not corrected for the number of tasks, and tied otherwise. Parameters are without the head, of the "
-    "subnet; FLOPs and seconds are of training and search together."
+    "{}: {} of the first side minus that of the second, with its 95 % interval by paired outcomes. A task is won or "
+    f"lost where the interval excludes zero. {DETAILS}"
 )
 
 
@@ -61,10 +58,10 @@ def compared(
 
 def _configurations(records: Sequence[Record]) -> list[Side]:
     """One side for each row that a table of the records would have."""
-    found: dict[str, list[Record]] = {}
-    for cell in cells(records, by_task=True):
-        found.setdefault(cell.method.removesuffix(f" {MARK}"), []).extend(cell.records)
-    return [Side(label, own) for label, own in found.items()]
+    members: dict[str, list[Record]] = {}
+    for cell in cells(records):
+        members.setdefault(cell.row.removesuffix(f" {MARK}"), []).extend(cell.records)
+    return [Side(label, of_label) for label, of_label in members.items()]
 
 
 def _nearest(one: Sequence[Side], two: Sequence[Side], at: str | None) -> tuple[Side, Side, list[str]]:
@@ -111,41 +108,56 @@ def _common(a: Side, b: Side) -> tuple[Side, Side, list[str]]:
 
 def _part(c: Comparison, more: Sequence[str], records: Sequence[Record]) -> Part:
     names = [side.name for side in (c.first, c.second)]
-    body = []
-    for on in c.tasks:
-        tops, span = (f"{100 * on.first:.2f}", f"{100 * on.second:.2f}"), _span(on.difference.low, on.difference.high)
-        how = _OUTCOME[on.sign] + " (no outcomes in common: interval over seeds)" * (not on.paired)
-        body.append((on.task, *tops, percentage_points(on.difference.value), span, str(on.difference.n), how))
-    means = [f"{100 * side.mean(side.top1).value:.2f}" for side in (c.first, c.second)]
-    mean, span = c.mean, _span(c.mean.low, c.mean.high)
-    body.append((f"mean of {len(c.tasks)}", *means, percentage_points(mean.value), span, str(mean.n), ""))
-    ratios = [(what, of(c.first), of(c.second)) for what, of in _AT.values()]
-    price = [f"{mine / theirs:.2f} ({what})" for what, mine, theirs in ratios if mine is not None and theirs]
-    said = conclusion_of(c) + (f"; costs, {c.first.label} / {c.second.label}: {', '.join(price)}" if price else "")
-    title = f"{FAKE}: " * fake(records) + f"{names[0]} against {names[1]}"
-    head = ("task", *names, "points", "95 % interval", "n", "outcome")
-    return Part(title, head, body, [said, *more], _NOTES)
+    body = [_row(on) for on in c.tasks]
+    metric = c.metric
+    if c.mean is not None:
+        means = [metric.text(side.mean(side.score).value) for side in (c.first, c.second)]
+        gap = (metric.difference_text(c.mean.value), interval_text(c.mean, metric))
+        body.append((f"mean of {len(c.tasks)}", *means, *gap, str(c.mean.n), ""))
+    prices = []
+    for what, of in _AT.values():
+        mine, theirs = of(c.first), of(c.second)
+        if mine is not None and theirs:
+            prices.append(f"{mine / theirs:.2f} ({what})")
+    price = f"; costs, {c.first.label} / {c.second.label}: {', '.join(prices)}" if prices else ""
+    title = f"{names[0]} against {names[1]}"
+    labels = " or ".join(dict.fromkeys(on.metric.label for on in c.tasks))
+    head = ("task", *names, metric.points, "95 % interval", "n", "outcome")
+    notes = _NOTES.format(metric.points, labels)
+    title = f"{FAKE}: {title}" if fake(records) else title
+    return Part(title, head, body, [conclusion_of(c) + price, *more], notes)
 
 
-def _span(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f"{percentage_points(low)} to {percentage_points(high)}"
+def _row(on: OnTask) -> tuple[str, ...]:
+    metric = on.metric
+    outcome = _OUTCOME[on.sign]
+    if not on.paired:
+        outcome += " (no outcomes in common: interval over seeds)"
+    gap = (metric.difference_text(on.difference.value), interval_text(on.difference, metric))
+    return (on.task, metric.text(on.first), metric.text(on.second), *gap, str(on.difference.n), outcome)
 
 
 def conclusion_of(comparison: Comparison) -> str:
     """One sentence that the numbers support."""
-    first, second, d = comparison.first.label, comparison.second.label, comparison.mean
+    first, second, difference = comparison.first.label, comparison.second.label, comparison.mean
     if seen := [side.label for side in (comparison.first, comparison.second) if side.contaminated]:
         return f"not decided: {' and '.join(seen)} saw the test split"
     won, tied, lost = comparison.tally
     tally = f"{count_text(won, 'win')}, {count_text(tied, 'tie')}, {count_text(lost, 'loss', 'losses')}"
     tally += f" of {count_text(len(comparison.tasks), 'task')}"
-    low, high = (d.low, d.high) if comparison.sign >= 0 else (-d.high, -d.low)
-    sure = (
-        f"95 % interval {percentage_points(low)} to {percentage_points(high)}, {d.n} seeds"
-        if d.n > 1
-        else "one seed, so no interval"
-    )
+    if difference is None:
+        return f"no mean: the tasks of {first} and {second} are scored by metrics of different units ({tally})"
+    metric = comparison.metric
+    low, high = difference.low, difference.high
+    if comparison.sign and difference.value < 0:  # the sentence says by how much, so above zero
+        low, high = -high, -low
+    sure = "one seed, so no interval"
+    if difference.n > 1:
+        ends = f"{metric.difference_text(low)} to {metric.difference_text(high)}"
+        sure = f"95 % interval {ends}, {difference.n} seeds"
     if comparison.sign:
         way = "ahead of" if comparison.sign > 0 else "behind"
-        return f"{first} is {way} {second} by {percentage_points(abs(d.value))} points ({sure}; {tally})"
-    return f"not decided: {first} minus {second} is {percentage_points(d.value)} points ({sure}; {tally})"
+        gap = f"{metric.difference_text(abs(difference.value))} {metric.points}"
+        return f"{first} is {way} {second} by {gap} ({sure}; {tally})"
+    gap = f"{metric.difference_text(difference.value)} {metric.points}"
+    return f"not decided: {first} minus {second} is {gap} ({sure}; {tally})"

@@ -8,47 +8,46 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from glorabench.analysis.costs import AXES, Point, Standing, Standings, Stood, mergeable, ratio
-from glorabench.records.record import Record
-from glorabench.reports.captions import estimate_text, marks, title_of
+from glorabench.analysis.cells import Group
+from glorabench.analysis.costs import AXES, CostGroup, Point, Standing, Standings, mergeable, ratio
+from glorabench.reports.captions import DETAILS, estimate_text, heading_of, marks, title_of, unit_text
 from glorabench.reports.rendering import Part
 
 _NETWORKS = [(network, batch) for batch in (64, 1) for network in ("unmerged", "merged")]
+_UNITS = ((1, 0), (1e12, 3), (1, 1), (2**20, 0))  # of the first axes: what a column counts in, and its decimals
 _COSTS = ("parameters", "TFLOP", "seconds", "MiB", *(f"{network} {batch}" for network, batch in _NETWORKS))
 FRONTS = ("on the front of", *(axis.short for axis in AXES))
 NOTES = (
-    "top-1: mean over tasks in percent, Student's t over the n seeds that every task has. Of a run, mean over tasks "
-    "and seeds: parameters trained without the head (the subnet's); TFLOP and seconds of all stages of training, a "
-    "search included; MiB at the peak of the last training; latency as a ratio to the plain backbone, median, unmerged "
-    "and merged, at batch 64 and 1 (no: cannot be merged; =: nothing to merge).",
-    "Fronts: the share of 2,000 bootstrap samples (seeds, then examples; optimistic for few seeds) in which no other "
-    "configuration is as accurate and as cheap and better in one of them; * where that holds for the means. The tasks "
-    "are taken as given. Latency is that of what would be deployed: 1 for what can be merged or is the plain network "
-    "with other weights, else the unmerged ratio, at least 1.",
+    "{}: mean over tasks, 95 % interval over seeds; TFLOP and seconds are of training and search; unmerged, merged: "
+    "latency at batch 64 and 1, relative to the plain backbone.",
+    "Fronts: the share of 2,000 bootstrap samples in which no other configuration is as good and as cheap and better "
+    f"in one of them; *: so for the means. {DETAILS}",
 )
 
 
-def parts(records: Sequence[Record], made: Sequence[Point], standings: Standings) -> list[Part]:
-    """What comparable records cost, and on which fronts they are, with notes."""
-    title = title_of(records, True)
+def parts(found: CostGroup) -> list[Part]:
+    """What the configurations of a table cost, and on which fronts they are, with notes."""
+    title = title_of(found.group.records, True)
     return [
-        Part(title, head(), costs(made)),
-        Part(f"{title}: fronts", FRONTS, fronts(made, standings), remarks(records)),
+        Part(title, head(found.group), costs(found.points)),
+        Part(f"{title}: fronts", FRONTS, fronts(found.points, found.standings), remarks(found.group)),
     ]
 
 
-def costs(made: Iterable[Point]) -> list[tuple[str, ...]]:
-    """A row for each configuration: accuracy and costs; why there is none."""
-    return [_row(point) for point in made]
+def costs(points: Iterable[Point]) -> list[tuple[str, ...]]:
+    """A row for each configuration: its score and its costs; why there is none."""
+    return [_row(point) for point in points]
 
 
 def _row(point: Point) -> tuple[str, ...]:
     if point.reason:
         return (point.method, point.reason, "", "0", *([""] * len(_COSTS)))
-    scales, found = (1, 1e12, 1, 2**20), [point.cost(axis) for axis in AXES]
-    shown = [f"{x / by:,.{d}f}" if x is not None else "" for x, by, d in zip(found, scales, (0, 3, 1, 0), strict=False)]
+    texts = []
+    for axis, (unit, digits) in zip(AXES, _UNITS, strict=False):
+        cost = point.cost(axis)
+        texts.append("" if cost is None else f"{cost / unit:,.{digits}f}")
     ratios = [_ratio(point, batch, network) for network, batch in _NETWORKS]
-    return (point.method, *estimate_text(point.top1), str(point.top1.n), *shown, *ratios)
+    return (point.method, *estimate_text(point.score, point.metric), str(point.score.n), *texts, *ratios)
 
 
 def _ratio(point: Point, batch: int, network: str) -> str:
@@ -64,59 +63,75 @@ def _ratio(point: Point, batch: int, network: str) -> str:
     return "=" if all(map(mergeable, point.records)) else "no"
 
 
-def fronts(made: Sequence[Point], standings: Standings) -> list[tuple[str, ...]]:
+def fronts(points: Sequence[Point], standings: Standings) -> list[tuple[str, ...]]:
     """A row of `FRONTS` for each configuration: how sure it is that it is on the front of each axis."""
-    entries = [[_standing(standings[axis.name][index]) for axis in AXES] for index in range(len(made))]
-    return [(point.method, *row) for point, row in zip(made, entries, strict=True)]
+    body = []
+    for index, point in enumerate(points):
+        body.append((point.method, *(_standing(standings[axis.name][index]) for axis in AXES)))
+    return body
 
 
 def _standing(standing: Standing | None) -> str:
     return "" if standing is None else f"{standing.probability:.2f}{'*' if standing.on else ' '}".strip()
 
 
-def remarks(records: Sequence[Record]) -> list[str]:
+def remarks(group: Group) -> list[str]:
     """What the columns say, the marks of the rows, and what is not comparable in them."""
-    done = [r for r in records if r.status == "done"]
+    done = [r for r in group.records if r.status == "done"]
     devices = sorted({str(r.provenance["device"]) for r in done if "device" in r.provenance})
     kinds = sorted({str(r.cost["peak_kind"]) for r in done if "peak_kind" in r.cost})
-    said = [NOTES[0], NOTES[1] + marks(records)]
+    lines = [NOTES[0].format(unit_text(group.metric)), NOTES[1] + marks(group)]
     if len(devices) > 1 or len(kinds) > 1:
-        told = "; ".join([*devices, *(kinds if len(kinds) > 1 else [])])
-        said.append(f"MEASURED ON DIFFERENT MACHINES ({told}): do not compare seconds, memory or latency here.")
+        machines = "; ".join([*devices, *(kinds if len(kinds) > 1 else [])])
+        lines.append(f"MEASURED ON DIFFERENT MACHINES ({machines}): do not compare seconds, memory or latency here.")
     if any(not r.cost.get("stages") for r in done):
-        said.append("Runs of before stages were recorded have no FLOPs and no seconds.")
-    return said
+        lines.append("Runs of before stages were recorded have no FLOPs and no seconds.")
+    return lines
 
 
-def head() -> tuple[str, ...]:
+def head(group: Group) -> tuple[str, ...]:
     """What the columns of `costs` are called."""
-    return ("method", "top-1 %", "95 % interval", "n", *_COSTS)
+    return ("method", heading_of(group.metric), "95 % interval", "n", *_COSTS)
 
 
-def csv(found: Iterable[Stood]) -> str:
+def csv(found: Iterable[CostGroup]) -> str:
     """One row for each configuration, in units: parameters, FLOPs, seconds, bytes; and its standings."""
     networks = [f"{network}_{batch}" for network, batch in _NETWORKS]
     names = [axis.name for axis in AXES[:4]]
     standings = [f"{what}_{axis.name}" for axis in AXES for what in ("front", "p_front")]
-    head = ["backbone", "suite", "protocol", "fit_on", "report_on", "rule", "method", "top1", "low", "high", "n"]
     out = io.StringIO()
     writer = library.writer(out, lineterminator="\n")
-    writer.writerow([*head, *names, *networks, "mergeable", *standings])
-    for (first, *_), made, places in found:
+    head = ["backbone", "suite", "protocol", "fit_on", "report_on", "rule", "method", "metric", "score", "low", "high"]
+    writer.writerow([*head, "n", *names, *networks, "mergeable", *standings])
+    for one in found:
+        first = one.group.records[0]
         selection = [first.config["selection"][key] for key in ("fit_on", "report_on", "rule")]
-        of = [first.names["backbone"], first.names["data"], first.protocol, *selection]
-        for index, point in enumerate(made):
-            row: list[object] = [*of, point.method]
-            top1 = None if point.reason else point.top1
-            row += [*(_number(x) for x in (top1.value, top1.low, top1.high)), top1.n] if top1 else ["", "", "", 0]
-            row += [_number(point.cost(axis)) for axis in AXES[:4]]
-            ratios = [_ratio(point, batch, network) if top1 else "" for network, batch in _NETWORKS]
-            row += ["" if text in ("no", "=", "-") else text for text in ratios]
-            row.append(int(all(map(mergeable, point.records))) if top1 else "")
-            each = [places[axis.name][index] for axis in AXES]
-            row += [x for s in each for x in ((int(s.on), f"{s.probability:.4f}") if s else ("", ""))]
-            writer.writerow(row)
+        about = [first.names["backbone"], first.names["data"], first.protocol, *selection]
+        for index, point in enumerate(one.points):
+            writer.writerow([*about, *_csv_row(point, [one.standings[axis.name][index] for axis in AXES])])
     return out.getvalue()
+
+
+def _csv_row(point: Point, standings: Sequence[Standing | None]) -> list[object]:
+    places = [text for standing in standings for text in _standing_texts(standing)]
+    if point.reason:
+        return [point.method, "", "", "", "", 0, *([""] * (4 + len(_NETWORKS) + 1)), *places]
+    score = point.score
+    ratios = [_ratio(point, batch, network) for network, batch in _NETWORKS]
+    return [
+        point.method,
+        point.metric.name,
+        *(_number(x) for x in (score.value, score.low, score.high)),
+        score.n,
+        *(_number(point.cost(axis)) for axis in AXES[:4]),
+        *("" if text in ("no", "=", "-") else text for text in ratios),
+        int(all(map(mergeable, point.records))),
+        *places,
+    ]
+
+
+def _standing_texts(standing: Standing | None) -> tuple[object, object]:
+    return (int(standing.on), f"{standing.probability:.4f}") if standing else ("", "")
 
 
 def _number(value: float | None) -> str:

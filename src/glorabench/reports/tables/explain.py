@@ -2,62 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
 from glorabench.analysis import significance, statistics
-from glorabench.analysis.cells import Cell, cells
+from glorabench.analysis.cells import Cell, Group, groups_of
 from glorabench.analysis.suite_layouts import Layout, Mean, layout_of
 from glorabench.errors import BadInput, nearest
-from glorabench.records.compatibility import comparable, flat, settings
+from glorabench.records.compatibility import flat, settings
+from glorabench.records.metrics import Metric, metric_named
 from glorabench.records.record import Record
 
 _ENVIRONMENT = ("versions", "device", "threads", "precision", "weights", "data")
 
 
-def told(found: Mapping[Path, Record], cell: str) -> list[str]:
+def explanation(records_by_path: Mapping[Path, Record], cell: str) -> list[str]:
     """What stands behind METHOD/TASK, or behind METHOD/MEAN of a suite with a layout.
 
     Args:
-        found: records by their files.
+        records_by_path: records by their files.
         cell: the method as the table or the config calls it, and the task, column or mean.
 
     Raises:
         BadInput: no such cell, with the nearest.
     """
-    records, paths = list(found.values()), {r.run_id: path for path, r in found.items()}
-    layout = layout_of(records)
-    means = _means(layout)
+    paths = {r.run_id: path for path, r in records_by_path.items()}
+    groups = groups_of(records_by_path.values())
+    layout = layout_of(records_by_path.values())
+    tasks_of = _tasks_of_columns(layout)
     metrics = {column.name: column.metric for column in layout.columns} if layout else {}
-    (method, task), lines = (cell, ""), list[str]()
-    runs: set[str] = set()
-    for group in comparable(records):
-        made = cells(group, by_task=True)
-        names = {c.task for c in made} | means.keys()
-        method, task = _split(cell, names)
-        called = _called(made, group, method)
-        for own in called:
-            if own.task == task or own.records[0].config["data"].get("task") in means.get(task, ()):
-                lines += [*([""] if lines else []), *_cell(own, made, paths, metrics.get(task, "top1"))]
-        runs |= {own.task for own in called} | {own.records[0].config["data"].get("task", "") for own in called}
-    lacking = sorted(means.get(task, set()) - runs) if runs else []
+    method, task = cell, ""
+    lines: list[str] = []
+    tasks: set[str] = set()
+    for group in groups:
+        method, task = _split(cell, group.by_task.keys() | tasks_of.keys())
+        for chosen in _cells_called(group, method):
+            name = chosen.records[0].config["data"].get("task", "")
+            tasks |= {chosen.task, name}
+            if chosen.task == task or name in tasks_of.get(task, ()):
+                lines += [*([""] if lines else []), *_cell_lines(chosen, group, paths, metrics.get(task))]
+    absent = sorted(tasks_of.get(task, set()) - tasks) if tasks else []
     if lines:
-        return [*lines, *([f"no run of {method} on {', '.join(lacking)}"] if lacking else [])]
-    if runs and task:
+        return [*lines, *([f"no run of {method} on {', '.join(absent)}"] if absent else [])]
+    if tasks and task:
         raise BadInput(f"{method} has no run on {task}, failed or done: make one with `glorabench run`")
-    known = {(name, c.task) for group in comparable(records) for c in cells(group) for name in _names(c)}
-    methods = sorted({name for name, _ in known})
-    of_means = [f"{name}/{mean}" for name in methods for mean in means]
-    hint = nearest(cell, [*(f"{name}/{of}" for name, of in sorted(known)), *of_means])
-    raise BadInput(f"no cell '{cell}' (METHOD/TASK){hint}")
+    raise BadInput(f"no cell '{cell}' (METHOD/TASK){_nearest_cell(cell, groups, tasks_of)}")
 
 
-def _names(cell: Cell) -> tuple[str, str]:
-    return cell.method, cell.records[0].names["method"]
+def _nearest_cell(cell: str, groups: Iterable[Group], columns: Iterable[str]) -> str:
+    names: set[tuple[str, str]] = set()
+    for c in (c for group in groups for c in group.cells):
+        names |= {(c.method, c.task), (c.records[0].names["method"], c.task)}
+    methods = sorted({name for name, _ in names})
+    of_columns = [f"{name}/{column}" for name in methods for column in columns]
+    return nearest(cell, [*(f"{name}/{task}" for name, task in sorted(names)), *of_columns])
 
 
-def _means(layout: Layout | None) -> dict[str, set[str]]:
+def _tasks_of_columns(layout: Layout | None) -> dict[str, set[str]]:
     """The tasks behind each mean of the suite's layout, and behind its columns that are not called as their task."""
     if layout is None:
         return {}
@@ -66,62 +69,79 @@ def _means(layout: Layout | None) -> dict[str, set[str]]:
     return {name: {task} for name, task in tasks.items()} | means
 
 
-def _split(cell: str, names: set[str]) -> tuple[str, str]:
+def _split(cell: str, names: AbstractSet[str]) -> tuple[str, str]:
     """Both parts; either may hold a slash."""
-    for at in (i for i, letter in enumerate(cell) if letter == "/"):
-        if cell[at + 1 :] in names:
-            return cell[:at], cell[at + 1 :]
+    for position, letter in enumerate(cell):
+        if letter == "/" and cell[position + 1 :] in names:
+            return cell[:position], cell[position + 1 :]
     return cell, ""
 
 
-def _called(made: Sequence[Cell], group: Sequence[Record], method: str) -> list[Cell]:
+def _cells_called(group: Group, method: str) -> list[Cell]:
     """The cells of what a table calls `method`; else those of all configurations of a method of this name."""
-    long = {r.run_id: c.method for c in cells(group) for r in c.records}
-    exact = [c for c in made if method in (c.method, long[c.records[0].run_id])]
-    return exact or [c for c in made if c.records[0].names["method"] == method]
+    exact = [cell for cell in group.cells if method in (cell.row, cell.method)]
+    return exact or [cell for cell in group.cells if cell.records[0].names["method"] == method]
 
 
-def _cell(own: Cell, made: Sequence[Cell], paths: Mapping[str, Path], metric: str) -> Iterator[str]:
-    scores = [r.metrics[metric] for r in own.done if metric in r.metrics]
-    mean = f"{_called_as(metric)} {100 * statistics.mean(scores).value:.2f}, n {len(scores)}" if scores else "no result"
-    yield f"{own.method} on {own.task}: {mean}"
-    for r in own.records:
+def _cell_lines(cell: Cell, group: Group, paths: Mapping[str, Path], name: str | None) -> Iterator[str]:
+    metric = _metric(cell, name)
+    scores = [r.metrics[metric.name] for r in cell.done if metric.name in r.metrics] if metric else []
+    mean = "no result"
+    if metric and scores:
+        mean = f"{metric.label} {metric.text(statistics.mean(scores).value)}, n {len(scores)}"
+    yield f"{cell.row} on {cell.task}: {mean}"
+    for r in cell.records:
         yield f"  {_run(r, metric)}  {paths.get(r.run_id, 'no file')}"
-    seeds = [{**flat(r.config), **_environment(r)} for r in own.records]
-    yield from _differing("its runs differ in", [f"s{r.config['seed']}" for r in own.records], seeds)
-    rivals = [c for c in made if c.task == own.task]
-    verdicts = significance.on_task(rivals, metric)
-    bests = {c.method: c for c in rivals if c.method in verdicts and verdicts[c.method].kind == "best"}
-    if not bests or own.method in bests:
-        equal = " and ".join(name for name in bests if name != own.method)
-        best = "  it is the best of its task" + f", with the same mean as {equal}" * bool(equal)
-        yield best if bests else "  nothing to compare it with"
+    seeds = [{**flat(r.config), **_environment(r)} for r in cell.records]
+    yield from _difference_lines("its runs differ in", [f"s{r.config['seed']}" for r in cell.records], seeds)
+    yield from _rival_lines(cell, {rival.row: rival for rival in group.by_task[cell.task]}, name)
+
+
+def _metric(cell: Cell, name: str | None) -> Metric | None:
+    """The metric of a column, which is the one that decides where the column names none; None without a result."""
+    if not cell.done:
+        return None
+    return metric_named(cell.done[0].measures, name) if name else cell.metric
+
+
+def _rival_lines(cell: Cell, rivals: Mapping[str, Cell], name: str | None) -> Iterator[str]:
+    """How a cell stands to the best of its task, and in what both differ."""
+    verdicts = significance.verdicts_on_task(rivals, name)
+    bests = {row: rivals[row] for row, verdict in verdicts.items() if verdict.kind == "best"}
+    if not bests:
+        yield "  nothing to compare it with"
         return
-    verdict = verdicts.get(own.method)
+    if cell.row in bests:
+        equals = " and ".join(row for row in bests if row != cell.row)
+        yield (
+            f"  it is the best of its task, with the same mean as {equals}"
+            if equals
+            else "  it is the best of its task"
+        )
+        return
+    verdict = verdicts.get(cell.row)
     best = bests.get(verdict.against if verdict else "") or next(iter(bests.values()))
-    stands = "; ".join(filter(None, (verdict.kind, verdict.said, verdict.how))) if verdict else "not compared"
-    yield f"  against the best, {best.method}: {stands}"
-    both = [{**settings(c.records[0].config), **_environment(c.records[0])} for c in (own, best)]
-    yield from _differing("both differ in", ["this", "the best"], both)
+    stands = "; ".join(filter(None, (verdict.kind, verdict.p_text, verdict.how))) if verdict else "not compared"
+    yield f"  against the best, {best.row}: {stands}"
+    both = [{**settings(c.records[0].config), **_environment(c.records[0])} for c in (cell, best)]
+    yield from _difference_lines("both differ in", ["this", "the best"], both)
 
 
-def _called_as(metric: str) -> str:
-    return "top-1" if metric == "top1" else metric
-
-
-def _run(r: Record, metric: str) -> str:
+def _run(r: Record, metric: Metric | None) -> str:
     git = r.provenance.get("git") or {}
-    commit = git.get("sha", "")[:12] + " (dirty)" * bool(git.get("dirty")) if git else "not of a checkout"
-    if r.status == "done":
-        found = f"{_called_as(metric)} {100 * r.metrics[metric]:.2f}" if metric in r.metrics else "not scored"
-        state = f"done, {found}"
-    else:
+    commit = git.get("sha", "")[:12] if git else "not of a checkout"
+    commit += " (dirty)" if git.get("dirty") else ""
+    if r.status != "done":
         state = "failed: {kind}: {message}".format(**(r.error or {"kind": "unknown", "message": ""}))
+    elif metric is None or metric.name not in r.metrics:
+        state = "done, not scored"
+    else:
+        state = f"done, {metric.label} {metric.text(r.metrics[metric.name])}"
     draw = r.config["data"].get("split_seed")
-    seed = f"seed {r.config['seed']}" + (f", split seed {draw}" if draw is not None else "")
-    chosen = ", chosen on test" * bool(r.selection.get("contaminated"))
-    fake = ", fake images" * bool(r.provenance.get("data", {}).get("fake"))
-    return f"run {r.run_id}  {seed}  {state}{chosen}{fake}  commit {commit}"
+    seed = f"seed {r.config['seed']}" + ("" if draw is None else f", split seed {draw}")
+    state += ", chosen on test" if r.selection.get("contaminated") else ""
+    state += ", fake images" if r.provenance.get("data", {}).get("fake") else ""
+    return f"run {r.run_id}  {seed}  {state}  commit {commit}"
 
 
 def _environment(r: Record) -> dict[str, Any]:
@@ -130,14 +150,14 @@ def _environment(r: Record) -> dict[str, Any]:
     return {f"provenance.{key}": value for key, value in {**facts, "git.sha": git.get("sha")}.items()}
 
 
-def _differing(said: str, names: Sequence[str], flats: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _difference_lines(heading: str, names: Sequence[str], flats: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The keys in which they differ, a line each."""
     keys = sorted({key for each in flats for key in each})
-    apart = [key for key in keys if any(each.get(key) != flats[0].get(key) for each in flats)]
-    if apart:
-        yield f"  {said}:"
-    for key in apart:
+    differing = [key for key in keys if any(each.get(key) != flats[0].get(key) for each in flats)]
+    if differing:
+        yield f"  {heading}:"
+    for key in differing:
         values: dict[str, list[str]] = {}
         for name, each in zip(names, flats, strict=True):
             values.setdefault(str(each.get(key)), []).append(name)
-        yield f"    {key}: " + "; ".join(f"{value} ({', '.join(who)})" for value, who in values.items())
+        yield f"    {key}: " + "; ".join(f"{value} ({', '.join(names)})" for value, names in values.items())

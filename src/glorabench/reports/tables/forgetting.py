@@ -2,51 +2,55 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 from glorabench.analysis import statistics
-from glorabench.analysis.forgetting import BASE, Kept, kept
+from glorabench.analysis.cells import Group
+from glorabench.analysis.forgetting import BASE, Forgetting, forgettings
 from glorabench.errors import BadInput
-from glorabench.records.record import Record
-from glorabench.reports.captions import estimate_text, marks, percentage_points, title_of
+from glorabench.records.metrics import Metric
+from glorabench.reports.captions import DETAILS, estimate_text, interval_text, marks, title_of
 from glorabench.reports.rendering import Part
 
 _SPAN = "95 % interval"
-HEAD = ("method", "top-1 %", _SPAN, "n", "upstream %", _SPAN, "forgotten", _SPAN, "verdict")
-NOTES = (
-    "top-1: on the tasks; upstream: of the fine-tuned trunk on held-out images of the task that it was pretrained on, "
-    "under the head that it was pretrained with; forgotten: points of it lost by fine-tuning. Means over tasks, "
-    "Student's t over the n seeds that every task has. verdict: against full fine-tuning, from the differences of the "
-    "same task and seed: learns or forgets less or more where the interval of the difference excludes zero, else alike."
+_NOTES = (
+    "{}: on the tasks; upstream: of the adapted trunk under the head that it was pretrained with; forgotten: what it "
+    f"lost there. verdict: against full fine-tuning, by paired differences. {DETAILS}"
 )
 
 
-def _span(e: statistics.Estimate) -> str:
-    return "one seed" if math.isnan(e.low) else f"{percentage_points(e.low)} to {percentage_points(e.high)}"
-
-
-def part(records: Sequence[Record]) -> Part:
+def part(group: Group) -> Part:
     """The table of comparable records.
 
     Raises:
         BadInput: no configuration says what it forgot.
     """
-    made, left = kept(records)
-    if not made:
+    rows, left_out = forgettings(group)
+    if not rows:
         raise BadInput("no configuration says in all its runs what it forgot upstream: runs of backbone=vit_mini do")
-    body = []
-    for k in made:
-        forgotten = (percentage_points(k.forgotten.value), "" if math.isnan(k.forgotten.low) else _span(k.forgotten))
-        tops = (*estimate_text(k.learned), str(k.learned.n), *estimate_text(k.after))
-        body.append((k.point.method, *tops, *forgotten, k.verdict))
-    before = made[0].point.records[0].upstream or {}
-    told = [f"{before['task']}: {100 * before['before']:.2f} % of {before['n']:,} images before fine-tuning"]
-    told += [against_full(k) for k in made if k.less] + [f"left out: {line}" for line in left]
-    return Part(title_of(records, True), HEAD, body, told, NOTES + marks(records))
+    first = rows[0]
+    metric, upstream_metric = first.point.metric, first.upstream_metric
+    upstream = first.point.records[0].upstream or {}
+    before = upstream_metric.with_unit(upstream["before"])
+    lines = [f"{upstream['task']}: {before} of {upstream['n']:,} images before fine-tuning"]
+    lines += [against_full(row) for row in rows if row.against_base]
+    lines += [f"left out: {line}" for line in left_out]
+    head = ("method", metric.heading, _SPAN, "n", upstream_metric.heading, _SPAN, "forgotten", _SPAN, "verdict")
+    notes = _NOTES.format(metric.label) + marks(group)
+    return Part(title_of(group.records, True), head, [_row(row) for row in rows], lines, notes)
 
 
-def against_full(line: Kept) -> str:
+def _row(row: Forgetting) -> tuple[str, ...]:
+    metric, upstream_metric = row.point.metric, row.upstream_metric
+    learned = (*estimate_text(row.learned, metric), str(row.learned.n))
+    forgotten = (upstream_metric.difference_text(row.forgotten.value), interval_text(row.forgotten, upstream_metric))
+    return (row.point.method, *learned, *estimate_text(row.after, upstream_metric), *forgotten, row.verdict)
+
+
+def against_full(row: Forgetting) -> str:
     """Both differences with their intervals."""
-    spans = [f"{percentage_points(e.value)} ({_span(e)})" for e in line.less or ()]
-    return f"{line.point.method} against {BASE}: learned {spans[0]}, forgotten {spans[1]}: {line.verdict}"
+    learned, forgotten = row.against_base or (row.learned, row.forgotten)
+    texts = [_difference(learned, row.point.metric), _difference(forgotten, row.upstream_metric)]
+    return f"{row.point.method} against {BASE}: learned {texts[0]}, forgotten {texts[1]}: {row.verdict}"
+
+
+def _difference(estimate: statistics.Estimate, metric: Metric) -> str:
+    return f"{metric.difference_text(estimate.value)} ({interval_text(estimate, metric) or 'one seed'})"

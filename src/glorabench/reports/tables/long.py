@@ -7,75 +7,75 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-from glorabench.analysis import significance, statistics
-from glorabench.analysis.cells import Cell, cells
-from glorabench.records import record
-from glorabench.records.compatibility import draw_of
+from glorabench.analysis import statistics
+from glorabench.analysis.cells import Cell, Group
+from glorabench.analysis.significance import Term, Verdict, paired_outcomes, verdicts_by_task, verdicts_on_mean
+from glorabench.records.metrics import equal_scale, names_of_best
 from glorabench.records.record import Record
-from glorabench.reports.captions import estimate_text, marks
+from glorabench.reports.captions import DETAILS, estimate_text, heading_of, marks
 
 SIZES = ("params", "head", "stored kB")
-
-COLUMNS = ("task", "method", "top-1 %", "95 % interval", "n", "verdict", *SIZES, "step ms", "latency", "merge")
-
-SIZES_NOTE = (
-    "params: trained parameters without the head, mean over runs (supernet in brackets); head: those of the head; "
-    "stored kB: what is kept for a task, in 1,000 bytes"
+_NOTES = (
+    "Mean over n seeds with its 95 % interval; verdict: how a method stands to the best of its task, by a paired test "
+    f"over seeds and examples. {DETAILS}"
 )
-
-NOTES = (
-    f"{SIZES_NOTE}; latency: measured, median of batch 64, after merging where there is something to merge, as a "
-    "ratio to the plain backbone, which what merges is again; "
-    "merge: largest change of a logit by merging, and predictions that flipped if any, or no where it is impossible; "
-    "interval: Student's t over seeds, of a mean over tasks a bootstrap over seeds stratified by task; "
-    f"verdict: {significance.VERDICTS}; differences: {statistics.PAIRED_TEST}."
-)
-
 EXACT = ("params", "head", "stored_bytes", "supernet")
 
 
-def notes(records: Iterable[Record]) -> str:
+def columns(group: Group) -> tuple[str, ...]:
+    """The heads of the columns; where tasks are scored by different metrics, one column names them."""
+    metrics = {cell.metric for cell in group.cells if cell.done}
+    scores = (heading_of(group.metric),) if len(metrics) <= 1 else ("metric", "score")
+    return ("task", "method", *scores, "95 % interval", "n", "verdict", *SIZES, "step ms", "latency", "merge")
+
+
+def notes(group: Group) -> str:
     """What the columns say, and the mark where a row has it."""
-    return NOTES + marks(records)
+    return _NOTES + marks(group)
 
 
-def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
+def rows(group: Group) -> list[tuple[str, ...]]:
     """One row a cell, as text, a failed or missing value saying why; then the means over tasks."""
-    made = cells(records)
-    verdicts = significance.by_task(made)
-    return [*(_row(cell, verdicts.get((cell.task, cell.method))) for cell in made), *_averages(made)]
+    verdicts = verdicts_by_task(group)
+    width = len(columns(group))
+    named = "metric" in columns(group)
+    body = [_row(cell, verdicts.get((cell.task, cell.method)), named) for cell in group.cells]
+    return [row + ("",) * (width - len(row)) for row in (*body, *_means(group))]
 
 
-def _averages(made: Sequence[Cell]) -> Iterator[tuple[str, ...]]:
+def _means(group: Group) -> Iterator[tuple[str, ...]]:
     """Mean over tasks of every method that has a result on all of them, over the common seeds."""
-    tasks = {cell.task for cell in made}
-    own: dict[str, dict[str, Cell]] = {}
-    for c in made:
-        own.setdefault(c.method, {})[c.task] = c
-    verdicts = significance.on_mean(list(own.values()), {task: (1 / len(tasks), "top1") for task in tasks})
-    for method, cell in own.items():
-        found = [{draw_of(r): r.metrics["top1"] for r in c.done} for c in cell.values()]
-        seeds = sorted(set.intersection(*map(set, found)))
-        if len(tasks) > 1 and cell.keys() == tasks and seeds:
-            top1 = statistics.stratified([[by[seed] for seed in seeds] for by in found], [1 / len(tasks)] * len(tasks))
-            kind = verdicts[method].kind if method in verdicts else ""
-            yield _blank((f"mean of {len(tasks)} tasks", method, *estimate_text(top1), str(top1.n), kind))
+    tasks = list(group.by_task)
+    if len(tasks) < 2 or not equal_scale(cell.metric for cell in group.cells if cell.done):
+        return
+    rivals: dict[str, dict[str, Cell]] = {}
+    for cell in group.cells:
+        rivals.setdefault(cell.method, {})[cell.task] = cell
+    verdicts = verdicts_on_mean(rivals, {task: Term(1 / len(tasks)) for task in tasks})
+    named = ("",) if "metric" in columns(group) else ()
+    for method, cells in rivals.items():
+        scores = [{draw: r.score for draw, r in cell.by_draw().items()} for cell in cells.values()]
+        seeds = sorted(set.intersection(*map(set, scores)))
+        if len(cells) < len(tasks) or not seeds or group.metric is None:
+            continue
+        table = [[by_draw[seed] for seed in seeds] for by_draw in scores]
+        mean = statistics.stratified(table, [1 / len(tasks)] * len(tasks))
+        kind = verdicts[method].kind if method in verdicts else ""
+        yield (f"mean of {len(tasks)} tasks", method, *named, *estimate_text(mean, group.metric), str(mean.n), kind)
 
 
-def _blank(head: tuple[str, ...]) -> tuple[str, ...]:
-    return head + ("",) * (len(COLUMNS) - len(head))
-
-
-def _row(cell: Cell, verdict: significance.Verdict | None) -> tuple[str, ...]:
+def _row(cell: Cell, verdict: Verdict | None, named: bool) -> tuple[str, ...]:
     failed = [r for r in cell.records if r.status != "done"]
     if not cell.done:
         reason = (failed[0].error or {}).get("kind", "unknown")
-        return _blank((cell.task, cell.method, f"failed: {reason}", "", "0"))
+        return (cell.task, cell.method, *([""] if named else []), f"failed: {reason}", "", "0")
+    count = str(cell.score.n) + (f" ({len(failed)} failed)" if failed else "")
     return (
         cell.task,
         cell.method,
-        *estimate_text(cell.top1),
-        str(cell.top1.n) + (f" ({len(failed)} failed)" if failed else ""),
+        *([cell.metric.heading] if named else []),
+        *estimate_text(cell.score, cell.metric),
+        count,
         verdict.kind if verdict else "",
         *Sizes.of(cell.done).texts,
         _step(cell.done),
@@ -85,16 +85,16 @@ def _row(cell: Cell, verdict: significance.Verdict | None) -> tuple[str, ...]:
 
 
 def _merge(certificates: Sequence[dict[str, Any]]) -> str:
-    if not all(c["mergeable"] for c in certificates):
+    if not all(certificate["mergeable"] for certificate in certificates):
         return "no"
-    flipped = sum(c.get("flipped") or 0 for c in certificates)
-    largest = max((c.get("max_abs_diff") or 0.0 for c in certificates), default=0.0)
-    return f"{largest:.0e}" + (f", {flipped} flipped" if flipped else "")
+    flipped = sum(certificate.get("flipped") or 0 for certificate in certificates)
+    largest = max((certificate.get("max_abs_diff") or 0.0 for certificate in certificates), default=0.0)
+    return f"{largest:.0e}, {flipped} flipped" if flipped else f"{largest:.0e}"
 
 
 def _latency(records: Iterable[Record]) -> str:
-    found = [ratio for r in records if (ratio := latency_ratio(r)) is not None]
-    return f"{median(found):.2f}" if found else "-"
+    ratios = [ratio for r in records if (ratio := latency_ratio(r)) is not None]
+    return f"{median(ratios):.2f}" if ratios else "-"
 
 
 def _step(records: Sequence[Record]) -> str:
@@ -104,65 +104,87 @@ def _step(records: Sequence[Record]) -> str:
 
 
 def latency_ratio(r: Record) -> float | None:
-    """Latency of what would be deployed (merged, where it can be) relative to the plain backbone, batch 64; None where
-    it was not measured (latency_rounds=0)."""
+    """Latency of what would be deployed (merged, where it can be) relative to the plain backbone, batch 64.
+
+    None where it was not measured (latency_rounds=0).
+    """
     timing = (r.cost.get("latency_ms") or {}).get("batch_64")
     return timing.get("merged", timing["unmerged"])["median"] / timing["plain"]["median"] if timing else None
 
 
-def findings(records: Iterable[Record]) -> list[str]:
+def findings(group: Group) -> list[str]:
     """For each task, how every other method compares with the best one, from paired outcomes; and for each search, what
     its winner got where it was chosen and elsewhere.
 
     What was chosen on the test split is never the best, and is not compared; nor is what stands alone on its task.
     """
-    grouped: dict[str, list[Cell]] = {}
-    for cell in cells(records):
-        if cell.done:
-            grouped.setdefault(cell.task, []).append(cell)
-    said = []
-    for task, group in grouped.items():
-        clean = [cell for cell in group if not cell.contaminated]
-        by_name, verdicts = {cell.method: cell for cell in clean}, significance.on_task(group)
-        best = significance.best_of({cell.method: cell.top1.value for cell in clean})
-        told = [_called_best(best)]
-        others = [(cell, verdicts[cell.method]) for cell in clean if cell.method not in best]
-        told += [_against(by_name[verdict.against], cell, verdict) for cell, verdict in others]
-        told += [f"{cell.method} saw the test split: not compared" for cell in group if cell.contaminated]
-        said += [f"{task}: {'; '.join(told)}"] * (len(group) > 1)
-        said += [f"{task}: {_winner(cell)}" for cell in group if any(r.search for r in cell.done)]
-    return said
+    lines = []
+    verdicts = verdicts_by_task(group)
+    for task, every in group.by_task.items():
+        cells = [cell for cell in every if cell.done]
+        if len(cells) > 1:
+            lines.append(f"{task}: {'; '.join(_comparisons(cells, verdicts))}")
+        lines += [f"{task}: {_winner(cell)}" for cell in cells if any(r.search for r in cell.done)]
+    return lines
 
 
-def _called_best(names: Sequence[str]) -> str:
-    if len(names) > 1:
-        return f"best are {' and '.join(names)}, with equal means"
-    return f"best is {names[0]}" if names else "none is called best"
+def _comparisons(cells: Sequence[Cell], verdicts: dict[tuple[str, str], Verdict]) -> Iterator[str]:
+    """What stands beside the best of a task."""
+    clean = {cell.method: cell for cell in cells if not cell.contaminated}
+    best = names_of_best({name: cell.score.value for name, cell in clean.items()}, cells[0].metric) if clean else []
+    if len(best) > 1:
+        yield f"best are {' and '.join(best)}, with equal means"
+    else:
+        yield f"best is {best[0]}" if best else "none is called best"
+    for name, cell in clean.items():
+        if name not in best:
+            verdict = verdicts[cell.task, name]
+            yield _against(clean[verdict.against], cell, verdict)
+    yield from (f"{cell.method} saw the test split: not compared" for cell in cells if cell.contaminated)
 
 
 def _winner(cell: Cell) -> str:
     """The winner's curse of a search: means over seeds."""
-    found = [r.search for r in cell.done if r.search]
-    apart = [f["held_out"] for f in found if f["held_out"] is not None]
-    held = f", {100 * fmean(apart):.1f} % on images held out" if apart else ""
-    chosen = f"{100 * fmean(f['score'] for f in found):.1f} % on the images that chose its path"
-    return f"{cell.method}: {chosen}{held}, {100 * cell.top1.value:.1f} % on test"
+    searches = [r.search for r in cell.done if r.search]
+    held_out = [search["held_out"] for search in searches if search["held_out"] is not None]
+    examples = _examples(cell)
+
+    def text(value: float) -> str:
+        return cell.metric.with_unit(value, cell.metric.digits - 1)
+
+    words = [f"{text(fmean(search['score'] for search in searches))} on the {examples} that chose its path"]
+    words += [f"{text(fmean(held_out))} on {examples} held out"] if held_out else []
+    return f"{cell.method}: {', '.join([*words, f'{text(cell.score.value)} on test'])}"
 
 
-def _against(best: Cell, other: Cell, verdict: significance.Verdict) -> str:
+def _examples(cell: Cell) -> str:
+    """What the examples of a task are called: images, where the record says so."""
+    return cell.records[0].provenance.get("data", {}).get("examples", "images")
+
+
+def _against(best: Cell, other: Cell, verdict: Verdict) -> str:
     if verdict.p is None:
         return f"{other.method} {verdict.how}"
-    first, second = ({draw_of(r): record.packed_of(r) for r in cell.done} for cell in (best, other))
-    draws = sorted(first.keys() & second.keys())
-    d = significance.paired_outcomes(*(tuple(side[draw] for draw in draws) for side in (first, second))).estimate
-    span = f"{100 * d.value:.2f} points (95 % interval {100 * d.low:.2f} to {100 * d.high:.2f}, {verdict.said})"
+    metric = best.metric
+    sides = best.by_draw(), other.by_draw()
+    draws = sorted(sides[0].keys() & sides[1].keys())
+    first, second = (tuple(side[draw].outcomes_of(metric.name) for draw in draws) for side in sides)
+    difference = paired_outcomes(first, second).estimate
+    ends = [metric.text(metric.sign * end) for end in (difference.low, difference.high)][:: metric.sign]
+    gap = f"{metric.text(metric.sign * difference.value)} {metric.points}"
+    span = f"{gap} (95 % interval {ends[0]} to {ends[1]}, {verdict.p_text})"
     return f"{other.method} is tied with it: {span}" if verdict.kind == "tied" else f"{other.method} is {span} behind"
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Means over tasks, of means over runs: trained parameters without the head, of the head, bytes to keep for a task;
-    then parameters of the supernet, where there is one."""
+    """Means over tasks, of means over runs.
+
+    Args:
+        params, head: trained parameters without the head, and of the head.
+        stored_bytes: what is kept for a task.
+        supernet: parameters of all paths, where there is a supernet.
+    """
 
     params: float
     head: float
@@ -177,7 +199,7 @@ class Sizes:
             tasks.setdefault(r.names["task"], []).append(r)
 
         def mean(name: str) -> float:
-            return fmean(fmean(r.params[name] or 0 for r in own) for own in tasks.values())
+            return fmean(fmean(r.params[name] or 0 for r in records) for records in tasks.values())
 
         return cls(mean("method"), mean("head"), mean("stored_bytes"), done[0].params["supernet"])
 

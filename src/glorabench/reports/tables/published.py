@@ -8,31 +8,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from glorabench.analysis import published_results, statistics
-from glorabench.analysis.cells import PUBLISHED, TUNED
+from glorabench.analysis.labels import PUBLISHED, TUNED
 from glorabench.analysis.published_results import FACTS, Paper
 from glorabench.analysis.suite_layouts import LAYOUTS, Layout, Mean
 from glorabench.records.compatibility import draw_of
+from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
+from glorabench.reports.captions import DETAILS
 from glorabench.reports.rendering import Part
 from glorabench.reports.tables import wide
 from glorabench.reports.tables.wide import Line, Value
 
 _CSV_COLUMNS = ("backbone", "method", "of", "value", "kind", "params_m", "source", "note")
 _NOTES = (
-    "published figures, none of them measured here: [pK] behind each says where it was printed; -: not printed there, "
-    "or on which classes it was scored is not stated; {}; n: seeds, where they are known "
-    "(results/published/methods.csv); params: as printed. One row for each method: of those whose note finds no fault "
-    "the one whose source measured it, else the first that quotes it; --format csv has all {} rows, with notes. Means "
-    "are computed here from the row's tasks, or as printed where it has not all of them."
+    "Published figures, none of them measured here. [pK]: where it was printed; -: not printed there; {}; n: seeds, "
+    f"where they are known; --format csv has all {{}} rows. {DETAILS}"
 )
 
 NOT_STATED = "not stated"
+_ACCURACY = Metric("accuracy", "accuracy")  # what all of these papers print
 DEVIATION_COLUMNS = ("method", "of", "ours", "published", "deviation")
 LEFT = ("method", "of")
 DEVIATION_NOTE = (
-    "deviation: ours minus published, in points; published means are computed from the row's tasks where it has all of "
-    "them. A cause is a fact in which our records differ from what is known of the published runs "
-    "(results/published/methods.csv): it may explain a deviation and is not proven to."
+    "deviation: ours minus published, in points. A cause is a fact in which our runs differ from the published ones: "
+    f"it may explain a deviation and is not proven to. {DETAILS}"
 )
 
 
@@ -68,8 +67,11 @@ def _line(row: Paper, source: str, layout: Layout) -> Line:
     values = {}
     for entry in layout.entries:
         printed = row.values.get(entry.name)
-        shown = statistics.Estimate(0.01 * (printed or 0.0), float("nan"), float("nan"), 1)
-        values[entry.name] = Value(None, "-") if printed is None else Value(shown, mark=f" [{source}]")
+        if printed is None:
+            values[entry.name] = Value(None, blank="-")
+        else:
+            alone = statistics.Estimate(0.01 * printed, float("nan"), float("nan"), 1)
+            values[entry.name] = Value(alone, _ACCURACY, mark=f" [{source}]")
     size = f"{row.params} M [{source}]" if row.params else ""
     return Line(row.method, row.by, values, row.facts.get("seeds", ""), (size, "", ""))
 
@@ -179,7 +181,7 @@ def against(made: Sequence[Line], layout: Layout, each: bool = False) -> Iterato
         for entry in entries:
             estimate = line.values[entry.name].estimate
             if estimate is not None and entry.name in paper.values:
-                text = line.values[entry.name].text(2, " ")
+                text = line.values[entry.name].text(1, " ")
                 pairs.append((entry.name, 100 * estimate.value, text, paper.values[entry.name]))
         if pairs:
             name = ", ".join([line.method, *(f"{k} {v}" for k, v in zip(layout.by, line.by, strict=True))])

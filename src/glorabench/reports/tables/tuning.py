@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import isclose
@@ -12,39 +11,90 @@ from typing import Any
 
 import yaml
 
-from glorabench.analysis.tuning import Gain, Trials
+from glorabench.analysis.cells import Group
+from glorabench.analysis.tuning import Gain, Trials, check_budgets, gains, trials
+from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
-from glorabench.reports.captions import percentage_points
+from glorabench.reports.captions import DETAILS, interval_text, label_of, title_of, unit_text
+from glorabench.reports.rendering import Part, grid
 
 _LR_OF = re.compile(r"^lr:.*train\.lr_of\.", re.MULTILINE)  # a file of conf/train that takes its rates from lr_of
 
-LITERATURE = 0.65  # points; see NOTES
-GAIN_COLUMNS = ("method", "lr", "last %", "best %", "gain", "95 % interval", "largest", "tasks", "best epoch")
+EDGE_NOTE = "at the edge: the best rate is an end of the grid"
 GAIN_NOTES = (
-    "gain: top-1 of the best epoch minus that of the last, both on {split}, in points: mean over tasks (of means over "
-    "seeds), Student's t over the tasks; largest: of a task; best epoch: the first of the best, mean over runs. The "
-    "learning rate is the one that is best on {split} at the last epoch.",
-    "It estimates what reporting the best epoch on the very split that chose it would show, for these tasks, epochs "
-    "and {n}: the maximum over the epochs of a curve, its noise included. The fewer the images, the larger the noise "
-    "and the gain: a test split of thousands of images can be expected to show less. It is no gain on images that did "
-    "not choose the epoch.",
-    f"In the literature: +{LITERATURE} points, 14 methods on 19 VTAB-1k tasks (median 0.29, largest 10.8; VPT-deep "
-    "+1.51, Convpass +0.72, LoRA +0.69, linear +0.29, full fine-tuning +7.4), computed from the 320 result files of "
-    "OSU-MLB/PETL_Vision at commit 245d262 (2025-01), which hold the last and the best-on-test accuracy of each.",
+    "gain: by how much the best epoch is better than the last, both in {label} on {split} ({n}), mean over tasks. It "
+    f"is what reporting the best epoch would add to a result, and no gain on other images. {DETAILS}",
 )
 
 
-def trials_table(found: Sequence[Trials]) -> tuple[list[str], list[list[str]]]:
-    """Heading and rows: mean accuracy of each method at each learning rate, and which is best."""
-    rates = sorted({lr for one in found for lr in one.runs})
+def trials_table(of_methods: Sequence[Trials]) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows: mean score of each method at each learning rate, and which is best."""
+    rates = sorted({lr for one in of_methods for lr in one.runs})
     head = ["method", "trials", *(f"{lr:g}" for lr in rates), "best lr", "at the edge"]
-    return head, [[one.method, str(len(one.runs)), *_tops(one, rates), f"{one.best:g}", _edge(one)] for one in found]
+    body = []
+    for one in of_methods:
+        body.append([one.method, str(len(one.runs)), *_scores(one, rates), f"{one.best:g}", _edge(one)])
+    return head, body
 
 
-def _tops(one: Trials, rates: Iterable[float]) -> Iterable[str]:
+def _scores(one: Trials, rates: Iterable[float]) -> Iterable[str]:
     for lr in rates:
-        top1 = one.top1(lr) if lr in one.runs else None
-        yield f"{100 * top1:.2f}" if top1 is not None else "failed" if lr in one.runs else "-"
+        if lr not in one.runs:
+            yield "-"
+        else:
+            score = one.score(lr)
+            yield "failed" if score is None else one.metric.text(score)
+
+
+def trial_parts(groups: Sequence[Group]) -> list[Part]:
+    """The tables of the trials.
+
+    Raises:
+        BadInput: they are no trials of an equal budget.
+    """
+    parts = []
+    for group in groups:
+        of_methods = _equal_trials(group)
+        notes = f"{trials_note(of_methods)}, by learning rate; {EDGE_NOTE}"
+        parts.append(Part(title_of(group.records, True), *trials_table(of_methods), notes=notes))
+    return parts
+
+
+def commented_yaml(groups: Sequence[Group], files: Iterable[Path]) -> str:
+    """What goes into an experiment or a file of conf/train (see `fragment`), below the trials as comments.
+
+    Raises:
+        BadInput: they are no trials of an equal budget.
+    """
+    files, blocks = list(files), []
+    for group in groups:
+        of_methods = _equal_trials(group)
+        table = grid(*trials_table(of_methods), ("method",))
+        lines = [title_of(group.records, True), trials_note(of_methods), "", *table, ""]
+        blocks.append("".join(f"{f'# {line}'.rstrip()}\n" for line in lines) + fragment(of_methods, files))
+    return "".join(blocks)
+
+
+def _equal_trials(group: Group) -> list[Trials]:
+    of_methods = trials(group.records)
+    check_budgets(of_methods)
+    return of_methods
+
+
+def gain_part(group: Group) -> Part:
+    """The table of what the best epoch adds.
+
+    Raises:
+        BadInput: the records have no curve, or are no trials.
+    """
+    of_methods, left_out = gains(group.records)
+    notes = gain_notes(group.records, group.metric, left_out)
+    return Part(title_of(group.records, True), gain_columns(of_methods), gain_rows(of_methods), notes)
+
+
+def trials_note(of_methods: Sequence[Trials]) -> str:
+    """What the numbers of `trials_table` are."""
+    return f"{unit_text(of_methods[0].metric)}, mean over tasks"
 
 
 def _edge(one: Trials) -> str:
@@ -91,25 +141,28 @@ def _yaml(lr: float) -> str:
     return f"{float(digits)}e{int(power)}"
 
 
-def gain_rows(made: Sequence[Gain]) -> list[tuple[str, ...]]:
+def gain_columns(of_methods: Sequence[Gain]) -> tuple[str, ...]:
+    """The heads of the columns of `gain_rows`."""
+    unit = f" {of_methods[0].metric.unit}".rstrip() if of_methods else ""
+    return ("method", "lr", f"last{unit}", f"best{unit}", "gain", "95 % interval", "largest", "tasks", "best epoch")
+
+
+def gain_rows(of_methods: Sequence[Gain]) -> list[tuple[str, ...]]:
     """A row for each method, then the mean over methods."""
     body = []
-    for one in made:
-        span = (
-            ""
-            if math.isnan(one.gain.low)
-            else f"{percentage_points(one.gain.low)} to {percentage_points(one.gain.high)}"
-        )
-        tops = (f"{100 * one.last:.2f}", f"{100 * one.best:.2f}", percentage_points(one.gain.value))
-        tail = (percentage_points(one.largest), str(one.gain.n), f"{one.epoch:.1f}")
-        body.append((one.method, f"{one.lr:g}", *tops, span, *tail))
-    over = percentage_points(fmean(one.gain.value for one in made)) if made else ""
-    return [*body, (f"mean of {len(made)} methods", "", "", "", over, "", "", "", "")]
+    for one in of_methods:
+        metric = one.metric
+        values = (metric.text(one.last), metric.text(one.best), metric.difference_text(one.gain.value))
+        tail = (metric.difference_text(one.largest), str(one.gain.n), f"{one.epoch:.1f}")
+        body.append((one.method, f"{one.lr:g}", *values, interval_text(one.gain, metric), *tail))
+    mean = of_methods[0].metric.difference_text(fmean(one.gain.value for one in of_methods)) if of_methods else ""
+    return [*body, (f"mean of {len(of_methods)} methods", "", "", "", mean, "", "", "", "")]
 
 
-def gain_notes(records: Sequence[Record], left: Mapping[str, str]) -> list[str]:
+def gain_notes(records: Sequence[Record], metric: Metric | None, left_out: Mapping[str, str]) -> list[str]:
     """What the numbers estimate, and what they stand beside."""
     sizes = sorted({int(r.metrics["n"]) for r in records if r.status == "done"})
-    n = f"{sizes[0]}{f' to {sizes[-1]}' if len(sizes) > 1 else ''} images"
-    said = [line.format(split=records[0].config["selection"]["report_on"], n=n) for line in GAIN_NOTES]
-    return [*said, *(f"left out: {method}: {why}" for method, why in left.items())]
+    n = f"{sizes[0]} to {sizes[-1]} images" if len(sizes) > 1 else f"{sizes[0]} images"
+    split = records[0].config["selection"]["report_on"]
+    lines = [line.format(split=split, n=n, label=label_of(metric)) for line in GAIN_NOTES]
+    return [*lines, *(f"left out: {method}: {why}" for method, why in left_out.items())]

@@ -6,19 +6,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from glorabench.analysis import significance, statistics
-from glorabench.analysis.cells import Cell, cells, differing
-from glorabench.analysis.significance import SIGNS
+from glorabench.analysis import statistics
+from glorabench.analysis.cells import Cell, Draw, Group
+from glorabench.analysis.labels import differing
+from glorabench.analysis.significance import SIGNS, Term, Verdict, verdicts_on_mean, verdicts_on_task
 from glorabench.analysis.suite_layouts import Column, Layout, Mean
 from glorabench.records.compatibility import draw_of, settings
-from glorabench.records.record import Record
-from glorabench.reports.captions import marks
+from glorabench.records.metrics import Metric, equal_scale, metric_named
+from glorabench.reports.captions import DETAILS, marks, unit_text
 from glorabench.reports.tables import long
 
 _NOTES = (
-    "top-1 in percent, mean over n seeds; ±: half of the 95 % interval, Student's t over seeds, of means a bootstrap "
-    "over seeds stratified by task; {}; *: best, =: tied, ?: untested, no sign: behind or not compared; {}; "
-    f"{long.SIZES_NOTE}. With --long: the interval, time, latency and merging of each task."
+    "{}, mean over n seeds ± half of the 95 % interval; *: best, =: tied with it, ?: untested, by a paired test; {}. "
+    f"{DETAILS}"
 )
 NO_RUN = "no run"
 
@@ -30,24 +30,31 @@ class Value:
     """What stands in a place of a wide table.
 
     Args:
-        estimate: of an accuracy in [0, 1]; None where there is none.
-        said: what stands there then.
+        estimate: of a metric; None where there is none.
+        metric: which one.
+        blank: what stands there without an estimate.
         reason: why something is missing there, and how it is counted, such as `failed: NonFiniteLoss`.
         mark: behind a value, such as where it was copied from.
     """
 
     estimate: statistics.Estimate | None
-    said: str = ""
+    metric: Metric | None = None
+    blank: str = ""
     reason: str = ""
     mark: str = ""
 
-    def text(self, digits: int, between: str | None, sign: str = "") -> str:
-        """In percent, with half of its interval behind `sign` and `between`, unless that is None."""
-        if self.estimate is None:
-            return self.said
-        half = 50 * (self.estimate.high - self.estimate.low)
-        shown = f"{100 * self.estimate.value:.{digits}f}{sign}{self.mark}"
-        return shown if between is None or math.isnan(half) else f"{shown}{between}±{half:.{digits}f}"
+    def text(self, more_digits: int, between: str | None, sign: str = "") -> str:
+        """In the unit of the metric, with half of its interval behind `sign` and `between`, unless that is None.
+
+        Args:
+            more_digits: 0 is one less than the metric has, which is what a column has room for; 1 is all of them.
+        """
+        if self.estimate is None or self.metric is None:
+            return self.blank
+        digits = self.metric.digits - 1 + more_digits
+        shown = f"{self.metric.text(self.estimate.value, digits)}{sign}{self.mark}"
+        half = (self.estimate.high - self.estimate.low) / 2
+        return shown if between is None or math.isnan(half) else f"{shown}{between}±{self.metric.text(half, digits)}"
 
 
 @dataclass(frozen=True)
@@ -70,102 +77,114 @@ class Line:
     sizes: tuple[str, ...]
     mixed: tuple[str, ...] = ()
     cells: Mapping[str, Cell] = field(default_factory=dict)
-    verdicts: Mapping[str, significance.Verdict] = field(default_factory=dict)
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
 
-def lines(records: Iterable[Record], layout: Layout) -> list[Line]:
+def lines(group: Group, layout: Layout) -> list[Line]:
     """The rows of a table, the methods in the order in which they came.
 
     Raises:
         BadInput: the records do not compare (see `cells.cells`).
     """
-    found: dict[str, dict[tuple[int, ...], dict[str, Cell]]] = {}
-    for cell in cells(records, by_task=True):
+    methods: dict[str, dict[tuple[int, ...], dict[str, Cell]]] = {}
+    for cell in group.cells:
         data = cell.records[0].config["data"]
         key = tuple(data[name] for name in layout.by)
-        found.setdefault(cell.method, {}).setdefault(key, {})[data["task"]] = cell
-    made = [_line(method, key, found[method][key], layout) for method in found for key in sorted(found[method])]
-    rivals = {by: [line for line in made if line.by == by] for by in dict.fromkeys(line.by for line in made)}
-    judged = {by: _judged(group, layout) for by, group in rivals.items()}
-    return [replace(x, verdicts={n: v[x.method] for n, v in judged[x.by].items() if x.method in v}) for x in made]
+        methods.setdefault(cell.row, {}).setdefault(key, {})[data["task"]] = cell
+    unjudged = []
+    for method, by_key in methods.items():
+        unjudged += [_line(method, key, by_key[key], layout) for key in sorted(by_key)]
+    result = []
+    verdicts = {by: _verdicts([x for x in unjudged if x.by == by], layout) for by in {x.by for x in unjudged}}
+    for line in unjudged:
+        of_line = {name: of[line.method] for name, of in verdicts[line.by].items() if line.method in of}
+        result.append(replace(line, verdicts=of_line))
+    return result
 
 
-def _judged(rivals: Sequence[Line], layout: Layout) -> dict[str, dict[str, significance.Verdict]]:
+def _verdicts(rivals: Sequence[Line], layout: Layout) -> dict[str, dict[str, Verdict]]:
     """The verdicts of each column and mean, by method."""
     metrics = {column.name: column.metric for column in layout.columns}
-    made: dict[str, dict[str, significance.Verdict]] = {}
+    verdicts: dict[str, dict[str, Verdict]] = {}
     for entry in layout.entries:
         if isinstance(entry, Column):
-            made[entry.name] = significance.on_task(
-                [x.cells[entry.name] for x in rivals if entry.name in x.cells], entry.metric
-            )
+            cells = {line.method: line.cells[entry.name] for line in rivals if entry.name in line.cells}
+            verdicts[entry.name] = verdicts_on_task(cells, entry.metric)
         else:
-            weights = {name: (weight, metrics[name]) for name, weight in entry.weights.items()}
-            made[entry.name] = significance.on_mean([x.cells for x in rivals], weights)
-    return made
+            terms = {name: Term(weight, metrics[name]) for name, weight in entry.weights.items()}
+            verdicts[entry.name] = verdicts_on_mean({line.method: line.cells for line in rivals}, terms)
+    return verdicts
 
 
 def _line(method: str, key: tuple[int, ...], by_task: Mapping[str, Cell], layout: Layout) -> Line:
     values: dict[str, Value] = {}
-    seeds: dict[str, dict[tuple[int, int], float]] = {}
+    seeds: dict[str, dict[Draw, float]] = {}
+    draws = {draw_of(r) for cell in by_task.values() for r in cell.records}
     for column in layout.columns:
         cell = by_task.get(column.task)
-        values[column.name] = _value(cell, column.metric)
-        if cell and values[column.name].estimate:
-            seeds[column.name] = {draw_of(r): r.metrics[column.metric] for r in cell.done if column.metric in r.metrics}
-    draws = {draw_of(r) for cell in by_task.values() for r in cell.records}
-    for column in (column for column in layout.columns if column.name in seeds):
-        if lacking := len(draws - {draw_of(r) for r in by_task[column.task].records}):
-            value, said = values[column.name], f"no run of {lacking} of {len(draws)} seeds"
-            values[column.name] = replace(value, reason="; ".join(filter(None, (value.reason, said))))
-    values |= {entry.name: _mean(entry, seeds) for entry in layout.entries if isinstance(entry, Mean)}
-    counts = sorted({len(found) for found in seeds.values()}) or [0]
+        values[column.name] = value = _value(cell, column)
+        if cell is None or value.metric is None:
+            continue
+        seeds[column.name] = {draw: r.metrics[value.metric.name] for draw, r in cell.by_draw(value.metric.name).items()}
+        if absent := len(draws - {draw_of(r) for r in cell.records}):
+            words = f"no run of {absent} of {len(draws)} seeds"
+            values[column.name] = replace(value, reason="; ".join(filter(None, (value.reason, words))))
+    for entry in layout.entries:
+        if isinstance(entry, Mean):
+            values[entry.name] = _mean(entry, seeds, [values[name].metric for name in entry.groups])
+    counts = sorted({len(by_draw) for by_draw in seeds.values()}) or [0]
     done = [r for cell in by_task.values() for r in cell.done]
     texts = long.Sizes.of(done).texts if done else ("",) * len(long.SIZES)
-    n = str(counts[0]) + (f" to {counts[-1]}" if len(counts) > 1 else "")
-    there = {column.name: by_task[column.task] for column in layout.columns if column.task in by_task}
-    mixed = differing({cell.task: settings(cell.done[0].config) for cell in there.values() if cell.done})
-    return Line(method, tuple(map(str, key)), values, n, texts, tuple(mixed), there)
+    n = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    cells = {column.name: by_task[column.task] for column in layout.columns if column.task in by_task}
+    mixed = differing({cell.task: settings(cell.done[0].config) for cell in cells.values() if cell.done})
+    return Line(method, tuple(map(str, key)), values, n, texts, tuple(mixed), cells)
 
 
-def _value(cell: Cell | None, metric: str) -> Value:
+def _value(cell: Cell | None, column: Column) -> Value:
     if cell is None:
-        return Value(None, "-", NO_RUN)
-    scores = [r.metrics[metric] for r in cell.done if metric in r.metrics]
+        return Value(None, blank="-", reason=NO_RUN)
     kinds = sorted({(r.error or {}).get("kind", "unknown") for r in cell.records if r.status != "done"})
     if not cell.done:
-        return Value(None, "failed", f"failed: {', '.join(kinds)}")
-    if not scores:
-        return Value(None, "-", "not scored")
-    lost = len(cell.records) - len(scores)
+        return Value(None, blank="failed", reason=f"failed: {', '.join(kinds)}")
+    name = column.metric or cell.metric.name
+    scored = [r for r in cell.done if name in r.metrics]
+    if not scored:
+        return Value(None, blank="-", reason="not scored")
+    without = len(cell.records) - len(scored)
     why = f"failed: {', '.join(kinds)}" if kinds else "not scored"
-    return Value(statistics.mean(scores), reason=f"{lost} of {len(cell.records)} seeds {why}" if lost else "")
+    reason = f"{without} of {len(cell.records)} seeds {why}" if without else ""
+    metric = metric_named(scored[0].measures, name)
+    return Value(statistics.mean([r.metrics[name] for r in scored]), metric, reason=reason)
 
 
-def _mean(entry: Mean, seeds: Mapping[str, Mapping[tuple[int, int], float]]) -> Value:
+def _mean(entry: Mean, seeds: Mapping[str, Mapping[Draw, float]], metrics: Sequence[Metric | None]) -> Value:
     """Over the seeds that all its columns have; how many columns there are, where some have no value."""
-    there = [seeds[name] for name in entry.groups if name in seeds]
-    if len(there) < len(entry.groups):
-        return Value(None, f"{len(there)} of {len(entry.groups)}")
-    common = sorted(set.intersection(*map(set, there)))
+    columns = [seeds[name] for name in entry.groups if name in seeds]
+    if len(columns) < len(entry.groups):
+        return Value(None, blank=f"{len(columns)} of {len(entry.groups)}")
+    if not equal_scale(metric for metric in metrics if metric is not None):
+        return Value(None, blank="-", reason="its columns are scored by metrics of different units or directions")
+    common = sorted(set.intersection(*map(set, columns)))
     if not common:
-        return Value(None, "-", "no seed that all its columns have")
+        return Value(None, blank="-", reason="no seed that all its columns have")
     scores = [[seeds[name][seed] for seed in common] for name in entry.weights]
-    fewer = any(len(found) > len(common) for found in there)
-    reason = f"over the {len(common)} seed{'s' * (len(common) > 1)} that all columns have" if fewer else ""
-    return Value(statistics.stratified(scores, list(entry.weights.values())), reason=reason)
+    reason = ""
+    if any(len(column) > len(common) for column in columns):
+        reason = f"over the {len(common)} seed{'s' if len(common) > 1 else ''} that all columns have"
+    return Value(statistics.stratified(scores, list(entry.weights.values())), metrics[0], reason=reason)
 
 
-def notes(records: Iterable[Record], layout: Layout) -> str:
+def notes(group: Group, layout: Layout) -> str:
     """What the columns say, and the marks where a row has them."""
-    return _NOTES.format(layout.notes, significance.VERDICTS) + marks(records)
+    return _NOTES.format(unit_text(group.metric), layout.notes) + marks(group)
 
 
-def gaps(made: Sequence[Line], layout: Layout) -> list[str]:
+def gaps(rows: Sequence[Line], layout: Layout) -> list[str]:
     """What is missing, failed or counted otherwise, and where: one line for each reason and set of columns. Then where
     the tasks of a row differ in their settings."""
-    told: dict[str, list[str]] = {}
-    for line in made:
+    names_of: dict[str, list[str]] = {}
+    for line in rows:
         by_reason: dict[str, list[str]] = {}
         for entry in layout.entries:
             if reason := line.values[entry.name].reason:
@@ -177,56 +196,48 @@ def gaps(made: Sequence[Line], layout: Layout) -> list[str]:
         for reason, columns in by_reason.items():
             many = reason == NO_RUN and 2 * len(columns) > len(layout.columns)
             where = f"{len(columns)} of {len(layout.columns)}" if many else ", ".join(columns)
-            told.setdefault(f"{reason} ({where})", []).append(name)
-        for said in line.mixed:
-            told.setdefault(said, []).append(name)
-    return [f"{'; '.join(names)}: {said}" for said, names in told.items()]
+            names_of.setdefault(f"{reason} ({where})", []).append(name)
+        for setting in line.mixed:
+            names_of.setdefault(setting, []).append(name)
+    return [f"{'; '.join(names)}: {words}" for words, names in names_of.items()]
 
 
-def sheet(made: Iterable[Line], layout: Layout) -> Sheet:
+def sheet(rows: Iterable[Line], layout: Layout) -> Sheet:
     """Short names; one digit, in means two, with what marks it and half of its interval; the sizes that any row has."""
-    made = list(made)
-    known = [i for i, _ in enumerate(long.SIZES) if not made or any(line.sizes[i] for line in made)]
-    names = [long.SIZES[i] for i in known]
-    head = ["method", *layout.by, *(entry.short for entry in layout.entries), "n", *names]
-    digits = {entry.name: 2 if isinstance(entry, Mean) else 1 for entry in layout.entries}
+    rows = list(rows)
+    filled = [i for i, _ in enumerate(long.SIZES) if not rows or any(line.sizes[i] for line in rows)]
+    head = ["method", *layout.by, *(entry.short for entry in layout.entries), "n", *(long.SIZES[i] for i in filled)]
+    body = []
+    for line in rows:
+        values = []
+        for entry in layout.entries:
+            sign = line.verdicts[entry.name].sign if entry.name in line.verdicts else ""
+            values.append(line.values[entry.name].text(int(isinstance(entry, Mean)), " ", sign))
+        body.append([line.method, *line.by, *values, line.n, *(line.sizes[i] for i in filled)])
+    return head, body
 
-    def row(line: Line) -> list[str]:
-        signs = {name: verdict.sign for name, verdict in line.verdicts.items()}
-        shown = [line.values[name].text(digits[name], " ", signs.get(name, "")) for name in digits]
-        return [line.method, *line.by, *shown, line.n, *(line.sizes[i] for i in known)]
 
-    return head, [row(line) for line in made]
-
-
-def exact(made: Iterable[Line], layout: Layout) -> Sheet:
+def exact(rows: Iterable[Line], layout: Layout) -> Sheet:
     """Full names; two digits; sizes as plain numbers; the names of the columns in which a row is best, tied or
     untested; the ends of each interval."""
     names = [entry.name for entry in layout.entries]
     ends = [f"{name}_{end}" for name in names for end in ("low", "high")]
     kinds = [kind for kind in SIGNS if kind != "behind"]
-
-    def row(line: Line) -> list[str]:
-        stands = [" ".join(n for n, verdict in line.verdicts.items() if verdict.kind == kind) for kind in kinds]
+    body = []
+    for line in rows:
+        of_kind = [" ".join(n for n, verdict in line.verdicts.items() if verdict.kind == kind) for kind in kinds]
         done = [r for cell in line.cells.values() for r in cell.done]
-        size = long.Sizes.of(done).exact if done else ("",) * len(long.EXACT)
-        shown = [line.values[name].text(2, None) for name in names]
-        return [
-            line.method,
-            *line.by,
-            *shown,
-            line.n,
-            *size,
-            *stands,
-            *(x for n in names for x in _ends(line.values[n])),
-        ]
-
-    return ["method", *layout.by, *names, "n", *long.EXACT, *kinds, *ends], [row(line) for line in made]
+        sizes = long.Sizes.of(done).exact if done else ("",) * len(long.EXACT)
+        values = [line.values[name].text(1, None) for name in names]
+        spans = [text for name in names for text in _ends(line.values[name])]
+        body.append([line.method, *line.by, *values, line.n, *sizes, *of_kind, *spans])
+    return ["method", *layout.by, *names, "n", *long.EXACT, *kinds, *ends], body
 
 
 def _ends(value: Value) -> tuple[str, str]:
-    low, high = (value.estimate.low, value.estimate.high) if value.estimate else (math.nan, math.nan)
-    return ("", "") if math.isnan(low) else (f"{100 * low:.2f}", f"{100 * high:.2f}")
+    if value.estimate is None or value.metric is None or math.isnan(value.estimate.low):
+        return "", ""
+    return value.metric.text(value.estimate.low), value.metric.text(value.estimate.high)
 
 
 def blocks(layout: Layout) -> tuple[int, list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from glorabench.backbones.base import Backbone
 from glorabench.checksum import ASSETS
 from glorabench.config.instantiate import BACKBONE, make
 from glorabench.data.cache import Arrays, cached_splits
+from glorabench.records.metrics import Metric
 
 _BATCH = 256
+_ACCURACY = Metric("upstream", "upstream")
 
 
 class Upstream(nn.Module):
@@ -44,7 +47,7 @@ def forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, Any] | N
         backbone: trained; its task head is not used.
 
     Returns:
-        {task, n, before, after}, accuracies in [0, 1]; None where no upstream head is at hand.
+        {task, n, before, after, metric}; None where no upstream head is at hand.
     """
     if config["backbone"].get("weights_from") != "embedded":
         return None
@@ -57,6 +60,7 @@ def forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, Any] | N
         "n": len(labels),
         "before": _before(json.dumps(config["backbone"], sort_keys=True), config["cache_dir"], device),
         "after": _score(Upstream(backbone, _head(path)), images, labels, device),
+        "metric": asdict(_ACCURACY),
     }
 
 

@@ -1,0 +1,104 @@
+"""What a check of data sets found, task by task, as text. Light: no torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glorabench.data.checks.inspect import Report
+from glorabench.data.suites.suite import Suite, SuiteTask
+
+CHECK_COLUMNS = ("task", "group", "images", "extraction", "status", "fingerprint")
+
+
+@dataclass(frozen=True)
+class TaskCheck:
+    """One line of the table: a task, what it is called here, and what was found, for each variant of its options."""
+
+    row: SuiteTask
+    name: str
+    reports: tuple[Report, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """Of all variants, each once."""
+        return list(dict.fromkeys(problem for report in self.reports for problem in report.problems))
+
+    @property
+    def notes(self) -> list[str]:
+        """What the listings have to tell, and the images that two splits share, each once."""
+        listed = [listing.note for report in self.reports for listing in report.splits.values() if listing.note]
+        return list(dict.fromkeys([*listed, *(line for report in self.reports for line in report.overlaps)]))
+
+    @property
+    def missing(self) -> bool:
+        """There is no folder of the task."""
+        return self.reports[0].missing
+
+    @property
+    def extractions(self) -> list[str]:
+        """Of the variants, each once."""
+        return list(dict.fromkeys(report.extraction for report in self.reports if report.extraction))
+
+    @property
+    def fake(self) -> bool:
+        """Made by `glorabench data fake`."""
+        return any(report.fake for report in self.reports)
+
+    def cells(self) -> tuple[str, ...]:
+        """The line."""
+        sizes: dict[str, set[int]] = {}
+        for report in self.reports:
+            for split, listing in report.splits.items():
+                sizes.setdefault(split, set()).add(len(listing))
+        spans = {split: dict.fromkeys((min(found), max(found))) for split, found in sizes.items()}
+        images = ", ".join(f"{split} {' to '.join(f'{n:,}' for n in span)}" for split, span in spans.items())
+        count = len(self.problems)
+        status = "missing" if self.missing else f"{count} problem{'s' * (count > 1)}" if count else "ok"
+        many = len(self.reports) > 1
+        mark = f"{len(self.reports)} variants" if many else (self.reports[0].fingerprint or "")[:12]
+        extraction = " and ".join(self.extractions)
+        return self.name, self.row.group, images, extraction, status + ", fake" * self.fake, mark
+
+
+def print_checks(suite: Suite, checks: Sequence[TaskCheck], root: Path) -> None:
+    """Print what a check found of a suite."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
+    grid = Table(*CHECK_COLUMNS, title=f"{suite.title} in {root}")
+    for each in checks:
+        grid.add_row(*each.cells())
+    console.print(grid)
+    for line in (*_wrong(suite, checks, root), *_notes(suite, checks)):
+        console.print(line, soft_wrap=True)
+    console.print(f"{suite.name}: {sum(not each.problems for each in checks)} of {len(checks)} right", soft_wrap=True)
+
+
+def _wrong(suite: Suite, checks: Sequence[TaskCheck], root: Path) -> Iterator[str]:
+    """One line for each problem; then what is missing and how to get it."""
+    for each in checks:
+        yield from (f"{each.name}: {problem}" for problem in each.problems if not each.missing)
+    if absent := list({each.row.name: each.row for each in checks if each.missing}.values()):
+        places = " or ".join(str(root / inside / "TASK") for inside in suite.inside)
+        yield f"missing: {', '.join(row.name for row in absent)}: no folder {places}"
+        yield from (f"to get {row.name}: {row.obtain}" for row in absent if row.obtain)
+        yield f"to get {suite.title}: {suite.obtain}"
+
+
+def _notes(suite: Suite, checks: Sequence[TaskCheck]) -> Iterator[str]:
+    """What is no fault, but good to know."""
+    for each in checks:
+        yield from (f"note: {each.name}: {note}" for note in each.notes)
+    kinds = {kind: [each.name for each in checks if kind in each.extractions] for kind in ("lossless", "jpeg")}
+    if suite.alike and all(kinds.values()):
+        fewer = min(kinds, key=lambda kind: len(kinds[kind]))
+        yield (
+            f"note: only {', '.join(kinds[fewer])} {'are' if len(kinds[fewer]) > 1 else 'is'} {fewer}: accuracies "
+            "on the two extractions differ by up to 20 points, so tables refuse to mix them: get all from one archive"
+        )
+    if any(each.fake for each in checks):
+        yield "note: fake data to rehearse with; records of it are marked, and tables refuse them beside others"

@@ -1,0 +1,126 @@
+"""Batches of a task for the Trainer, whatever its examples are: which split is read when; test is read once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from glorabench.data.task import LeakError, Task
+from glorabench.errors import BadInput, one_of
+
+
+class TaskData(LightningDataModule, ABC):
+    """Batches of one task; a kind of task says how they are made.
+
+    Args:
+        task: the task.
+        fit_on: `trainval`, or `train` (then val is evaluated every epoch).
+        report_on: `test`, or `val` for tuning.
+        batch_size: of training.
+        eval_batch_size: of evaluation.
+        seed: of the order of batches and of what a search holds out.
+    """
+
+    def __init__(
+        self, task: Task, *, fit_on: str, report_on: str, batch_size: int, eval_batch_size: int, seed: int
+    ) -> None:
+        super().__init__()
+        one_of("selection.fit_on", fit_on, ("train", "trainval"))
+        one_of("selection.report_on", report_on, ("val", "test"))
+        if fit_on == "trainval" and report_on == "val":
+            raise BadInput("selection.report_on=val needs selection.fit_on=train: trainval contains val")
+        self.task, self.fit_on, self.report_on = task, fit_on, report_on
+        self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
+        self.varies = False  # inputs differ from visit to visit, so that nothing computed of them can be kept
+        self.encode: Callable[[Any], Tensor] | None = None  # computes features where the trunk is constant
+        self.device = torch.device("cpu")  # where `encode` computes and training examples are kept
+        self.contaminated = False  # by a search on test, or an epoch chosen on it
+        self.watched = "val"  # or test: what is evaluated during training
+        self._test_was_read = False
+
+    @abstractmethod
+    def training_batches(self, split: str) -> Any:
+        """Batches of a split in an order of (seed, epoch)."""
+
+    @abstractmethod
+    def evaluation_batches(self, split: str) -> Iterable[Any]:
+        """All of a split, or of a test set, in order."""
+
+    @abstractmethod
+    def example(self, count: int, device: torch.device) -> Tensor:
+        """Inputs of the first `count` training examples, as they would be evaluated, ready for the network."""
+
+    @abstractmethod
+    def search_batches(self, on: str, held_out: float, device: torch.device) -> tuple[list[Any], list[Any]]:
+        """Batches that score the candidates of a search, ready for the network and kept on `device`.
+
+        Their order is drawn by the seed, as a part of them is held out and lists are often sorted by class.
+
+        Args:
+            on: val or test.
+            held_out: the share of the examples that chooses nothing.
+            device: of the network.
+
+        Returns:
+            The batches that choose, and those that are held out.
+
+        Raises:
+            LeakError: see `check_search`.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """What a record says of the data; records that differ in it do not compare."""
+        return {"suite": self.task.suite, "task": self.task.name, "fingerprint": self.task.fingerprint}
+
+    def read_all(self) -> None:
+        """Read every split that the run keeps, so that a damaged example is met before training and not after."""
+        return
+
+    def train_dataloader(self) -> Any:
+        """Batches of `fit_on`."""
+        return self.training_batches(self.fit_on)
+
+    def val_dataloader(self) -> Iterable[Any]:
+        """What is evaluated during training: val, which is not trained on then, or test where a rule declares it.
+
+        Raises:
+            LeakError: test is asked for, and not declared `contaminated`, as the record would have to say.
+        """
+        if self.watched == "test" and not self.contaminated:
+            raise LeakError("testing during training has to be declared: selection.rule=best_test_epoch")
+        return _loader(self.evaluation_batches(self.watched))
+
+    def test_dataloader(self) -> list[Iterable[Any]]:
+        """The report split, once: val, or every test set in the order of `task.tests`.
+
+        Raises:
+            LeakError: asked for outside the final test step, or a second time.
+        """
+        if self.report_on == "val":
+            return [self.val_dataloader()]
+        if self.trainer is None or not self.trainer.testing or self._test_was_read:
+            raise LeakError("test labels are read once, by the final test step")
+        self._test_was_read = True
+        return [_loader(self.evaluation_batches(name)) for name in self.task.tests]
+
+    def check_search(self, on: str) -> None:
+        """Refuse a search on test that does not say so.
+
+        Raises:
+            LeakError: it is not declared `contaminated`, as its record would have to say.
+        """
+        if on == "test" and not self.contaminated:
+            raise LeakError("a search on test has to be declared: search.on=test")
+
+
+def _loader(batches: Iterable[Any]) -> Iterable[Any]:
+    """Batches as Lightning takes them: a list would be one loader for each of them."""
+    if isinstance(batches, list):
+        return DataLoader(cast("Dataset[Any]", batches), batch_size=None)
+    return batches

@@ -1,0 +1,54 @@
+"""Read records that earlier releases wrote: bring them to the schema of today, with every number as it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from glorabench.records.metrics import Metric
+
+SCHEMA = 3
+_ACCURACY = asdict(Metric("top1", "top-1"))  # the one metric that records of schema 2 have, by several names
+
+
+def migrate(data: Any) -> Any:
+    """A record as JSON gives it, in the schema of today.
+
+    Raises:
+        ValueError: it says a schema that this release does not know.
+    """
+    if not isinstance(data, dict) or (schema := data.get("schema", SCHEMA)) == SCHEMA:
+        return data
+    if schema != 2:
+        raise ValueError(f"schema {schema!r}, expected {SCHEMA}")
+    return _from_2(data)
+
+
+def _from_2(data: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 knew accuracy alone: `outcomes` were those of top1, `outcomes_of` those of further test sets."""
+    names = [name for name in data.get("metrics") or {} if name != "n"]
+    ordered = sorted(names, key=lambda name: name != _ACCURACY["name"])  # the one that decides is first
+    measures = [{**_ACCURACY, "name": name, "label": name} for name in ordered]
+    if ordered[:1] == [_ACCURACY["name"]]:
+        measures[0] = _ACCURACY
+    outcomes = dict(data.get("outcomes_of") or {})
+    if data.get("outcomes") is not None:
+        outcomes[_ACCURACY["name"]] = data["outcomes"]
+    upstream = data.get("upstream")
+    if isinstance(upstream, dict):
+        upstream = {**upstream, "metric": {**_ACCURACY, "name": "upstream", "label": "upstream"}}
+    rest = {key: value for key, value in data.items() if key != "outcomes_of"}
+    new = {"schema": SCHEMA, "measures": measures, "outcomes": outcomes, "upstream": upstream}
+    return {**rest, **new, "cost": _cost(data.get("cost", {}))}
+
+
+def _cost(cost: Any) -> Any:
+    """Stages said how many images they took; they say examples now."""
+    stages = cost.get("stages") if isinstance(cost, dict) else None
+    if not isinstance(stages, dict):
+        return cost
+    renamed = {}
+    for name, stage in stages.items():
+        items = stage.items() if isinstance(stage, dict) else ()
+        renamed[name] = {"examples" if key == "images" else key: value for key, value in items} if items else stage
+    return {**cost, "stages": renamed}

@@ -1,0 +1,115 @@
+"""Kinds of tasks: which data module and which objective belong to a task.
+
+A task names its kind. A task of your own may bring a kind of its own: an object with the same three functions, as its
+`kind`; nothing here has to be edited for it (docs/data.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from glorabench.backbones.base import Backbone
+from glorabench.data.datamodule import TaskData
+from glorabench.data.images.datamodule import ImageData
+from glorabench.data.images.task import ImageTask
+from glorabench.data.task import Task
+from glorabench.errors import BadInput, one_of
+from glorabench.training.objectives.base import Objective
+from glorabench.training.objectives.classification import TOP1, Classification
+
+Config = Mapping[str, Any]
+
+
+class Kind(Protocol):
+    """What a run needs to know of a kind of task."""
+
+    def prepare(self, backbone: Backbone, task: Any) -> None:
+        """Make a backbone fit the task, before a method is put into it, such as by a fresh head."""
+        ...
+
+    def data(self, task: Any, backbone: Backbone, config: Config) -> TaskData:
+        """The batches of the task, as the backbone reads them."""
+        ...
+
+    def objective(self, task: Any, config: Config) -> Objective:
+        """What is minimised and what is reported."""
+        ...
+
+
+class ImageClassification:
+    """Images with one label each."""
+
+    def prepare(self, backbone: Backbone, task: ImageTask) -> None:
+        """A fresh head for the classes of the task."""
+        backbone.set_head(task.classes)
+
+    def data(self, task: ImageTask, backbone: Backbone, config: Config) -> ImageData:
+        """Batches of (images, labels)."""
+        assert backbone.preprocess is not None
+        return ImageData(
+            task,
+            **data_settings(config),
+            **{key: config["train"].get(key) for key in ("augment", "mixup", "cutmix")},
+            **asdict(backbone.preprocess),
+        )
+
+    def objective(self, task: ImageTask, config: Config) -> Classification:
+        """Cross-entropy and top-1, under every scoring of the task's test sets."""
+        scorings = [_scoring(task, name) for name in task.tests]
+        return Classification(task.classes, config["train"]["label_smoothing"], scorings)
+
+
+def _scoring(task: ImageTask, test: str) -> dict[str, Sequence[int] | None]:
+    if test == "test":
+        return {TOP1.name: None}
+    return {f"{test}/{name}": classes for name, classes in task.scorings.get(test, {TOP1.name: None}).items()}
+
+
+def data_settings(config: Config) -> dict[str, Any]:
+    """What every data module takes from a config (see `TaskData`)."""
+    selection, train = config["selection"], config["train"]
+    return {
+        "fit_on": selection["fit_on"],
+        "report_on": selection["report_on"],
+        "batch_size": train["batch_size"],
+        "eval_batch_size": train["eval_batch_size"],
+        "seed": config["seed"],
+    }
+
+
+KINDS: Mapping[str, Callable[[], Kind]] = {"image_classification": ImageClassification}
+
+
+def kind_of(task: Task) -> Kind:
+    """The kind of a task: by its name, or what a task of your own brings.
+
+    Raises:
+        BadInput: there is no kind of this name.
+    """
+    if isinstance(task.kind, str):
+        one_of(f"kind of task {task.name}", task.kind, KINDS)
+        return KINDS[task.kind]()
+    missing = [name for name in ("prepare", "data", "objective") if not callable(getattr(task.kind, name, None))]
+    if missing:
+        raise BadInput(f"the kind of task {task.name} has no function {missing[0]}: see docs/data.md")
+    return task.kind
+
+
+def check_reads(task: str, wanted: str | None, backbone: Backbone | str, reads: str) -> None:
+    """Refuse a backbone that does not read what a task has.
+
+    Args:
+        task: its name.
+        wanted: what its examples are; None where a loader of your own does not say it.
+        backbone: its name.
+        reads: what it reads.
+
+    Raises:
+        BadInput: naming both.
+    """
+    if wanted is None or wanted == reads:
+        return
+    choice = {"images": "vit_mini", "tokens": "llama_mini"}.get(wanted, "one that does")
+    raise BadInput(f"task {task} has {wanted}, backbone {backbone} reads {reads}: choose {choice}")

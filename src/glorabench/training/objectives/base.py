@@ -1,0 +1,45 @@
+"""What an objective is: the loss of a batch, and what each example of it got."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from glorabench.records.metrics import Metric
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the examples of a batch got.
+
+    Args:
+        values: by the name of a metric, one for each example: true or false, or a number.
+        predictions: what is kept of them beside the record, by name; one row for each example.
+    """
+
+    values: dict[str, Tensor]
+    predictions: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """What is minimised, and what is reported."""
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """All that it reports; the first decides."""
+        ...
+
+    def size(self, batch: Any) -> int:
+        """How many examples a batch has."""
+        ...
+
+    def loss(self, net: nn.Module, batch: Any) -> Tensor:
+        """The mean loss of a batch."""
+        ...
+
+    def evaluate(self, net: nn.Module, batch: Any, test: int = 0) -> Evaluation:
+        """What the examples of a batch of test set number `test` got; 0 is the split that decides, and val."""
+        ...
