@@ -241,9 +241,9 @@ def take_warmup_notes() -> list[str]:
 OmegaConf.register_new_resolver("recipe", resolve_recipe, replace=True)
 
 
-def fitting_warmup(wanted: float, epochs: int) -> float:
+def fitting_warmup(warmup: float, epochs: int) -> float:
     """The warm-up of a recipe for a run of some epochs: half of these, rounded down, where it is not shorter."""
-    return wanted if wanted < epochs else epochs // 2
+    return warmup if warmup < epochs else epochs // 2
 
 
 OmegaConf.register_new_resolver("warmup", resolve_warmup, replace=True)

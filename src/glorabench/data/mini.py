@@ -180,6 +180,6 @@ def load(task: str, cache_dir: str) -> ImageTask:
     row = _task(task)
     folder = Path(cache_dir).expanduser() / "mini" / f"{task}-v{MINI_VERSION}"
     arrays, fingerprint = cached_splits(folder, lambda: draw_mini_task(task))
-    splits = {name: Drawn(*found) for name, found in arrays.items()}
+    splits = {name: Drawn(*arrays_of_split) for name, arrays_of_split in arrays.items()}
     splits["trainval"] = both(splits["train"], splits["val"])
     return ImageTask("mini", task, row.group, row.classes, splits, fingerprint)
