@@ -10,12 +10,12 @@ import pytest
 
 from glorabench.config.compose import compose, expand
 from glorabench.config.instantiate import METHOD, make
-from glorabench.config.paths import GROUPS, conf_dir, options
+from glorabench.config.paths import CONFIG_GROUPS, conf_dir, options
 from glorabench.errors import BadInput
 from glorabench.records import record
 
 CONF = Path(__file__).parents[2] / "conf"
-OPTIONS = [(group, name) for group in GROUPS for name in options(group)]
+OPTIONS = [(group, name) for group in CONFIG_GROUPS for name in options(group)]
 
 
 def run_ids(words: list[str], multirun: bool = False) -> list[str]:
@@ -56,7 +56,7 @@ def test_every_option_of_every_group_composes_and_resolves(group: str, name: str
 
 def test_every_option_is_a_file_and_every_file_an_option() -> None:
     files = {(path.parent.name, path.stem) for path in CONF.glob("*/[!_]*.yaml")}
-    assert {option for option in files if option[0] in GROUPS} == set(OPTIONS)
+    assert {option for option in files if option[0] in CONFIG_GROUPS} == set(OPTIONS)
 
 
 def test_a_plain_command_is_one_run() -> None:
@@ -125,7 +125,7 @@ def test_a_wrong_name_gives_the_nearest_right_one(word: str, nearest: str) -> No
         compose(words)
     message = str(refused.value)
     assert nearest in message
-    assert (value if key in GROUPS else key) in message
+    assert (value if key in CONFIG_GROUPS else key) in message
     assert "\n" not in message
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from glorabench.cli import main
 from glorabench.config import instantiate, schema
 from glorabench.config.compose import compose, expand
-from glorabench.config.instantiate import BACKBONE, DATA, KINDS, METHOD, make
+from glorabench.config.instantiate import BACKBONE, DATA, METHOD, NODE_KINDS, make
 from glorabench.config.paths import options
 from glorabench.config.words import quote_paths
 from glorabench.errors import BadInput
@@ -104,12 +104,12 @@ def test_every_target_of_conf_is_one_that_may_be_named_and_takes_what_conf_says(
             instantiate.check_arguments(node, kind)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.key)
+@pytest.mark.parametrize("kind", NODE_KINDS, ids=lambda kind: kind.key)
 @pytest.mark.parametrize(
     "address",
     ["os.system", "builtins.eval", "torch.load", "glorabench.files.write_text", "glorabench.cli.main", "x", "a.b;c", 3],
 )
-def test_what_is_on_no_list_is_refused_before_it_is_imported(kind: instantiate.Kind, address: object) -> None:
+def test_what_is_on_no_list_is_refused_before_it_is_imported(kind: instantiate.NodeKind, address: object) -> None:
     before = set(sys.modules)
     with pytest.raises(BadInput, match=r"_target_"):
         make({"_target_": address}, kind)

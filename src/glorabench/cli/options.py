@@ -43,17 +43,17 @@ def complete_bash() -> None:
 
 def complete_words(context: typer.Context, incomplete: str) -> list[str]:
     """The words that `incomplete` may become: GROUP=, and after it the names in conf/GROUP."""
-    from glorabench.config.paths import GROUPS, options
+    from glorabench.config.paths import CONFIG_GROUPS, options
 
     before = list(context.params.get("words") or [])
     start = ""
     if before[-1:] == ["="]:  # bash cuts words at it
         incomplete, start = f"{before[-2]}={incomplete}", f"{before[-2]}="
     earlier = incomplete[: incomplete.rfind(",") + 1]  # of method=lora,gl the last name is completed
-    names = [f"{group}={name}" for group in GROUPS for name in options(group)]
+    names = [f"{group}={name}" for group in CONFIG_GROUPS for name in options(group)]
     if earlier:
         group = incomplete.partition("=")[0]
-        names = [f"{earlier}{name}" for name in (options(group) if group in GROUPS else ())]
+        names = [f"{earlier}{name}" for name in (options(group) if group in CONFIG_GROUPS else ())]
     return [name.removeprefix(start) for name in names if name.startswith(incomplete)]
 
 

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from glorabench import checksum
 from glorabench.config import schema, words
-from glorabench.config.paths import GROUPS, conf_dir, options
+from glorabench.config.paths import CONFIG_GROUPS, conf_dir, options
 from glorabench.data.checks.preflight import identify_data
 from glorabench.errors import BadInput, first_line, nearest, nearest_key
 
@@ -147,14 +147,14 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match.group(1)
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            groups = [o for o in overrides if o.partition("=")[0].lstrip("+") in GROUPS]
+            groups = [o for o in overrides if o.partition("=")[0].lstrip("+") in CONFIG_GROUPS]
             cfg = hydra_compose("run", overrides=groups)
         return f"no key '{key}'{nearest_key(key, _keys(cfg))}"
     return first_line(error) if text == str(error) else text.splitlines()[0]
 
 
 def _keys(cfg: DictConfig, prefix: str = "") -> list[str]:
-    keys = [*GROUPS] if not prefix else []
+    keys = [*CONFIG_GROUPS] if not prefix else []
     for key, value in cfg.items_ex(resolve=False):
         keys.append(f"{prefix}{key}")
         if isinstance(value, DictConfig):
@@ -175,11 +175,11 @@ def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], b
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # the loader resolves glob(...)
     overrides = words.quote_paths(overrides)
     parsed = words.parse_words(parser, overrides)
-    words.check_groups(parsed, GROUPS)
+    words.check_groups(parsed, CONFIG_GROUPS)
     sweeps = [o for o in parsed if o.is_sweep_override()]
     first = []
     for o in sweeps:
-        if o.is_interval_sweep() or (isinstance(o.value(), Glob) and o.get_key_element() not in GROUPS):
+        if o.is_interval_sweep() or (isinstance(o.value(), Glob) and o.get_key_element() not in CONFIG_GROUPS):
             raise BadInput(f"'{o.input_line}' cannot be swept: list the values (a,b,c) or use range(start,stop)")
         value = next(iter(o.sweep_string_iterator()), None)
         if value is None:
@@ -241,9 +241,9 @@ def take_warmup_notes() -> list[str]:
 OmegaConf.register_new_resolver("recipe", resolve_recipe, replace=True)
 
 
-def fitting_warmup(wanted: float, epochs: int) -> float:
+def fitting_warmup(warmup: float, epochs: int) -> float:
     """The warm-up of a recipe for a run of some epochs: half of these, rounded down, where it is not shorter."""
-    return wanted if wanted < epochs else epochs // 2
+    return warmup if warmup < epochs else epochs // 2
 
 
 OmegaConf.register_new_resolver("warmup", resolve_warmup, replace=True)

@@ -1,7 +1,7 @@
 """Make the object that a config node describes, from explicit lists. A config is data: it can name nothing else.
 
 A node is a mapping with `_target_`, the address of a class or function, and its arguments. Which addresses are allowed
-depends on what the node is for (see `KINDS`). Users add a package of their own by `allow_packages`, which only a
+depends on what the node is for (see `NODE_KINDS`). Users add a package of their own by `allow_packages`, which only a
 command line calls: no record and no YAML file can ask for it.
 """
 
@@ -28,7 +28,7 @@ _ADDRESS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Kind:
+class NodeKind:
     """The purpose of a node.
 
     Args:
@@ -46,15 +46,17 @@ class Kind:
     addresses: tuple[str, ...] = ()
 
 
-METHOD = Kind("method", "method", "glorabench.methods.base.Method", "glorabench.methods")
-ALGORITHM = Kind("search.algorithm", "search algorithm", "glorabench.search.algorithms.Algorithm", "glorabench.search")
-BACKBONE = Kind(
+METHOD = NodeKind("method", "method", "glorabench.methods.base.Method", "glorabench.methods")
+ALGORITHM = NodeKind(
+    "search.algorithm", "search algorithm", "glorabench.search.algorithms.Algorithm", "glorabench.search"
+)
+BACKBONE = NodeKind(
     "backbone",
     "backbone",
     addresses=("glorabench.backbones.vision.vision_backbone", "glorabench.backbones.llama.llama_backbone"),
 )
-DATA = Kind("data", "loader of data", addresses=("glorabench.data.mini.load", "glorabench.data.files.load"))
-KINDS = (METHOD, BACKBONE, DATA, ALGORITHM)
+DATA = NodeKind("data", "loader of data", addresses=("glorabench.data.mini.load", "glorabench.data.files.load"))
+NODE_KINDS = (METHOD, BACKBONE, DATA, ALGORITHM)
 
 
 @contextmanager
@@ -85,7 +87,7 @@ def allowed_packages() -> list[str]:
     return [name for name in os.environ.get(_ALLOWED, "").split(",") if name]
 
 
-def check_address(node: Any, kind: Kind) -> str:
+def check_address(node: Any, kind: NodeKind) -> str:
     """The address that a node names; nothing is imported.
 
     Raises:
@@ -109,7 +111,7 @@ def check_address(node: Any, kind: Kind) -> str:
     )
 
 
-def target_of(node: Any, kind: Kind) -> Callable[..., Any]:
+def target_of(node: Any, kind: NodeKind) -> Callable[..., Any]:
     """The class or function that a node names, imported.
 
     Raises:
@@ -134,7 +136,7 @@ def target_of(node: Any, kind: Kind) -> Callable[..., Any]:
     return target
 
 
-def check_arguments(node: Any, kind: Kind) -> None:
+def check_arguments(node: Any, kind: NodeKind) -> None:
     """Check the arguments of a node by names and types; nothing is made.
 
     Raises:
@@ -144,7 +146,7 @@ def check_arguments(node: Any, kind: Kind) -> None:
     _check_types(target, _arguments(target, node, kind), kind)
 
 
-def make(node: Any, kind: Kind, **overrides: Any) -> Any:
+def make(node: Any, kind: NodeKind, **overrides: Any) -> Any:
     """The object that a node describes.
 
     Args:
@@ -170,7 +172,7 @@ def make(node: Any, kind: Kind, **overrides: Any) -> Any:
     return instance
 
 
-def _arguments(target: Callable[..., Any], node: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+def _arguments(target: Callable[..., Any], node: Mapping[str, Any], kind: NodeKind) -> dict[str, Any]:
     arguments = {str(key): value for key, value in node.items() if key != TARGET}
     parameters = inspect.signature(target).parameters.values()
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
@@ -182,7 +184,7 @@ def _arguments(target: Callable[..., Any], node: Mapping[str, Any], kind: Kind) 
     return arguments
 
 
-def _check_types(target: Callable[..., Any], arguments: Mapping[str, Any], kind: Kind) -> None:
+def _check_types(target: Callable[..., Any], arguments: Mapping[str, Any], kind: NodeKind) -> None:
     """Hold arguments against the annotations of `target`; the numbers of a class are for its own `__post_init__`."""
     from pydantic import TypeAdapter, ValidationError
 

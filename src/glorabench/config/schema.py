@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, Kind, check_address
+from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, NodeKind, check_address
 from glorabench.errors import BadInput, nearest, nearest_key
 
 LARGEST_COUNT = 2**31 - 1  # no count of epochs, images or tokens is larger
@@ -193,7 +193,7 @@ def check_nodes(config: Mapping[str, Any]) -> None:
     Raises:
         BadInput: naming the key.
     """
-    nodes: list[tuple[Any, Kind]] = [(config.get(kind.key), kind) for kind in (METHOD, BACKBONE, DATA)]
+    nodes: list[tuple[Any, NodeKind]] = [(config.get(kind.key), kind) for kind in (METHOD, BACKBONE, DATA)]
     if (algorithm := (config.get("search") or {}).get("algorithm")) is not None:
         nodes.append((algorithm, ALGORITHM))
     for node, kind in nodes:

@@ -32,7 +32,7 @@ SEED: Final = 20240
 MINI_SIDE: Final = 32
 
 Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
+ClassLabels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class MiniTask:
     classes: int
     group: Literal["natural", "structured"]
     sizes: tuple[int, int, int]
-    pool: Callable[[], tuple[Images, Labels]]
+    pool: Callable[[], tuple[Images, ClassLabels]]
 
 
-def _digits() -> tuple[Images, Labels]:
+def _digits() -> tuple[Images, ClassLabels]:
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -66,7 +66,7 @@ def _digits() -> tuple[Images, Labels]:
     return np.stack([np.asarray(image) for image in images]), labels.astype(np.int64)
 
 
-def _sprites(label: Callable[[NDArray[np.int64]], Labels]) -> tuple[Images, Labels]:
+def _sprites(label: Callable[[NDArray[np.int64]], ClassLabels]) -> tuple[Images, ClassLabels]:
     size, spare = sum(_STRUCTURED), 200  # `spare` replaces pictures that are drawn twice: here there is one
     indices = np.random.default_rng(SEED).choice(dsprites.COUNT, size + spare, replace=False)
     # The mean of 2 x 2 pixels keeps half-pixel moves visible as grey edges; dropping pixels would
@@ -78,7 +78,7 @@ def _sprites(label: Callable[[NDArray[np.int64]], Labels]) -> tuple[Images, Labe
     return images[numbers], label(indices[numbers])
 
 
-def _scenes(label: Callable[[clevr_scenes.Scene], int]) -> tuple[Images, Labels]:
+def _scenes(label: Callable[[clevr_scenes.Scene], int]) -> tuple[Images, ClassLabels]:
     # A generator: a scene holds its ground at full size, so 3,000 at once would take 330 MB.
     scenes = (clevr_scenes.draw_scene(SEED, number) for number in range(sum(_STRUCTURED)))
     images, labels = zip(*((clevr_scenes.render_scene(scene), label(scene)) for scene in scenes), strict=True)
@@ -120,7 +120,7 @@ def quotas(counts: NDArray[np.integer], size: int) -> NDArray[np.int64]:
     return quota
 
 
-def split_pool(labels: Labels, sizes: tuple[int, ...], seed: int = SEED) -> list[NDArray[np.intp]]:
+def split_pool(labels: ClassLabels, sizes: tuple[int, ...], seed: int = SEED) -> list[NDArray[np.intp]]:
     """Divide a pool into disjoint stratified parts by the rule of this module.
 
     Args:
@@ -145,7 +145,7 @@ def split_pool(labels: Labels, sizes: tuple[int, ...], seed: int = SEED) -> list
     return parts
 
 
-def draw_mini_task(task: str) -> dict[str, tuple[Images, Labels]]:
+def draw_mini_task(task: str) -> dict[str, tuple[Images, ClassLabels]]:
     """Draw all pictures of a task and split them; the same on every call.
 
     Args:
@@ -180,6 +180,6 @@ def load(task: str, cache_dir: str) -> ImageTask:
     row = _task(task)
     folder = Path(cache_dir).expanduser() / "mini" / f"{task}-v{MINI_VERSION}"
     arrays, fingerprint = cached_splits(folder, lambda: draw_mini_task(task))
-    splits = {name: Drawn(*found) for name, found in arrays.items()}
+    splits = {name: Drawn(*arrays_of_split) for name, arrays_of_split in arrays.items()}
     splits["trainval"] = both(splits["train"], splits["val"])
     return ImageTask("mini", task, row.group, row.classes, splits, fingerprint)

@@ -18,13 +18,13 @@ from glorabench.errors import BadInput, first_line
 from glorabench.methods.reparam import Reparametrized
 
 
-def try_forward(backbone: Backbone, paths: Iterable[str], method: str) -> None:
+def try_forward(backbone: Backbone, paths: Iterable[str], method_name: str) -> None:
     """Let an adapted network compute one image. No random number is used, and nothing is changed.
 
     Args:
         backbone: with the method in it.
         paths: of the modules that the method has put in.
-        method: its name.
+        method_name: of the method.
 
     Raises:
         BadInput: the network fails, does not use one of the modules, or its output is not that of its head.
@@ -33,7 +33,7 @@ def try_forward(backbone: Backbone, paths: Iterable[str], method: str) -> None:
     if backbone.preprocess is None or head is None:
         return
     modules = {path: net.get_submodule(path) for path in paths}
-    refusal = f"{method} does not fit {backbone.name}, a {type(net).__name__}"
+    refusal = f"{method_name} does not fit {backbone.name}, a {type(net).__name__}"
     with _eval_mode(net), _output_hooks([*modules.values(), head]) as outputs, torch.enable_grad():
         side, weight = backbone.preprocess.size, head.weight
         try:

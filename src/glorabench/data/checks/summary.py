@@ -10,7 +10,7 @@ from pathlib import Path
 from glorabench.data.checks.inspect import Report
 from glorabench.data.suites.suite import Suite, SuiteTask
 
-COLUMNS = ("task", "group", "images", "extraction", "status", "fingerprint")
+CHECK_COLUMNS = ("task", "group", "images", "extraction", "status", "fingerprint")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def print_checks(suite: Suite, checks: Sequence[TaskCheck], root: Path) -> None:
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
-    grid = Table(*COLUMNS, title=f"{suite.title} in {root}")
+    grid = Table(*CHECK_COLUMNS, title=f"{suite.title} in {root}")
     for each in checks:
         grid.add_row(*each.cells())
     console.print(grid)

@@ -66,9 +66,9 @@ def _number(name: str) -> int | None:
 IMAGENET_A_CLASSES: Final = tuple(map(int, _timm_list("imagenet_a_indices.txt")))  # the 200 classes of ImageNet-A
 
 
-def _rank_in(kept: tuple[int, ...]) -> Callable[[str], int | None]:
+def _rank_in(labels: tuple[int, ...]) -> Callable[[str], int | None]:
     wnids = list(WNID_RANKS)
-    return {wnids[label]: label for label in kept}.get
+    return {wnids[label]: label for label in labels}.get
 
 
 IMAGENET_R_CLASSES: Final = tuple(map(int, _timm_list("imagenet_r_indices.txt")))  # and of ImageNet-R; 86 are in both
@@ -280,9 +280,9 @@ def check_labels(listing: Listing, label_of: Callable[[str], int | None]) -> Lis
     return listing
 
 
-def _classes(shift: Shift, there: list[Path], root: Path) -> Path:
+def _classes(shift: Shift, folders: list[Path], root: Path) -> Path:
     """The folder that holds the class folders."""
-    places = [place / inner for place in there for inner in shift.inner]
+    places = [place / inner for place in folders for inner in shift.inner]
     for place in places:
         names = [entry.name for entry in os.scandir(place) if entry.is_dir()] if place.is_dir() else []
         if shift.label_of is _number and any(name in WNID_RANKS for name in names):

@@ -51,9 +51,8 @@ def comparison_part(
             )
     a, b, also = _nearest(one, two, at)
     if a.runs == b.runs:
-        raise BadInput(
-            f"{conditions_text(first)} and {conditions_text(second)} are the same runs of {a.label}: add a word to one side"
-        )
+        words = " and ".join(map(conditions_text, (first, second)))
+        raise BadInput(f"{words} are the same runs of {a.label}: add a word to one side")
     if a.label == b.label:  # a label tells the configurations of one side apart
         a, b = (
             Side(f"{a.label} ({conditions_text(first)})", a.records),
