@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from glorabench import signals
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.records import record
 from glorabench.records.record import Record, checkpoint_folder
 from glorabench.search.journal import SearchJournal
+from glorabench.training import signals
 from glorabench.training.checkpoint import LAST, read_training_state
 from glorabench.training.history import TrainingHistory
 from glorabench.training.run import run

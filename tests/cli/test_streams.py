@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from glorabench import streams
-from glorabench.cli import main
+from glorabench.cli import main, streams
 from glorabench.records import record
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +64,7 @@ def test_what_only_prints_ends_when_its_reader_leaves(monkeypatch):
 def test_a_closed_descriptor_is_given_to_no_file(tmp_path):
     """Or what is printed would go into a checkpoint."""
     code = (
-        "import os, sys\nfrom glorabench import streams\nwith streams.tolerate_broken_streams():\n"
+        "import os, sys\nfrom glorabench.cli import streams\nwith streams.tolerate_broken_streams():\n"
         f"    file = open({str(tmp_path / 'file')!r}, 'w'); os.write(1, b'printed'); print('printed', flush=True)\n"
     )
     done = shell(f'{sys.executable} -c "{code}" >&-')

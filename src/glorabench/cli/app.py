@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from glorabench import signals, streams
+from glorabench.cli import streams
 from glorabench.errors import BadInput, printable
+from glorabench.training import signals
 
 INTERRUPTED = 130
 PRINTING = ("count", "table", "compare", "cost", "forgetting", "optimism", "tuned")  # they do nothing else

@@ -191,11 +191,16 @@ def count(
 
 def _print_counts(words: Sequence[str], form: str, into: Path | None) -> None:
     from glorabench.analysis import published_counts
+    from glorabench.cli.streams import raise_if_reader_left
     from glorabench.reports.rendering import embed
     from glorabench.reports.tables import param_counts
     from glorabench.training.measure.profiling import head_size, trained_size
 
-    counting = param_counts.Counting(trained_size, head_size)
+    def size(overrides: Sequence[str]) -> int:
+        raise_if_reader_left()  # nobody reads what is counted from here on
+        return trained_size(overrides)
+
+    counting = param_counts.Counting(size, head_size)
     tables: Iterable[param_counts.Table] = param_counts.tables(published_counts.book(), words, counting)
     if any(word.partition("=")[0] == "method" for word in words):
         tables = list(tables)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from glorabench import signals
 from glorabench.errors import BadInput
 from glorabench.search.algorithms import Algorithm
 from glorabench.search.candidates import Candidates
@@ -82,7 +81,7 @@ def run_search(
 
     Raises:
         BadInput: no path lies within the limits, or the journal cannot be written.
-        KeyboardInterrupt: a signal asks for the end; every candidate scored so far is in the journal.
+        KeyboardInterrupt: as `evaluate` raises it; every candidate scored so far is in the journal.
     """
     proposals = algorithm.propose(Candidates(space, *limits, np.random.default_rng([seed, *_STREAM])))
     batches: list[list[Genome]] = []
@@ -92,7 +91,6 @@ def run_search(
             while True:
                 for genome in _scoring_order(batch):
                     if genome not in journal.lines:
-                        signals.raise_if_stopping()
                         journal.add(genome, _score(evaluate, genome))
                     show_progress(journal.lines[genome]["score"])
                 batches.append(batch)

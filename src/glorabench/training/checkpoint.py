@@ -16,9 +16,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
-from glorabench import files, signals
+from glorabench import files
 from glorabench.errors import first_line
 from glorabench.records import record
+from glorabench.training import signals
 from glorabench.training.finetuner import FineTuner
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"

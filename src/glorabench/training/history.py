@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.flop_counter import FlopCounterMode
 
-from glorabench import signals
+from glorabench.training import signals
 from glorabench.training.finetuner import FineTuner
 
 _COUNTED = 8  # steps whose FLOPs are averaged; more than one because a supernet's paths differ

@@ -26,11 +26,11 @@ from glorabench.config.paths import options
 from glorabench.errors import BadInput, one_of
 from glorabench.records import record
 from glorabench.records.record import Record, checkpoint_folder
-from glorabench.search.evaluator import Evaluator
+from glorabench.search.evaluator import Evaluator, Score
 from glorabench.search.journal import SearchJournal
 from glorabench.search.loop import SearchResult, run_search
-from glorabench.search.space import PathSpace
-from glorabench.training import ownership, trained_network
+from glorabench.search.space import Genome, PathSpace
+from glorabench.training import ownership, signals, trained_network
 from glorabench.training.build import build
 from glorabench.training.measure import profiling
 from glorabench.training.stage import Stage
@@ -148,7 +148,12 @@ def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[s
     kept = _identity(config, stage)
     algorithm = make(settings["algorithm"], ALGORITHM)
     with ownership.owned(kept, "this search"), closing(_state(kept, space)) as state:
-        found = run_search(space, algorithm, limits, config["seed"], evaluate, state, progress(config))
+
+        def score(genome: Genome) -> Score:
+            signals.raise_if_stopping()
+            return evaluate(genome)
+
+        found = run_search(space, algorithm, limits, config["seed"], score, state, progress(config))
     on_held_out = metric.sign * evaluator(held_out)(found.winner).value if held else None
     report = report_of(found, space, metric.sign, n, held, on_held_out)
     if not evaluate.flops:  # everything was in the state already

@@ -12,7 +12,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from glorabench import signals
 from glorabench.config.compose import compose, expand, resolve, take_warmup_notes
 from glorabench.config.paths import conf_dir
 from glorabench.config.words import quote_paths
@@ -21,7 +20,7 @@ from glorabench.errors import BadInput
 from glorabench.files import check_writable
 from glorabench.records import record
 from glorabench.records.record import Record
-from glorabench.training import ownership
+from glorabench.training import ownership, signals
 from glorabench.training.reuse import same_data
 
 _BEGAN = time.time()  # of the sweep, or of a process that makes some of its runs

@@ -15,8 +15,8 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor, nn
 
-from glorabench import signals
 from glorabench.data.datamodule import TaskData
+from glorabench.training import signals
 from glorabench.training.build import Parts
 from glorabench.training.checkpoint import Saver, WholeFiles, latest
 from glorabench.training.environment import OneProcess

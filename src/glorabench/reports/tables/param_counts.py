@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from glorabench import streams
 from glorabench.analysis import published_counts
 from glorabench.analysis.published_counts import Book, Row
 from glorabench.config.compose import compose, expand
@@ -90,7 +89,6 @@ def _counts_table(
     console = Console(stderr=True)
     quiet = not console.is_terminal
     for row in track(rows, f"counting on {name}", console=console, transient=True, disable=quiet):
-        streams.raise_if_reader_left()
         try:
             found = counted(row, words, book.tasks, count)
         except shown as error:
