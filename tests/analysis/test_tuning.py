@@ -184,5 +184,5 @@ def test_the_command_says_what_it_estimates_and_where_the_published_number_is_fr
 ) -> None:
     assert cli.main(["optimism", "--results", str(kept(tmp_path, RUNS)), "--format", form]) == 0
     out = capsys.readouterr().out
-    for word in ("+0.65", "OSU-MLB/PETL_Vision", "245d262", "mean of 2 methods", "both on val", "200 images"):
+    for word in ("+0.65", "OSU-MLB/PETL_Vision", "245d262", "mean of 2 methods", "top-1 on val (200 images)"):
         assert word in out

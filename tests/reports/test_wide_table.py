@@ -15,8 +15,9 @@ import pytest
 from glorabench import cli
 from glorabench.analysis import statistics
 from glorabench.analysis.cells import Group, groups_of
-from glorabench.analysis.suite_layouts import LAYOUTS, layout_of, mean_of_groups, mean_of_tasks
+from glorabench.analysis.suite_layouts import LAYOUTS, layout_of
 from glorabench.data.mini import MINI_TASKS as MINI
+from glorabench.data.suites.layout import mean_of_groups, mean_of_tasks
 from glorabench.data.suites.registry import SUITES
 from glorabench.data.suites.vtab1k import VTAB_TASKS as ROWS
 from glorabench.errors import BadInput

@@ -10,7 +10,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from glorabench.analysis.suite_layouts import LAYOUTS, Mean
+from glorabench.analysis.suite_layouts import LAYOUTS
+from glorabench.data.suites.layout import Mean
 from glorabench.data.suites.registry import SUITES
 from glorabench.errors import BadInput
 

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, NodeKind, check_address
+from glorabench.config.instantiate import (
+    ALGORITHM,
+    BACKBONE,
+    DATA,
+    METHOD,
+    NodeKind,
+    allowed_packages,
+    check_address,
+)
 from glorabench.errors import BadInput, nearest, nearest_key
 
 LARGEST_COUNT = 2**31 - 1  # no count of epochs, images or tokens is larger
@@ -177,14 +186,37 @@ class RunConfig(_Node):
     progress: Annotated[str, _one_of("auto", "bar", "lines", "none")]
 
 
+_CHECKED: set[int] = set()  # configs that were checked in this process
+
+
 def check_config(config: Mapping[str, Any]) -> None:
     """Check the keys, types and ranges of a resolved config; nothing heavy is imported.
 
     Raises:
         BadInput: naming the first wrong key, its value and what is allowed.
     """
-    validate(RunConfig, config)
-    check_nodes(config)
+    with once(_CHECKED, config) as is_new:
+        if is_new:
+            validate(RunConfig, config)
+            check_nodes(config)
+
+
+@contextmanager
+def once(checked: set[int], config: Mapping[str, Any]) -> Iterator[bool]:
+    """Gives whether a config is not among the `checked` ones, which it joins if the block raises nothing.
+
+    A sweep composes each of its runs twice, and each run asks again.
+    """
+    key = hash((_in_order(config), *allowed_packages()))
+    yield key not in checked
+    checked.add(key)
+
+
+def _in_order(node: Any) -> str:
+    """A node as text that does not depend on the order of keys; 1, 1.0 and "1" are told apart."""
+    if not isinstance(node, Mapping):
+        return repr(node)
+    return "{" + ", ".join(sorted(f"{key!r}: {_in_order(value)}" for key, value in node.items())) + "}"
 
 
 def check_nodes(config: Mapping[str, Any]) -> None:

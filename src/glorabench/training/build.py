@@ -60,6 +60,9 @@ def _reads(backbone: Backbone) -> str:
     return "tokens" if backbone.preprocess is None else "images"
 
 
+_CHECKED: set[int] = set()  # configs that were checked in this process
+
+
 def check_run(config: dict[str, Any]) -> None:
     """Refuse what would only fail later: values, their combinations, and a method that the backbone cannot host.
 
@@ -67,6 +70,12 @@ def check_run(config: dict[str, Any]) -> None:
         BadInput: naming the key.
     """
     schema.check_config(config)
+    with schema.once(_CHECKED, config) as is_new:
+        if is_new:
+            _check_parts(config)
+
+
+def _check_parts(config: dict[str, Any]) -> None:
     selection.check_selection(config)
     schedules.check_schedule(config["train"], (config.get("search") or {}).get("epochs"))
     if config.get("search"):

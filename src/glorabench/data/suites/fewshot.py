@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from glorabench.data.suites import fake as faking
+from glorabench.data.suites.layout import columns_of, layout_with_mean
 from glorabench.data.suites.listing import (
     Listing,
     count_per_class,
@@ -155,9 +156,11 @@ def _listing(source: Path, places: list[Path]) -> Listing:
     return locate_images(read_list(source, places), places, FEWSHOT_PREFIXES)
 
 
+_COLUMNS = columns_of([row.name for row in FEWSHOT_TASKS], "Food|Cars|Flow.|Aircr.|Pets")
 FEWSHOT: Final = Suite(
     "fewshot", "few-shot FGVC (NOAH's lists)", FEWSHOT_TASKS, "fewshot", INSIDE, read_fewshot_splits, FEWSHOT_OPTIONS,
     obtain="Images as CoOp's DATASETS.md tells; " + NOAH_LISTS, sizes=fewshot_sizes, holds=_holds,
+    layout=layout_with_mean("fewshot", _COLUMNS, "data sets", by=("shots",)),
     variants=tuple({"shots": k, "split_seed": seed, "val_shots": None} for k in SHOTS for seed in SEEDS),
 )  # fmt: skip
 

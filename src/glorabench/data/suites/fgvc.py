@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from glorabench.data.suites import fake as faking
+from glorabench.data.suites.layout import columns_of, layout_with_mean
 from glorabench.data.suites.listing import locate_images, read_json_list
 from glorabench.data.suites.suite import Options, Splits, Suite, SuiteTask
 
@@ -60,7 +61,9 @@ def _holds(folder: Path) -> bool:
 
 FGVC: Final = Suite(
     "fgvc", "VPT's FGVC", FGVC_TASKS, "fgvc", ("", "fgvc", "FGVC"), read_fgvc_splits,
-    obtain=f"Five image archives; {_JSON}", holds=_holds,
+    obtain=f"Five image archives; {_JSON}", holds=_holds, layout=layout_with_mean(
+        "fgvc", columns_of([row.name for row in FGVC_TASKS], "CUB|NABir.|Flow.|Dogs|Cars"), "data sets"
+    ),
     complete=True,  # ids are ranks within a split's own file, so a split without a class would be mislabelled
 )  # fmt: skip
 

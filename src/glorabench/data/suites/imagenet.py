@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from glorabench.data.suites import fake as faking
+from glorabench.data.suites.layout import Column, Layout, Mean
 from glorabench.data.suites.listing import Listing, count_per_class, draw_shots, list_folders, read_list
 from glorabench.data.suites.suite import Options, Splits, Suite, SuiteTask
 from glorabench.errors import BadInput, check_whole_number, one_of
@@ -302,6 +303,24 @@ def _as_strings() -> dict[str, int]:
     return {name: rank for rank, name in enumerate(sorted(map(str, IMAGENET_CLASSES)))}
 
 
+def _layout() -> Layout:
+    shorts = {"imagenetv2/top1": "V2", "imagenet_sketch/top1": "Sketch"}
+    for name, letter in (("imagenet_a", "A"), ("imagenet_r", "R")):
+        shorts |= {f"{name}/top1_{count}": f"{letter} ({count})" for count in (200, 1000)}
+    val = Column("imagenet", "val", "imagenet")
+    shifts = [Column(name, short, "imagenet", name) for name, short in shorts.items()]
+
+    def members(columns: list[Column], left_out: str) -> dict[str, str]:
+        return {column.name: "imagenet" for column in columns if not column.name.endswith(left_out)}
+
+    means = (
+        Mean("shift_mean_4_200", "shifts (200)", members(shifts, "_1000")),
+        Mean("imagenet_mean_5_1000", "all five (1000)", members([val, *shifts], "_200")),
+    )
+    notes = "(200), (1000): the answer is one of the test set's 200 classes, or of all 1,000; shifts: mean of the four"
+    return Layout(((val, *shifts, *means),), notes, ("shots",))
+
+
 IMAGENET: Final = Suite(
     "imagenet", "ImageNet and its shifts", (IMAGENET_TASK,), "imagenet", ("",), read_imagenet_splits, IMAGENET_OPTIONS,
     obtain=f"{IMAGENET_TASK.obtain}. Lists: {NOAH_IMAGENET_LISTS}. " + ". ".join(s.obtain for s in SHIFTS.values()),
@@ -311,6 +330,7 @@ IMAGENET: Final = Suite(
         "imagenet_r": {"top1_200": IMAGENET_R_CLASSES, "top1_1000": None},
     },
     variants=tuple({"shots": 16, "split_seed": seed} for seed in (0, 1, 2)),
+    layout=_layout(),
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from glorabench.data.suites.layout import Layout
 from glorabench.data.suites.listing import Listing
 from glorabench.errors import BadInput, nearest
 
@@ -70,6 +71,7 @@ class Suite:
         sizes: (row, options) -> the numbers of images that each split may have; other splits may have any number.
         variants: the options that `data check` goes through, one after the other.
         holds: whether a folder looks like a task of this suite: folders of other suites may have the same name.
+        layout: the columns and means of its table.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Suite:
     sizes: Callable[[SuiteTask, Options], Mapping[str, tuple[int, ...]]] = _fixed
     variants: tuple[Options, ...] = ({},)
     holds: Callable[[Path], bool] = _any
+    layout: Layout | None = None
 
     def row(self, task: str) -> SuiteTask:
         """The task of that name or alias, with or without quotes and spaces in it.

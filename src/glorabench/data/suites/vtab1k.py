@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from glorabench.data.suites import fake as faking
+from glorabench.data.suites.layout import Layout, Mean, columns_of, mean_of_groups
 from glorabench.data.suites.listing import read_list
 from glorabench.data.suites.suite import Options, Splits, Suite, SuiteTask
 
@@ -79,6 +80,24 @@ def _holds(folder: Path) -> bool:
     return any((folder / f"{name}.txt").is_file() for name in LIST_NAMES.values())
 
 
+def _layout() -> Layout:
+    shorts = "CIFAR|Calt.|DTD|Flow.|Pets|SVHN|SUN|PCam|Euro.|Resi.|Retin.|CLEVR count|CLEVR dist|DMLab|KITTI"
+    shorts += "|dSpr. loc|dSpr. ori|NORB azi|NORB ele"
+    columns = columns_of([row.name for row in VTAB_TASKS], shorts)
+    groups = {row.name: row.group for row in VTAB_TASKS}
+    blocks = []
+    for group, short in zip(VTAB_GROUPS, ("nat.", "spec.", "struct."), strict=True):
+        members = {task: name for task, name in groups.items() if name == group}
+        mean = Mean(f"{group}_mean", f"{short} mean", members)
+        blocks.append((*(column for column in columns if column.name in members), mean))
+    means = (
+        Mean("vtab_mean_groups", "mean groups", groups, mean_of_groups),
+        Mean("vtab_mean_19", "mean 19", groups),
+    )
+    notes = "mean groups: of the means of the three groups, as papers on PEFT print it; mean 19: of all tasks"
+    return Layout((*blocks, means), notes)
+
+
 VTAB1K: Final = Suite(
     name="vtab1k",
     title="VTAB-1k",
@@ -88,6 +107,7 @@ VTAB1K: Final = Suite(
     read=read_vtab1k_splits,
     alike=True,
     holds=_holds,
+    layout=_layout(),
     obtain="vtab-1k.zip (about 4.66 GB, JPEG): Hugging Face dataset repository XiN0919/VTAB-1k, or the links in "
     "the READMEs of RepAdapter (Google Drive) or SSF (OneDrive); unzip it, whole, to ROOT/vtab-1k/<task>. Each task "
     "keeps the terms of its source: docs/data.md.",

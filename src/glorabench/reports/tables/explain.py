@@ -9,7 +9,8 @@ from typing import Any
 
 from glorabench.analysis import significance, statistics
 from glorabench.analysis.cells import Cell, Group, groups_of
-from glorabench.analysis.suite_layouts import Layout, Mean, layout_of
+from glorabench.analysis.suite_layouts import layout_of
+from glorabench.data.suites.layout import Layout, Mean
 from glorabench.errors import BadInput, nearest
 from glorabench.records.compatibility import flat, settings
 from glorabench.records.metrics import Metric, metric_named

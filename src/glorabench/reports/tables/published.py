@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from glorabench.analysis import published_results, statistics
 from glorabench.analysis.labels import PUBLISHED, TUNED
 from glorabench.analysis.published_results import FACTS, Paper
-from glorabench.analysis.suite_layouts import LAYOUTS, Layout, Mean
+from glorabench.analysis.suite_layouts import LAYOUTS
+from glorabench.data.suites.layout import Layout, Mean
 from glorabench.records.compatibility import draw_of
 from glorabench.records.metrics import Metric
 from glorabench.records.record import Record

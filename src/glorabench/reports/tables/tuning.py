@@ -24,6 +24,8 @@ EDGE_NOTE = "at the edge: the best rate is an end of the grid"
 GAIN_NOTES = (
     "gain: by how much the best epoch is better than the last, both in {label} on {split} ({n}), mean over tasks. It "
     f"is what reporting the best epoch would add to a result, and no gain on other images. {DETAILS}",
+    "In the literature: +0.65 points, mean of 14 methods on VTAB-1k, from 320 result files with the last and the best "
+    "epoch of each (OSU-MLB/PETL_Vision@245d262, 2025-01).",
 )
 
 

@@ -10,7 +10,7 @@ from glorabench.analysis import statistics
 from glorabench.analysis.cells import Cell, Draw, Group
 from glorabench.analysis.labels import differing
 from glorabench.analysis.significance import SIGNS, Term, Verdict, verdicts_on_mean, verdicts_on_task
-from glorabench.analysis.suite_layouts import Column, Layout, Mean
+from glorabench.data.suites.layout import Column, Layout, Mean
 from glorabench.records.compatibility import draw_of, settings
 from glorabench.records.metrics import Metric, equal_scale, metric_named
 from glorabench.reports.captions import DETAILS, marks, unit_text

@@ -1,0 +1,113 @@
+"""How the table of a suite looks: its columns, in their order, and the means over them. Light: no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+
+@dataclass(frozen=True)
+class Column:
+    """One test set of one task.
+
+    Args:
+        name: in CSV.
+        short: where there is little room; breaks at its spaces.
+        task: as `data.task` has it.
+        metric: of the records; None is the one that decides on the task.
+    """
+
+    name: str
+    short: str
+    task: str
+    metric: str | None = None
+
+
+def mean_of_tasks(values: Mapping[str, float], groups: Mapping[str, str]) -> float:
+    """The mean of the values of all tasks.
+
+    Args:
+        values: by task; further tasks are left out.
+        groups: the group of each task of the suite.
+
+    Raises:
+        KeyError: a task has no value.
+    """
+    return fmean(values[task] for task in groups)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over columns.
+
+    Args:
+        name: in CSV.
+        short: where there is little room.
+        groups: name of a column -> its group.
+        of: how, from values and groups.
+    """
+
+    name: str
+    short: str
+    groups: Mapping[str, str]
+    of: Callable[[Mapping[str, float], Mapping[str, str]], float] = mean_of_tasks
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """What each column is worth in it."""
+        return {name: self.of({n: float(n == name) for n in self.groups}, self.groups) for name in self.groups}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table with a row for each method and a column for each test set.
+
+    Args:
+        blocks: what stays together where a table is too wide: columns and means.
+        notes: about the columns.
+        by: keys of `data` that a method has rows of its own for.
+        whole: of runs on all its tasks alone; a few of them are shown task by task.
+    """
+
+    blocks: tuple[tuple[Column | Mean, ...], ...]
+    notes: str
+    by: tuple[str, ...] = ()
+    whole: bool = False
+
+    @property
+    def columns(self) -> list[Column]:
+        """All of them, without the means."""
+        return [entry for block in self.blocks for entry in block if isinstance(entry, Column)]
+
+    @property
+    def entries(self) -> list[Column | Mean]:
+        """Columns and means, in their order."""
+        return [entry for block in self.blocks for entry in block]
+
+
+def mean_of_groups(values: Mapping[str, float], groups: Mapping[str, str]) -> float:
+    """The mean of the means of the groups; arguments and error as of `mean_of_tasks`."""
+    names = dict.fromkeys(groups.values())
+    return fmean(fmean(values[task] for task in groups if groups[task] == name) for name in names)
+
+
+def columns_of(names: Iterable[str], shorts: str) -> list[Column]:
+    """A column for each task, with what it is called where there is little room: names with bars between them."""
+    return [Column(name, short, name) for name, short in zip(names, shorts.split("|"), strict=True)]
+
+
+def layout_with_mean(
+    suite: str, columns: list[Column], noun: str, by: tuple[str, ...] = (), whole: bool = False
+) -> Layout:
+    """The columns and one mean over all of them.
+
+    Args:
+        suite: its name.
+        columns: in their order.
+        noun: what the columns are, such as `tasks`.
+        by, whole: see `Layout`.
+    """
+    count = len(columns)
+    mean = Mean(f"{suite}_mean_{count}", f"mean {count}", {column.name: suite for column in columns})
+    return Layout(((*columns, mean),), f"mean {count}: mean of the {count} {noun}", by, whole)
