@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from timm.scheduler.cosine_lr import CosineLRScheduler
 
 from conftest import stopped_in_epoch
-from glorabench.analysis.cells import cells
+from glorabench.analysis.cells import cells, groups_of
 from glorabench.config.compose import compose, expand
 from glorabench.data.task import LeakError
 from glorabench.errors import BadInput
@@ -215,7 +215,7 @@ def test_record_and_table_say_that_test_chose(best):
         "rule": "best_test_epoch",
         "every": 2,
     }
-    assert all(MARK in row[1] for row in long_rows([made]) if row[0] == "digits")
+    assert all(MARK in row[1] for row in long_rows(groups_of([made])[0]) if row[0] == "digits")
 
 
 def test_stopped_and_made_again_it_reports_the_same(best, tmp_path):

@@ -87,18 +87,16 @@ def _counts_table(
     lines: list[tuple[str, ...]] = []
     cited: dict[str, str] = {}
     console = Console(stderr=True)
-    quiet = not console.is_terminal
-    for row in track(rows, f"counting on {name}", console=console, transient=True, disable=quiet):
+    for row in track(rows, f"counting on {name}", console=console, transient=True, disable=not console.is_terminal):
         try:
             found = counted(row, words, book.tasks, count)
         except shown as error:
             lines.append((row.label, "", "", f"{UNDEFINED}{error}"))
             continue
-        size = (
-            f"{found:,}"
-            if isinstance(found, int)
-            else f"mean {published_counts.mean_count(book.tasks, found, 'tasks'):,}"
-        )
+        if isinstance(found, int):
+            size = f"{found:,}"
+        else:
+            size = f"mean {published_counts.mean_count(book.tasks, found, 'tasks'):,}"
         figures = row.published.get(name, [])
         cited |= {figure.source: book.sources[figure.source] for figure in figures}
         said = [
