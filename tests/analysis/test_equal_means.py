@@ -62,9 +62,9 @@ def test_a_third_is_held_against_the_best_one_from_which_it_is_told_apart_least(
     other = replace(with_right("other", half), outcomes={"top1": pack(i >= N - half for i in range(N))})
     third = with_right("third", half - 2)
     found, alone = verdicts([other, third, one]), verdicts([third, one])
-    assert (alone["third"].against, alone["third"].p) == ("one", pytest.approx(0.5))  # McNemar: two of two
+    assert (alone["third"].best, alone["third"].p) == ("one", pytest.approx(0.5))  # McNemar: two of two
     p = binomtest(half - 2, 2 * half - 2).pvalue
-    assert (found["third"].kind, found["third"].against, found["third"].p) == ("tied", "other", pytest.approx(p))
+    assert (found["third"].kind, found["third"].best, found["third"].p) == ("tied", "other", pytest.approx(p))
 
 
 def test_the_quickstart_says_the_same_in_both_orders():

@@ -71,26 +71,26 @@ def test_published_means_are_those_of_the_rows() -> None:
 
 
 def test_what_its_note_calls_wrong_is_held_against_nothing() -> None:
-    full = published_results.of_ours("vtab1k", "full", False, "vit_b16", ())
+    full = published_results.published_counterpart("vtab1k", "full", False, "vit_b16", ())
     assert full is not None
     assert full.source.startswith("FacT")  # NOAH prints 87.2 for Flowers102
     assert {task: full.values[task] for task in TASKS} == FULL
-    convpass = published_results.of_ours("vtab1k", "convpass", False, "vit_b16", ())
+    convpass = published_results.published_counterpart("vtab1k", "convpass", False, "vit_b16", ())
     assert convpass is not None
-    assert convpass.own
+    assert convpass.is_primary
     assert round(convpass.values["vtab_mean_groups"], 2) == 76.56
     assert all(
-        not paper.wrong
+        not paper.is_wrong
         for paper in published_results.papers_of_methods("vtab1k")
         if paper.method in ("Full", "NOAH", "Convpass")
     )
 
 
 def test_a_method_without_a_search_is_not_glora_and_another_backbone_has_no_row() -> None:
-    assert published_results.of_ours("vtab1k", "glora", True, "vit_b16", ()) is not None
-    assert published_results.of_ours("vtab1k", "glora", False, "vit_b16", ()) is None
-    assert published_results.of_ours("vtab1k", "lora", False, "vit_mini", ()) is None
-    assert published_results.of_ours("vtab1k", "houlsby", False, "vit_b16", ()) is None
+    assert published_results.published_counterpart("vtab1k", "glora", True, "vit_b16", ()) is not None
+    assert published_results.published_counterpart("vtab1k", "glora", False, "vit_b16", ()) is None
+    assert published_results.published_counterpart("vtab1k", "lora", False, "vit_mini", ()) is None
+    assert published_results.published_counterpart("vtab1k", "houlsby", False, "vit_b16", ()) is None
 
 
 def test_every_method_of_the_map_is_ours_and_is_printed_somewhere() -> None:
@@ -107,10 +107,10 @@ def test_every_method_of_the_map_is_ours_and_is_printed_somewhere() -> None:
 
 
 def test_few_shot_and_shift_rows_have_our_columns() -> None:
-    glora = published_results.of_ours("fewshot", "glora", True, "vit_b16", ("4",))
+    glora = published_results.published_counterpart("fewshot", "glora", True, "vit_b16", ("4",))
     assert glora is not None
     assert glora.values["food101"] == 65.1
-    lora = published_results.of_ours("imagenet", "lora", False, "vit_b16", ("16",))
+    lora = published_results.published_counterpart("imagenet", "lora", False, "vit_b16", ("16",))
     assert lora is not None
     assert lora.values["imagenet_a/top1_1000"] == 6.9
     assert "imagenet_a/top1_200" not in lora.values

@@ -21,7 +21,7 @@ from glorabench.training.measure import profiling
 from glorabench.training.measure.profiling import head_size, parameters_of, trained_size
 
 COUNTING = Counting(trained_size, head_size)
-BOOK = published_counts.book()
+BOOK = published_counts.load_count_config()
 D, BLOCKS, MLP = 768, 12, 3072
 VIT_B16 = {  # the integers of the papers' definitions, head apart
     "method=full": 85_798_656,
@@ -147,7 +147,7 @@ def test_every_method_has_a_row():
 
 def test_a_method_that_no_row_names_gets_one(monkeypatch):
     monkeypatch.setattr(published_counts, "options", lambda group: [*options(group), "scaling"])
-    last = published_counts.book().rows[-1]
+    last = published_counts.load_count_config().rows[-1]
     assert (last.label, last.run) == ("scaling", ["method=scaling"])
 
 

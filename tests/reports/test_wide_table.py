@@ -295,7 +295,9 @@ def test_a_cell_is_a_mean_over_seeds_with_half_its_interval() -> None:
     expected = statistics.mean([FULL["cifar"] / 100, shifted["cifar"] / 100])
     assert line.values["cifar"].estimate == expected
     assert line.values["cifar"].text(0, " ") == f"69.9 ±{50 * (expected.high - expected.low):.1f}"
-    averages = statistics.stratified([[values[t] / 100 for values in (FULL, shifted)] for t in TASKS], [1 / 19] * 19)
+    averages = statistics.stratified_mean(
+        [[values[t] / 100 for values in (FULL, shifted)] for t in TASKS], [1 / 19] * 19
+    )
     assert line.values["vtab_mean_19"].estimate.value == pytest.approx(averages.value)
     assert line.values["vtab_mean_19"].estimate.low == pytest.approx(averages.low)
     assert line.n == "2"

@@ -201,7 +201,7 @@ def _print_counts(words: Sequence[str], form: str, into: Path | None) -> None:
         return trained_size(overrides)
 
     counting = param_counts.Counting(size, head_size)
-    tables: Iterable[param_counts.Table] = param_counts.tables(published_counts.book(), words, counting)
+    tables: Iterable[param_counts.Table] = param_counts.tables(published_counts.load_count_config(), words, counting)
     if any(word.partition("=")[0] == "method" for word in words):
         tables = list(tables)
         lines = [line for each in tables for line in each.lines]

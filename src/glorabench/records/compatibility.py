@@ -12,7 +12,7 @@ from glorabench.records.record import Record, identity
 MARK = "[chosen on test]"  # behind the name of what saw the test split before it was scored there
 
 
-def contaminated(records: Iterable[Record]) -> bool:
+def any_contaminated(records: Iterable[Record]) -> bool:
     """True when one of the records says that something was chosen on the test split."""
     return any(r.selection.get("contaminated") for r in records)
 
@@ -22,7 +22,7 @@ def draw_of(r: Record) -> tuple[int, int]:
     return r.config["seed"], r.config["data"].get("split_seed", -1)
 
 
-def comparable(records: Iterable[Record]) -> list[list[Record]]:
+def comparable_groups(records: Iterable[Record]) -> list[list[Record]]:
     """The records in groups of one protocol, selection and backbone each: what a table can hold."""
     groups: dict[str, list[Record]] = {}
     for r in records:

@@ -9,7 +9,7 @@ from glorabench.analysis import statistics
 from glorabench.analysis.cells import Group
 from glorabench.analysis.labels import INHERITED, inherits
 from glorabench.config.schema import SEARCH_VERSION
-from glorabench.records.compatibility import MARK, contaminated
+from glorabench.records.compatibility import MARK, any_contaminated
 from glorabench.records.metrics import PERCENT, Metric
 from glorabench.records.record import Record
 
@@ -45,7 +45,7 @@ def selection_text(r: Record) -> str:
 def marks(group: Group) -> str:
     """What the marks of the rows say, and that the images are not real, where it is so."""
     notes = _inherited(group.records) + _searches(group.records)
-    if contaminated(group.records):
+    if any_contaminated(group.records):
         notes += _NOTE_OF_MARK.format(label_of(group.metric))
     if fake(group.records):
         notes += _NOTE_OF_FAKE

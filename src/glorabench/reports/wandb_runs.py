@@ -11,7 +11,7 @@ from typing import Any
 
 from glorabench.analysis.cells import Group
 from glorabench.errors import BadInput
-from glorabench.records.compatibility import comparable
+from glorabench.records.compatibility import comparable_groups
 from glorabench.records.record import Record
 from glorabench.reports.tables.long import findings, long_columns, long_rows
 
@@ -62,7 +62,7 @@ def replays(records: Iterable[Record]) -> list[Replay]:
     by_suite: dict[str, list[Record]] = {}
     for r in records:
         by_suite.setdefault(r.names["data"], []).append(r)
-    groups = [group for found in by_suite.values() for group in comparable(found)]
+    groups = [group for found in by_suite.values() for group in comparable_groups(found)]
     return [made for group in groups for made in (*map(of_record, group), of_table(group))]
 
 

@@ -61,7 +61,7 @@ def _tradeoff(points: Sequence[Point], standings: Standings, axis: Axis) -> Figu
     dots, rows = [], []
     for i, point, cost in known:
         standing, score = of_axis[i], _shown(point.score, metric)
-        on = standing is not None and standing.on
+        on = standing is not None and standing.on_front
         kind = "spoiled" if point.contaminated else "front" if on else "other"
         hint = "" if standing is None else f"; on the front in {standing.probability:.0%} of bootstrap samples"
         dots.append(Dot(point.method, _single(cost / unit), score, kind, hint))

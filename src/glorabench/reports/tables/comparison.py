@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from glorabench.analysis.cells import cells
-from glorabench.analysis.comparison import Comparison, OnTask, Side, compare_sides, place_of
+from glorabench.analysis.comparison import Comparison, Side, TaskComparison, compare_sides, place_of
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import MARK
 from glorabench.records.filters import conditions_text, matching
@@ -134,7 +134,7 @@ def _part(c: Comparison, more: Sequence[str], records: Sequence[Record]) -> Part
     return Part(title, head, body, [conclusion_of(c) + price, *more], notes)
 
 
-def _row(on: OnTask) -> tuple[str, ...]:
+def _row(on: TaskComparison) -> tuple[str, ...]:
     metric = on.metric
     outcome = _OUTCOME[on.sign]
     if not on.paired:

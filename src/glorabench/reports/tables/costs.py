@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from glorabench.analysis.cells import Group
-from glorabench.analysis.costs import AXES, CostGroup, Point, Standing, Standings, mergeable, ratio
+from glorabench.analysis.costs import AXES, CostGroup, Point, Standing, Standings, is_mergeable, relative_latency
 from glorabench.reports.captions import DETAILS, estimate_text, heading_of, marks, title_of, unit_text
 from glorabench.reports.rendering import Part
 
@@ -52,15 +52,15 @@ def _row(point: Point) -> tuple[str, ...]:
 
 def _ratio(point: Point, batch: int, network: str) -> str:
     """Of the columns of latency: a number, or why there is none."""
-    values = [ratio(r, batch, network) for r in point.records]
+    values = [relative_latency(r, batch, network) for r in point.records]
     known = [value for value in values if value is not None]
     if known and len(known) == len(values):
         return f"{median(known):.2f}"
-    if not any(ratio(r, batch, "unmerged") for r in point.records):
+    if not any(relative_latency(r, batch, "unmerged") for r in point.records):
         return "-"  # it was not measured
-    if known or ratio(point.records[0], batch, "unmerged") is None:
+    if known or relative_latency(point.records[0], batch, "unmerged") is None:
         return ""  # some runs have it, some not
-    return "=" if all(map(mergeable, point.records)) else "no"
+    return "=" if all(map(is_mergeable, point.records)) else "no"
 
 
 def front_rows(points: Sequence[Point], standings: Standings) -> list[tuple[str, ...]]:
@@ -72,7 +72,7 @@ def front_rows(points: Sequence[Point], standings: Standings) -> list[tuple[str,
 
 
 def _standing(standing: Standing | None) -> str:
-    return "" if standing is None else f"{standing.probability:.2f}{'*' if standing.on else ' '}".strip()
+    return "" if standing is None else f"{standing.probability:.2f}{'*' if standing.on_front else ' '}".strip()
 
 
 def remarks(group: Group) -> list[str]:
@@ -125,13 +125,13 @@ def _csv_row(point: Point, standings: Sequence[Standing | None]) -> list[object]
         score.n,
         *(_number(point.cost(axis)) for axis in AXES[:4]),
         *("" if text in ("no", "=", "-") else text for text in ratios),
-        int(all(map(mergeable, point.records))),
+        int(all(map(is_mergeable, point.records))),
         *places,
     ]
 
 
 def _standing_texts(standing: Standing | None) -> tuple[object, object]:
-    return (int(standing.on), f"{standing.probability:.4f}") if standing else ("", "")
+    return (int(standing.on_front), f"{standing.probability:.4f}") if standing else ("", "")
 
 
 def _number(value: float | None) -> str:

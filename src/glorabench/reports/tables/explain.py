@@ -121,8 +121,8 @@ def _rival_lines(cell: Cell, rivals: Mapping[str, Cell], name: str | None) -> It
         )
         return
     verdict = verdicts.get(cell.row)
-    best = bests.get(verdict.against if verdict else "") or next(iter(bests.values()))
-    stands = "; ".join(filter(None, (verdict.kind, verdict.p_text, verdict.how))) if verdict else "not compared"
+    best = bests.get(verdict.best if verdict else "") or next(iter(bests.values()))
+    stands = "; ".join(filter(None, (verdict.kind, verdict.p_text, verdict.reason))) if verdict else "not compared"
     yield f"  against the best, {best.row}: {stands}"
     both = [{**settings(c.records[0].config), **_environment(c.records[0])} for c in (cell, best)]
     yield from _difference_lines("both differ in", ["this", "the best"], both)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from glorabench.analysis import statistics
 from glorabench.analysis.cells import Group
-from glorabench.analysis.forgetting import BASE, Forgetting, forgettings
+from glorabench.analysis.forgetting import BASE, Forgetting, forgetting_of_methods
 from glorabench.errors import BadInput
 from glorabench.records.metrics import Metric
 from glorabench.reports.captions import DETAILS, estimate_text, interval_text, marks, title_of
@@ -23,7 +23,7 @@ def part(group: Group) -> Part:
     Raises:
         BadInput: no configuration says what it forgot.
     """
-    rows, left_out = forgettings(group)
+    rows, left_out = forgetting_of_methods(group)
     if not rows:
         raise BadInput("no configuration says in all its runs what it forgot upstream: runs of backbone=vit_mini do")
     first = rows[0]

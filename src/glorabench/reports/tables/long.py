@@ -59,7 +59,7 @@ def _means(group: Group) -> Iterator[tuple[str, ...]]:
         if len(cells) < len(tasks) or not seeds or group.metric is None:
             continue
         table = [[by_draw[seed] for seed in seeds] for by_draw in scores]
-        mean = statistics.stratified(table, [1 / len(tasks)] * len(tasks))
+        mean = statistics.stratified_mean(table, [1 / len(tasks)] * len(tasks))
         kind = verdicts[method].kind if method in verdicts else ""
         yield (f"mean of {len(tasks)} tasks", method, *named, *estimate_text(mean, group.metric), str(mean.n), kind)
 
@@ -139,7 +139,7 @@ def _comparisons(cells: Sequence[Cell], verdicts: dict[tuple[str, str], Verdict]
     for name, cell in clean.items():
         if name not in best:
             verdict = verdicts[cell.task, name]
-            yield _against(clean[verdict.against], cell, verdict)
+            yield _against(clean[verdict.best], cell, verdict)
     yield from (f"{cell.method} saw the test split: not compared" for cell in cells if cell.contaminated)
 
 
@@ -164,7 +164,7 @@ def _examples(cell: Cell) -> str:
 
 def _against(best: Cell, other: Cell, verdict: Verdict) -> str:
     if verdict.p is None:
-        return f"{other.method} {verdict.how}"
+        return f"{other.method} {verdict.reason}"
     metric = best.metric
     sides = best.by_draw(), other.by_draw()
     draws = sorted(sides[0].keys() & sides[1].keys())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from glorabench.analysis import published_counts
-from glorabench.analysis.published_counts import Book, Row
+from glorabench.analysis.published_counts import CountConfig, CountRow
 from glorabench.config.compose import compose, expand
 from glorabench.errors import BadInput, UnsuitableBackbone
 from glorabench.reports.rendering import grid
@@ -40,7 +40,9 @@ class Counting:
     head: Callable[[Mapping[str, Any]], int]
 
 
-def counted(row: Row, words: Sequence[str], tasks: published_counts.Tasks, count: Counting) -> int | dict[str, int]:
+def counted(
+    row: CountRow, words: Sequence[str], tasks: published_counts.Tasks, count: Counting
+) -> int | dict[str, int]:
     """The count of a row, or that of each task.
 
     Raises:
@@ -54,7 +56,7 @@ def counted(row: Row, words: Sequence[str], tasks: published_counts.Tasks, count
     return {task: sizes[own] for task, own in chosen.items()}
 
 
-def tables(book: Book, words: Sequence[str], count: Counting) -> Iterator[Table]:
+def tables(book: CountConfig, words: Sequence[str], count: Counting) -> Iterator[Table]:
     """A table for each backbone that the words name, or that the book shows: of the words' own method, or all rows.
 
     Raises:
@@ -68,13 +70,13 @@ def tables(book: Book, words: Sequence[str], count: Counting) -> Iterator[Table]
             shared = [backbone, *(word for word in others if word not in method)]
             jobs = expand([*shared, *method], multirun=True)[0]
             own = [[word for word in job if word.startswith("method")] for job in jobs]
-            yield _counts_table(book, [Row(" ".join(run), run) for run in own], shared, UnsuitableBackbone, count)
+            yield _counts_table(book, [CountRow(" ".join(run), run) for run in own], shared, UnsuitableBackbone, count)
         else:
             yield _counts_table(book, book.rows, [backbone, *others], BadInput, count)
 
 
 def _counts_table(
-    book: Book, rows: Iterable[Row], words: Sequence[str], shown: type[BadInput], count: Counting
+    book: CountConfig, rows: Iterable[CountRow], words: Sequence[str], shown: type[BadInput], count: Counting
 ) -> Table:
     """One table; an error of the kind `shown` is the content of its row."""
     from rich.console import Console

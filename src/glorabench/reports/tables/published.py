@@ -43,7 +43,7 @@ def published_parts(suite: str) -> list[Part]:
     made = []
     for backbone in dict.fromkeys(row.backbone for row in rows):
         own = [row for row in rows if row.backbone == backbone]
-        lines = [_line(row, sources[row.source], layout) for row in sorted(own, key=lambda p: p.wrong)]
+        lines = [_line(row, sources[row.source], layout) for row in sorted(own, key=lambda p: p.is_wrong)]
         head, body = wide.sheet(lines, layout)
         told = [f"[{sources[s]}] {s}" for s in dict.fromkeys(row.source for row in own)] + _noted(own, layout)
         title = f"published figures of {backbone} on suite {suite}, none measured here"
@@ -58,8 +58,8 @@ def _noted(rows: Sequence[Paper], layout: Layout) -> list[str]:
     found: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         if row.note:
-            found.setdefault(row.note, {}).setdefault(row.method, []).append(" ".join(row.by))
-    many = len({row.by for row in rows}) > 1
+            found.setdefault(row.note, {}).setdefault(row.method, []).append(" ".join(row.keys))
+    many = len({row.keys for row in rows}) > 1
     of = [[f"{m} ({layout.by[0]} {', '.join(by)})" if many else m for m, by in each.items()] for each in found.values()]
     return [f"{', '.join(names)}: {note}" for names, note in zip(of, found, strict=True)]
 
@@ -74,7 +74,7 @@ def _line(row: Paper, source: str, layout: Layout) -> WideRow:
             alone = statistics.Estimate(0.01 * printed, float("nan"), float("nan"), 1)
             values[entry.name] = Value(alone, _ACCURACY, mark=f" [{source}]")
     size = f"{row.params} M [{source}]" if row.params else ""
-    return WideRow(row.method, row.by, values, row.facts.get("seeds", ""), (size, "", ""))
+    return WideRow(row.method, row.keys, values, row.facts.get("seeds", ""), (size, "", ""))
 
 
 def published_csv(suite: str) -> str:
@@ -85,9 +85,9 @@ def published_csv(suite: str) -> str:
     for row in published_results.papers(suite):
         for name in (entry.name for entry in layout.entries if entry.name in row.values):
             value = f"{round(row.values[name], 2):g}"
-            kind = "computed from published" if name in row.computed else "published"
+            kind = "computed from published" if name in row.computed_means else "published"
             about = [kind, row.params, row.source, row.note]
-            writer.writerow([row.backbone, row.method, *row.by, name, value, *about])
+            writer.writerow([row.backbone, row.method, *row.keys, name, value, *about])
     return out.getvalue()
 
 
@@ -173,7 +173,7 @@ def against(made: Sequence[WideRow], layout: Layout, each: bool = False) -> Iter
         if not records or any(r.provenance.get("data", {}).get("fake") for r in records):
             continue
         names = records[0].names
-        paper = published_results.of_ours(
+        paper = published_results.published_counterpart(
             names["data"], names["method"], bool(names.get("search")), names["backbone"], line.by
         )
         if paper is None:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from glorabench.analysis.cells import Group
-from glorabench.analysis.tuning import Gain, Trials, check_budgets, gains, trials
+from glorabench.analysis.tuning import Gain, Trials, check_budgets, epoch_gains, trials_of_methods
 from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
 from glorabench.reports.captions import DETAILS, interval_text, label_of, title_of, unit_text
@@ -78,7 +78,7 @@ def commented_yaml(groups: Sequence[Group], files: Iterable[Path]) -> str:
 
 
 def _equal_trials(group: Group) -> list[Trials]:
-    of_methods = trials(group.records)
+    of_methods = trials_of_methods(group.records)
     check_budgets(of_methods)
     return of_methods
 
@@ -89,7 +89,7 @@ def gain_part(group: Group) -> Part:
     Raises:
         BadInput: the records have no curve, or are no trials.
     """
-    of_methods, left_out = gains(group.records)
+    of_methods, left_out = epoch_gains(group.records)
     notes = gain_notes(group.records, group.metric, left_out)
     return Part(title_of(group.records, True), gain_columns(of_methods), gain_rows(of_methods), notes)
 
@@ -115,7 +115,7 @@ def fragment(found: Sequence[Trials], files: Iterable[Path]) -> str:
         found: of all methods.
         files: of conf/train; of these, the one that agrees most with the records.
     """
-    own = found[0].chosen[0].config["train"]
+    own = found[0].best_runs[0].config["train"]
     made_with = max(sorted(files), key=lambda path: _agreement(path, own))
     if _LR_OF.search(made_with.read_text()):
         body = ["train:", "  lr_of:", *(f"    {one.method}: {_yaml(one.best)}" for one in found)]

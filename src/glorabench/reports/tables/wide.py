@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from glorabench.analysis import statistics
 from glorabench.analysis.cells import Cell, Draw, Group
-from glorabench.analysis.labels import differing
+from glorabench.analysis.labels import setting_differences
 from glorabench.analysis.significance import SIGNS, Term, Verdict, verdicts_on_mean, verdicts_on_task
 from glorabench.data.suites.layout import Column, Layout, Mean
 from glorabench.records.compatibility import draw_of, settings
@@ -137,7 +137,7 @@ def _line(method: str, key: tuple[int, ...], by_task: Mapping[str, Cell], layout
     texts = long.Sizes.of(done).texts if done else ("",) * len(long.SIZES)
     n = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     cells = {column.name: by_task[column.task] for column in layout.columns if column.task in by_task}
-    mixed = differing({cell.task: settings(cell.done[0].config) for cell in cells.values() if cell.done})
+    mixed = setting_differences({cell.task: settings(cell.done[0].config) for cell in cells.values() if cell.done})
     return WideRow(method, tuple(map(str, key)), values, n, texts, tuple(mixed), cells)
 
 
@@ -172,7 +172,7 @@ def _mean(entry: Mean, seeds: Mapping[str, Mapping[Draw, float]], metrics: Seque
     reason = ""
     if any(len(column) > len(common) for column in columns):
         reason = f"over the {len(common)} seed{'s' if len(common) > 1 else ''} that all columns have"
-    return Value(statistics.stratified(scores, list(entry.weights.values())), metrics[0], reason=reason)
+    return Value(statistics.stratified_mean(scores, list(entry.weights.values())), metrics[0], reason=reason)
 
 
 def wide_notes(group: Group, layout: Layout) -> str:
@@ -190,8 +190,8 @@ def row_gaps(rows: Sequence[WideRow], layout: Layout) -> list[str]:
             if reason := line.values[entry.name].reason:
                 by_reason.setdefault(reason, []).append(entry.name)
             verdict = line.verdicts.get(entry.name)  # of a column it stands among the findings
-            if isinstance(entry, Mean) and verdict and verdict.how:
-                by_reason.setdefault(f"against the best mean it {verdict.how}", []).append(entry.name)
+            if isinstance(entry, Mean) and verdict and verdict.reason:
+                by_reason.setdefault(f"against the best mean it {verdict.reason}", []).append(entry.name)
         name = ", ".join([line.method, *(f"{key} {value}" for key, value in zip(layout.by, line.by, strict=True))])
         for reason, columns in by_reason.items():
             many = reason == NO_RUN and 2 * len(columns) > len(layout.columns)
