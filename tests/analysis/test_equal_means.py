@@ -74,8 +74,10 @@ def test_the_quickstart_says_the_same_in_both_orders():
         suite.suite_parts(groups_of(records[::-1]), long=True),
     )
     assert {row[1:6] for row in there[0].body} == {row[1:6] for row in back[0].body}
-    assert there[0].told[0].startswith("digits: best are glora and lora, with equal means; linear is tied with it")
-    assert {line.partition(";")[0] for line in there[0].told} == {line.partition(";")[0] for line in back[0].told}
+    assert there[0].findings[0].startswith("digits: best are glora and lora, with equal means; linear is tied with it")
+    assert {line.partition(";")[0] for line in there[0].findings} == {
+        line.partition(";")[0] for line in back[0].findings
+    }
 
 
 def searched(version: int, task: str, seed: int) -> Record:

@@ -119,7 +119,7 @@ def test_the_fragment_is_the_one_that_the_records_file_of_conf_takes(name: str, 
     for r in RUNS:
         config = {**r.config, "train": {**plain, **r.config["train"], "epochs": own["epochs"]}}
         runs.append(replace(r, config=config, run_id=record.run_id(config)))
-    text = tuning_tables.fragment(tuning.trials_of_methods(runs), files)
+    text = tuning_tables.yaml_fragment(tuning.trials_of_methods(runs), files)
     assert text.startswith(f"# for conf/train/{name}.yaml\n")
     wanted = {"lora": 2e-3, "ssf": 5e-4}
     said = yaml.safe_load(text)

@@ -78,7 +78,7 @@ def test_without_full_fine_tuning_there_is_no_verdict_and_what_says_nothing_is_l
     assert not any(k.verdict for k in found)
     assert left == ["full: not every run says what it forgot"]
     with pytest.raises(BadInput, match="what it forgot upstream"):
-        forgetting_table.part(Group(silent))
+        forgetting_table.forgetting_part(Group(silent))
 
 
 def test_one_seed_has_a_difference_without_a_verdict_of_less_or_more() -> None:
