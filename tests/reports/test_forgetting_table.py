@@ -100,7 +100,7 @@ def test_the_command_shows_all_methods_and_what_they_mean(
 ) -> None:
     assert cli.main(["forgetting", "mini", "--results", str(results), "--format", form]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    for part in ("learns less, forgets less", "90.00", "1,000 images before fine-tuning", "Student's t"):
+    for part in ("learns less, forgets less", "90.00", "1,000 images before fine-tuning", "paired differences"):
         assert part in out.replace("\\%", "%").replace("&#x27;", "'")
 
 

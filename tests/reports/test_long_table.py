@@ -557,12 +557,12 @@ def test_the_command_takes_conditions_on_both_sides_of_an_option(
 
 def test_the_command_names_what_is_missing_or_corrupt(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no records of suite 'mini'"):
-        tables.table("mini", tmp_path, "md", None)
+        tables.table("mini", results=tmp_path, form="md")
     path = record.path_of(tmp_path, made().config)
     record.write_record(made(), path)
     path.write_text("{")
     with pytest.raises(BadInput, match=path.name):
-        tables.table("mini", tmp_path, "md", None)
+        tables.table("mini", results=tmp_path, form="md")
 
 
 def test_a_search_tells_what_its_winner_got_where_it_was_chosen_and_elsewhere() -> None:

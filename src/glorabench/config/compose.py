@@ -60,6 +60,7 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     backbone = config["backbone"]
     if backbone.get("sha256") is None:  # the run is of these weights, wherever the file lies
         backbone["sha256"] = checksum.expected_sha256(backbone.get("weights_from"), backbone.get("name"))
+    schema.mark_checked(config)
     return config
 
 

@@ -201,6 +201,12 @@ def check_config(config: Mapping[str, Any]) -> None:
             check_nodes(config)
 
 
+def mark_checked(config: Mapping[str, Any]) -> None:
+    """Say that a config needs no check any more: it is a checked one with its places written out."""
+    with once(_CHECKED, config):
+        pass
+
+
 @contextmanager
 def once(checked: set[int], config: Mapping[str, Any]) -> Iterator[bool]:
     """Gives whether a config is not among the `checked` ones, which it joins if the block raises nothing.

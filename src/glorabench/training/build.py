@@ -19,6 +19,7 @@ from glorabench.data.datamodule import TaskData
 from glorabench.data.task import Task
 from glorabench.errors import BadInput, first_line
 from glorabench.methods.base import Method
+from glorabench.search.space import PathSpace
 from glorabench.training import schedules, selection
 from glorabench.training.kinds import TaskKind, check_reads, kind_of
 from glorabench.training.objectives.base import Objective
@@ -81,29 +82,37 @@ def _check_parts(config: dict[str, Any]) -> None:
     if config.get("search"):
         check_search(config["search"], config["selection"])
     check_arguments(config["data"], DATA)
-    reads = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
+    reads, space = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
+    if config.get("search"):
+        space.check_limits(config["search"]["min_params"], config["search"]["max_params"])
     made = get_type_hints(target_of(config["data"], DATA)).get("return")  # a loader says which task it returns
     check_reads(config["names"]["task"], getattr(made, "reads", None), config["backbone"]["name"], reads)
 
 
 def check_weights(config: dict[str, Any]) -> None:
-    """Refuse weights that are not there.
+    """Refuse weights that are not there, or no file.
 
     Raises:
         BadInput: naming the file, and the ways out.
     """
     source = config["backbone"].get("weights_from")
-    if source not in (None, "embedded", "hub") and not Path(source).expanduser().exists():
+    if source in (None, "embedded", "hub"):
+        return
+    path = Path(source).expanduser()
+    if not (path.is_file() or path.is_dir()):
         make(config["backbone"], BACKBONE)
 
 
 @lru_cache(maxsize=256)  # the runs of a sweep share few
-def rehearse(backbone: str, method: str) -> str:
-    """Inject a method into a backbone on the meta device, where nothing is computed or read; what the backbone reads.
+def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
+    """Inject a method into a backbone on the meta device, where nothing is computed or read.
 
     Args:
         backbone: its config node, in JSON.
         method: that of the method.
+
+    Returns:
+        What the backbone reads, and the paths that a search could choose.
 
     Raises:
         BadInput: one of them cannot be made, or the backbone cannot host the method.
@@ -120,7 +129,7 @@ def rehearse(backbone: str, method: str) -> str:
             trunk.set_head(2)
         with suppress(NotImplementedError, RuntimeError):  # some tuners of peft compute when they start
             tuned.inject(trunk)
-    return _reads(trunk)
+    return _reads(trunk), PathSpace(trunk.net)
 
 
 def check_search(search: dict[str, Any], chosen: dict[str, Any]) -> None:

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from glorabench.data.checks import image_files, inspect
+from glorabench.data.suites.mini import MINI_LAYOUT
 from glorabench.data.suites.registry import SUITES
-from glorabench.errors import BadInput, one_of
+from glorabench.errors import BadInput, nearest, one_of
 
 _OptionPairs = tuple[tuple[str, Any], ...]
+
+
+MINI_LOADER = "glorabench.data.mini.load"
 
 
 def identify_data(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,6 +29,10 @@ def identify_data(data: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         BadInput: no such suite or task.
     """
+    if data.get("_target_") == MINI_LOADER:
+        names = [column.task for column in MINI_LAYOUT.columns]
+        if data.get("task") not in names:
+            raise BadInput(f"no task '{data.get('task')}' in the suite mini{nearest(str(data.get('task')), names)}")
     if "suite" not in data:
         return {}
     one_of("data.suite", data["suite"], SUITES)
