@@ -143,7 +143,7 @@ def choose(
     from glorabench.analysis.choice import Budget
     from glorabench.cli.options import number_of
     from glorabench.records.store import load_suite
-    from glorabench.reports.rendering import put
+    from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables.choice import choice_part
 
     tflop = number_of("--max-tflop", max_tflop)
@@ -155,5 +155,5 @@ def choose(
         score=number_of("--at-least", at_least),
     )
     groups = groups_of(load_suite(suite, results)[1])
-    put([choice_part(group, budget) for group in groups], form, into, f"choose:{suite}")
+    output_parts([choice_part(group, budget) for group in groups], form, into, f"choose:{suite}")
     return 0
