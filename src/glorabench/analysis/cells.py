@@ -120,7 +120,7 @@ def cells(records: Iterable[Record]) -> list[Cell]:
         configurations.setdefault(key, configuration)
     # by seed: the same records give the same bootstrap in whatever order they were read
     members = [sorted(_drop_failed_attempts(group), key=lambda r: r.config["seed"]) for group in groups.values()]
-    flats = [compatibility.flat(configuration) for configuration in configurations.values()]
+    flats = [compatibility.flatten(configuration) for configuration in configurations.values()]
     labels = labels_of([group[0].config for group in members], flats)
     result = [_cell(group, label) for group, label in zip(members, labels, strict=True)]
     place = {task: i for i, task in enumerate(dict.fromkeys(cell.task for cell in result))}

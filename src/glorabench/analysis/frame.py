@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from glorabench.analysis.labels import labels_of
-from glorabench.records.compatibility import flat, settings
+from glorabench.records.compatibility import flatten, settings
 from glorabench.records.record import Record
 
 if TYPE_CHECKING:
@@ -90,4 +90,4 @@ def _row(r: Record, label: str) -> dict[str, Any]:
         "error": "{kind}: {message}".format(**r.error) if r.error else None,
     }
     row |= {f"metrics.{name}": value for name, value in r.metrics.items() if name != "n"}
-    return row | {f"config.{key}": value for key, value in flat(r.config).items() if not key.startswith("names.")}
+    return row | {f"config.{key}": value for key, value in flatten(r.config).items() if not key.startswith("names.")}

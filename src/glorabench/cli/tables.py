@@ -68,7 +68,7 @@ def _print_table(
 ) -> int:
     from glorabench.analysis.cells import groups_of
     from glorabench.records import filters
-    from glorabench.records.store import nothing, suite_by_file
+    from glorabench.records.store import no_records, suite_by_file
     from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables import published as published_tables
     from glorabench.reports.tables.suite import parts_markdown, suite_csv, suite_parts
@@ -80,7 +80,7 @@ def _print_table(
     else:
         suites = published_tables.suites_with_papers()
         if conditions or suite not in suites or (results is not None and not results.is_dir()):
-            raise nothing(suite, results, suites)
+            raise no_records(suite, results, suites)
     if not records:
         print(f"no records of suite '{suite}': these are published figures", file=sys.stderr)
     groups = groups_of(records)
@@ -95,12 +95,12 @@ def _print_table(
 def _explain(suite: str, results: Path | None, cell: str, words: Sequence[str]) -> int:
     """Print the runs behind a cell."""
     from glorabench.records import filters
-    from glorabench.records.store import nothing, suite_by_file
+    from glorabench.records.store import no_records, suite_by_file
     from glorabench.reports.tables.explain import explanation
 
     records = suite_by_file(suite, results)
     if not records:
-        raise nothing(suite, results)
+        raise no_records(suite, results)
     ids = {r.run_id for r in filters.matching(records.values(), filters.parse_conditions(words))}
     print("\n".join(explanation({path: r for path, r in records.items() if r.run_id in ids}, cell)))
     return 0

@@ -12,7 +12,7 @@ from glorabench.analysis.cells import Cell, Group, groups_of
 from glorabench.analysis.suite_layouts import layout_of
 from glorabench.data.suites.layout import Layout, Mean
 from glorabench.errors import BadInput, nearest
-from glorabench.records.compatibility import flat, settings
+from glorabench.records.compatibility import flatten, settings
 from glorabench.records.metrics import Metric, metric_named
 from glorabench.records.record import Record
 
@@ -95,7 +95,7 @@ def _cell_lines(cell: Cell, group: Group, paths: Mapping[str, Path], name: str |
     yield f"{cell.row} on {cell.task}: {mean}"
     for r in cell.records:
         yield f"  {_run_text(r, metric)}  {paths.get(r.run_id, 'no file')}"
-    seeds = [{**flat(r.config), **_environment(r)} for r in cell.records]
+    seeds = [{**flatten(r.config), **_environment(r)} for r in cell.records]
     yield from _difference_lines("its runs differ in", [f"s{r.config['seed']}" for r in cell.records], seeds)
     yield from _rival_lines(cell, {rival.row: rival for rival in group.by_task[cell.task]}, name)
 
@@ -147,7 +147,7 @@ def _run_text(r: Record, metric: Metric | None) -> str:
 
 def _environment(r: Record) -> dict[str, Any]:
     git = r.provenance.get("git") or {}
-    facts = flat({key: r.provenance[key] for key in _ENVIRONMENT if key in r.provenance})
+    facts = flatten({key: r.provenance[key] for key in _ENVIRONMENT if key in r.provenance})
     return {f"provenance.{key}": value for key, value in {**facts, "git.sha": git.get("sha")}.items()}
 
 
