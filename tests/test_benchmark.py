@@ -12,7 +12,7 @@ import yaml
 
 from glorabench import cli
 from glorabench.analysis.cells import groups_of
-from glorabench.analysis.tuning import check_budgets, trials
+from glorabench.analysis.tuning import check_budgets, trials_of_methods
 from glorabench.config import paths
 from glorabench.data.mini import MINI_TASKS
 from glorabench.records import record
@@ -38,13 +38,13 @@ def runs() -> list[Record]:
 
 
 def test_the_rates_of_the_recipe_are_those_that_equal_trials_chose() -> None:
-    found = trials(record.read_all([TRIALS]))
+    found = trials_of_methods(record.read_all([TRIALS]))
     check_budgets(found)
     rates = yaml.safe_load((paths.conf_dir() / "train" / "mini_tuned.yaml").read_text())["lr_of"]
     assert {one.method: one.best for one in found} == rates
     assert {one.method for one in found} == set(paths.options("method"))
     assert {len(one.runs) for one in found} == {4}
-    (layers,) = trials(record.read_all([LAYERS]))
+    (layers,) = trials_of_methods(record.read_all([LAYERS]))
     assert layers.runs.keys() == found[0].runs.keys()
 
 
@@ -56,7 +56,7 @@ def test_no_trial_read_the_test_split_and_no_run_chose_on_it(runs: list[Record])
 def test_every_method_was_run_on_every_task_at_its_rate(runs: list[Record]) -> None:
     rates = yaml.safe_load((paths.conf_dir() / "train" / "mini_tuned.yaml").read_text())["lr_of"]
     seeds: dict[str, dict[str, set[int]]] = {}
-    (layers,) = trials(record.read_all([LAYERS]))
+    (layers,) = trials_of_methods(record.read_all([LAYERS]))
     rates |= {ALL: layers.best, SEARCHED: rates["glora"]}
     for r in runs:
         assert r.status == "done"

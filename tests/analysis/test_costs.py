@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from glorabench import cli
 from glorabench.analysis import costs
 from glorabench.analysis.cells import Group, groups_of
-from glorabench.analysis.costs import AXES, Point, deployed, points, ratio, spent
+from glorabench.analysis.costs import AXES, Point, deployment_latency, points, relative_latency, stage_total
 from glorabench.analysis.fronts import on_front
 from glorabench.errors import BadInput
 from glorabench.records import record
@@ -63,7 +63,7 @@ def on(records: Sequence[Record], axis: str = "params") -> dict[str, tuple[bool,
     """By method: whether it is on the front, and how often."""
     found = points(Group(records))
     standings = costs.standings(found)[axis]
-    return {p.method: (s.on, s.probability) if s else None for p, s in zip(found, standings, strict=True)}
+    return {p.method: (s.on_front, s.probability) if s else None for p, s in zip(found, standings, strict=True)}
 
 
 def test_what_is_ahead_by_one_example_is_on_the_front_when_that_example_is_drawn() -> None:
@@ -154,15 +154,17 @@ def test_costs_are_those_of_the_whole_run() -> None:
     assert {axis.name: point.cost(axis) for axis in AXES} == {
         **{"params": 7, "flops": 3e12, "seconds": 5.0, "peak_bytes": 2**30, "latency_64": 1.0, "latency_1": 1.0}
     }
-    assert spent(made(), "flops") is None
-    assert (ratio(one, 1, "unmerged"), ratio(one, 64, "merged"), ratio(made(), 1, "merged")) == (1.5, 1.0, None)
+    assert stage_total(made(), "flops") is None
+    assert relative_latency(one, 1, "unmerged") == 1.5
+    assert relative_latency(one, 64, "merged") == 1.0
+    assert relative_latency(made(), 1, "merged") is None
 
 
 @pytest.mark.parametrize(
     ("unmerged", "merged", "expected"), [(1.5, 1.08, 1.0), (0.97, 1.02, 1.0), (1.2, None, 1.2), (0.9, None, 1.0)]
 )
 def test_the_noise_of_a_stopwatch_decides_no_front(unmerged: float, merged: float | None, expected: float) -> None:
-    assert deployed(run("lora", 25, unmerged=unmerged, merged=merged), 64) == expected
+    assert deployment_latency(run("lora", 25, unmerged=unmerged, merged=merged), 64) == expected
 
 
 def test_accuracy_is_of_the_seeds_that_every_task_has() -> None:

@@ -62,9 +62,9 @@ def test_a_third_is_held_against_the_best_one_from_which_it_is_told_apart_least(
     other = replace(with_right("other", half), outcomes={"top1": pack(i >= N - half for i in range(N))})
     third = with_right("third", half - 2)
     found, alone = verdicts([other, third, one]), verdicts([third, one])
-    assert (alone["third"].against, alone["third"].p) == ("one", pytest.approx(0.5))  # McNemar: two of two
+    assert (alone["third"].best, alone["third"].p) == ("one", pytest.approx(0.5))  # McNemar: two of two
     p = binomtest(half - 2, 2 * half - 2).pvalue
-    assert (found["third"].kind, found["third"].against, found["third"].p) == ("tied", "other", pytest.approx(p))
+    assert (found["third"].kind, found["third"].best, found["third"].p) == ("tied", "other", pytest.approx(p))
 
 
 def test_the_quickstart_says_the_same_in_both_orders():
@@ -74,8 +74,10 @@ def test_the_quickstart_says_the_same_in_both_orders():
         suite.suite_parts(groups_of(records[::-1]), long=True),
     )
     assert {row[1:6] for row in there[0].body} == {row[1:6] for row in back[0].body}
-    assert there[0].told[0].startswith("digits: best are glora and lora, with equal means; linear is tied with it")
-    assert {line.partition(";")[0] for line in there[0].told} == {line.partition(";")[0] for line in back[0].told}
+    assert there[0].findings[0].startswith("digits: best are glora and lora, with equal means; linear is tied with it")
+    assert {line.partition(";")[0] for line in there[0].findings} == {
+        line.partition(";")[0] for line in back[0].findings
+    }
 
 
 def searched(version: int, task: str, seed: int) -> Record:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from glorabench import cli
 from glorabench.analysis import cells
 from glorabench.analysis.fronts import on_front
-from glorabench.analysis.labels import PUBLISHED, TUNED, _differing_keys, _distinctions, _text, of_recipe
+from glorabench.analysis.labels import PUBLISHED, TUNED, _differing_keys, _distinctions, _text, is_recipe_key
 from glorabench.cli import main
 from glorabench.records.store import suite_by_file
 from glorabench.reports.html.report import PAGE_LIMIT, report_page, report_pages
@@ -44,7 +44,7 @@ def plain_apart(family):
 
 
 def plain_varying(flat, kin, own):
-    recipe = [key for key in own if of_recipe(key)]
+    recipe = [key for key in own if is_recipe_key(key)]
     peers = [f for f in kin if all(f.get(key) == flat.get(key) for key in own.difference(recipe))]
     found = {}
     for f in peers:
@@ -63,7 +63,10 @@ def test_labels_are_those_of_the_plain_rule(family, by_task):
     assert _differing_keys(family) == keys
     for flat, told in zip(family, _distinctions(family, by_task), strict=True):
         kin = [f for f in family if TUNED not in keys or f.get(TUNED) == flat.get(TUNED)]
-        own = ({key for key in keys if not of_recipe(key)} | plain_apart(kin)) - {"search.winner", "backbone.sha256"}
+        own = ({key for key in keys if not is_recipe_key(key)} | plain_apart(kin)) - {
+            "search.winner",
+            "backbone.sha256",
+        }
         varying = plain_varying(flat, kin, own) if by_task else set()
         expected = [PUBLISHED] if TUNED in keys and flat.get(TUNED) is not None else []
         for key in sorted(own):

@@ -39,16 +39,16 @@ def run_at(task: str, top1: float, method: str = "convpass", seed: int = 0, **fa
     )
 
 
-def tagged(*records: Record, each: bool = False) -> published.Against:
-    (found,) = published.against(wide.wide_rows(Group(records), LAYOUT), LAYOUT, each)
+def tagged(*records: Record, every_column: bool = False) -> published.PublishedComparison:
+    (found,) = published.published_comparisons(wide.wide_rows(Group(records), LAYOUT), LAYOUT, every_column)
     return found
 
 
 JPEG = {"extraction": "jpeg", "preprocess": "vtab_bicubic_imagenet"}
 
 
-def states(found: published.Against) -> dict[str, str]:
-    return {tag.fact: tag.state for tag in found.tags}
+def states(found: published.PublishedComparison) -> dict[str, str]:
+    return {tag.fact: tag.state for tag in found.fact_pairs}
 
 
 def test_published_means_are_those_of_the_rows() -> None:
@@ -71,26 +71,26 @@ def test_published_means_are_those_of_the_rows() -> None:
 
 
 def test_what_its_note_calls_wrong_is_held_against_nothing() -> None:
-    full = published_results.of_ours("vtab1k", "full", False, "vit_b16", ())
+    full = published_results.published_counterpart("vtab1k", "full", False, "vit_b16", ())
     assert full is not None
     assert full.source.startswith("FacT")  # NOAH prints 87.2 for Flowers102
     assert {task: full.values[task] for task in TASKS} == FULL
-    convpass = published_results.of_ours("vtab1k", "convpass", False, "vit_b16", ())
+    convpass = published_results.published_counterpart("vtab1k", "convpass", False, "vit_b16", ())
     assert convpass is not None
-    assert convpass.own
+    assert convpass.is_primary
     assert round(convpass.values["vtab_mean_groups"], 2) == 76.56
     assert all(
-        not paper.wrong
+        not paper.is_wrong
         for paper in published_results.papers_of_methods("vtab1k")
         if paper.method in ("Full", "NOAH", "Convpass")
     )
 
 
 def test_a_method_without_a_search_is_not_glora_and_another_backbone_has_no_row() -> None:
-    assert published_results.of_ours("vtab1k", "glora", True, "vit_b16", ()) is not None
-    assert published_results.of_ours("vtab1k", "glora", False, "vit_b16", ()) is None
-    assert published_results.of_ours("vtab1k", "lora", False, "vit_mini", ()) is None
-    assert published_results.of_ours("vtab1k", "houlsby", False, "vit_b16", ()) is None
+    assert published_results.published_counterpart("vtab1k", "glora", True, "vit_b16", ()) is not None
+    assert published_results.published_counterpart("vtab1k", "glora", False, "vit_b16", ()) is None
+    assert published_results.published_counterpart("vtab1k", "lora", False, "vit_mini", ()) is None
+    assert published_results.published_counterpart("vtab1k", "houlsby", False, "vit_b16", ()) is None
 
 
 def test_every_method_of_the_map_is_ours_and_is_printed_somewhere() -> None:
@@ -107,10 +107,10 @@ def test_every_method_of_the_map_is_ours_and_is_printed_somewhere() -> None:
 
 
 def test_few_shot_and_shift_rows_have_our_columns() -> None:
-    glora = published_results.of_ours("fewshot", "glora", True, "vit_b16", ("4",))
+    glora = published_results.published_counterpart("fewshot", "glora", True, "vit_b16", ("4",))
     assert glora is not None
     assert glora.values["food101"] == 65.1
-    lora = published_results.of_ours("imagenet", "lora", False, "vit_b16", ("16",))
+    lora = published_results.published_counterpart("imagenet", "lora", False, "vit_b16", ("16",))
     assert lora is not None
     assert lora.values["imagenet_a/top1_1000"] == 6.9
     assert "imagenet_a/top1_200" not in lora.values
@@ -175,13 +175,13 @@ def test_conditions_choose_records_and_no_published_figures(tmp_path: Path, caps
 def test_the_deviation_is_ours_minus_published_in_both_averages() -> None:
     values = {task: value + 1 for task, value in FULL.items()}
     found = tagged(*[run_at(task, value / 100, "full") for task, value in values.items()])
-    assert [(of, round(ours, 2), theirs) for of, ours, _, theirs in found.pairs] == [
+    assert [(pair.name, round(pair.ours, 2), pair.published) for pair in found.deviations] == [
         ("vtab_mean_groups", 69.97, pytest.approx(68.97, abs=0.005)),
         ("vtab_mean_19", 66.57, pytest.approx(65.57, abs=0.005)),
     ]
     assert [row[-1] for row in found.rows()] == ["+1.00", "+1.00"]
     assert "68.97 (published)" in found.rows()[0]
-    tasks = tagged(*[run_at(task, value / 100, "full") for task, value in values.items()], each=True)
+    tasks = tagged(*[run_at(task, value / 100, "full") for task, value in values.items()], every_column=True)
     assert [row[1] for row in tasks.rows()] == [entry.name for entry in LAYOUT.entries]
     assert {row[-1] for row in tasks.rows()} == {"+1.00"}
 
@@ -189,14 +189,17 @@ def test_the_deviation_is_ours_minus_published_in_both_averages() -> None:
 def test_causes_are_the_facts_that_differ() -> None:
     seen = [run_at(t, 0.5, rule="best_test_epoch", **JPEG) for t in TASKS]
     assert states(tagged(*seen)) == dict.fromkeys(published_results.FACTS, "same")
-    assert "no cause among the facts that are known; same: extraction" in tagged(*seen).told
+    assert "no cause among the facts that are known; same: extraction" in tagged(*seen).conclusion
     clean = [run_at(t, 0.5, seed=s, **JPEG) for t in TASKS for s in (0, 1, 2)]
     assert states(tagged(*clean)) == {
         **dict.fromkeys(published_results.FACTS, "same"),
         "selection": "differs",
         "seeds": "differs",
     }
-    assert "causes: selection (last_epoch here, best_test_epoch there), seeds (3 here, 1 there);" in tagged(*clean).told
+    assert (
+        "causes: selection (last_epoch here, best_test_epoch there), seeds (3 here, 1 there);"
+        in tagged(*clean).conclusion
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,13 +213,13 @@ def test_causes_are_the_facts_that_differ() -> None:
 def test_each_fact_is_a_cause_of_its_own(fact: str, facts: dict[str, Any], said: str) -> None:
     found = tagged(*[run_at(t, 0.5, rule="best_test_epoch", **{**JPEG, **facts}) for t in TASKS])
     assert {name for name, state in states(found).items() if state == "differs"} == {fact}
-    assert f"causes: {said};" in found.told
+    assert f"causes: {said};" in found.conclusion
 
 
 def test_what_nobody_states_is_said_to_be_so() -> None:
     found = tagged(*[run_at(t, 0.5, "adaptformer", **JPEG) for t in TASKS])
     assert states(found) == {**dict.fromkeys(published_results.FACTS, "not stated"), "checkpoint": "same"}
-    assert "not stated: extraction, normalisation, selection, seeds" in found.told
+    assert "not stated: extraction, normalisation, selection, seeds" in found.conclusion
     silent = tagged(*[run_at(t, 0.5) for t in TASKS])
     assert states(silent)["extraction"] == "not stated"  # our own records do not say it
 
@@ -277,7 +280,7 @@ def test_another_schema_is_refused_by_name(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_doubts_of_the_files_are_shown_beside_their_rows() -> None:
-    text = "\n".join(line for part in published.published_parts("fewshot") for line in part.told)
+    text = "\n".join(line for part in published.published_parts("fewshot") for line in part.findings)
     assert text.count("Flowers102 caution: this value disagrees with the vector plot") >= 1
     (line,) = (x for x in text.splitlines() if x.endswith("shows 73.3 here, not 66.1"))
     assert line.startswith("VPT (shots 2): ")

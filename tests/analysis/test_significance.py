@@ -38,34 +38,36 @@ DISCORDANT = [(10, 0, 200), (0, 10, 200), (15, 5, 200), (30, 12, 1000), (100, 60
 @pytest.mark.parametrize(("ahead", "behind", "n"), DISCORDANT)
 def test_one_seed_is_mcnemars_exact_test(ahead: int, behind: int, n: int) -> None:
     first, second = pair(ahead, behind, n)
-    assert statistics.paired([first], [second]).exact == pytest.approx(binomtest(ahead, ahead + behind, 0.5).pvalue)
+    assert statistics.difference_of_tables([first], [second]).exact_p == pytest.approx(
+        binomtest(ahead, ahead + behind, 0.5).pvalue
+    )
 
 
 @pytest.mark.parametrize(("ahead", "behind", "n"), DISCORDANT[:-1])
 def test_seeds_that_are_copies_agree_with_mcnemar(ahead: int, behind: int, n: int) -> None:
     first, second = pair(ahead, behind, n)
     exact = binomtest(ahead, ahead + behind, 0.5).pvalue
-    assert statistics.paired([first] * 3, [second] * 3).exact == pytest.approx(exact, abs=0.02)
+    assert statistics.difference_of_tables([first] * 3, [second] * 3).exact_p == pytest.approx(exact, abs=0.02)
 
 
 def test_by_hand() -> None:
     first, second = pair(6, 0, 10)
-    assert statistics.paired([first], [second]).exact == pytest.approx(2 / 2**6)
-    assert statistics.paired([first], [first]).exact == 1.0
+    assert statistics.difference_of_tables([first], [second]).exact_p == pytest.approx(2 / 2**6)
+    assert statistics.difference_of_tables([first], [first]).exact_p == 1.0
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 3))
 def test_p_does_not_depend_on_the_side_and_is_a_probability(ahead: int, behind: int, seeds: int) -> None:
     first, second = pair(ahead, behind, 30)
-    there = statistics.paired([first] * seeds, [second] * seeds).exact
-    assert there == statistics.paired([second] * seeds, [first] * seeds).exact
+    there = statistics.difference_of_tables([first] * seeds, [second] * seeds).exact_p
+    assert there == statistics.difference_of_tables([second] * seeds, [first] * seeds).exact_p
     assert 0 < there <= 1
 
 
 def test_seeds_without_noise_of_examples_are_a_t_test_over_seeds() -> None:
     gaps = np.repeat([[0.02], [0.05], [-0.01]], 40, axis=1)
-    found, expected = statistics.paired(gaps, np.zeros_like(gaps)), ttest_1samp(gaps[:, 0], 0)
-    assert (found.value, found.p, found.freedom) == pytest.approx((0.02, expected.pvalue, 2))
+    found, expected = statistics.difference_of_tables(gaps, np.zeros_like(gaps)), ttest_1samp(gaps[:, 0], 0)
+    assert (found.value, found.p, found.degrees_of_freedom) == pytest.approx((0.02, expected.pvalue, 2))
     low, high = expected.confidence_interval(0.95)
     assert (found.estimate.low, found.estimate.high) == pytest.approx((low, high))
 
@@ -73,17 +75,17 @@ def test_seeds_without_noise_of_examples_are_a_t_test_over_seeds() -> None:
 @given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=3, max_size=40), st.integers(1, 4))
 def test_seeds_that_agree_are_a_t_test_over_examples(row: list[float], seeds: int) -> None:
     assume(len(set(row)) > 1)
-    found, expected = statistics.paired([row] * seeds, np.zeros((seeds, len(row)))), ttest_1samp(row, 0)
+    found, expected = statistics.difference_of_tables([row] * seeds, np.zeros((seeds, len(row)))), ttest_1samp(row, 0)
     assert (found.value, found.p) == pytest.approx((np.mean(row), expected.pvalue))
-    assert found.freedom == pytest.approx(len(row) - 1)
+    assert found.degrees_of_freedom == pytest.approx(len(row) - 1)
 
 
 def test_the_variance_is_that_of_a_two_way_analysis_by_hand() -> None:
     gaps = np.array([[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 0.0, 0.0]])
     # mean 1/2; no effect of seeds; examples 1, 1/2, 0, 1/2: MS 2 * (1/4 + 1/4) / 3; rest 1 / 3
-    found = statistics.paired(gaps, np.zeros_like(gaps))
+    found = statistics.difference_of_tables(gaps, np.zeros_like(gaps))
     assert found.variance == pytest.approx((1 / 3 + 1 / 3 - 1 / 3) / 8)  # that of seeds, 0, counts as the rest
-    assert found.freedom == pytest.approx((1 / 3) ** 2 / ((1 / 3) ** 2 * (1 / 1 + 1 / 3 + 1 / 3)))
+    assert found.degrees_of_freedom == pytest.approx((1 / 3) ** 2 / ((1 / 3) ** 2 * (1 / 1 + 1 / 3 + 1 / 3)))
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.03])
@@ -97,17 +99,24 @@ def test_no_difference_is_called_one_as_rarely_as_the_level_says(seeds: int, spr
         sides = [
             generator.random((seeds, 300)) < hard + generator.normal(0, spread, (seeds, 1)) for _ in ("first", "second")
         ]
-        rejected += statistics.paired(*sides).exact < 0.05
+        rejected += statistics.difference_of_tables(*sides).exact_p < 0.05
     assert rejected <= 32  # 0.05 * 400 and three standard deviations of that
 
 
 def test_a_weighted_sum_has_the_weighted_variance_of_its_tasks() -> None:
     generator = np.random.default_rng(5)
-    one, two = (statistics.paired(generator.random((3, 50)) < p, generator.random((3, 50)) < 0.5) for p in (0.6, 0.9))
-    both = statistics.weighted([(0.25, one), (0.75, two)])
+    one, two = (
+        statistics.difference_of_tables(generator.random((3, 50)) < p, generator.random((3, 50)) < 0.5)
+        for p in (0.6, 0.9)
+    )
+    both = statistics.weighted_difference([(0.25, one), (0.75, two)])
     assert both.value == pytest.approx(0.25 * one.value + 0.75 * two.value)
     assert both.variance == pytest.approx(one.variance / 16 + 9 * two.variance / 16)
-    assert min(one.freedom, two.freedom) < both.freedom < one.freedom + two.freedom + 1
+    assert (
+        min(one.degrees_of_freedom, two.degrees_of_freedom)
+        < both.degrees_of_freedom
+        < one.degrees_of_freedom + two.degrees_of_freedom + 1
+    )
 
 
 def test_holms_correction_by_hand() -> None:
@@ -121,16 +130,16 @@ def test_a_stratified_interval_has_the_variance_of_the_closed_form() -> None:
     weights = np.array([0.4, 0.3, 0.2, 0.1])
     parts = weights**2 * scores.var(axis=1, ddof=1) / 5
     half = t.ppf(0.975, 4 * parts.sum() ** 2 / (parts**2).sum()) * np.sqrt(parts.sum())
-    found = statistics.stratified(scores.tolist(), weights.tolist())
+    found = statistics.stratified_mean(scores.tolist(), weights.tolist())
     centre = weights @ scores.mean(axis=1)
     assert (found.value, found.n) == (pytest.approx(centre), 5)
     assert (found.low, found.high) == pytest.approx((centre - half, centre + half), abs=0.06 * half)
 
 
 def test_a_stratified_interval_of_one_seed_is_none_and_of_equal_seeds_a_point() -> None:
-    one = statistics.stratified([[0.5], [0.7]], [0.5, 0.5])
+    one = statistics.stratified_mean([[0.5], [0.7]], [0.5, 0.5])
     assert (one.value, one.n, np.isnan(one.low)) == (0.6, 1, True)
-    same = statistics.stratified([[0.5, 0.5], [0.7, 0.7]], [0.5, 0.5])
+    same = statistics.stratified_mean([[0.5, 0.5], [0.7, 0.7]], [0.5, 0.5])
     assert (same.low, same.value, same.high) == (0.6, 0.6, 0.6)
 
 
@@ -138,7 +147,7 @@ def test_a_stratified_interval_covers_the_truth_about_as_often_as_it_says() -> N
     generator = np.random.default_rng(3)
     for tasks, seeds in ((2, 3), (8, 2)):
         found = [
-            statistics.stratified(generator.normal(0.5, 0.02, (tasks, seeds)).tolist(), [1 / tasks] * tasks)
+            statistics.stratified_mean(generator.normal(0.5, 0.02, (tasks, seeds)).tolist(), [1 / tasks] * tasks)
             for _ in range(100)
         ]
         assert 86 <= sum(each.low <= 0.5 <= each.high for each in found) <= 100
@@ -187,9 +196,9 @@ def test_without_outcomes_intervals_decide_and_it_is_said(first: Any, second: An
     records += [replace(made(seed=s, right=r), outcomes={}) for s, r in enumerate(second)]
     verdict = significance.verdicts_on_task({cell.method: cell for cell in cells(records)})["lora"]
     assert (verdict.kind, verdict.p) == (kind, None)
-    assert said in verdict.how
+    assert said in verdict.reason
     (finding,) = long.findings(Group(records))
-    assert finding == f"digits: best is full; lora {verdict.how}"
+    assert finding == f"digits: best is full; lora {verdict.reason}"
 
 
 def test_the_long_table_has_the_verdict_of_each_row_and_of_the_means() -> None:
@@ -259,7 +268,7 @@ def test_seeds_that_were_scored_on_other_examples_are_compared_by_their_interval
     records = [made(m, seed=s, right=n + s) for m, n in (("lora", 50), ("full", 150)) for s in (0, 1)]
     fewer = [outcomes(r, unpack(r.outcomes.get("top1", ""))[: N - r.config["seed"]]) for r in records]
     found = significance.verdicts_on_task({cell.method: cell for cell in cells(fewer)})
-    assert found["lora"].how.startswith("was not scored on the same examples with every seed: behind")
+    assert found["lora"].reason.startswith("was not scored on the same examples with every seed: behind")
     assert "lora was not scored" in suite.suite_markdown(fewer)
 
 
@@ -268,4 +277,4 @@ def test_what_is_ahead_on_the_seeds_in_common_is_not_called_behind_by_their_test
     other = [made("full", seed=seed, right=120) for seed in (1, 2)]
     verdict = significance.verdicts_on_task({cell.method: cell for cell in cells([*best, *other])})["full"]
     assert (verdict.kind, verdict.p) == ("tied", None)
-    assert verdict.how.startswith("is ahead of it on the seeds that both have: tied, as their intervals overlap")
+    assert verdict.reason.startswith("is ahead of it on the seeds that both have: tied, as their intervals overlap")

@@ -151,9 +151,9 @@ def test_numbers_of_one_seed_are_the_paired_t_test_over_examples() -> None:
     """As SciPy has it; an interval of numbers has no end that it is cut at."""
     generator = np.random.default_rng(5)
     first, second = generator.normal(2, 3, 40), generator.normal(1, 3, 40)
-    found = statistics.paired([first], [second])
+    found = statistics.difference_of_tables([first], [second])
     expected = ttest_rel(first, second)
-    assert found.exact == pytest.approx(expected.pvalue)
+    assert found.exact_p == pytest.approx(expected.pvalue)
     assert found.value == pytest.approx(first.mean() - second.mean())
     interval = expected.confidence_interval()
     assert (found.estimate.low, found.estimate.high) == pytest.approx((interval.low, interval.high))
@@ -163,10 +163,13 @@ def test_numbers_of_one_seed_are_the_paired_t_test_over_examples() -> None:
 def test_numbers_and_the_same_numbers_as_bits_differ_in_the_test_alone() -> None:
     right = np.array([[True, True, False, True] * 10])
     wrong = np.array([[True, False, False, True] * 10])
-    bits, reals = statistics.paired(right, wrong), statistics.paired(right * 1.0, wrong * 1.0)
+    bits, reals = (
+        statistics.difference_of_tables(right, wrong),
+        statistics.difference_of_tables(right * 1.0, wrong * 1.0),
+    )
     assert (bits.value, bits.variance) == (reals.value, reals.variance)
-    assert bits.alone == (10, 0)
-    assert reals.alone is None
+    assert bits.discordant == (10, 0)
+    assert reals.discordant is None
 
 
 def test_the_level_of_the_test_over_seeds_and_examples_holds_for_numbers() -> None:
@@ -179,5 +182,5 @@ def test_the_level_of_the_test_over_seeds_and_examples_holds_for_numbers() -> No
             examples * (1 + 0.1 * generator.normal(size=(5, 1))) + generator.exponential(0.3, (5, 200))
             for _ in range(2)
         ]
-        rejected += statistics.paired(*sides).p < 0.05
+        rejected += statistics.difference_of_tables(*sides).p < 0.05
     assert 4 <= rejected <= 40

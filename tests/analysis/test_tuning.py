@@ -61,7 +61,7 @@ RUNS = [
 
 
 def test_the_best_mean_wins_and_of_equal_ones_the_smaller_rate() -> None:
-    found = tuning.trials(RUNS)
+    found = tuning.trials_of_methods(RUNS)
     assert {one.method: one.best for one in found} == {"lora": 2e-3, "ssf": 5e-4}
     assert [found[0].score(lr) for lr in (5e-4, 2e-3, 8e-3)] == pytest.approx([0.50, 0.55, 0.55])
     head, body = tuning_tables.trials_table(found)
@@ -79,33 +79,35 @@ def test_a_rate_at_which_a_run_failed_is_a_trial_and_is_not_chosen() -> None:
         else r
         for r in RUNS
     ]
-    found = tuning.trials(runs)
+    found = tuning.trials_of_methods(runs)
     tuning.check_budgets(found)
     assert found[0].best == 8e-3
     assert tuning_tables.trials_table(found)[1][0] == ["lora", "3", "50.00", "failed", "55.00", "0.008", "highest"]
     with pytest.raises(BadInput, match=r"ssf: a run failed at every train\.lr"):
-        _ = tuning.trials([replace(r, status="failed") for r in RUNS if r.names["method"] != "lora"])[0].best
+        _ = tuning.trials_of_methods([replace(r, status="failed") for r in RUNS if r.names["method"] != "lora"])[0].best
 
 
 def test_unequal_budgets_are_refused_by_name() -> None:
     fewer = [r for r in RUNS if r.names["method"] != "ssf" or r.config["train"]["lr"] != 8e-3]
     with pytest.raises(BadInput, match="ssf had 2 trials, lora 3"):
-        tuning.check_budgets(tuning.trials(fewer))
+        tuning.check_budgets(tuning.trials_of_methods(fewer))
     with pytest.raises(BadInput, match=r"ssf has no run with train\.lr=0\.008 on dsprites_loc, seed 0: an equal"):
-        tuning.check_budgets(tuning.trials(RUNS[:-1]))
+        tuning.check_budgets(tuning.trials_of_methods(RUNS[:-1]))
     other = [trial("ia3", lr, [30, 50], task) for lr in (1e-3, 1e-2, 3e-2) for task in TASKS]
-    tuning.check_budgets(tuning.trials([*RUNS, *other]))  # as many, though others
+    tuning.check_budgets(tuning.trials_of_methods([*RUNS, *other]))  # as many, though others
 
 
 def test_runs_that_are_no_trials_are_refused() -> None:
     with pytest.raises(BadInput, match="scored on test, where nothing is chosen"):
-        tuning.trials([trial("lora", 1e-3, [30], report_on="test")])
+        tuning.trials_of_methods([trial("lora", 1e-3, [30], report_on="test")])
     with pytest.raises(BadInput, match=r"lora: its runs differ in method\.rank, too \(8, 4\)"):
-        tuning.trials([trial("lora", 1e-3, [30], rank=4), trial("lora", 2e-3, [30], rank=8)])
+        tuning.trials_of_methods([trial("lora", 1e-3, [30], rank=4), trial("lora", 2e-3, [30], rank=8)])
 
 
 def test_values_by_task_are_one_trial() -> None:
-    tuning.trials([trial("lora", 1e-3, [30], task, scale=s) for task, s in zip(TASKS, (0.1, 10), strict=True)])
+    tuning.trials_of_methods(
+        [trial("lora", 1e-3, [30], task, scale=s) for task, s in zip(TASKS, (0.1, 10), strict=True)]
+    )
 
 
 @pytest.mark.parametrize(("name", "key"), [("mini", "lr_of"), ("vtab", "recipe"), ("glora", "recipe")])
@@ -117,7 +119,7 @@ def test_the_fragment_is_the_one_that_the_records_file_of_conf_takes(name: str, 
     for r in RUNS:
         config = {**r.config, "train": {**plain, **r.config["train"], "epochs": own["epochs"]}}
         runs.append(replace(r, config=config, run_id=record.run_id(config)))
-    text = tuning_tables.fragment(tuning.trials(runs), files)
+    text = tuning_tables.yaml_fragment(tuning.trials_of_methods(runs), files)
     assert text.startswith(f"# for conf/train/{name}.yaml\n")
     wanted = {"lora": 2e-3, "ssf": 5e-4}
     said = yaml.safe_load(text)
@@ -145,7 +147,7 @@ def test_the_gain_of_the_best_epoch_is_of_the_curves_at_the_chosen_rate() -> Non
         trial("ssf", 1e-3, [60, 60, 60], "digits"),  # +0, the first epoch
         trial("ssf", 1e-3, [61, 50, 60], "dsprites_loc"),  # +1
     ]
-    made_of, left = tuning.gains(runs)
+    made_of, left = tuning.epoch_gains(runs)
     assert not left
     lora, ssf = made_of
     assert (lora.method, lora.lr) == ("lora", 2e-3)
@@ -161,13 +163,15 @@ def test_the_gain_of_the_best_epoch_is_of_the_curves_at_the_chosen_rate() -> Non
 
 def test_seeds_are_averaged_before_tasks() -> None:
     runs = [trial("lora", 1e-3, [50, 40 + 10 * seed], seed=seed) for seed in (0, 1)]
-    ((gain,), _) = tuning.gains(runs)
+    ((gain,), _) = tuning.epoch_gains(runs)
     assert (gain.gain.value, gain.gain.n) == (pytest.approx(0.05), 1)
     assert tuning_tables.gain_rows([gain])[0][5] == ""  # one task has no interval
 
 
 def test_unfinished_methods_are_left_out_and_said() -> None:
-    made_of, left = tuning.gains([*RUNS[:-1], *[trial("ia3", 1e-3, [1], task, status="failed") for task in TASKS]])
+    made_of, left = tuning.epoch_gains(
+        [*RUNS[:-1], *[trial("ia3", 1e-3, [1], task, status="failed") for task in TASKS]]
+    )
     assert [gain.method for gain in made_of] == ["lora"]
     assert left["ssf"].startswith("no run with train.lr=0.008 on dsprites_loc")
     assert left["ia3"] == "a run failed at every learning rate"
@@ -175,7 +179,7 @@ def test_unfinished_methods_are_left_out_and_said() -> None:
 
 def test_a_record_without_a_curve_is_refused() -> None:
     with pytest.raises(BadInput, match="has no curve of val_top1"):
-        tuning.gains([replace(trial("lora", 1e-3, [30]), history=[{"epoch": 1, "train_loss": 1.0}])])
+        tuning.epoch_gains([replace(trial("lora", 1e-3, [30]), history=[{"epoch": 1, "train_loss": 1.0}])])
 
 
 @pytest.mark.parametrize("form", ["text", "md"])

@@ -19,7 +19,7 @@ from glorabench.config.compose import compose, expand
 from glorabench.data.task import LeakError
 from glorabench.errors import BadInput
 from glorabench.records import record
-from glorabench.records.compatibility import MARK, comparable
+from glorabench.records.compatibility import MARK, comparable_groups
 from glorabench.reports.tables.long import long_rows
 from glorabench.training import schedules, selection
 from glorabench.training.build import build, check_run
@@ -277,7 +277,7 @@ def test_values_chosen_on_test_mark_the_record_and_stand_in_the_same_table(resul
     assert (clean.selection["contaminated"], tuned.selection["contaminated"]) == (False, True)
     assert "tuned_on" not in clean.config["selection"]
     assert clean.outcomes == tuned.outcomes
-    assert len(comparable([clean, tuned])) == 1
+    assert len(comparable_groups([clean, tuned])) == 1
     assert [MARK in cell.method for cell in cells([clean, tuned])] == [False, True]
 
 

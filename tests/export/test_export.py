@@ -33,7 +33,7 @@ from glorabench.methods.base import Method
 from glorabench.methods.reparam import merge
 from glorabench.records import record
 from glorabench.records.record import Record
-from glorabench.records.store import located
+from glorabench.records.store import find_run
 from glorabench.training.build import build
 from glorabench.training.run import run
 from glorabench.training.trained_network import example, method_node, rebuilt
@@ -126,8 +126,8 @@ def test_a_winner_that_was_trained_again_is_built_from_its_paths(results):
 
 def test_a_run_is_found_by_the_beginning_of_its_id(results):
     made = finished(results, "lora")
-    assert located(made.run_id, [results]) == (results, made)
-    assert located(made.run_id[:6], [results / "nothing", results])[1] == made
+    assert find_run(made.run_id, [results]) == (results, made)
+    assert find_run(made.run_id[:6], [results / "nothing", results])[1] == made
 
 
 # Whole runs through the command

@@ -78,24 +78,24 @@ def test_each_task_has_its_paired_difference_and_the_sentence_its_tally() -> Non
     assert part.body[0][3:] == ("-0.50", part.body[0][4], "2", "tie")
     span = f"{100 * d.low:.2f} to {100 * d.high:.2f}"
     assert part.body[1] == ("dsprites_loc", "90.00", "50.00", "40.00", span, "2", "win")
-    assert part.told[0].startswith("lora is ahead of glora by 19.75 points (95 % interval 19.75 to 19.75, 2 seeds;")
-    assert "1 win, 1 tie, 0 losses of 2 tasks" in part.told[0]
-    assert "costs, lora / glora: 0.50 (parameters)" in part.told[0]
+    assert part.findings[0].startswith("lora is ahead of glora by 19.75 points (95 % interval 19.75 to 19.75, 2 seeds;")
+    assert "1 win, 1 tie, 0 losses of 2 tasks" in part.findings[0]
+    assert "costs, lora / glora: 0.50 (parameters)" in part.findings[0]
 
 
 def test_what_is_not_decided_is_not_called_ahead() -> None:
     first = runs("lora", {"digits": (120, 80)})
     part = comparison_part([*first, *runs("glora", {"digits": (100, 98)})], {"method": "lora"}, {"method": "glora"})
-    assert part.told[0].startswith("not decided: lora minus glora is 0.50 points")
+    assert part.findings[0].startswith("not decided: lora minus glora is 0.50 points")
     one = comparison_part([made(right=190), made("glora", right=50)], {"method": "lora"}, {"method": "glora"})
-    assert one.told[0].startswith("not decided")
-    assert "one seed, so no interval" in one.told[0]
+    assert one.findings[0].startswith("not decided")
+    assert "one seed, so no interval" in one.findings[0]
 
 
 def test_what_saw_the_test_split_wins_nothing() -> None:
     seen = [made("glora", seed=s, right=190, search="evolution", on="test") for s in (0, 1)]
     part = comparison_part([*LORA[:2], *seen], {"method": "glora"}, {"method": "lora"})
-    assert "saw the test split" in part.told[0]
+    assert "saw the test split" in part.findings[0]
     assert "[chosen on test]" in part.title
 
 
@@ -106,9 +106,9 @@ def test_several_configurations_need_a_word_or_at() -> None:
         comparison_part(records, {"method": "lora"}, {"method": "glora"})
     part = comparison_part(records, {"method": "lora"}, {"method": "glora"}, at="params")
     assert part.title == "lora (rank=4) against glora"
-    assert part.told[1] == "at equal parameters: the ratio is 0.98, the nearest to 1 of 3 pairs"
+    assert part.findings[1] == "at equal parameters: the ratio is 0.98, the nearest to 1 of 3 pairs"
     far = comparison_part(records, {"method": "lora", "method.rank": [2, 8]}, {"method": "glora"}, at="params")
-    assert far.told[1].startswith("not at equal parameters: the ratio is 1.96")
+    assert far.findings[1].startswith("not at equal parameters: the ratio is 1.96")
 
 
 @pytest.mark.parametrize(("at", "chosen"), [("flops", "rank=2"), ("time", "rank=8")])
@@ -120,7 +120,7 @@ def test_equal_cost_counts_all_stages(at: str, chosen: str) -> None:
     ]
     part = comparison_part(records, {"method": "lora"}, {"method": "glora"}, at=at)
     assert part.title == f"lora ({chosen}) against glora"
-    assert "ratio is 1.00" in part.told[1]
+    assert "ratio is 1.00" in part.findings[1]
     bare = [replace(r, cost={}) for r in records]
     with pytest.raises(BadInput, match=rf"--at {at}: no pair"):
         comparison_part(bare, {"method": "lora"}, {"method": "glora"}, at=at)
@@ -129,7 +129,7 @@ def test_equal_cost_counts_all_stages(at: str, chosen: str) -> None:
 def test_only_what_both_have_is_compared_and_the_rest_is_named() -> None:
     less = [r for r in GLORA if (r.names["task"], r.config["seed"]) != ("digits", 1)]
     part = comparison_part([*LORA, *less], {"method": "lora"}, {"method": "glora"})
-    assert part.told[-1] == "left out, as glora has no result there: digits (seed 1)"
+    assert part.findings[-1] == "left out, as glora has no result there: digits (seed 1)"
     assert [row[5] for row in part.body] == ["1", "2", "1"]
     with pytest.raises(BadInput, match="no task and seed in common"):
         comparison_part([made(), made("glora", seed=1)], {"method": "lora"}, {"method": "glora"})
@@ -204,4 +204,4 @@ def test_the_lists_of_shots_are_a_seed_too() -> None:
     assert part.body[0][1:4] == ("20.00", "10.00", "10.00")
     assert part.body[0][5] == "3"
     less = comparison_part(drawn[:-1], {"method": "lora"}, {"method": "full"})
-    assert less.told[-1] == "left out, as full has no result there: food101_1shot (seed 0, split seed 2)"
+    assert less.findings[-1] == "left out, as full has no result there: food101_1shot (seed 0, split seed 2)"

@@ -41,7 +41,7 @@ RUNS = [
 
 
 def test_differences_to_full_fine_tuning_are_those_of_the_same_seeds() -> None:
-    found = {k.point.method: k for k in forgetting.forgettings(Group(RUNS))[0]}
+    found = {k.point.method: k for k in forgetting.forgetting_of_methods(Group(RUNS))[0]}
     assert found["full"].against_base is None
     lora = found["lora"]
     assert (lora.learned.value, lora.after.value, lora.forgotten.value) == pytest.approx((36 / N, 0.52, 0.38))
@@ -65,7 +65,7 @@ def test_a_mean_is_over_tasks_before_seeds() -> None:
         for s in (0, 1)
         for m, r, a in (("full", 30, 0.2), ("lora", 20, 0.4))
     ]
-    found = {k.point.method: k for k in forgetting.forgettings(Group(runs))[0]}
+    found = {k.point.method: k for k in forgetting.forgetting_of_methods(Group(runs))[0]}
     assert found["lora"].learned.value == pytest.approx(25 / N)
     learned, forgotten = found["lora"].against_base or pytest.fail("no difference")
     assert (learned.value, learned.low, forgotten.value) == pytest.approx((-10 / N, -10 / N, -0.2))
@@ -73,16 +73,16 @@ def test_a_mean_is_over_tasks_before_seeds() -> None:
 
 def test_without_full_fine_tuning_there_is_no_verdict_and_what_says_nothing_is_left_out() -> None:
     silent = [replace(r, upstream=None) for r in RUNS if r.names["method"] == "full"]
-    found, left = forgetting.forgettings(Group([*silent, *RUNS[3:]]))
+    found, left = forgetting.forgetting_of_methods(Group([*silent, *RUNS[3:]]))
     assert [k.point.method for k in found] == ["lora", "glora", "linear"]
     assert not any(k.verdict for k in found)
     assert left == ["full: not every run says what it forgot"]
     with pytest.raises(BadInput, match="what it forgot upstream"):
-        forgetting_table.part(Group(silent))
+        forgetting_table.forgetting_part(Group(silent))
 
 
 def test_one_seed_has_a_difference_without_a_verdict_of_less_or_more() -> None:
-    found = {k.point.method: k for k in forgetting.forgettings(Group([RUNS[0], RUNS[3]]))[0]}
+    found = {k.point.method: k for k in forgetting.forgetting_of_methods(Group([RUNS[0], RUNS[3]]))[0]}
     assert found["lora"].verdict == "one seed"
     assert "(one seed)" in forgetting_table.against_full(found["lora"])
 

@@ -24,7 +24,7 @@ from glorabench.data.suites.vtab1k import VTAB_TASKS as ROWS
 from glorabench.records import record
 from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
-from glorabench.reports.figures.svg import Scale, span, spread
+from glorabench.reports.figures.svg import Scale, axis_of, spread_labels
 from glorabench.reports.html.markup import Download, HtmlTable, csv_text
 from glorabench.reports.html.report import report_page
 from glorabench.reports.tables import suite
@@ -228,7 +228,7 @@ def test_a_download_holds_the_text_as_it_is() -> None:
     ],
 )
 def test_ticks_are_round_and_within_the_axis(values: list[float], log: bool, texts: list[str]) -> None:
-    scale = span("x", values)
+    scale = axis_of("x", values)
     ticks = scale.ticks(200, 40)
     assert scale.log == log
     assert [text for _, text in ticks] == texts
@@ -239,16 +239,16 @@ def test_ticks_are_round_and_within_the_axis(values: list[float], log: bool, tex
 
 
 def test_an_accuracy_axis_ends_where_accuracies_end() -> None:
-    assert span("top-1 %", [98, 100], 0, 100) == Scale("top-1 %", 97.86, 100)
+    assert axis_of("top-1 %", [98, 100], 0, 100) == Scale("top-1 %", 97.86, 100)
 
 
 def test_labels_are_moved_apart_and_no_further() -> None:
-    assert spread([10, 50, 90], [10, 10, 10], 0) == [10, 50, 90]
-    centres = spread([20, 20, 21, 80], [10, 10, 20, 10], 0)
+    assert spread_labels([10, 50, 90], [10, 10, 10], 0) == [10, 50, 90]
+    centres = spread_labels([20, 20, 21, 80], [10, 10, 20, 10], 0)
     ends = [(c - h / 2, c + h / 2) for c, h in zip(centres, [10, 10, 20, 10], strict=True)]
     assert all(a[1] <= b[0] + 1e-9 for a, b in pairwise(ends))
     assert centres[3] == 80
-    assert spread([0, 0], [10, 10], 0) == [5, 15]
+    assert spread_labels([0, 0], [10, 10], 0) == [5, 15]
 
 
 def test_the_command_writes_one_file(mini: list[Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

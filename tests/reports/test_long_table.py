@@ -308,7 +308,7 @@ def test_taking_one_record_away_changes_exactly_its_cell_and_findings() -> None:
 def test_mean_over_tasks_averages_tasks_first_and_needs_every_task() -> None:
     outcomes = {("lora", "digits"): (100, 120), ("lora", "dsprites_loc"): (60, 100), ("full", "digits"): (10, 20)}
     records = [made(m, task, seed, right) for (m, task), both in outcomes.items() for seed, right in enumerate(both)]
-    expected = statistics.stratified([[0.5, 0.6], [0.3, 0.5]], [0.5, 0.5])
+    expected = statistics.stratified_mean([[0.5, 0.6], [0.3, 0.5]], [0.5, 0.5])
     rows = [row for row in long.long_rows(Group(records)) if row[0] == "mean of 2 tasks"]
     assert [row[1] for row in rows] == ["lora"]
     assert rows[0][2:5] == (

@@ -16,12 +16,12 @@ from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.config.paths import options
 from glorabench.errors import BadInput, UnsuitableBackbone
-from glorabench.reports.tables.param_counts import Counting, Table, counts_markdown, tables
+from glorabench.reports.tables.param_counts import Counting, CountTable, count_tables, counts_markdown
 from glorabench.training.measure import profiling
 from glorabench.training.measure.profiling import head_size, parameters_of, trained_size
 
 COUNTING = Counting(trained_size, head_size)
-BOOK = published_counts.book()
+BOOK = published_counts.load_count_config()
 D, BLOCKS, MLP = 768, 12, 3072
 VIT_B16 = {  # the integers of the papers' definitions, head apart
     "method=full": 85_798_656,
@@ -147,7 +147,7 @@ def test_every_method_has_a_row():
 
 def test_a_method_that_no_row_names_gets_one(monkeypatch):
     monkeypatch.setattr(published_counts, "options", lambda group: [*options(group), "scaling"])
-    last = published_counts.book().rows[-1]
+    last = published_counts.load_count_config().rows[-1]
     assert (last.label, last.run) == ("scaling", ["method=scaling"])
 
 
@@ -168,8 +168,8 @@ UNEXPLAINED = {("VPT-Shallow, prompts per task", "V-PETL Bench"), ("VPT-Deep, pr
 
 
 @cache
-def table(backbone: str) -> Table:
-    (made,) = tables(BOOK, [f"backbone={backbone}"], COUNTING)
+def table(backbone: str) -> CountTable:
+    (made,) = count_tables(BOOK, [f"backbone={backbone}"], COUNTING)
     return made
 
 
@@ -255,7 +255,7 @@ def test_the_count_command(capsys, tmp_path):
 
 def test_words_may_change_the_backbone():
     sizes = ["backbone=llama_7b", "backbone.model_args.num_hidden_layers=2"]
-    (made,) = tables(BOOK, [*sizes, "method=lora", "method.rank=1,2"], COUNTING)
+    (made,) = count_tables(BOOK, [*sizes, "method=lora", "method.rank=1,2"], COUNTING)
     assert [line[:2] for line in made.lines] == [
         ("method=lora method.rank=1", f"{4_194_304 // 8 // 16:,}"),
         ("method=lora method.rank=2", f"{4_194_304 // 4 // 16:,}"),
@@ -270,4 +270,4 @@ def test_wrong_words_are_refused(capsys):
     assert said.err.startswith("glorabench: backbone convnext_b has no role 'foo'")
     assert (said.out, said.err.count("\n")) == ("", 1)
     with pytest.raises(BadInput, match=r"no key 'method\.rnak'"):
-        list(tables(BOOK, ["backbone=vit_mini", "method.rnak=2"], COUNTING))
+        list(count_tables(BOOK, ["backbone=vit_mini", "method.rnak=2"], COUNTING))

@@ -103,7 +103,7 @@ def test_offline_runs_say_what_the_records_say_once_each(results: Path, capsys: 
     assert out[-1].startswith("4 of 4 runs pushed to glorabench (offline, in ")
     first, failed = whole(), made("full", status="failed")
     found = runs(results)
-    assert set(found) == {first.run_id, whole(seed=1).run_id, failed.run_id, wandb_runs.of_table([first]).id}
+    assert set(found) == {first.run_id, whole(seed=1).run_id, failed.run_id, wandb_runs.replay_of_table([first]).id}
 
     told = read(found[first.run_id])
     assert (told["run"].display_name, told["run"].job_type) == ("lora-digits-s0", "lora")
@@ -125,7 +125,7 @@ def test_offline_runs_say_what_the_records_say_once_each(results: Path, capsys: 
     assert broken["config"]["record"]["error"] == failed.error
     assert "failed" in broken["run"].tags
 
-    (sheet,) = found[wandb_runs.of_table([first]).id].parent.glob("files/media/table/table*.json")
+    (sheet,) = found[wandb_runs.replay_of_table([first]).id].parent.glob("files/media/table/table*.json")
     shown = json.loads(sheet.read_text())
     assert shown["columns"] == [*COLUMNS]
     records = record.read_all([results / "runs"])
@@ -142,7 +142,7 @@ def test_offline_runs_say_what_the_records_say_once_each(results: Path, capsys: 
 def test_an_interrupted_push_goes_on_and_leaves_nothing_twice(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    send, sent = wandb_push.send, []
+    send, sent = wandb_push.send_run, []
 
     def stopped(one: wandb_runs.Replay, *args: Any) -> None:
         send(one, *args)  # done, but not yet noted
@@ -150,11 +150,11 @@ def test_an_interrupted_push_goes_on_and_leaves_nothing_twice(
         if len(sent) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(wandb_push, "send", stopped)
+    monkeypatch.setattr(wandb_push, "send_run", stopped)
     assert cli.main(["push", "--results", str(results)]) == 130
     assert set(runs(results)) == set(sent)
     assert set(json.loads((results / "wandb" / "pushed.json").read_text())["offline glorabench"]) == {sent[0]}
-    monkeypatch.setattr(wandb_push, "send", send)
+    monkeypatch.setattr(wandb_push, "send_run", send)
     capsys.readouterr()
     assert cli.main(["push", "--results", str(results)]) == 0
     assert "3 of 4 runs pushed" in capsys.readouterr().out
@@ -250,15 +250,17 @@ def test_a_searched_run_has_a_curve_for_each_stage_and_its_search_as_tables() ->
         "best": [[1, 0.5], [9, 0.7]], "front": [{"params": 900, "score": 0.7, "genome": [1]}],
     }  # fmt: skip
     history = [{"stage": s, "epoch": e, "train_loss": 1.0} for s in ("supernet", "retrain") for e in (1, 2)]
-    told = wandb_runs.of_record(replace(made("glora", search="evolution", on="test", found=found), history=history))
+    told = wandb_runs.replay_of_record(
+        replace(made("glora", search="evolution", on="test", found=found), history=history)
+    )
     assert [step for step, _ in told.curves] == [1, 2, 3, 4]
     assert told.curves[2][1] == {"retrain/epoch": 1, "retrain/train_loss": 1.0}
     assert told.job_type == "glora + evolution"
     assert "contaminated" in told.tags
     assert told.summary["search/score"] == 0.7
     assert "search/held_out" not in told.summary
-    assert told.sheets()["search/best"].rows == [[1, 0.5], [9, 0.7]]
-    assert told.sheets()["search/front"].rows == [[900, 0.7]]
+    assert told.tables()["search/best"].rows == [[1, 0.5], [9, 0.7]]
+    assert told.tables()["search/front"].rows == [[900, 0.7]]
 
 
 def test_runs_that_do_not_compare_are_of_other_groups_and_tables() -> None:
@@ -273,4 +275,4 @@ def test_records_that_differ_in_data_have_no_table_and_it_is_said() -> None:
     records = [replace(made(m), provenance={"data": {"fingerprint": m}}) for m in ("lora", "ssf")]
     told = wandb_runs.replays(records)
     assert [one.job_type for one in told] == ["lora", "ssf", "table"]
-    assert "differ in data" in told[-1].sheets()["refused"].rows[0][0]
+    assert "differ in data" in told[-1].tables()["refused"].rows[0][0]

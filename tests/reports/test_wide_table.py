@@ -295,7 +295,9 @@ def test_a_cell_is_a_mean_over_seeds_with_half_its_interval() -> None:
     expected = statistics.mean([FULL["cifar"] / 100, shifted["cifar"] / 100])
     assert line.values["cifar"].estimate == expected
     assert line.values["cifar"].text(0, " ") == f"69.9 ±{50 * (expected.high - expected.low):.1f}"
-    averages = statistics.stratified([[values[t] / 100 for values in (FULL, shifted)] for t in TASKS], [1 / 19] * 19)
+    averages = statistics.stratified_mean(
+        [[values[t] / 100 for values in (FULL, shifted)] for t in TASKS], [1 / 19] * 19
+    )
     assert line.values["vtab_mean_19"].estimate.value == pytest.approx(averages.value)
     assert line.values["vtab_mean_19"].estimate.low == pytest.approx(averages.low)
     assert line.n == "2"
@@ -440,7 +442,7 @@ def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: i
         for r in vtab({task: value + seed for task, value in FULL.items()}, method=method, seed=seed)
     ]
     (part,) = (part for part in suite_table.suite_parts(groups_of(records)) if part.blocks)
-    pages = list(rendering.pages(part, width))
+    pages = list(rendering.terminal_pages(part, width))
     assert len(pages) == tables
     seen = []
     for head, body in pages:
@@ -452,7 +454,7 @@ def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: i
 
 
 def test_a_block_that_is_too_wide_by_itself_is_cut() -> None:
-    pages = list(rendering.pages(suite_table.suite_parts(groups_of([imagenet()]))[0], 40))
+    pages = list(rendering.terminal_pages(suite_table.suite_parts(groups_of([imagenet()]))[0], 40))
     assert len(pages) > 1
     assert sum(len(head) - 2 for head, _ in pages) == 13  # nine columns and means, n, sizes; method and shots in each
 

@@ -77,7 +77,7 @@ def test_an_unexpected_error_leaves_its_traceback_without_places(failed, results
 def test_readers_show_kind_and_message_alone(failed):
     shown = [
         report_page([failed]),
-        json.dumps(wandb_runs.of_record(failed).config),
+        json.dumps(wandb_runs.replay_of_record(failed).config),
         *map(str, suite.suite_parts(groups_of([failed]))),
     ]
     assert not [text for text in shown if "Traceback" in text or "most recent call" in text]

@@ -66,7 +66,7 @@ def test_every_reader_shows_a_dash_or_leaves_it_out(unmeasured, results, capsys)
     assert {row[at] for row in body[: len(latency)]} == {"-"}
     assert main(["report", "mini", *where]) == 0
     assert "accuracy-latency" not in (results / "report.html").read_text()
-    assert json.dumps([wandb_runs.of_record(r).summary for r in unmeasured])
+    assert json.dumps([wandb_runs.replay_of_record(r).summary for r in unmeasured])
 
 
 def test_measuring_ends_when_its_time_is_up():

@@ -11,11 +11,18 @@ from typing import Any
 from glorabench.analysis import statistics
 from glorabench.analysis.labels import CellLabels, labels_of
 from glorabench.records import compatibility
-from glorabench.records.compatibility import MARK, comparable, configuration_of, contaminated, draw_of, refuse_mixtures
+from glorabench.records.compatibility import (
+    MARK,
+    any_contaminated,
+    comparable_groups,
+    configuration_of,
+    draw_of,
+    refuse_mixtures,
+)
 from glorabench.records.metrics import Metric
 from glorabench.records.record import Record
 
-Draw = tuple[int, int]  # a seed, and that of the shots
+Draw = tuple[int, int]  # the seed of a run, and the seed that drew its few-shot split
 
 
 @dataclass(frozen=True)
@@ -55,23 +62,23 @@ class Cell:
 
     @property
     def contaminated(self) -> bool:
-        """True when something was chosen on the test split: its score is no estimate."""
-        return contaminated(self.records)
+        """True when something was chosen on the test split. The score is then too good."""
+        return any_contaminated(self.records)
 
     def by_draw(self, metric: str = "") -> dict[Draw, Record]:
-        """The runs that have a value of `metric`, by seed; without a name, of the metric that decides."""
+        """The runs that have a value of `metric`, by seed. Without a name it is the metric that decides."""
         return {draw_of(r): r for r in self.done if not metric or metric in r.metrics}
 
 
 @dataclass(frozen=True)
 class Group:
-    """Records that one table can hold: of one protocol, selection and backbone. Its cells are computed once."""
+    """Records that one table can hold: they share protocol, selection and backbone. Cells are computed once."""
 
     records: Sequence[Record]
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """One for each configuration and task (see `cells`)."""
+        """One cell for each configuration and task (see `cells`)."""
         return cells(self.records)
 
     @cached_property
@@ -89,15 +96,15 @@ class Group:
 
 
 def groups_of(records: Iterable[Record]) -> list[Group]:
-    """The records in groups that one table each can hold."""
-    return [Group(group) for group in comparable(records)]
+    """Group the records so that each group fits into one table."""
+    return [Group(group) for group in comparable_groups(records)]
 
 
 def cells(records: Iterable[Record]) -> list[Cell]:
-    """Records grouped by everything but the seed, in the order of tasks and methods as they came.
+    """Group records by everything but the seed, in the order in which tasks and methods came.
 
     Args:
-        records: a failed one does not count beside one of the same seed that is done, such as an earlier attempt.
+        records: a failed run is left out where another run of the same seed has a result.
 
     Raises:
         BadInput: records of different protocols, selections, backbones or data would share a table.
@@ -112,20 +119,20 @@ def cells(records: Iterable[Record]) -> list[Cell]:
         groups.setdefault(key, []).append(r)
         configurations.setdefault(key, configuration)
     # by seed: the same records give the same bootstrap in whatever order they were read
-    members = [sorted(_one_a_seed(group), key=lambda r: r.config["seed"]) for group in groups.values()]
-    flats = [compatibility.flat(configuration) for configuration in configurations.values()]
+    members = [sorted(_drop_failed_attempts(group), key=lambda r: r.config["seed"]) for group in groups.values()]
+    flats = [compatibility.flatten(configuration) for configuration in configurations.values()]
     labels = labels_of([group[0].config for group in members], flats)
-    made = [_cell(group, label) for group, label in zip(members, labels, strict=True)]
-    place = {task: i for i, task in enumerate(dict.fromkeys(cell.task for cell in made))}
-    return sorted(made, key=lambda cell: place[cell.task])
+    result = [_cell(group, label) for group, label in zip(members, labels, strict=True)]
+    place = {task: i for i, task in enumerate(dict.fromkeys(cell.task for cell in result))}
+    return sorted(result, key=lambda cell: place[cell.task])
 
 
 def _cell(group: Sequence[Record], labels: CellLabels) -> Cell:
-    mark = f" {MARK}" if contaminated(group) else ""
+    mark = f" {MARK}" if any_contaminated(group) else ""
     return Cell(group[0].names["task"], labels.method + mark, labels.row + mark, tuple(group))
 
 
-def _one_a_seed(group: Sequence[Record]) -> list[Record]:
+def _drop_failed_attempts(group: Sequence[Record]) -> list[Record]:
     """Finished runs, and one failed run for each seed without any."""
     done = [r for r in group if r.status == "done"]
     failed = {draw_of(r): r for r in group if r.status != "done"}

@@ -1,4 +1,4 @@
-"""What each configuration reaches and costs, and the Pareto fronts of its score against cost."""
+"""The score and the costs of each configuration, and the Pareto fronts of score against cost."""
 
 from __future__ import annotations
 
@@ -25,57 +25,59 @@ _CHUNK = 50  # bootstrap samples whose examples are drawn together
 
 @dataclass(frozen=True)
 class Axis:
-    """Something that a configuration costs.
+    """A cost of a configuration.
 
     Args:
-        name: in CSV.
-        short: heads a column.
-        of: its value in a record; None where the record does not say it.
-        reduce: over tasks, then over seeds: mean, or the median of what is measured with outliers.
-        measured: it is of the machine, so it compares on one machine alone.
+        name: its name in CSV files.
+        short: the head of its column.
+        value_of: reads the cost from a record; None where the record has none.
+        reduce: mean or median, over tasks and then over seeds. The median is for measurements with outliers.
+        is_machine_dependent: True where values of different machines cannot be compared.
     """
 
     name: str
     short: str
-    of: Callable[[Record], float | None]
+    value_of: Callable[[Record], float | None]
     reduce: Callable[..., Any] = np.mean
-    measured: bool = False
+    is_machine_dependent: bool = False
 
 
-def spent(r: Record, what: str) -> float | None:
-    """Seconds or FLOPs of all stages of a run, the search included."""
+def stage_total(r: Record, quantity: str) -> float | None:
+    """Seconds or FLOPs of all stages of a run, the search included; None where the record has no stages."""
     stages = r.cost.get("stages")
-    return float(sum(stage[what] for stage in stages.values())) if stages else None
+    return float(sum(stage[quantity] for stage in stages.values())) if stages else None
 
 
-def ratio(r: Record, batch: int, network: str) -> float | None:
-    """Measured latency of the `unmerged` or the `merged` network relative to the plain backbone; None without one."""
+def relative_latency(r: Record, batch: int, network: str) -> float | None:
+    """Latency of the `unmerged` or the `merged` network relative to the plain backbone; None if not measured."""
     timing = (r.cost.get("latency_ms") or {}).get(f"batch_{batch}", {})
     return timing[network]["median"] / timing["plain"]["median"] if network in timing else None
 
 
-def mergeable(r: Record) -> bool:
-    """True where what is deployed is the plain network with other weights."""
+def is_mergeable(r: Record) -> bool:
+    """True where the plain network with other weights can be deployed."""
     return bool((r.merge or {}).get("mergeable"))
 
 
-def deployed(r: Record, batch: int) -> float | None:
-    """Latency of what would be deployed, relative to the plain backbone.
+def deployment_latency(r: Record, batch: int) -> float | None:
+    """Latency of the network that would be deployed, relative to the plain backbone.
 
-    It is 1 where all can be merged, and no network that does more than the plain one is faster: what the stopwatch
-    says beside that is noise, and noise must not decide who is on a front.
+    It is 1 where the network can be merged. Any other network does more work than the plain one, so it counts as 1 or
+    more. What the stopwatch says beyond that is noise, and noise must not decide which point is on a front.
     """
-    measured = ratio(r, batch, "unmerged")
-    return None if measured is None else 1.0 if mergeable(r) else max(1.0, measured)
+    latency = relative_latency(r, batch, "unmerged")
+    if latency is None:
+        return None
+    return 1.0 if is_mergeable(r) else max(1.0, latency)
 
 
 AXES = (
     Axis("params", "parameters", lambda r: r.params["method"]),
-    Axis("flops", "FLOPs", partial(spent, what="flops")),
-    Axis("seconds", "seconds", partial(spent, what="seconds"), measured=True),
-    Axis("peak_bytes", "memory", lambda r: r.cost.get("peak_bytes"), measured=True),
-    Axis("latency_64", "latency 64", partial(deployed, batch=64), np.median, measured=True),
-    Axis("latency_1", "latency 1", partial(deployed, batch=1), np.median, measured=True),
+    Axis("flops", "FLOPs", partial(stage_total, quantity="flops")),
+    Axis("seconds", "seconds", partial(stage_total, quantity="seconds"), is_machine_dependent=True),
+    Axis("peak_bytes", "memory", lambda r: r.cost.get("peak_bytes"), is_machine_dependent=True),
+    Axis("latency_64", "latency 64", partial(deployment_latency, batch=64), np.median, is_machine_dependent=True),
+    Axis("latency_1", "latency 1", partial(deployment_latency, batch=1), np.median, is_machine_dependent=True),
 )
 
 
@@ -84,10 +86,10 @@ class Point:
     """A configuration on all tasks of its table.
 
     Args:
-        method: its label.
-        runs: by task, then by the seeds that all its tasks have.
-        contaminated: something was chosen on the test split, so it is on no front and beats nothing.
-        reason: why it has no score, and so is on no front either.
+        method: the label of the configuration.
+        runs: by task, then by seed; only the seeds that all its tasks have.
+        contaminated: something was chosen on the test split, so the point is on no front and beats no other.
+        reason: why the point has no score; it is then on no front either.
     """
 
     method: str
@@ -96,23 +98,23 @@ class Point:
     reason: str = ""
 
     @property
-    def judged(self) -> bool:
-        """True when it may be on a front."""
+    def may_be_on_front(self) -> bool:
+        """True when the point has a score that counts."""
         return not (self.contaminated or self.reason)
 
     @property
     def draws(self) -> tuple[Draw, ...]:
-        """The seeds, in their order."""
+        """The seeds, in ascending order."""
         return tuple(next(iter(self.runs.values()), {}))
 
     @property
     def records(self) -> list[Record]:
-        """All its runs."""
+        """All runs of the point."""
         return [r for by_draw in self.runs.values() for r in by_draw.values()]
 
     @property
     def metric(self) -> Metric:
-        """The metric that decides on its tasks, which they share."""
+        """The metric that decides on all its tasks."""
         return self.records[0].metric
 
     @cached_property
@@ -121,21 +123,21 @@ class Point:
         table = [[by_draw[draw].score for draw in self.draws] for by_draw in self.runs.values()]
         return statistics.mean([round(float(value), 12) for value in np.mean(table, axis=0)])
 
-    def costs(self, of: Callable[[Record], float | None], reduce: Callable[..., Any] = np.mean) -> Floats | None:
-        """A value for each seed; None where a run has none."""
-        table = [[of(by_draw[draw]) for draw in self.draws] for by_draw in self.runs.values()]
+    def costs(self, value_of: Callable[[Record], float | None], reduce: Callable[..., Any] = np.mean) -> Floats | None:
+        """A value for each seed; None where a run has no value."""
+        table = [[value_of(by_draw[draw]) for draw in self.draws] for by_draw in self.runs.values()]
         if not table or any(value is None for row in table for value in row):
             return None
         return reduce(np.asarray(table, np.float64), axis=0)
 
     def cost(self, axis: Axis) -> float | None:
-        """The value of an axis."""
-        values = self.costs(axis.of, axis.reduce)
-        return None if values is None else float(reduced(values, axis.reduce))
+        """The cost on one axis; None where a run has no value."""
+        values = self.costs(axis.value_of, axis.reduce)
+        return None if values is None else float(reduce_rounded(values, axis.reduce))
 
 
 def points(group: Group) -> list[Point]:
-    """One for each configuration, in the order in which they came.
+    """One point for each configuration, in the order in which they came.
 
     Raises:
         BadInput: the records do not compare (see `cells.cells`).
@@ -149,8 +151,8 @@ def points(group: Group) -> list[Point]:
 def _point(method: str, cells: Sequence[Cell], tasks: Sequence[str]) -> Point:
     runs = {cell.task: cell.by_draw() for cell in cells if cell.done}
     contaminated = any(cell.contaminated for cell in cells)
-    if lacking := [task for task in tasks if task not in runs]:
-        return Point(method, {}, contaminated, f"no result on {', '.join(lacking)}")
+    if missing_tasks := [task for task in tasks if task not in runs]:
+        return Point(method, {}, contaminated, f"no result on {', '.join(missing_tasks)}")
     if not equal_scale(cell.metric for cell in cells if cell.done):
         names = dict.fromkeys(cell.metric.label for cell in cells if cell.done)
         return Point(method, {}, contaminated, f"no mean, as its tasks are scored by {' and '.join(names)}")
@@ -160,8 +162,8 @@ def _point(method: str, cells: Sequence[Cell], tasks: Sequence[str]) -> Point:
     return Point(method, {task: {draw: runs[task][draw] for draw in common} for task in tasks}, contaminated)
 
 
-def reduced(values: Floats, reduce: Callable[..., Any] = np.mean) -> Floats:
-    """Over the last axis, rounded: what is equal must not differ by what floating point leaves."""
+def reduce_rounded(values: Floats, reduce: Callable[..., Any] = np.mean) -> Floats:
+    """Reduce over the last axis and round, so that equal values do not differ by floating-point error."""
     return np.round(reduce(values, axis=-1), 9)
 
 
@@ -169,7 +171,7 @@ def reduced(values: Floats, reduce: Callable[..., Any] = np.mean) -> Floats:
 class Standing:
     """Whether a point is on the front of an axis, and the share of bootstrap samples in which it is."""
 
-    on: bool
+    on_front: bool
     probability: float
 
 
@@ -177,42 +179,44 @@ Standings = Mapping[str, Sequence[Standing | None]]  # by axis, then in the orde
 
 
 def standings(points: Sequence[Point], repeats: int = 2000) -> Standings:
-    """For each axis, each point's standing; None of what is not judged or does not know this cost.
+    """The standing of each point on each axis; None for a point without a score or without this cost.
 
-    A bootstrap with two levels: seeds, then the examples of each task; configurations share the draws, those of seeds
-    where they have the same seeds. A cost that varies over seeds follows them. Its generator is fixed.
+    The bootstrap has two levels: seeds, then the examples of each task. Configurations share the draws of examples, and
+    those with the same seeds share the draws of seeds. A cost that varies over seeds follows them. The generator has a
+    fixed seed.
 
     Raises:
-        BadInput: outcomes are not kept, or not of the same examples.
+        BadInput: a record has no outcomes, or the outcomes are of different examples.
     """
-    judged = [i for i, point in enumerate(points) if point.judged]
+    indices = [i for i, point in enumerate(points) if point.may_be_on_front]
     result: dict[str, list[Standing | None]] = {axis.name: [None] * len(points) for axis in AXES}
-    if not judged:
+    if not indices:
         return result
     generator = np.random.default_rng(0)
-    sign = points[judged[0]].metric.sign
-    seed_sets = sorted({points[i].draws for i in judged})
+    sign = points[indices[0]].metric.sign
+    seed_sets = sorted({points[i].draws for i in indices})
     seeds = {draws: generator.integers(len(draws), size=(repeats, len(draws))) for draws in seed_sets}
-    scores = dict(zip(judged, _bootstrap_scores([points[i] for i in judged], seeds, generator), strict=True))
+    scores = dict(zip(indices, _bootstrap_scores([points[i] for i in indices], seeds, generator), strict=True))
     for axis in AXES:
-        costs = {i: points[i].costs(axis.of, axis.reduce) for i in judged}
+        costs = {i: points[i].costs(axis.value_of, axis.reduce) for i in indices}
         costs = {i: values for i, values in costs.items() if values is not None}
         if not costs:
             continue
         score = np.array([points[i].score.value for i in costs]).round(9)
-        on = on_front(sign * score, np.array([reduced(values, axis.reduce) for values in costs.values()]))
-        drawn_costs = [reduced(values[seeds[points[i].draws]], axis.reduce) for i, values in costs.items()]
-        drawn_scores = np.stack([scores[i] for i in costs], -1)
-        often = on_front(sign * drawn_scores, np.stack(drawn_costs, -1)).mean(axis=0)
+        cost = np.array([reduce_rounded(values, axis.reduce) for values in costs.values()])
+        is_on_front = on_front(sign * score, cost)
+        sample_costs = [reduce_rounded(values[seeds[points[i].draws]], axis.reduce) for i, values in costs.items()]
+        sample_scores = np.stack([scores[i] for i in costs], -1)
+        shares = on_front(sign * sample_scores, np.stack(sample_costs, -1)).mean(axis=0)
         for index, i in enumerate(costs):
-            result[axis.name][i] = Standing(bool(on[index]), float(often[index]))
+            result[axis.name][i] = Standing(bool(is_on_front[index]), float(shares[index]))
     return result
 
 
 def _bootstrap_scores(
     points: Sequence[Point], seeds: Mapping[Any, NDArray[np.int_]], generator: np.random.Generator
 ) -> list[Floats]:
-    """Mean over tasks of each point in each bootstrap sample."""
+    """The mean over tasks of each point, in each bootstrap sample."""
     weights = {draws: (rows[..., None] == np.arange(len(draws))).sum(axis=1) for draws, rows in seeds.items()}
     sums = [np.zeros(len(next(iter(seeds.values())))) for _ in points]
     tasks = list(points[0].runs)
@@ -233,7 +237,7 @@ def _bootstrap_scores(
 
 
 def _outcomes(runs: Iterable[Record]) -> NDArray[np.float32]:
-    """Seeds x examples."""
+    """The outcomes of runs as a table of seeds x examples."""
     runs = list(runs)
     packed = [r.outcomes_of(r.metric.name) for r in runs]
     if "" in packed:
@@ -247,7 +251,7 @@ def _outcomes(runs: Iterable[Record]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class CostGroup:
-    """A table's records, what its configurations cost, and where these stand on the fronts."""
+    """The records of a table, the points of its configurations, and their standings on the fronts."""
 
     group: Group
     points: list[Point]
@@ -255,10 +259,10 @@ class CostGroup:
 
 
 def cost_group(group: Group) -> CostGroup:
-    """What the configurations of a table cost.
+    """The points and standings of the configurations of a table.
 
     Raises:
-        BadInput: the records do not compare, or do not keep outcomes.
+        BadInput: the records cannot be compared, or have no outcomes.
     """
-    made = points(group)
-    return CostGroup(group, made, standings(made))
+    group_points = points(group)
+    return CostGroup(group, group_points, standings(group_points))

@@ -1,4 +1,4 @@
-"""What each method learns, and what it forgets of the upstream task, against full fine-tuning."""
+"""What each method learns and what it forgets of the upstream task, compared with full fine-tuning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glorabench.analysis.costs import Point, points
 from glorabench.records.metrics import Metric, equal_scale
 from glorabench.records.record import Record
 
-BASE = "full"  # the method that the others are held against
+BASE = "full"  # the method that the others are compared with
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Forgetting:
     """What a configuration learned and what it forgot.
 
     Args:
-        point: on all tasks, each run with `upstream`.
-        learned: the metric that decides on the tasks.
+        point: the configuration on all tasks; each of its runs has `upstream`.
+        learned: the metric that decides, mean over tasks.
         after: the upstream metric after fine-tuning.
         forgotten: by how much fine-tuning made it worse; above zero is a loss, whatever its direction.
-        against_base: what was learned more (in the direction of the metric) and what was forgotten more than by full
-            fine-tuning; None of that itself, or without it.
+        against_base: how much more was learned (in the direction of the metric) and how much more was forgotten than
+            by full fine-tuning. None for full fine-tuning itself, and where it has no runs to compare with.
     """
 
     point: Point
@@ -50,36 +50,40 @@ class Forgetting:
         return ", ".join(map(_verb_text, ("learn", "forget"), self.against_base))
 
 
-def forgettings(group: Group) -> tuple[list[Forgetting], list[str]]:
-    """One for each configuration whose runs all say what they forgot; and the names of the others, why."""
-    every = points(group)
-    known = [p for p in every if not p.reason and all(r.upstream for r in p.records)]
-    known = [p for p in known if equal_scale(_upstream_metric(r) for r in p.records)]
-    left_out = [f"{p.method}: {p.reason or 'not every run says what it forgot'}" for p in every if p not in known]
-    bases = [p for p in known if p.records[0].names["method"] == BASE and not p.contaminated]
+def forgetting_of_methods(group: Group) -> tuple[list[Forgetting], list[str]]:
+    """One result for each configuration whose runs all measured forgetting; and lines that say why others have none."""
+    all_points = points(group)
+    complete = [p for p in all_points if not p.reason and all(r.upstream for r in p.records)]
+    complete = [p for p in complete if equal_scale(_upstream_metric(r) for r in p.records)]
+    others = [p for p in all_points if p not in complete]
+    omissions = [f"{p.method}: {p.reason or 'not every run says what it forgot'}" for p in others]
+    bases = [p for p in complete if p.records[0].names["method"] == BASE and not p.contaminated]
     base = bases[0] if len(bases) == 1 else None
     result = []
-    for p in known:
-        against = None
+    for p in complete:
+        differences = None
         if base is not None and p is not base and set(p.draws) & set(base.draws):
-            against = (_mean(p, _learned, base), _mean(p, _forgotten, base))
-        result.append(Forgetting(p, p.score, _mean(p, _after), _mean(p, _forgotten), against))
-    return result, left_out
+            differences = (_mean(p, _learned, base), _mean(p, _forgotten, base))
+        result.append(Forgetting(p, p.score, _mean(p, _after), _mean(p, _forgotten), differences))
+    return result, omissions
 
 
-def _mean(p: Point, of: Callable[[Record], float], base: Point | None = None) -> statistics.Estimate:
-    """Mean over tasks of a value, or of its difference to that of `base`, over seeds."""
+def _mean(p: Point, value_of: Callable[[Record], float], base: Point | None = None) -> statistics.Estimate:
+    """Mean over tasks and seeds of a value, or of its difference from the value of `base`."""
     values = []
     for draw in p.draws:
         if base is not None and draw not in base.draws:
             continue
-        by_task = [of(runs[draw]) - (of(base.runs[task][draw]) if base else 0.0) for task, runs in p.runs.items()]
+        by_task = []
+        for task, runs in p.runs.items():
+            base_value = value_of(base.runs[task][draw]) if base else 0.0
+            by_task.append(value_of(runs[draw]) - base_value)
         values.append(round(fmean(by_task), 12))
     return statistics.mean(values)
 
 
 def _learned(r: Record) -> float:
-    """The score, so that more is better."""
+    """The score with its sign set so that higher is better."""
     return r.metric.sign * r.score
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from glorabench.analysis.labels import labels_of
-from glorabench.records.compatibility import flat, settings
+from glorabench.records.compatibility import flatten, settings
 from glorabench.records.record import Record
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def frame_of(records: Iterable[Record]) -> DataFrame:
 
 
 def _row(r: Record, label: str) -> dict[str, Any]:
-    from glorabench.analysis.costs import deployed, mergeable, spent
+    from glorabench.analysis.costs import deployment_latency, is_mergeable, stage_total
 
     is_done = r.status == "done"
     upstream = r.upstream or {}
@@ -79,15 +79,15 @@ def _row(r: Record, label: str) -> dict[str, Any]:
         "head": r.params.get("head"),
         "supernet": r.params.get("supernet"),
         "stored_bytes": r.params.get("stored_bytes"),
-        "seconds": spent(r, "seconds"),
-        "flops": spent(r, "flops"),
+        "seconds": stage_total(r, "seconds"),
+        "flops": stage_total(r, "flops"),
         "peak_bytes": r.cost.get("peak_bytes"),
-        "latency": deployed(r, 64) if is_done else None,
-        "mergeable": mergeable(r) if is_done else None,
+        "latency": deployment_latency(r, 64) if is_done else None,
+        "mergeable": is_mergeable(r) if is_done else None,
         "upstream_before": upstream.get("before"),
         "upstream_after": upstream.get("after"),
         "commit": (r.provenance.get("git") or {}).get("sha"),
         "error": "{kind}: {message}".format(**r.error) if r.error else None,
     }
     row |= {f"metrics.{name}": value for name, value in r.metrics.items() if name != "n"}
-    return row | {f"config.{key}": value for key, value in flat(r.config).items() if not key.startswith("names.")}
+    return row | {f"config.{key}": value for key, value in flatten(r.config).items() if not key.startswith("names.")}

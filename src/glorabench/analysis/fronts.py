@@ -7,18 +7,23 @@ from numpy.typing import NDArray
 
 
 def on_front(value: NDArray[np.float64], cost: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which points no other beats: none is as good in both and better in one. Equal points stand or fall together.
+    """Find the points that no other point dominates: none is as good in both and better in one.
 
     Args:
         value, cost: ... x points; a higher value and a lower cost are better.
+
+    Returns:
+        True for each point on the front. Points that are equal in both are all on it, or none of them is.
     """
-    order = np.lexsort((-value, cost), axis=-1)  # the cheapest first, of equal cost the best
-    best, paid = np.take_along_axis(value, order, -1), np.take_along_axis(cost, order, -1)
-    new = np.concatenate([np.ones_like(paid[..., :1], bool), paid[..., 1:] != paid[..., :-1]], axis=-1)
-    first = np.maximum.accumulate(np.where(new, np.arange(paid.shape[-1]), 0), axis=-1)  # of those of equal cost
-    beaten = best < np.take_along_axis(best, first, -1)
-    below = np.take_along_axis(np.maximum.accumulate(best, axis=-1), np.maximum(first - 1, 0), -1)  # of lower cost
-    beaten |= (first > 0) & (below >= best)
-    on = np.empty_like(beaten)
-    np.put_along_axis(on, order, ~beaten, -1)
-    return on
+    order = np.lexsort((-value, cost), axis=-1)  # the cheapest first; among points of equal cost the best first
+    values, costs = np.take_along_axis(value, order, -1), np.take_along_axis(cost, order, -1)
+    new = np.concatenate([np.ones_like(costs[..., :1], bool), costs[..., 1:] != costs[..., :-1]], axis=-1)
+    # the first point of equal cost
+    first = np.maximum.accumulate(np.where(new, np.arange(costs.shape[-1]), 0), axis=-1)
+    dominated = values < np.take_along_axis(values, first, -1)
+    # the best value of a lower cost
+    best_below = np.take_along_axis(np.maximum.accumulate(values, axis=-1), np.maximum(first - 1, 0), -1)
+    dominated |= (first > 0) & (best_below >= values)
+    front = np.empty_like(dominated)
+    np.put_along_axis(front, order, ~dominated, -1)
+    return front

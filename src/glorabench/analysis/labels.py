@@ -7,56 +7,56 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-INHERITED = "inherited"  # said of a winner with the weights of its supernet
+INHERITED = "inherited"  # marks a winner that has the weights of its supernet
 TUNED = "selection.tuned_on"
 _VERSION = "search.version"
-PUBLISHED = "published values"  # said of values that were chosen on the test split by whoever published them
-# keys that `recipe` may give each task a value of its own for, beside those of the method (docs/recipes.md)
+PUBLISHED = "published values"  # marks values that their publishers chose on the test split
+# keys, beside those of the method, for which `recipe` may give each task another value (docs/recipes.md)
 _BY_TASK = (
     *(f"train.{key}" for key in ("lr", "weight_decay", "drop_path", "warmup_lr", "end_lr")),
-    *("backbone.drop_path", TUNED),  # the backbone takes that of train
+    *("backbone.drop_path", TUNED),  # the backbone takes the value of train
 )
 
 
 @dataclass(frozen=True)
 class CellLabels:
-    """What a configuration is called, see `cells.Cell`."""
+    """The names of a configuration; see `cells.Cell`."""
 
     method: str
     row: str
 
 
 def inherits(config: Mapping[str, Any]) -> bool:
-    """True for a searched run whose weights are those of its supernet."""
+    """True for a searched run that takes its weights from its supernet."""
     return (config.get("search") or {}).get("winner") == "inherit"
 
 
-def of_recipe(key: str) -> bool:
-    """True for a dotted key that may differ from task to task in what is one configuration."""
+def is_recipe_key(key: str) -> bool:
+    """True for a dotted key that may differ from task to task within one configuration."""
     return key.startswith("method.") or key in _BY_TASK
 
 
-def differing(flats: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """In what the configurations of one row differ beside data, names and what a recipe has for each task.
+def setting_differences(flats: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The settings in which the configurations of one row differ, except data, names and keys of a recipe.
 
     Args:
         flats: their settings, by task.
     """
-    said = []
+    lines = []
     for key in sorted({key for flat in flats.values() for key in flat}):
         values: dict[str, list[str]] = {}
         for task, flat in flats.items():
             values.setdefault(str(flat.get(key)), []).append(task)
-        if len(values) > 1 and not of_recipe(key) and not key.startswith(("data.", "names.")):
-            said.append(f"{key} is " + ", ".join(f"{value} ({', '.join(tasks)})" for value, tasks in values.items()))
-    return said
+        if len(values) > 1 and not is_recipe_key(key) and not key.startswith(("data.", "names.")):
+            lines.append(f"{key} is " + ", ".join(f"{value} ({', '.join(tasks)})" for value, tasks in values.items()))
+    return lines
 
 
 def labels_of(configs: Sequence[Mapping[str, Any]], flats: Sequence[Mapping[str, Any]]) -> list[CellLabels]:
-    """The method's name and search, with the values that tell apart several configurations of them on one task.
+    """Name configurations by method and search, and by the values that tell several of them apart on one task.
 
     Args:
-        configs: of the records, one for each configuration.
+        configs: the config of one record of each configuration.
         flats: their settings (see `compatibility.settings`).
     """
     families: dict[str, list[int]] = {}
@@ -79,35 +79,35 @@ def _label(config: Mapping[str, Any], distinctions: Sequence[str]) -> str:
 
 
 def _differing_keys(flats: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The keys in which configurations on the same task differ, on any task."""
+    """The keys in which configurations on the same task differ, for any task."""
     tasks: dict[str, list[Mapping[str, Any]]] = {}
     for flat in flats:
         tasks.setdefault(flat["names.task"], []).append(flat)
     keys = set()
-    for first, *others in tasks.values():
-        for flat in others:
+    for first, *further in tasks.values():
+        for flat in further:
             keys |= {key for key in {*flat, *first} if flat.get(key) != first.get(key)}
     return keys
 
 
 def _distinctions(family: Sequence[Mapping[str, Any]], by_task: bool) -> list[list[str]]:
-    """What tells each configuration of one method apart.
+    """The words that tell each configuration of one method from the others.
 
-    Who chose the values says it for those of a recipe: a label with the values would be another one on every task.
+    Values that a recipe sets are named by who chose them. A label with the values would differ from task to task.
 
     Args:
         family: the settings of each configuration.
-        by_task: say `rank by task` of a value that `recipe` gives to each task.
+        by_task: write `rank by task` for a value that `recipe` sets for each task.
     """
     keys = _differing_keys(family)
     if len({flat.get(_VERSION) for flat in family}) > 1:
-        keys.add(_VERSION)  # also where each task has one: no row is of two
+        keys.add(_VERSION)  # also where each task has one version: no row mixes two
     obvious = _obvious_keys(family)
     tuned_key = [TUNED] if TUNED in keys else []
-    plain_keys = {key for key in keys if not of_recipe(key)}
+    plain_keys = {key for key in keys if not is_recipe_key(key)}
     keys_of: dict[str, set[str]] = {}
     varying: dict[str, dict[int, set[str]]] = {}
-    for tuning, members in _grouped(family, tuned_key).items():
+    for tuning, members in _group_by(family, tuned_key).items():
         keys_of[tuning] = (plain_keys | _differing_keys(members)) - obvious
         varying[tuning] = _keys_by_task(members, keys_of[tuning]) if by_task else {}
     distinctions = []
@@ -122,14 +122,14 @@ def _distinctions(family: Sequence[Mapping[str, Any]], by_task: bool) -> list[li
 
 
 def _obvious_keys(family: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Keys that need not be said: the label has the winner, and the name of a file stands for its hash."""
+    """Keys that a label leaves out: it has the winner already, and the name of a file stands for its hash."""
     weights = {(flat.get("backbone.weights_from"), flat.get("backbone.sha256")) for flat in family}
     names = {name for name, _ in weights}
     return {"search.winner", "backbone.sha256"} if len(names) == len(weights) else {"search.winner"}
 
 
 def _text(value: Any) -> str:
-    """As a command line takes it: `[q,v]`."""
+    """A value as a command line takes it: `[q,v]`."""
     return f"[{','.join(map(_text, value))}]" if isinstance(value, list) else str(value)
 
 
@@ -137,8 +137,8 @@ def _values(flat: Mapping[str, Any], keys: Iterable[str]) -> str:
     return json.dumps([flat.get(key) for key in keys])
 
 
-def _grouped(flats: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
-    """The configurations by their values of some keys."""
+def _group_by(flats: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+    """Group configurations by their values of some keys."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for flat in flats:
         groups.setdefault(_values(flat, keys), []).append(flat)
@@ -146,25 +146,25 @@ def _grouped(flats: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> dict[st
 
 
 def _keys_by_task(family: Sequence[Mapping[str, Any]], keys: set[str]) -> dict[int, set[str]]:
-    """The keys of a recipe whose value is another one on each task.
+    """The recipe keys whose values change from task to task, for the configurations that have such keys.
 
-    A configuration whose values stand on every task needs no such word; one that stands on a few tasks alone has values
-    of its own there, and all of those with different tasks are one row.
+    A configuration that has all tasks needs no such word. One that has only some of the tasks has its own values there,
+    and all of those, on different tasks, make one row.
 
     Returns:
-        By the id of a configuration; most are not in it.
+        The keys by the id of a configuration; most configurations are not in it.
     """
-    recipe_keys = sorted(key for key in keys if of_recipe(key))
-    other_keys = sorted(key for key in keys if not of_recipe(key))
+    recipe_keys = sorted(key for key in keys if is_recipe_key(key))
+    other_keys = sorted(key for key in keys if not is_recipe_key(key))
     result: dict[int, set[str]] = {}
-    for peers in _grouped(family, other_keys).values():
+    for peers in _group_by(family, other_keys).values():
         task_count = len({flat["names.task"] for flat in peers})
         partial = []  # configurations that are not on every task
-        for same in _grouped(peers, recipe_keys).values():
-            if len({flat["names.task"] for flat in same}) < task_count:
-                partial += same
+        for recipe_group in _group_by(peers, recipe_keys).values():
+            if len({flat["names.task"] for flat in recipe_group}) < task_count:
+                partial += recipe_group
         if len({flat["names.task"] for flat in partial}) < len(partial):
             continue  # two on one task are two rows
-        differing_keys = {key for key in recipe_keys if any(f.get(key) != partial[0].get(key) for f in partial)}
+        differing_keys = {key for key in recipe_keys if any(flat.get(key) != partial[0].get(key) for flat in partial)}
         result |= {id(flat): differing_keys for flat in partial}
     return result

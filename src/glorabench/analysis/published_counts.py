@@ -1,7 +1,7 @@
-"""What `conf/count.yaml` says: rows, the counts that papers print of them, and the arithmetic from ours to theirs.
+"""Read `conf/count.yaml`: rows, the counts that papers print, and the arithmetic from our counts to theirs.
 
-Two averages over the 19 tasks of VTAB-1k are in print, of the tasks and of their three groups, and counts with and
-without a linear head for each task.
+Papers print two averages over VTAB-1k: over its 19 tasks, and over its three groups. Some counts include a linear head
+for each task and some do not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from glorabench.config.paths import conf_dir, options
 
 Tasks = Mapping[str, Mapping[str, Mapping[str, int]]]  # group -> task -> {classes, what is chosen per task}
-_OF = {
+_MEAN_OF = {
     "tasks": "the 19 tasks",
     "groups": "the 3 group means",
     "rounded groups": "the 3 group means, each rounded to 0.001 M",
@@ -28,11 +28,11 @@ class PublishedCount:
     """A number as printed, and what was counted.
 
     Args:
-        printed: such as `0.24 M` or `4,194,304`.
+        printed: the number, such as `0.24 M` or `4,194,304`.
         source: who prints it.
-        mean: over `tasks`, `groups` of tasks or `rounded groups`, where a value is chosen per task.
-        head: the mean head over the tasks is part of it.
-        less: what we count and the source does not.
+        mean: what it averages over where a value is chosen per task: `tasks`, `groups` or `rounded groups`.
+        head: True where it includes the mean head over the tasks.
+        less: parameters that we count and the source does not, by name.
     """
 
     printed: str
@@ -42,7 +42,7 @@ class PublishedCount:
     less: Mapping[str, int] = field(default_factory=dict)
 
     def agrees(self, value: int) -> bool:
-        """Whether the number is `value`, to the digits that are printed."""
+        """True where the number equals `value` to the digits that are printed."""
         number, _, unit = self.printed.partition(" ")
         if not unit:
             return int(number.replace(",", "")) == value
@@ -50,16 +50,16 @@ class PublishedCount:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row: overrides, and what is published about them.
+class CountRow:
+    """A row of the table: overrides, and the published counts for them.
 
     Args:
-        label: what it is called.
-        run: the overrides it stands for.
-        families: the families of backbones it is for; empty for all.
+        label: the name of the row.
+        run: the overrides that it stands for.
+        families: the families of backbones that have the row; empty for all.
         per_task: override -> the name of the value that is chosen per task.
         note: backbone -> a remark.
-        published: backbone -> figures.
+        published: backbone -> published counts.
     """
 
     label: str
@@ -71,31 +71,31 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Book:
-    """All rows, the backbones they are shown for, what the sources are and the tasks that their means are over."""
+class CountConfig:
+    """All rows, the backbones that have a table, the sources, and the tasks that the means are over."""
 
     backbones: Sequence[str]
     sources: Mapping[str, str]
     tasks: Tasks
-    rows: Sequence[Row]
+    rows: Sequence[CountRow]
 
 
-def book() -> Book:
-    """conf/count.yaml, and a row for every method that it does not name."""
-    plain: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / "count.yaml"))
+def load_count_config() -> CountConfig:
+    """Load conf/count.yaml, and add a row for every method that it does not name."""
+    node: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / "count.yaml"))
     rows = []
-    for row in plain["rows"]:
-        figures = {
-            name: [PublishedCount(**figure) for figure in found] for name, found in row.pop("published", {}).items()
-        }
-        rows.append(Row(published=figures, **row))
-    named = {word for row in rows for word in row.run}
-    rows += [Row(name, [f"method={name}"]) for name in options("method") if f"method={name}" not in named]
-    return Book(plain["backbones"], plain["sources"], plain["tasks"], rows)
+    for row in node["rows"]:
+        figures = {}
+        for backbone, entries in row.pop("published", {}).items():
+            figures[backbone] = [PublishedCount(**entry) for entry in entries]
+        rows.append(CountRow(published=figures, **row))
+    row_words = {word for row in rows for word in row.run}
+    rows += [CountRow(name, [f"method={name}"]) for name in options("method") if f"method={name}" not in row_words]
+    return CountConfig(node["backbones"], node["sources"], node["tasks"], rows)
 
 
 def mean_count(tasks: Tasks, values: Mapping[str, int], over: str) -> int:
-    """The mean of a value for each task, over the tasks or over the means of their groups, to a whole number."""
+    """The mean of the values, over tasks or over the means of groups of tasks, as a whole number."""
     if over == "tasks":
         return round(fmean(values.values()))
     means = [fmean(values[task] for task in group) for group in tasks.values()]
@@ -104,30 +104,38 @@ def mean_count(tasks: Tasks, values: Mapping[str, int], over: str) -> int:
 
 def mean_head(tasks: Tasks, per_class: int) -> int:
     """Parameters of a linear head, averaged over the tasks."""
-    every = {task: facts["classes"] for group in tasks.values() for task, facts in group.items()}
-    return round(per_class * fmean(every.values()))
+    classes = {task: facts["classes"] for group in tasks.values() for task, facts in group.items()}
+    return round(per_class * fmean(classes.values()))
 
 
-def reconcile(
-    figure: PublishedCount, counted: int | Mapping[str, int], per_class: int, tasks: Tasks
-) -> tuple[int, str]:
-    """What the source counts, from what we count (by task, where it differs), and the arithmetic in words."""
-    if isinstance(counted, int):
-        value, said = counted, f"{counted:,}"
+def reconcile(figure: PublishedCount, count: int | Mapping[str, int], per_class: int, tasks: Tasks) -> tuple[int, str]:
+    """Compute what the source counts from what we count.
+
+    Args:
+        figure: the published count.
+        count: our count; by task where it differs.
+        per_class: parameters of a linear head for each class.
+        tasks: the tasks that a mean is over.
+
+    Returns:
+        The number that the source should print, and the arithmetic in words.
+    """
+    if isinstance(count, int):
+        value, arithmetic = count, f"{count:,}"
     else:
         assert figure.mean is not None, f"{figure.printed} ({figure.source}) is a mean over what?"
-        value = mean_count(tasks, counted, figure.mean)
-        said = f"{value:,} (mean of {_OF[figure.mean]})"
-    start = said
-    for what, number in figure.less.items():
-        value, said = value - number, f"{said} - {number:,} ({what})"
+        value = mean_count(tasks, count, figure.mean)
+        arithmetic = f"{value:,} (mean of {_MEAN_OF[figure.mean]})"
+    start = arithmetic
+    for label, number in figure.less.items():
+        value, arithmetic = value - number, f"{arithmetic} - {number:,} ({label})"
     if figure.head:
         head = mean_head(tasks, per_class)
-        value, said = value + head, f"{said} + {head:,} (mean head)"
-    if said != start:
-        said = f"{said} = {value:,}"
+        value, arithmetic = value + head, f"{arithmetic} + {head:,} (mean head)"
+    if arithmetic != start:
+        arithmetic = f"{arithmetic} = {value:,}"
     if not figure.agrees(value):
-        said = f"not explained: {said}"
-    elif said == start and isinstance(counted, int):
-        said = "the same" if figure.printed in (said, f"{value} M") else "the same, rounded"
-    return value, said
+        arithmetic = f"not explained: {arithmetic}"
+    elif arithmetic == start and isinstance(count, int):
+        arithmetic = "the same" if figure.printed in (arithmetic, f"{value} M") else "the same, rounded"
+    return value, arithmetic

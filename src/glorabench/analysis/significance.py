@@ -1,4 +1,4 @@
-"""Tell the best result of a task, or of a mean over tasks, and which others are not told apart from it."""
+"""Find the best result of a task or of a mean over tasks, and the results that tie with it."""
 
 from __future__ import annotations
 
@@ -21,52 +21,56 @@ SIGNS = {"best": "*", "tied": "=", "behind": "", "untested": "?"}
 
 @dataclass(frozen=True)
 class Verdict:
-    """How one method stands to the best one.
+    """How one method compares with the best one.
 
     Args:
         kind: `best`, `tied`, `behind` or `untested`.
-        p: of the paired test, corrected; None where there was none.
-        how: what stood in for the test, or why there was none.
-        against: the best one that it was held against; of several with equal means the one that it is least told apart
-            from.
+        p: p of the paired test, corrected for several tests; None where there was no test.
+        reason: what replaced the test, or why there was none.
+        best: the best method that it was compared with. Of several with equal means it is the one with the largest p.
     """
 
     kind: str
     p: float | None = None
-    how: str = ""
-    against: str = ""
+    reason: str = ""
+    best: str = ""
 
     @property
     def sign(self) -> str:
-        """What marks it in a table: `*`, `=`, `?` or nothing."""
+        """The mark in a table: `*`, `=`, `?` or nothing."""
         return SIGNS[self.kind]
 
     @property
     def p_text(self) -> str:
-        """p, where there is one, as text."""
-        return "" if self.p is None else "p < 0.001" if self.p < 0.001 else f"p {self.p:.2g}"
+        """p as text; empty where there is none."""
+        if self.p is None:
+            return ""
+        return "p < 0.001" if self.p < 0.001 else f"p {self.p:.2g}"
 
 
 @dataclass(frozen=True)
 class Term:
-    """What a column is worth in a mean, and the metric that it is of; None is the one that decides on its task."""
+    """The weight of a column in a mean, and its metric; None is the metric that decides on its task."""
 
     weight: float = 1.0
     metric: str | None = None
 
 
 def verdicts_on_task(rivals: Mapping[str, Cell], metric: str | None = None) -> dict[str, Verdict]:
-    """The verdict on every method that has a result on a task; none for what the test split chose, or for one alone.
+    """The verdict on every method that has a result on a task.
+
+    There is none for a method that chose on the test split, nor where only one method has a result.
+
 
     Args:
-        rivals: cells of one task, by what their methods are called.
-        metric: of the records; None is the one that decides.
+        rivals: the cells of one task, by the name of the method.
+        metric: a metric of the records; None is the one that decides.
     """
     return _verdicts({name: {"": cell} for name, cell in rivals.items()}, {"": Term(metric=metric)})
 
 
 def verdicts_by_task(group: Group) -> dict[tuple[str, str], Verdict]:
-    """The verdicts by task and method."""
+    """The verdicts of a group, by task and method."""
     verdicts = {}
     for task, rivals in group.by_task.items():
         for method, verdict in verdicts_on_task({cell.method: cell for cell in rivals}).items():
@@ -75,20 +79,20 @@ def verdicts_by_task(group: Group) -> dict[tuple[str, str], Verdict]:
 
 
 def verdicts_on_mean(rivals: Mapping[str, Mapping[str, Cell]], terms: Mapping[str, Term]) -> dict[str, Verdict]:
-    """The same of a weighted mean over tasks.
+    """The verdict on every method for a weighted mean over tasks.
 
     Args:
         rivals: the cells of each method, by column; a method that lacks one has no verdict.
-        terms: of the mean, by column.
+        terms: the terms of the mean, by column.
     """
     return _verdicts({name: cells for name, cells in rivals.items() if terms.keys() <= cells.keys()}, terms)
 
 
-_Runs = Mapping[str, Mapping[Draw, Record]]  # by column, then by seed
+_RunsByColumn = Mapping[str, Mapping[Draw, Record]]  # by column, then by seed
 
 
 def _verdicts(rivals: Mapping[str, Mapping[str, Cell]], terms: Mapping[str, Term]) -> dict[str, Verdict]:
-    runs: dict[str, _Runs] = {}
+    runs: dict[str, _RunsByColumn] = {}
     scores: dict[str, statistics.Estimate] = {}
     metrics: list[Metric] = []
     for name, cells in rivals.items():
@@ -110,44 +114,47 @@ def _metric(r: Record, term: Term) -> Metric:
 
 
 def _against_best(
-    runs: Mapping[str, _Runs], scores: Mapping[str, statistics.Estimate], terms: Mapping[str, Term], metric: Metric
+    runs: Mapping[str, _RunsByColumn],
+    scores: Mapping[str, statistics.Estimate],
+    terms: Mapping[str, Term],
+    metric: Metric,
 ) -> dict[str, Verdict]:
     bests = names_of_best({name: score.value for name, score in scores.items()}, metric)
     results = {name: _nearest_best(name, bests, runs, terms, metric) for name in scores if name not in bests}
-    tested = {name: p for name, (_, p) in results.items() if isinstance(p, float)}
-    corrected = dict(zip(tested, statistics.holm(list(tested.values())), strict=True))
+    p_values = {name: p for name, (_, p) in results.items() if isinstance(p, float)}
+    corrected_values = dict(zip(p_values, statistics.holm(list(p_values.values())), strict=True))
     verdicts = {name: Verdict("best") for name in bests}
     for name, (best, reason) in results.items():
-        if name in corrected:
-            p = corrected[name]
-            verdicts[name] = Verdict("tied" if p >= LEVEL else "behind", p, against=best)
+        if name in corrected_values:
+            p = corrected_values[name]
+            verdicts[name] = Verdict("tied" if p >= LEVEL else "behind", p, best=best)
         else:
             verdicts[name] = _by_intervals(scores[best], scores[name], metric, str(reason), best)
     return verdicts
 
 
 def _nearest_best(
-    name: str, bests: Sequence[str], runs: Mapping[str, _Runs], terms: Mapping[str, Term], metric: Metric
+    name: str, bests: Sequence[str], runs: Mapping[str, _RunsByColumn], terms: Mapping[str, Term], metric: Metric
 ) -> tuple[str, float | str]:
-    """Of the best ones that from which `name` is told apart least, and p or why there is none."""
+    """The best method with the largest p against `name`, and p or why there is none."""
     results = [(best, _test(runs[best], runs[name], terms, metric)) for best in bests]
     return max(results, key=lambda pair: pair[1] if isinstance(pair[1], float) else -1.0)
 
 
-def _mean(runs: _Runs, terms: Mapping[str, Term], draws: Sequence[Draw]) -> statistics.Estimate:
-    """Over the seeds that all columns have."""
+def _mean(runs: _RunsByColumn, terms: Mapping[str, Term], draws: Sequence[Draw]) -> statistics.Estimate:
+    """The weighted mean over columns, for the given seeds."""
     table = []
     for column, term in terms.items():
         of_column = [runs[column][draw] for draw in draws]
         table.append([r.metrics[term.metric] if term.metric else r.score for r in of_column])
     if len(table) == 1:
         return statistics.mean(table[0])
-    return statistics.stratified(table, [term.weight for term in terms.values()])
+    return statistics.stratified_mean(table, [term.weight for term in terms.values()])
 
 
-def _test(best: _Runs, other: _Runs, terms: Mapping[str, Term], metric: Metric) -> float | str:
+def _test(best: _RunsByColumn, other: _RunsByColumn, terms: Mapping[str, Term], metric: Metric) -> float | str:
     """p of the paired test, or why there is none."""
-    differences: list[tuple[float, statistics.Paired]] = []
+    differences: list[tuple[float, statistics.PairedDifference]] = []
     for column, term in terms.items():
         draws = sorted(best[column].keys() & other[column].keys())
         if not draws:
@@ -160,24 +167,24 @@ def _test(best: _Runs, other: _Runs, terms: Mapping[str, Term], metric: Metric) 
         if len(counts) > 1:
             return "was not scored on the same examples with every seed"
         differences.append((term.weight, paired_outcomes(first, second)))
-    whole = differences[0][1] if len(differences) == 1 else statistics.weighted(differences)
-    if metric.sign * whole.value < -1e-12:  # seeds that the other has not made it the best
+    mean_difference = differences[0][1] if len(differences) == 1 else statistics.weighted_difference(differences)
+    if metric.sign * mean_difference.value < -1e-12:  # it is the best only because of seeds that the other lacks
         return "is ahead of it on the seeds that both have"
-    return whole.exact
+    return mean_difference.exact_p
 
 
 def _by_intervals(
     best: statistics.Estimate, other: statistics.Estimate, metric: Metric, reason: str, name: str
 ) -> Verdict:
-    """By intervals over seeds: what overlaps is tied."""
+    """Decide by intervals over seeds: methods whose intervals overlap are tied."""
     if math.isnan(best.low) or math.isnan(other.low):
-        return Verdict("untested", how=reason, against=name)
+        return Verdict("untested", reason=reason, best=name)
     is_behind = other.high < best.low if metric.higher_is_better else other.low > best.high
     words = "behind, as their intervals do not overlap" if is_behind else "tied, as their intervals overlap"
-    return Verdict("behind" if is_behind else "tied", how=f"{reason}: {words}", against=name)
+    return Verdict("behind" if is_behind else "tied", reason=f"{reason}: {words}", best=name)
 
 
 @lru_cache(1 << 16)
-def paired_outcomes(first: Packed, second: Packed) -> statistics.Paired:
-    """The difference of both sides; `outcomes.example_counts` of them must be one number."""
-    return statistics.paired(*(np.stack([unpack(text) for text in side]) for side in (first, second)))
+def paired_outcomes(first: Packed, second: Packed) -> statistics.PairedDifference:
+    """The difference of two sides; `outcomes.example_counts` must give one number for them."""
+    return statistics.difference_of_tables(*(np.stack([unpack(text) for text in side]) for side in (first, second)))

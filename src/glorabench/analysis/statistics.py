@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, ndtri, stdtr, stdtrit  # scipy.stats takes as long to import as a table to make
 
-DRAWS = 10_000  # of a bootstrap
+DRAWS = 10_000  # samples of a bootstrap
 
 PAIRED_TEST = "Student's t of paired outcomes, seeds and examples both drawn at random"
 
@@ -34,7 +34,7 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """True when the interval lies wholly on one side of zero."""
+        """True when the whole interval lies on one side of zero."""
         return self.low > 0 or self.high < 0
 
 
@@ -49,7 +49,7 @@ def mean(values: Sequence[float]) -> Estimate:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """The p values corrected for their number by Holm's method: each may be held against the same level."""
+    """Correct p values for their number by Holm's method, so that one level serves all of them."""
     order, adjusted, largest = np.argsort(values, kind="stable"), [0.0] * len(values), 0.0
     for rank, index in enumerate(order):
         largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
@@ -57,7 +57,7 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def stratified(scores: Sequence[Sequence[float]], weights: Sequence[float]) -> Estimate:
+def stratified_mean(scores: Sequence[Sequence[float]], weights: Sequence[float]) -> Estimate:
     """A weighted mean over tasks with the interval of a bootstrap stratified by task.
 
     Of the n seeds of each task n - 1 are drawn with replacement, apart from those of other tasks (Rao and Wu 1988: the
@@ -66,87 +66,87 @@ def stratified(scores: Sequence[Sequence[float]], weights: Sequence[float]) -> E
 
     Args:
         scores: tasks x seeds.
-        weights: of the tasks.
+        weights: the weight of each task.
     """
     data, weight = np.asarray(scores, np.float64), np.asarray(weights, np.float64)
     tasks, n = data.shape
     centre = float(weight @ data.mean(axis=1))
     if n < 2:
         return Estimate(centre, float("nan"), float("nan"), n)
-    parts = weight**2 * data.var(axis=1, ddof=1) / n
-    if parts.sum() < 1e-24:
+    variances = weight**2 * data.var(axis=1, ddof=1) / n
+    if variances.sum() < 1e-24:
         return Estimate(centre, centre, centre, n)
-    stretch = stdtrit((n - 1) * parts.sum() ** 2 / (parts**2).sum(), 0.975) / ndtri(0.975)
-    drawn = np.random.default_rng(0).integers(n, size=(DRAWS, tasks, n - 1))
-    missed = np.take_along_axis(data[None], drawn, axis=2).mean(axis=2) @ weight - centre
-    low, high = centre + stretch * np.quantile(missed, [0.025, 0.975])
+    stretch = stdtrit((n - 1) * variances.sum() ** 2 / (variances**2).sum(), 0.975) / ndtri(0.975)
+    samples = np.random.default_rng(0).integers(n, size=(DRAWS, tasks, n - 1))
+    deviations = np.take_along_axis(data[None], samples, axis=2).mean(axis=2) @ weight - centre
+    low, high = centre + stretch * np.quantile(deviations, [0.025, 0.975])
     return Estimate(centre, float(low), float(high), n)
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedDifference:
     """A difference in a metric, first - second.
 
     Args:
-        value: its mean.
-        parts: whose sum is its variance, each with its degrees of freedom.
-        n: seeds.
-        alone: of one seed, where an example is right or wrong, how many the first and the second side alone have right.
-        limit: no difference is larger than that.
+        value: the mean difference.
+        components: the components of its variance, each with its degrees of freedom.
+        n: number of seeds.
+        discordant: the examples that only the first side, and only the second side, has right. None unless there is
+            one seed and examples are right or wrong.
+        limit: the largest difference that is possible.
     """
 
     value: float
-    parts: tuple[tuple[float, float], ...]
+    components: tuple[tuple[float, float], ...]
     n: int
-    alone: tuple[int, int] | None = None
+    discordant: tuple[int, int] | None = None
     limit: float = 1.0
 
     @property
     def variance(self) -> float:
-        """Of the mean."""
-        return sum(part for part, _ in self.parts)
+        """The variance of the mean."""
+        return sum(component for component, _ in self.components)
 
     @property
-    def freedom(self) -> float:
+    def degrees_of_freedom(self) -> float:
         """Degrees of freedom, after Satterthwaite."""
-        return self.variance**2 / sum(part**2 / df for part, df in self.parts)
+        return self.variance**2 / sum(component**2 / df for component, df in self.components)
 
     @property
     def p(self) -> float:
-        """Two-sided p of no difference, Student's t."""
+        """Two-sided p of no difference, by Student's t."""
         if self.variance <= 0:
             return 1.0 if self.value == 0 else 0.0
-        return float(2 * stdtr(self.freedom, -abs(self.value) / sqrt(self.variance)))
+        return float(2 * stdtr(self.degrees_of_freedom, -abs(self.value) / sqrt(self.variance)))
 
     @property
-    def exact(self) -> float:
-        """Two-sided p: of one seed McNemar's exact test, by which half of the examples that one side alone has right
-        are each side's; of several seeds `p`."""
-        if self.alone is None:
+    def exact_p(self) -> float:
+        """Two-sided p of no difference: for one seed by McNemar's exact test, for several seeds `p`."""
+        if self.discordant is None:
             return self.p
-        return _mcnemar(*sorted(self.alone)) if any(self.alone) else 1.0
+        return _mcnemar(*sorted(self.discordant)) if any(self.discordant) else 1.0
 
     @property
     def estimate(self) -> Estimate:
-        """With its 95 % interval, cut at the ends that a difference can have."""
+        """The difference with its 95 % interval, cut at `limit`."""
         if self.variance <= 0:
             return Estimate(self.value, self.value, self.value, self.n)
-        half = float(stdtrit(self.freedom, 0.975)) * sqrt(self.variance)
+        half = float(stdtrit(self.degrees_of_freedom, 0.975)) * sqrt(self.variance)
         return Estimate(self.value, max(-self.limit, self.value - half), min(self.limit, self.value + half), self.n)
 
 
-@lru_cache(1 << 16)  # of many pairs a few differ in as many examples
+@lru_cache(1 << 16)  # many pairs share the same few counts
 def _mcnemar(less: int, more: int) -> float:
     return min(1.0, float(2 * bdtr(less, less + more, 0.5)))
 
 
-def paired(first: Any, second: Any) -> Paired:
-    """The difference of two tables of outcomes.
+def difference_of_tables(first: Any, second: Any) -> PairedDifference:
+    """Compute the difference of two tables of outcomes.
 
     Args:
-        first, second: seeds x examples, row by row the same seed and the same examples: right or wrong (of type bool),
-            or numbers. Examples that differ from seed to seed, as val of few shots does, add no variance of their own
-            to the estimate.
+        first, second: seeds x examples. Each row has the same seed and the same examples in both. Values are right or
+            wrong (bool), or numbers. Where examples differ from seed to seed, as in few-shot validation, their variance
+            is not counted apart.
     """
     first, second = np.asarray(first), np.asarray(second)
     right_or_wrong = first.dtype == second.dtype == bool
@@ -155,34 +155,37 @@ def paired(first: Any, second: Any) -> Paired:
     seeds, examples = gaps.shape
     value = float(gaps.mean())
     by_seed, by_example = gaps.mean(axis=1), gaps.mean(axis=0)
-    alone = (int((gaps > 0).sum()), int((gaps < 0).sum())) if seeds < 2 and right_or_wrong else None
+    discordant = (int((gaps > 0).sum()), int((gaps < 0).sum())) if seeds < 2 and right_or_wrong else None
     if examples < 2:
-        parts = ((float(by_seed.var(ddof=1)) / seeds, seeds - 1),) if seeds > 1 else ()
-        return Paired(value, parts, seeds, alone, limit)
+        components = ((float(by_seed.var(ddof=1)) / seeds, seeds - 1),) if seeds > 1 else ()
+        return PairedDifference(value, components, seeds, discordant, limit)
     if seeds < 2:
-        return Paired(value, ((float(by_example.var(ddof=1)) / examples, examples - 1),), seeds, alone, limit)
+        components = ((float(by_example.var(ddof=1)) / examples, examples - 1),)
+        return PairedDifference(value, components, seeds, discordant, limit)
     remainder = gaps - by_seed[:, None] - by_example + value
-    rest = float((remainder**2).sum()) / ((seeds - 1) * (examples - 1))
-    # no component of variance is below zero
-    of_seeds = max(examples * float(by_seed.var(ddof=1)), rest)
-    of_examples = max(seeds * float(by_example.var(ddof=1)), rest)
-    squares = ((of_seeds, seeds - 1), (of_examples, examples - 1), (-rest, (seeds - 1) * (examples - 1)))
-    parts = tuple((square / gaps.size, df) for square, df in squares if square)
-    return Paired(value, parts, seeds, limit=limit)
+    remainder_square = float((remainder**2).sum()) / ((seeds - 1) * (examples - 1))
+    # a component of variance is never below zero
+    of_seeds = max(examples * float(by_seed.var(ddof=1)), remainder_square)
+    of_examples = max(seeds * float(by_example.var(ddof=1)), remainder_square)
+    squares = ((of_seeds, seeds - 1), (of_examples, examples - 1), (-remainder_square, (seeds - 1) * (examples - 1)))
+    components = tuple((square / gaps.size, df) for square, df in squares if square)
+    return PairedDifference(value, components, seeds, limit=limit)
 
 
-def weighted(differences: Iterable[tuple[float, Paired]]) -> Paired:
-    """A weighted sum of differences on different tasks, whose examples are others; pairs of weight and difference."""
+def weighted_difference(differences: Iterable[tuple[float, PairedDifference]]) -> PairedDifference:
+    """The weighted sum of differences on different tasks, given as pairs of weight and difference."""
     differences = list(differences)
-    parts = tuple((weight**2 * part, df) for weight, one in differences for part, df in one.parts)
-    return Paired(
-        sum(weight * one.value for weight, one in differences),
-        parts,
-        min(one.n for _, one in differences),
-        limit=sum(abs(weight) * one.limit for weight, one in differences),
+    components: list[tuple[float, float]] = []
+    for weight, difference in differences:
+        components += [(weight**2 * component, df) for component, df in difference.components]
+    return PairedDifference(
+        sum(weight * difference.value for weight, difference in differences),
+        tuple(components),
+        min(difference.n for _, difference in differences),
+        limit=sum(abs(weight) * difference.limit for weight, difference in differences),
     )
 
 
 def paired_difference(first: Any, second: Any) -> Estimate:
-    """The difference, first - second, with its interval; arguments as of `paired`."""
-    return paired(first, second).estimate
+    """The difference, first - second, with its interval; see `difference_of_tables` for the arguments."""
+    return difference_of_tables(first, second).estimate

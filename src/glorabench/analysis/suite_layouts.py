@@ -1,4 +1,4 @@
-"""The layout of the table of some records: that of their suite."""
+"""The table layouts of suites, and the layout that fits given records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
 
 
 def layout_of(records: Iterable[Record]) -> Layout | None:
-    """The layout of the suite that all records are of; None where they have none, or fill too little of it."""
+    """The layout of the suite of all records; None where they share no suite, or fill too few of its columns."""
     records = list(records)
     suites = {r.names["data"] for r in records}
     layout = LAYOUTS.get(str(*suites)) if len(suites) == 1 else None

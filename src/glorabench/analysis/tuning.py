@@ -1,4 +1,4 @@
-"""The learning rate that equal tuning found best for each method, and what the best epoch would have added."""
+"""The best learning rate of each method under an equal tuning budget, and what the best epoch would add."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LR = "train.lr"
 
 @dataclass(frozen=True)
 class Trials:
-    """The runs of one method that differ in learning rate, task and seed alone.
+    """The runs of one method that differ only in learning rate, task and seed.
 
     Args:
         method: its name.
@@ -38,7 +38,7 @@ class Trials:
         return next(r for runs in self.runs.values() for r in runs.values() if r.status == "done").metric
 
     def score(self, lr: float) -> float | None:
-        """Mean over tasks, of means over seeds; None where a run failed."""
+        """The mean over tasks of means over seeds; None where a run failed."""
         runs = self.runs[lr]
         if any(r.status != "done" for r in runs.values()):
             return None
@@ -46,39 +46,39 @@ class Trials:
         for (task, _), r in sorted(runs.items()):
             by_task.setdefault(task, []).append(r.score)
         mean = fmean(map(fmean, by_task.values()))
-        return round(mean, 12)  # equal means must not differ by what floating point leaves
+        return round(mean, 12)  # equal means must not differ by floating-point error
 
     @property
-    def lost(self) -> bool:
-        """True when a run failed at each learning rate."""
+    def has_failed(self) -> bool:
+        """True when a run failed at every learning rate."""
         return all(self.score(lr) is None for lr in self.runs)
 
     @property
     def best(self) -> float:
-        """The learning rate with the best mean; of equal ones the smallest.
+        """The learning rate with the best mean; the smallest of several with equal means.
 
         Raises:
-            BadInput: a run failed at each of them.
+            BadInput: a run failed at every learning rate.
         """
-        scores = {lr: self.score(lr) for lr in self.runs}
-        known = {lr: self.metric.sign * score for lr, score in scores.items() if score is not None}
-        if not known:
+        scores_by_lr = {lr: self.score(lr) for lr in self.runs}
+        signed_scores = {lr: self.metric.sign * score for lr, score in scores_by_lr.items() if score is not None}
+        if not signed_scores:
             raise BadInput(f"{self.method}: a run failed at every {_LR} that was tried")
-        return max(known, key=lambda lr: (known[lr], -lr))
+        return max(signed_scores, key=lambda lr: (signed_scores[lr], -lr))
 
     @property
-    def chosen(self) -> list[Record]:
+    def best_runs(self) -> list[Record]:
         """The runs at the best learning rate, by task and seed."""
         return [r for _, r in sorted(self.runs[self.best].items())]
 
 
-def trials(records: Iterable[Record]) -> list[Trials]:
-    """The records by method and learning rate, in the order in which the methods came.
+def trials_of_methods(records: Iterable[Record]) -> list[Trials]:
+    """Group records by method and learning rate, in the order in which the methods came.
 
     Raises:
-        BadInput: they were scored on test, or the runs of a method differ in more than learning rate, task and seed.
+        BadInput: records were scored on test, or the runs of a method differ in more than learning rate, task and seed.
     """
-    found: dict[str, dict[float, dict[tuple[str, int], Record]]] = {}
+    by_method: dict[str, dict[float, dict[tuple[str, int], Record]]] = {}
     firsts: dict[tuple[str, str], Mapping[str, Any]] = {}
     for r in records:
         if r.config["selection"]["report_on"] == "test":
@@ -86,56 +86,61 @@ def trials(records: Iterable[Record]) -> list[Trials]:
                 f"{r.run_id} was scored on test, where nothing is chosen: make runs of selection.report_on=val"
             )
         method = " + ".join(filter(None, [r.names["method"], r.names.get("search")]))
-        flat = {k: v for k, v in settings(r.config).items() if k != _LR}
+        flat = {key: value for key, value in settings(r.config).items() if key != _LR}
         first = firsts.setdefault((method, r.names["task"]), flat)
-        if more := sorted(k for k in {*flat, *first} if flat.get(k) != first.get(k)):
-            raise BadInput(f"{method}: its runs differ in {more[0]}, too ({flat.get(more[0])}, {first.get(more[0])})")
-        found.setdefault(method, {}).setdefault(float(r.config["train"]["lr"]), {})[_where(r)] = r
-    return [Trials(method, {lr: runs[lr] for lr in sorted(runs)}) for method, runs in found.items()]
+        for key in sorted({*flat, *first}):
+            if flat.get(key) != first.get(key):
+                raise BadInput(f"{method}: its runs differ in {key}, too ({flat.get(key)}, {first.get(key)})")
+        by_method.setdefault(method, {}).setdefault(float(r.config["train"]["lr"]), {})[_place(r)] = r
+    return [Trials(method, {lr: runs[lr] for lr in sorted(runs)}) for method, runs in by_method.items()]
 
 
-def _where(r: Record) -> tuple[str, int]:
+def _place(r: Record) -> tuple[str, int]:
     return r.names["task"], r.config["seed"]
 
 
-def lacking(found: Sequence[Trials]) -> dict[str, str]:
-    """Which methods have no run at one of their learning rates on a task and seed that others have, and where."""
-    places = sorted({where for one in found for runs in one.runs.values() for where in runs})
+def missing_trials(methods: Sequence[Trials]) -> dict[str, str]:
+    """The methods that lack a run at one of their learning rates, on a task and seed that others have, and where."""
+    places: set[tuple[str, int]] = set()
+    for trials in methods:
+        places |= {place for runs in trials.runs.values() for place in runs}
     gaps = {}
-    for one in found:
-        lacks = [(lr, *where) for lr, runs in one.runs.items() for where in places if where not in runs]
-        if lacks:
-            more = f" and {len(lacks) - 1} more" if len(lacks) > 1 else ""
-            gaps[one.method] = "no run with {}={:g} on {}, seed {}{}".format(_LR, *lacks[0], more)
+    for trials in methods:
+        missing = []
+        for lr, runs in trials.runs.items():
+            missing += [(lr, *place) for place in sorted(places) if place not in runs]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            gaps[trials.method] = "no run with {}={:g} on {}, seed {}{}".format(_LR, *missing[0], more)
     return gaps
 
 
-def check_budgets(found: Sequence[Trials]) -> None:
-    """Refuse unequal budgets: every method has the same number of learning rates, each on the same tasks and seeds.
+def check_budgets(methods: Sequence[Trials]) -> None:
+    """Check that every method has the same number of learning rates, each on the same tasks and seeds.
 
     Raises:
-        BadInput: naming the method.
+        BadInput: a method has fewer runs; the message names it.
     """
-    most = max(found, key=lambda one: len(one.runs))
-    for one in found:
-        if len(one.runs) < len(most.runs):
-            told = f"{one.method} had {len(one.runs)} trials, {most.method} {len(most.runs)}"
-            raise BadInput(f"{told}: an equal budget is an equal number of learning rates")
-    for method, gap in lacking(found).items():
+    most = max(methods, key=lambda trials: len(trials.runs))
+    for trials in methods:
+        if len(trials.runs) < len(most.runs):
+            counts = f"{trials.method} had {len(trials.runs)} trials, {most.method} {len(most.runs)}"
+            raise BadInput(f"{counts}: an equal budget is an equal number of learning rates")
+    for method, gap in missing_trials(methods).items():
         raise BadInput(f"{method} has {gap}: an equal budget has them all, so make them first")
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What the best epoch adds to a method.
+    """How much the best epoch adds to a method.
 
     Args:
-        method, lr: which runs.
-        metric: the one that decides.
-        last, best: its mean over tasks at the last epoch, and at the best.
-        gain: by how much the best is better, mean over tasks.
-        largest: the gain of a task.
-        epoch: the first of the best, mean over runs.
+        method, lr: the runs that were compared.
+        metric: the metric that decides.
+        last, best: the mean over tasks at the last and at the best epoch.
+        gain: by how much the best epoch is better, mean over tasks.
+        largest: the largest gain of a task.
+        epoch: the first best epoch, mean over runs.
     """
 
     method: str
@@ -148,23 +153,25 @@ class Gain:
     epoch: float
 
 
-def gains(records: Iterable[Record]) -> tuple[list[Gain], dict[str, str]]:
-    """One for each method that has all runs, in the order in which they came; and which are left out, and why.
+def epoch_gains(records: Iterable[Record]) -> tuple[list[Gain], dict[str, str]]:
+    """The gain of each method that has all runs, in the order in which they came; and why others have none.
 
     Raises:
         BadInput: the records have no curve on the split that they report on, or are no trials (see `trials`).
     """
-    found = trials(records)
-    left = lacking(found)
-    left |= {one.method: "a run failed at every learning rate" for one in found if one.method not in left and one.lost}
-    return [_gain(one) for one in found if one.method not in left], left
+    methods = trials_of_methods(records)
+    omissions = missing_trials(methods)
+    for trials in methods:
+        if trials.has_failed:
+            omissions.setdefault(trials.method, "a run failed at every learning rate")
+    return [_gain(trials) for trials in methods if trials.method not in omissions], omissions
 
 
-def curve(r: Record) -> list[float]:
-    """The metric that decides on the split that is reported on, epoch by epoch.
+def score_curve(r: Record) -> list[float]:
+    """The metric that decides, on the split that is reported, epoch by epoch.
 
     Raises:
-        BadInput: it was not evaluated after every epoch.
+        BadInput: the run was not evaluated after every epoch.
     """
     name = f"{r.config['selection']['report_on']}_{r.metric.name}"
     values = [entry[name] for entry in r.history if name in entry]
@@ -176,18 +183,18 @@ def curve(r: Record) -> list[float]:
     return values
 
 
-def _gain(one: Trials) -> Gain:
-    metric = one.metric
+def _gain(trials: Trials) -> Gain:
+    metric = trials.metric
     best_of = max if metric.higher_is_better else min
     by_task: dict[str, list[list[float]]] = {}
-    for r in one.chosen:
-        by_task.setdefault(r.names["task"], []).append(curve(r))
+    for r in trials.best_runs:
+        by_task.setdefault(r.names["task"], []).append(score_curve(r))
     gain_of_tasks, last, best, epochs = [], [], [], []
     for curves in by_task.values():
         # rounded: the curve has six digits
-        gain_of_tasks.append(round(fmean(metric.sign * (best_of(c) - c[-1]) for c in curves), 9))
-        last.append(fmean(c[-1] for c in curves))
+        gain_of_tasks.append(round(fmean(metric.sign * (best_of(curve) - curve[-1]) for curve in curves), 9))
+        last.append(fmean(curve[-1] for curve in curves))
         best.append(fmean(map(best_of, curves)))
-        epochs += [c.index(best_of(c)) + 1 for c in curves]
+        epochs += [curve.index(best_of(curve)) + 1 for curve in curves]
     gain = statistics.mean(gain_of_tasks)
-    return Gain(one.method, one.best, metric, fmean(last), fmean(best), gain, max(gain_of_tasks), fmean(epochs))
+    return Gain(trials.method, trials.best, metric, fmean(last), fmean(best), gain, max(gain_of_tasks), fmean(epochs))

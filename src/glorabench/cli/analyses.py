@@ -31,7 +31,7 @@ def cost(
     from glorabench.analysis.costs import cost_group
     from glorabench.records.store import load_suite
     from glorabench.reports.figures.files import draw_fronts
-    from glorabench.reports.rendering import put
+    from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables import costs
 
     tables = [cost_group(group) for group in groups_of(load_suite(suite, results)[1])]
@@ -40,7 +40,7 @@ def cost(
     if form == "csv" and into is None:
         print(costs.costs_csv(tables), end="")
     else:
-        put([part for table in tables for part in costs.cost_parts(table)], form, into, f"cost:{suite}")
+        output_parts([part for table in tables for part in costs.cost_parts(table)], form, into, f"cost:{suite}")
     return 0
 
 
@@ -56,11 +56,11 @@ def forgetting(
     """
     from glorabench.analysis.cells import groups_of
     from glorabench.records.store import load_suite
-    from glorabench.reports.rendering import put
-    from glorabench.reports.tables.forgetting import part
+    from glorabench.reports.rendering import output_parts
+    from glorabench.reports.tables.forgetting import forgetting_part
 
     groups = groups_of(load_suite(suite, results)[1])
-    put([part(group) for group in groups], form, into, f"forgetting:{suite}")
+    output_parts([forgetting_part(group) for group in groups], form, into, f"forgetting:{suite}")
     return 0
 
 
@@ -75,12 +75,12 @@ def tuned(suite: SuiteName = "mini", results: Results = None, into: Into = None)
     from glorabench.analysis.cells import groups_of
     from glorabench.config.paths import conf_dir
     from glorabench.records.store import load_suite
-    from glorabench.reports.rendering import put
+    from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables import tuning
 
     groups = groups_of(load_suite(suite, results)[1])
     if into is not None:
-        put(tuning.trial_parts(groups), "md", into, f"tuned:{suite}")
+        output_parts(tuning.trial_parts(groups), "md", into, f"tuned:{suite}")
     else:
         print(tuning.commented_yaml(groups, (conf_dir() / "train").glob("*.yaml")), end="")
     return 0
@@ -98,11 +98,11 @@ def optimism(
     """
     from glorabench.analysis.cells import groups_of
     from glorabench.records.store import load_suite
-    from glorabench.reports.rendering import put
+    from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables import tuning
 
     groups = groups_of(load_suite(suite, results)[1])
-    put([tuning.gain_part(group) for group in groups], form, into, f"optimism:{suite}")
+    output_parts([tuning.gain_part(group) for group in groups], form, into, f"optimism:{suite}")
     return 0
 
 
@@ -143,7 +143,7 @@ def choose(
     from glorabench.analysis.choice import Budget
     from glorabench.cli.options import number_of
     from glorabench.records.store import load_suite
-    from glorabench.reports.rendering import put
+    from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables.choice import choice_part
 
     tflop = number_of("--max-tflop", max_tflop)
@@ -155,5 +155,5 @@ def choose(
         score=number_of("--at-least", at_least),
     )
     groups = groups_of(load_suite(suite, results)[1])
-    put([choice_part(group, budget) for group in groups], form, into, f"choose:{suite}")
+    output_parts([choice_part(group, budget) for group in groups], form, into, f"choose:{suite}")
     return 0

@@ -68,8 +68,8 @@ def _print_table(
 ) -> int:
     from glorabench.analysis.cells import groups_of
     from glorabench.records import filters
-    from glorabench.records.store import nothing, suite_by_file
-    from glorabench.reports.rendering import put
+    from glorabench.records.store import no_records, suite_by_file
+    from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables import published as published_tables
     from glorabench.reports.tables.suite import parts_markdown, suite_csv, suite_parts
 
@@ -77,8 +77,10 @@ def _print_table(
     if records:
         records = filters.matching(records, conditions)
         filters.one_protocol(records)
-    elif conditions or suite not in published_tables.suites() or (results is not None and not results.is_dir()):
-        raise nothing(suite, results, published_tables.suites())
+    else:
+        suites = published_tables.suites_with_papers()
+        if conditions or suite not in suites or (results is not None and not results.is_dir()):
+            raise no_records(suite, results, suites)
     if not records:
         print(f"no records of suite '{suite}': these are published figures", file=sys.stderr)
     groups = groups_of(records)
@@ -86,19 +88,19 @@ def _print_table(
         print(suite_csv(groups, long, published) if groups else published_tables.published_csv(suite), end="")
         return 0
     pieces = suite_parts(groups, long, published, brief) if groups else published_tables.published_parts(suite)
-    put(pieces, form, into, f"table:{suite}", parts_markdown(pieces, groups) if groups else None)
+    output_parts(pieces, form, into, f"table:{suite}", parts_markdown(pieces, groups) if groups else None)
     return 0
 
 
 def _explain(suite: str, results: Path | None, cell: str, words: Sequence[str]) -> int:
     """Print the runs behind a cell."""
     from glorabench.records import filters
-    from glorabench.records.store import nothing, suite_by_file
+    from glorabench.records.store import no_records, suite_by_file
     from glorabench.reports.tables.explain import explanation
 
     records = suite_by_file(suite, results)
     if not records:
-        raise nothing(suite, results)
+        raise no_records(suite, results)
     ids = {r.run_id for r in filters.matching(records.values(), filters.parse_conditions(words))}
     print("\n".join(explanation({path: r for path, r in records.items() if r.run_id in ids}, cell)))
     return 0
@@ -128,11 +130,11 @@ def compare(
         BadInput: no records, words that choose nothing or too much, or nothing in common.
     """
     from glorabench.records.store import load_suite
-    from glorabench.reports.rendering import put
+    from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables.comparison import comparison_part
 
     suite, first, second = two_sides(words or [])
-    put([comparison_part(load_suite(suite, results)[1], first, second, at)], form, into, f"compare:{suite}")
+    output_parts([comparison_part(load_suite(suite, results)[1], first, second, at)], form, into, f"compare:{suite}")
     return 0
 
 
@@ -201,7 +203,8 @@ def _print_counts(words: Sequence[str], form: str, into: Path | None) -> None:
         return trained_size(overrides)
 
     counting = param_counts.Counting(size, head_size)
-    tables: Iterable[param_counts.Table] = param_counts.tables(published_counts.book(), words, counting)
+    config = published_counts.load_count_config()
+    tables: Iterable[param_counts.CountTable] = param_counts.count_tables(config, words, counting)
     if any(word.partition("=")[0] == "method" for word in words):
         tables = list(tables)
         lines = [line for each in tables for line in each.lines]

@@ -1,4 +1,4 @@
-"""Choose records by what their configs say, in the words of a command line."""
+"""Choose records by conditions on their configs, in the words of a command line."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import Any
 import yaml
 
 from glorabench.errors import BadInput, first_line, nearest
-from glorabench.records.compatibility import flat
+from glorabench.records.compatibility import flatten
 from glorabench.records.record import Record
 
-_POWER = re.compile(r"[+-]?\d+e[+-]?\d+", re.IGNORECASE)  # 1e-3, which YAML takes for a word
-_SHOWN = 4  # ids that a message names for each value
+_POWER = re.compile(r"[+-]?\d+e[+-]?\d+", re.IGNORECASE)  # 1e-3, which YAML reads as text
+_MAX_IDS = 4  # ids that a message names for each value
 
 
 def parse_conditions(words: Sequence[str]) -> dict[str, Any]:
-    """The conditions that the words KEY=VALUE of a command line say; see `_value`.
+    """Parse conditions from the words KEY=VALUE of a command line; see `_value`.
 
     Raises:
-        BadInput: a word is none, or a key comes twice.
+        BadInput: a word is no condition, or a key comes twice.
     """
-    made: dict[str, Any] = {}
+    conditions: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
         if not key or not equals:
             raise BadInput(f"'{word}' is no condition: KEY=VALUE, for example method=lora,glora")
-        if key in made:
+        if key in conditions:
             raise BadInput(f"{key} is given twice: list its values ({key}=A,B)")
-        made[key] = _value(key, text)
-    return made
+        conditions[key] = _value(key, text)
+    return conditions
 
 
 def _value(key: str, text: str) -> Any:
-    """The value of `key=text`: YAML, of which `A,B` is any of A and B.
+    """Parse the value of `key=text` as YAML; `A,B` means any of A and B.
 
     Raises:
-        BadInput: no YAML.
+        BadInput: the text is no YAML.
     """
     try:
         value = _plain(text)
@@ -47,38 +47,40 @@ def _value(key: str, text: str) -> Any:
         json.dumps(value, allow_nan=False)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise BadInput(f"{key}={text[:200]}: {first_line(error)}") from error
-    return [value] if isinstance(value, list) else value  # a list is one value; any of several are A,B
+    return [value] if isinstance(value, list) else value  # a list in YAML is one value; A,B are several values
 
 
 def _plain(text: str) -> Any:
     return float(text) if _POWER.fullmatch(text.strip()) else yaml.safe_load(text)
 
 
-def matching(records: Iterable[Record], where: Mapping[str, Any]) -> list[Record]:
-    """The records that meet all conditions, of however many configurations; see `comparison.select`.
+def matching(records: Iterable[Record], conditions: Mapping[str, Any]) -> list[Record]:
+    """The records that meet all conditions, of any number of configurations; see `comparison.select`.
 
     Raises:
-        BadInput: nothing matches, with the key.
+        BadInput: nothing matches; the message names the key.
     """
-    found = list(records)
-    if not found:
+    matches = list(records)
+    if not matches:
         raise BadInput("there are no records to choose from")
-    for key, wanted in where.items():
-        kept = [r for r in found if _matches(_setting(r, key), wanted)]
-        if not kept:
-            raise BadInput(f"no record has {conditions_text({key: wanted})}{_instead(found, key, where)}")
-        found = kept
-    return found
+    for key, value in conditions.items():
+        narrower = [r for r in matches if _matches(_setting(r, key), value)]
+        if not narrower:
+            raise BadInput(f"no record has {conditions_text({key: value})}{_instead(matches, key, conditions)}")
+        matches = narrower
+    return matches
 
 
 def one_protocol(records: Sequence[Record]) -> None:
     """Check that the records are of one protocol and one selection, as all of a table must be.
 
     Raises:
-        BadInput: they are not; names them, by what differs.
+        BadInput: they differ; the message names them and the key.
     """
-    chosen = {f"selection.{key}": None for r in records for key in r.config["selection"] if key != "tuned_on"}  # marked
-    for key in ("protocol", *chosen):
+    selection_keys: dict[str, None] = {}
+    for r in records:  # a mark stands for `tuned_on`
+        selection_keys |= {f"selection.{key}": None for key in r.config["selection"] if key != "tuned_on"}
+    for key in ("protocol", *selection_keys):
         by_value: dict[str, list[str]] = {}
         for r in records:
             by_value.setdefault(_text(_setting(r, key)), []).append(r.run_id)
@@ -88,41 +90,44 @@ def one_protocol(records: Sequence[Record]) -> None:
             raise BadInput(f"these records differ in {key}, so no table holds them all ({clash}): choose with {ways}")
 
 
-def conditions_text(where: Mapping[str, Any]) -> str:
+def conditions_text(conditions: Mapping[str, Any]) -> str:
     """Conditions as text: `method=lora, method.rank=4 or 8`."""
-    return ", ".join(f"{k}={values_text(v) if isinstance(v, list) else _text(v)}" for k, v in where.items())
+    words = []
+    for key, value in conditions.items():
+        words.append(f"{key}={values_text(value) if isinstance(value, list) else _text(value)}")
+    return ", ".join(words)
 
 
-def _matches(value: Any, wanted: Any) -> bool:
-    return value == wanted or (isinstance(wanted, list) and value in wanted)
+def _matches(value: Any, condition: Any) -> bool:
+    return value == condition or (isinstance(condition, list) and value in condition)
 
 
 def _setting(r: Record, key: str) -> Any:
-    """The value of a dotted key of the config, the name of a group, the protocol, or None."""
+    """The value of a dotted key, the name of a config group, or the protocol; None where there is none."""
     node: Any = {"protocol": r.protocol, **r.config}
     for part in key.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None
     return r.names.get(key, node) if isinstance(node, Mapping) else node
 
 
-def _instead(found: Sequence[Record], key: str, where: Mapping[str, Any]) -> str:
-    """End of a message: what the records have there, or the nearest key."""
-    held = [_setting(r, key) for r in found]
-    known = {k for r in found for k in (*flat(r.config), *r.names)} | {"protocol"}
-    if all(value is None for value in held):
-        return f": none has the key{nearest(key, known)}"
-    before = {k: where[k] for k in list(where)[: list(where).index(key)]}
-    return f": {'those with ' + conditions_text(before) if before else 'they'} have {values_text(held)}"
+def _instead(records: Sequence[Record], key: str, conditions: Mapping[str, Any]) -> str:
+    """The end of a message: the values that the records have, or the nearest key."""
+    values = [_setting(r, key) for r in records]
+    names = {name for r in records for name in (*flatten(r.config), *r.names)} | {"protocol"}
+    if all(value is None for value in values):
+        return f": none has the key{nearest(key, names)}"
+    before = {name: conditions[name] for name in list(conditions)[: list(conditions).index(key)]}
+    return f": {'those with ' + conditions_text(before) if before else 'they'} have {values_text(values)}"
 
 
 def _some(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
-    return ", ".join(ids[:_SHOWN]) + more
+    more = f" and {len(ids) - _MAX_IDS} more" if len(ids) > _MAX_IDS else ""
+    return ", ".join(ids[:_MAX_IDS]) + more
 
 
-def values_text(found: Iterable[Any]) -> str:
-    """Each once, in words."""
-    return " or ".join(dict.fromkeys(map(_text, found)))
+def values_text(values: Iterable[Any]) -> str:
+    """Values as text, each of them once: `4 or 8`."""
+    return " or ".join(dict.fromkeys(map(_text, values)))
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Read records that earlier releases wrote: bring them to the schema of today, with every number as it is."""
+"""Migrate records of earlier releases to the present schema, with every number unchanged."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from glorabench.records.metrics import Metric
 
 SCHEMA = 3
-_ACCURACY = asdict(Metric("top1", "top-1"))  # the one metric that records of schema 2 have, by several names
+_ACCURACY = asdict(Metric("top1", "top-1"))  # the only metric of schema 2, which has several names there
 
 
 def migrate(data: Any) -> Any:
-    """A record as JSON gives it, in the schema of today.
+    """Bring a record, as JSON gives it, to the present schema.
 
     Raises:
-        ValueError: it says a schema that this release does not know.
+        ValueError: this release does not know the schema of the record.
     """
     if not isinstance(data, dict) or (schema := data.get("schema", SCHEMA)) == SCHEMA:
         return data
@@ -25,7 +25,7 @@ def migrate(data: Any) -> Any:
 
 
 def _from_2(data: dict[str, Any]) -> dict[str, Any]:
-    """Schema 2 knew accuracy alone: `outcomes` were those of top1, `outcomes_of` those of further test sets."""
+    """Migrate schema 2. It had accuracy alone: `outcomes` were those of top1, `outcomes_of` those of further sets."""
     names = [name for name in data.get("metrics") or {} if name != "n"]
     ordered = sorted(names, key=lambda name: name != _ACCURACY["name"])  # the one that decides is first
     measures = [{**_ACCURACY, "name": name, "label": name} for name in ordered]
@@ -37,13 +37,13 @@ def _from_2(data: dict[str, Any]) -> dict[str, Any]:
     upstream = data.get("upstream")
     if isinstance(upstream, dict):
         upstream = {**upstream, "metric": {**_ACCURACY, "name": "upstream", "label": "upstream"}}
-    rest = {key: value for key, value in data.items() if key != "outcomes_of"}
+    others = {key: value for key, value in data.items() if key != "outcomes_of"}
     new = {"schema": SCHEMA, "measures": measures, "outcomes": outcomes, "upstream": upstream}
-    return {**rest, **new, "cost": _cost(data.get("cost", {}))}
+    return {**others, **new, "cost": _cost(data.get("cost", {}))}
 
 
 def _cost(cost: Any) -> Any:
-    """Stages said how many images they took; they say examples now."""
+    """Rename the images of each stage to examples."""
     stages = cost.get("stages") if isinstance(cost, dict) else None
     if not isinstance(stages, dict):
         return cost

@@ -1,4 +1,4 @@
-"""What each example got, packed as text: right or wrong as bits, or numbers."""
+"""Outcomes: the result of each example, right or wrong or a number, packed as text."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-Packed = tuple[str, ...]  # a text for each seed; empty where a record has none
-_REALS = "f32"  # behind the count, where examples have numbers
+Packed = tuple[str, ...]  # a text for each seed; an empty text where a record has none
+_REALS = "f32"  # follows the count where examples have numbers
 
 
 def pack(outcomes: Iterable[bool] | Iterable[float]) -> str:
-    """Outcomes as text.
+    """Pack outcomes as text.
 
-    Right or wrong is a count and bits in base 64: 2,000 examples take 341 characters. Numbers are kept in single
-    precision, behind `f32`: 2,000 of them take 10,680 characters.
+    Right or wrong becomes a count and bits in base 64: 2,000 examples take 341 characters. Numbers become a count,
+    `f32` and single-precision floats in base 64: 2,000 examples take 10,680 characters.
 
     Raises:
         ValueError: a number is not finite.
@@ -33,10 +33,10 @@ def pack(outcomes: Iterable[bool] | Iterable[float]) -> str:
 
 @lru_cache(1024)
 def unpack(text: str) -> NDArray[np.bool_] | NDArray[np.float32]:
-    """The inverse of `pack`; read-only, as one array serves all who ask.
+    """Unpack the text of `pack`; the array is cached, so it is read-only.
 
     Raises:
-        ValueError: the text holds another number of outcomes than it says.
+        ValueError: the count in the text is not the number of outcomes.
     """
     count, _, body = text.partition(":")
     kind, _, rest = body.partition(":")
@@ -55,7 +55,7 @@ def mean_outcome(text: str, per_example: str) -> float:
     """The mean of packed outcomes, in double precision.
 
     Raises:
-        ValueError: there are none, or they are of another kind than `bits` or `reals`, whichever is expected.
+        ValueError: there are none, or they are of the other kind than `per_example`.
     """
     values = unpack(text)
     if not len(values) or (values.dtype == bool) != (per_example == "bits"):
@@ -64,8 +64,8 @@ def mean_outcome(text: str, per_example: str) -> float:
 
 
 def example_counts(first: Sequence[str], second: Sequence[str]) -> set[str]:
-    """How many examples each of the texts is of; two sides can be paired where this is one number.
+    """The numbers of examples of the texts. Two sides can be paired if there is one number.
 
-    A text that is missing counts as an empty one.
+    A missing text counts as an empty one.
     """
     return {text.partition(":")[0] for text in (*first, *second)}

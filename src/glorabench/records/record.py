@@ -1,4 +1,4 @@
-"""A record: what one run says of itself; its id, reading and writing."""
+"""The record of a run: its content, its id, reading and writing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from glorabench.records.metrics import Metric, metric_named
 from glorabench.records.migration import SCHEMA, migrate
 from glorabench.records.outcomes import mean_outcome
 
-ROOTS = (Path("results/local"), Path("results"))  # where records are looked for
+ROOTS = (Path("results/local"), Path("results"))  # the folders that are searched for records
 PROTOCOL = 1  # bumped when numbers may move; tables refuse to mix protocols
-# what does not move numbers
+# keys that do not move numbers
 VOLATILE = (
     *("results_dir", "cache_dir", "logger", "progress", "checkpoint_every", "latency_rounds", "lr_of", "recipe"),
-    *("root", "cache_test", "label"),  # data are known by their hash; what the task is called stands in names
+    *("root", "cache_test", "label"),  # a hash identifies data, and names has the name of the task
 )
-# options that came later: where they are off (null) a run is what it was without them
+# options of later releases: with null a run is the same as without the key
 OFF = ("compile", "schedule", "warmup_lr", "end_lr", "augment", "mixup", "cutmix", "every", "tuned_on", "fit_on")
 
 
@@ -43,19 +43,18 @@ class Record:
     Args:
         run_id: hash of the resolved config and the protocol.
         status: `done` or `failed`.
-        config: the resolved config as `identity` keeps it, with `names` (what method, backbone, data, task are called).
+        config: the resolved config after `identity`, with `names` of method, backbone, data and task.
         selection: {fit_on, report_on, rule, contaminated}, and epoch where the rule is the best one.
-        metrics: of the report split, read once, and of further test sets: name -> value; and n, the examples of the
-            report split.
-        measures: what each of the metrics is; the first is the one that decides.
-        outcomes: what each example got, packed (see `outcomes.pack`), by the name of the metric.
-        history: one entry per epoch (and stage, of a searched run): training, and what was evaluated, under its name.
+        metrics: name -> value on the report split and on further test sets; and n, the examples of the report split.
+        measures: the description of each metric; the first metric decides.
+        outcomes: the outcomes of all examples, packed (see `outcomes.pack`), by the name of the metric.
+        history: one entry per epoch, and per stage in a searched run: training values and evaluated metrics by name.
         params: {method, head, total, stored_bytes, supernet}, exact integers.
         cost: {train_s, step_ms, peak_bytes, peak_kind, flops_per_step, search_s, latency_ms, ways, stages}; a stage
             is {seconds, steps, images, flops}, its name train, or supernet, search and retrain.
         merge: {mergeable: true} and the certificate {max_abs_diff, flipped, n, dtype}, or {mergeable: false, reason}.
         paths: the GLoRA path of each layer, or None.
-        search: what a search found, or None: {evaluated, score, n, held_out, n_held_out, params, first, best, front}
+        search: the result of a search, or None: {evaluated, score, n, held_out, n_held_out, params, first, best, front}
             (see `searched_run.report_of`), in the metric that decides.
         upstream: {task, n, before, after, metric} of the trunk under its upstream head, or None (see `forgetting`).
         provenance: {git, versions, device, weights, data}.
@@ -83,7 +82,7 @@ class Record:
 
     @property
     def names(self) -> dict[str, str]:
-        """What method, backbone, suite and task are called."""
+        """The names of method, backbone, suite and task."""
         return self.config["names"]
 
     @property
@@ -101,43 +100,44 @@ class Record:
         return self.metrics[self.metric.name]
 
     def outcomes_of(self, name: str) -> str:
-        """What each example got in a metric, packed; empty where it is not kept."""
+        """The packed outcomes of a metric; empty where the record has none."""
         return self.outcomes.get(name, "")
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a config can move the numbers: everything but VOLATILE, at any depth (data.cache_dir is one), and OFF.
+    """The part of a config that can move numbers: all keys at any depth, except VOLATILE and those of OFF with null.
 
-    The root of data counts where nothing else tells which they are: with a loader of one's own.
+    The root of data counts only where nothing else identifies the data: with a loader of your own.
     """
     off = {key for key in OFF if config.get(key) is None}
-    kept = {key: value for key, value in config.items() if key not in VOLATILE and key not in off}
+    settings = {key: value for key, value in config.items() if key not in VOLATILE and key not in off}
     if {"_target_", "root"} <= config.keys() and "suite" not in config and config.get("sha256") is None:
-        kept["root"] = config["root"]
-    if isinstance(kept.get("weights_from"), str):
-        kept["weights_from"] = Path(kept["weights_from"]).name  # sha256 says which, wherever the file lies
-    return {key: identity(value) if isinstance(value, Mapping) else value for key, value in kept.items()}
+        settings["root"] = config["root"]
+    if isinstance(settings.get("weights_from"), str):
+        settings["weights_from"] = Path(settings["weights_from"]).name  # sha256 identifies the file, wherever it lies
+    return {key: identity(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
 
 
 def run_id(config: Mapping[str, Any], protocol: int = PROTOCOL) -> str:
-    """Twelve hexadecimal digits of the hash of what can move the numbers: config, protocol; not where they go."""
+    """The id of a run: twelve hexadecimal digits of a hash over its protocol and the identity of its config."""
     text = json.dumps([protocol, identity(config)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def path_of(root: Path, config: Mapping[str, Any]) -> Path:
-    """Where the record of `config` lies below the results folder `root`."""
-    method, backbone, task, data = (files.safe_name(config["names"][k]) for k in ("method", "backbone", "task", "data"))
-    return root / "runs" / data / f"{'-'.join([method, backbone, task])[:180]}-s{config['seed']}-{run_id(config)}.json"
+    """The path of the record of `config` below the results folder `root`."""
+    names = {group: files.safe_name(config["names"][group]) for group in ("method", "backbone", "task", "data")}
+    title = "-".join([names["method"], names["backbone"], names["task"]])[:180]
+    return root / "runs" / names["data"] / f"{title}-s{config['seed']}-{run_id(config)}.json"
 
 
 def checkpoint_folder(config: Mapping[str, Any]) -> Path:
-    """Where an unfinished run keeps its checkpoint."""
+    """The folder for the checkpoint of an unfinished run."""
     return Path(config["results_dir"]) / "checkpoints" / run_id(config)
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write a record whole: see `files.whole_file`.
+    """Write a record as a whole file (see `files.whole_file`).
 
     Raises:
         BadInput: the folder is not writable or the disk is full.
@@ -147,16 +147,16 @@ def write_record(record: Record, path: Path) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """The record at `path`; one of an earlier schema is migrated.
+    """Read the record at `path`; a record of an earlier schema is migrated.
 
     Raises:
-        CorruptRecord: the file is no regular one, or does not hold a whole record of a known schema.
+        CorruptRecord: the path is no regular file, or the file is not a whole record of a known schema.
     """
     try:
         data = migrate(json.loads(_text(path)))
         if reason := schema.problem(data):
             raise ValueError(reason)
-        record = Record(**{**data, "config": identity(data["config"])})  # nothing of where somebody keeps things
+        record = Record(**{**data, "config": identity(data["config"])})  # without folders of another machine
         record = replace(record, measures=[Metric(**measure) for measure in data["measures"]])
         if record.run_id != run_id(record.config, record.protocol) or record.run_id not in path.name:
             raise ValueError("its run_id is not the hash of its config")
@@ -169,7 +169,7 @@ def read_record(path: Path) -> Record:
 
 
 def _check_outcomes(record: Record) -> None:
-    """Hold each metric against what its examples got.
+    """Check each metric against its outcomes.
 
     Raises:
         ValueError: a value is not the mean of its outcomes, or they are of another kind.
@@ -183,10 +183,10 @@ def _check_outcomes(record: Record) -> None:
 
 
 def _text(path: Path) -> str:
-    """The text of a regular file: a pipe or a device would never end.
+    """Read a regular file; reading a pipe or a device would never end.
 
     Raises:
-        OSError: it is no regular file, or one that is too large for a record.
+        OSError: it is no regular file, or it is too large for a record.
     """
     state = path.stat()
     if not stat.S_ISREG(state.st_mode):
@@ -197,32 +197,31 @@ def _text(path: Path) -> str:
 
 
 def set_aside(path: Path, why: str = "corrupt") -> Path:
-    """Rename a file that is damaged, or no longer true, so that its work is repeated and nothing is lost; returns the
-    new name."""
+    """Rename a damaged or outdated file, so that its work is repeated and nothing is lost; returns the new path."""
     names = (path.with_suffix(f".{why}{number}") for number in count(1))
     aside = next(name for name in names if not name.exists())
     return path.replace(aside)
 
 
 def records_by_file(roots: Iterable[Path]) -> dict[Path, Record]:
-    """Every record below the given folders, in the order of their names; a copy counts once, where it is met first.
+    """Read every record below the folders, in the order of their names; of copies the first one counts.
 
     Raises:
-        CorruptRecord: naming the first bad file.
+        CorruptRecord: a file is corrupt; the message names the first one.
         BadInput: two records are of one run and differ.
     """
-    found: dict[Path, Record] = {}
-    first: dict[str, Path] = {}
+    records: dict[Path, Record] = {}
+    paths: dict[str, Path] = {}
     for path in (path for root in roots for path in sorted(Path(root).rglob("*.json"))):
         record = read_record(path)
-        known = first.setdefault(record.run_id, path)
-        if known == path:
-            found[path] = record
-        elif record != found[known]:
-            raise BadInput(f"two records of run {record.run_id} differ: {known} and {path}: remove the wrong one")
-    return found
+        first_path = paths.setdefault(record.run_id, path)
+        if first_path == path:
+            records[path] = record
+        elif record != records[first_path]:
+            raise BadInput(f"two records of run {record.run_id} differ: {first_path} and {path}: remove the wrong one")
+    return records
 
 
 def read_all(roots: Iterable[Path]) -> list[Record]:
-    """The records of `by_file`, with what it raises."""
+    """The records of `records_by_file`; it raises the same errors."""
     return list(records_by_file(roots).values())

@@ -1,7 +1,7 @@
-"""The schema of a record: what a file must hold, by type and content, before anything reads it.
+"""The schema of a record file: types and content, checked before anything reads it.
 
-A record may come from anybody. It is data: what stands in it is held against this schema, and nothing that it names is
-loaded, run or written without a check of its own.
+A record may come from anybody. It is data: its content is checked against this schema, and nothing that it names is
+loaded, run or written without a further check.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ Positive = Annotated[float, BeforeValidator(_number), Field(gt=0)]
 
 
 class _Open(BaseModel):
-    """A mapping that may have further keys: what another release keeps, too."""
+    """A mapping that may have further keys, such as those of another release."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
 
 class Names(_Open):
-    """What the parts of a run are called."""
+    """The names of the parts of a run."""
 
     method: Name
     backbone: Name
@@ -73,7 +73,7 @@ Scalar = Annotated[Any, BeforeValidator(_scalar)]
 
 
 class Data(_Open):
-    """What names the task of a run."""
+    """The keys that identify the task of a run."""
 
     suite: Name | None = None
     task: Name | None = None
@@ -83,7 +83,7 @@ class Data(_Open):
 
 
 class SearchConfig(_Open):
-    """How a path was searched."""
+    """The settings of a search."""
 
     version: Scalar = None
     winner: Name | None = None
@@ -92,7 +92,7 @@ class SearchConfig(_Open):
 
 
 class Selection(_Open):
-    """What was trained on, what is reported, what chose the result."""
+    """The split that trained, the split that is reported, and the rule that chose the result."""
 
     fit_on: Name
     report_on: Name
@@ -104,7 +104,7 @@ class Selection(_Open):
 
 
 class _Config(_Open):
-    """The parts of a config that every reader asks for."""
+    """The parts of a config that every reader needs."""
 
     names: Names
     seed: Count
@@ -124,7 +124,7 @@ class Timing(_Open):
 
 
 class _Stage(_Open):
-    """What one training, or a search, took."""
+    """The cost of one training or of a search."""
 
     seconds: Number
     flops: Number
@@ -133,7 +133,7 @@ class _Stage(_Open):
 
 
 class Cost(_Open):
-    """What a run took."""
+    """The cost of a run."""
 
     train_s: Number | None = None
     step_ms: Number | None = None
@@ -157,7 +157,7 @@ class Params(_Open):
 
 
 class Merge(_Open):
-    """The certificate of a merge, or why there is none."""
+    """The certificate of a merge, or the reason why there is none."""
 
     mergeable: StrictBool
     reason: StrictStr | None = None
@@ -167,7 +167,7 @@ class Merge(_Open):
 
 
 class MetricFile(BaseModel):
-    """What a metric is (see `metrics.Metric`)."""
+    """The description of a metric (see `metrics.Metric`)."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -189,7 +189,7 @@ class Best(_Open):
 
 
 class Search(_Open):
-    """What a search says of itself."""
+    """The result of a search."""
 
     score: Number
     held_out: Number | None
@@ -203,7 +203,7 @@ class Search(_Open):
 
 
 class _Upstream(_Open):
-    """What is left of the upstream task."""
+    """The upstream metric before and after fine-tuning."""
 
     task: Name
     n: Count
@@ -213,7 +213,7 @@ class _Upstream(_Open):
 
 
 class Provenance(_Open):
-    """Where the numbers come from."""
+    """The origin of the numbers."""
 
     git: dict[str, Any] | None = None
     versions: dict[str, Any] = {}
@@ -222,14 +222,14 @@ class Provenance(_Open):
 
 
 class Error(_Open):
-    """Why a run failed."""
+    """The error of a failed run."""
 
     kind: StrictStr
     message: StrictStr
 
 
 class RecordFile(BaseModel):
-    """A record as it stands in a file."""
+    """The content of a record file."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
@@ -254,23 +254,23 @@ class RecordFile(BaseModel):
 
 
 def problem(data: Any) -> str | None:
-    """What is wrong with the content of a record, in a line; None where it holds.
+    """Describe what is wrong with the content of a record, in one line; None for a valid record.
 
     Args:
-        data: as JSON gives it.
+        data: the record as JSON gives it.
     """
     if text := _unfit(data):
         return text
     try:
         RecordFile.model_validate(data)
     except ValidationError as errors:
-        return _told(errors)
+        return _error_text(errors)
     if data["status"] == "done":
         return _unfinished(data)
     return None
 
 
-def _told(errors: ValidationError) -> str:
+def _error_text(errors: ValidationError) -> str:
     error = errors.errors(include_url=False)[0]
     key = ".".join(str(part) for part in error["loc"]) or "it"
     words = {
@@ -283,12 +283,12 @@ def _told(errors: ValidationError) -> str:
         "bool_type": "must be true or false",
     }
     text = words.get(error["type"], error["msg"].replace("Input should be ", "must be "))
-    shown = "" if error["type"] in ("missing", "extra_forbidden") else f", got {repr(error['input'])[:60]}"
-    return f"{key} {text}{shown}"
+    value_text = "" if error["type"] in ("missing", "extra_forbidden") else f", got {repr(error['input'])[:60]}"
+    return f"{key} {text}{value_text}"
 
 
 def _unfit(node: Any, key: str = "", depth: int = 0) -> str | None:
-    """What stands in no record: numbers that are not finite, control characters, endless nesting."""
+    """Describe content that no record has: numbers that are not finite, control characters, deep nesting."""
     if depth > DEPTH:
         return f"it is nested more than {DEPTH} deep"
     if isinstance(node, float) and not math.isfinite(node):
@@ -305,7 +305,7 @@ def _unfit(node: Any, key: str = "", depth: int = 0) -> str | None:
 
 
 def _unfinished(data: Mapping[str, Any]) -> str | None:
-    """What a record that is done lacks: every reader asks for it."""
+    """Describe a key that a finished record lacks although every reader needs it."""
     for name in ("method", "head", "stored_bytes"):
         if data.get("params", {}).get(name) is None:
             return f"it is done without params.{name}"
@@ -318,7 +318,7 @@ def _unfinished(data: Mapping[str, Any]) -> str | None:
 
 
 def _unmeasured(data: Mapping[str, Any]) -> str | None:
-    """What is wrong with its metrics and what it says that they are."""
+    """Describe a conflict between the metrics of a record and their descriptions."""
     metrics, measures = data.get("metrics", {}), data.get("measures", [])
     if not measures:
         return "it is done without measures"
@@ -329,9 +329,9 @@ def _unmeasured(data: Mapping[str, Any]) -> str | None:
     if len(measures) != len(metrics) - 1:
         return "measures names a metric twice"
     upstream = data.get("upstream")
-    held = [(measure, metrics[measure["name"]]) for measure in measures]
-    held += [(upstream["metric"], upstream[key]) for key in ("before", "after")] if upstream else []
-    for measure, value in held:
+    values = [(measure, metrics[measure["name"]]) for measure in measures]
+    values += [(upstream["metric"], upstream[key]) for key in ("before", "after")] if upstream else []
+    for measure, value in values:
         if not _within(measure, value):
             return f"{measure['name']} is {value}, which is not from {measure['low']} to {measure['high']}"
     return None

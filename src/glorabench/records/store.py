@@ -11,63 +11,66 @@ from glorabench.records.record import Record
 
 
 def load_suite(suite: str | None, results: Path | None) -> tuple[Path, list[Record]]:
-    """The results folder that holds records of a suite, and these; see `by_file`.
+    """Find the results folder that has records of a suite, and load them; see `suite_by_file`.
 
     Raises:
-        BadInput: there are no records, one is damaged, or two are of one run and differ.
+        BadInput: there are no records, one is damaged, or two of the same run differ.
     """
-    made = suite_by_file(suite, results)
-    if not made:
-        raise nothing(suite, results)
-    first = next(iter(made))
-    return next(f for f in _folders(results) if first.is_relative_to(f / "runs")), list(made.values())
+    records = suite_by_file(suite, results)
+    if not records:
+        raise no_records(suite, results)
+    first = next(iter(records))
+    return next(folder for folder in _folders(results) if first.is_relative_to(folder / "runs")), list(records.values())
 
 
 def suite_by_file(suite: str | None, results: Path | None) -> dict[Path, Record]:
-    """The records of a suite by their files, in the order of tasks, methods and ids; a copy of a record counts once.
+    """Load the records of a suite by file, in the order of tasks, methods and ids; copies count once.
 
     Args:
-        suite: None is every suite of the folder.
-        results: folder to look in; None is the first of `record.ROOTS` that has any.
+        suite: the suite; None is every suite of the folder.
+        results: the results folder; None is the first of `record.ROOTS` that has records.
 
     Raises:
-        BadInput: a record is damaged or of another schema, or two are of one run and differ.
+        BadInput: a record is damaged or of another schema, or two of the same run differ.
     """
     for folder in _folders(results):
-        if made := record.records_by_file([folder / "runs" / suite if suite else folder / "runs"]):
-            return dict(sorted(made.items(), key=lambda item: _place(item[1])))
+        if records := record.records_by_file([folder / "runs" / suite if suite else folder / "runs"]):
+            return dict(sorted(records.items(), key=lambda item: _place(item[1])))
     return {}
 
 
-def nothing(suite: str | None, results: Path | None, others: Sequence[str] = ()) -> BadInput:
-    """What to say where there are none; `others` are suites that have something else to show."""
+def no_records(suite: str | None, results: Path | None, more_suites: Sequence[str] = ()) -> BadInput:
+    """The error for a suite without records; `more_suites` are further names that the hint may suggest."""
     folders = _folders(results)
-    known = {path.name for folder in folders for path in (folder / "runs").glob("*") if any(path.rglob("*.json"))}
-    what = f"records of suite '{suite}'" if suite else "records"
-    hint = "" if suite is None or suite in known else nearest(suite, sorted({*known, *others}))
-    return BadInput(f"no {what} below {' or '.join(map(str, folders))}: make some with `glorabench run`{hint}")
+    suites = {path.name for folder in folders for path in (folder / "runs").glob("*") if any(path.rglob("*.json"))}
+    noun = f"records of suite '{suite}'" if suite else "records"
+    hint = "" if suite is None or suite in suites else nearest(suite, sorted({*suites, *more_suites}))
+    return BadInput(f"no {noun} below {' or '.join(map(str, folders))}: make some with `glorabench run`{hint}")
 
 
-def located(run_id: str, roots: Iterable[Path] = record.ROOTS) -> tuple[Path, Record]:
-    """The finished run whose id begins with `run_id`, and which of the results folders `roots` holds it.
+def find_run(run_id: str, roots: Iterable[Path] = record.ROOTS) -> tuple[Path, Record]:
+    """Find the finished run whose id begins with `run_id`, and the results folder that has it.
 
     Raises:
-        BadInput: no such run, several, a failed one, or a damaged record.
+        BadInput: there is no such run or there are several, the run failed, or its record is damaged.
     """
     roots = list(roots)
-    known = {path.stem.rpartition("-")[2]: (root, path) for root in roots[::-1] for path in root.glob("runs/*/*.json")}
-    found = [name for name in known if name.startswith(run_id)]
-    places = " or ".join(map(str, roots))
-    if not found:
-        raise BadInput(f"no run '{run_id}' below {places}{nearest(run_id, known)} Elsewhere: results_dir=FOLDER.")
-    if len(found) > 1:
-        raise BadInput(f"run={run_id} is the beginning of {len(found)} ids below {places}: {', '.join(found[:4])}")
-    root, path = known[found[0]]
-    made = record.read_record(path)
-    if made.status != "done":
-        why = "{kind}: {message}".format(**(made.error or {"kind": "", "message": ""}))
-        raise BadInput(f"run {made.run_id} failed ({why}), it left nothing to use: choose or make a run that is done")
-    return root, made
+    places_by_id: dict[str, tuple[Path, Path]] = {}
+    for root in roots[::-1]:
+        places_by_id |= {path.stem.rpartition("-")[2]: (root, path) for path in root.glob("runs/*/*.json")}
+    matches = [name for name in places_by_id if name.startswith(run_id)]
+    folders = " or ".join(map(str, roots))
+    if not matches:
+        hint = nearest(run_id, places_by_id)
+        raise BadInput(f"no run '{run_id}' below {folders}{hint} Elsewhere: results_dir=FOLDER.")
+    if len(matches) > 1:
+        raise BadInput(f"run={run_id} is the beginning of {len(matches)} ids below {folders}: {', '.join(matches[:4])}")
+    root, path = places_by_id[matches[0]]
+    run = record.read_record(path)
+    if run.status != "done":
+        reason = "{kind}: {message}".format(**(run.error or {"kind": "", "message": ""}))
+        raise BadInput(f"run {run.run_id} failed ({reason}), it left nothing to use: choose or make a run that is done")
+    return root, run
 
 
 def _folders(results: Path | None) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Pages of claims of conf/page/NAME.yaml, decided by records; the same records give the same bytes."""
+"""Pages of claims (conf/page/NAME.yaml) that records decide; the same records give the same bytes."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _FIELDS = {"title": str, "text": str, "comparisons": list, "curves": list, "curs
 _VERDICT = {1: "holds", -1: "does not hold", 0: "not decided"}
 _OUTCOME = {1: "win", -1: "loss", 0: "tie"}
 _SUMMARY = ("claim", "verdict", "points", "95 % interval", "n", "wins / ties / losses", "parameters", "FLOPs")
-_READ = (
+_SUMMARY_NOTE = (
     "points: the first configuration minus the second, mean over tasks, 95 % interval over n seeds. A claim holds "
     f"where the interval is on the side of the first, and does not hold where it is on the other. {DETAILS}"
 )
 _COST = ("configuration", "records", "runs", "parameters", "stage", "seconds", "TFLOP")
 _CURSE = ("configuration", "images", "candidates", "first batch", "winner", "held out", "test", "too high by")
-_CURSE_READ = (
+_CURSE_NOTE = (
     "Mean over tasks and seeds. winner: on the images that chose it; held out: on images that chose nothing; too high "
     f"by: the difference; test: what is reported. {DETAILS}"
 )
 
 
 def page_spec(name: str) -> dict[str, Any]:
-    """What conf/page/NAME.yaml says, checked.
+    """Load conf/page/NAME.yaml and check it.
 
     Raises:
-        BadInput: there is no such page, or it is not made as a page is.
+        BadInput: there is no such page, or the file is not a valid page.
     """
     one_of("page", name, options("page"))
     path = conf_dir() / "page" / f"{name}.yaml"
@@ -60,7 +60,7 @@ def page_spec(name: str) -> dict[str, Any]:
     for item in page["comparisons"]:
         _mapping(item, f"{path}: comparisons", ("claim", "first", "second", "note"), ("claim", "first", "second"))
     wheres: dict[str, Any] = {}
-    for side in _described(page):
+    for side in _descriptions(page):
         _mapping(side, f"{path}: '{side}'", ("label", "where"), ("label", "where"))
         if not isinstance(side["where"], dict):
             raise BadInput(f"{path}: where of '{side['label']}' is keys and values, got {side['where']!r}")
@@ -70,20 +70,20 @@ def page_spec(name: str) -> dict[str, Any]:
 
 
 def render_page(page: Mapping[str, Any], records: Sequence[Record]) -> dict[str, str]:
-    """The files of a page (see `spec`) by name.
+    """Render the files of a page (see `page_spec`), by name.
 
     Raises:
-        BadInput: naming every configuration and run that is missing.
+        BadInput: configurations or runs are missing; the message names each of them.
     """
-    wheres = {side["label"]: side["where"] for side in _described(page)}
-    chosen = _all(lambda label: Side(label, select(records, wheres[label])), list(wheres))
-    sides = {side.label: side for side in chosen}
+    wheres = {side["label"]: side["where"] for side in _descriptions(page)}
+    all_sides = _all(lambda label: Side(label, select(records, wheres[label])), list(wheres))
+    sides = {side.label: side for side in all_sides}
 
-    def claim(item: Mapping[str, Any]) -> Claim:
-        first, second = (sides[item[which]["label"]] for which in ("first", "second"))
+    def decide(item: Mapping[str, Any]) -> Claim:
+        first, second = (sides[item[key]["label"]] for key in ("first", "second"))
         return Claim(item["claim"], item.get("note", ""), compare_sides(first, second))
 
-    def searched(item: Mapping[str, Any]) -> Side:
+    def search_side(item: Mapping[str, Any]) -> Side:
         side = sides[item["label"]]
         side.mean(side.score)  # refuses a side without results
         if any(r.search is None for r in side.runs.values()):
@@ -91,62 +91,62 @@ def render_page(page: Mapping[str, Any], records: Sequence[Record]) -> dict[str,
         return side
 
     check_pairs((sides[i["first"]["label"]], sides[i["second"]["label"]]) for i in page["comparisons"])
-    claims = _all(claim, page["comparisons"])
-    drawn, cursed = (_all(searched, page[key]) for key in ("curves", "curse"))
+    claims = _all(decide, page["comparisons"])
+    curve_sides, curse_sides = (_all(search_side, page[key]) for key in ("curves", "curse"))
     parts = [[f"# {page['title']}", "", page["text"].strip()], summary_section(claims)]
-    parts += [claim_section(number, one) for number, one in enumerate(claims, start=1)]
+    parts += [claim_section(number, claim) for number, claim in enumerate(claims, start=1)]
     parts.append(cost_section((side, conditions_text(wheres[label])) for label, side in sides.items()))
-    files: dict[str, str] = {}
-    if cursed:
-        parts.append(curse_section(cursed))
-    if drawn:
-        points = search_curves.best_so_far(drawn)
-        files = {"curves.svg": search_curves.curves_svg(points), "curves.csv": search_curves.curves_csv(points)}
+    page_files: dict[str, str] = {}
+    if curse_sides:
+        parts.append(curse_section(curse_sides))
+    if curve_sides:
+        points = search_curves.best_so_far(curve_sides)
+        page_files = {"curves.svg": search_curves.curves_svg(points), "curves.csv": search_curves.curves_csv(points)}
         figure = "![Best score so far against candidates scored, a panel for each task](curves.svg)"
         read = "Mean over seeds, on the images that choose the winner; the numbers: [curves.csv](curves.csv)."
         parts.append(["## The searches", "", figure, "", read])
-    return {**files, "README.md": "\n\n".join("\n".join(lines) for lines in parts) + "\n"}
+    return {**page_files, "README.md": "\n\n".join("\n".join(lines) for lines in parts) + "\n"}
 
 
-def _described(page: Mapping[str, Any]) -> list[Any]:
+def _descriptions(page: Mapping[str, Any]) -> list[Any]:
     """Every description of a configuration, in the order of the page."""
-    compared = [item[which] for item in page["comparisons"] for which in ("first", "second")]
-    return [*compared, *page["curves"], *page["curse"]]
+    comparison_sides = [item[key] for item in page["comparisons"] for key in ("first", "second")]
+    return [*comparison_sides, *page["curves"], *page["curse"]]
 
 
-def _mapping(node: Any, where: str, known: Any, needed: Sequence[str]) -> dict[str, Any]:
-    """`node`, a mapping with these keys.
+def _mapping(node: Any, place: str, keys: Any, mandatory: Sequence[str]) -> dict[str, Any]:
+    """Check that `node` is a mapping with these keys, and return it.
 
     Raises:
-        BadInput: a key that is not known or not there, naming it.
+        BadInput: a key is unknown or missing; the message names it.
     """
     if not isinstance(node, dict):
-        raise BadInput(f"{where}: expected {', '.join(needed)}, got {node!r}")
+        raise BadInput(f"{place}: expected {', '.join(mandatory)}, got {node!r}")
     for key in node:
-        if key not in known:
-            raise BadInput(f"{where}: no key '{key}'{nearest(key, known)}")
-    for key in needed:
+        if key not in keys:
+            raise BadInput(f"{place}: no key '{key}'{nearest(key, keys)}")
+    for key in mandatory:
         if key not in node:
-            raise BadInput(f"{where}: '{key}' is missing")
+            raise BadInput(f"{place}: '{key}' is missing")
     return node
 
 
 def _all(make: Callable[[Any], _T], items: Sequence[Any]) -> list[_T]:
-    """`make` of every item; what is wrong with any of them is said at once."""
-    made, wrong = [], []
+    """Call `make` on every item, and report all errors at once."""
+    results, messages = [], []
     for item in items:
         try:
-            made.append(make(item))
+            results.append(make(item))
         except BadInput as error:
-            wrong.append(f"{item}: {error}" if isinstance(item, str) else str(error))
-    if wrong:
-        raise BadInput("this page lacks records: " + " | ".join(dict.fromkeys(wrong)))
-    return made
+            messages.append(f"{item}: {error}" if isinstance(item, str) else str(error))
+    if messages:
+        raise BadInput("this page lacks records: " + " | ".join(dict.fromkeys(messages)))
+    return results
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, that the first side is ahead of the second, and what the records say of it."""
+    """The claim that the first side is ahead of the second, with the comparison that decides it."""
 
     claim: str
     note: str
@@ -159,80 +159,90 @@ class Claim:
 
 
 def summary_section(claims: Sequence[Claim]) -> list[str]:
-    """Every claim with its verdict, the difference and its price."""
+    """The table of all claims: verdict, difference and cost of each."""
     body = []
     for claim in claims:
-        c = claim.comparison
-        ratios = (_ratio(c.params_ratio), _ratio(c.flops_ratio))
-        body.append((claim.claim, f"**{claim.verdict}**", *_gap(c), " / ".join(map(str, c.tally)), *ratios))
-    return ["## What holds", "", *grid(_SUMMARY, body, ("claim", "verdict")), "", _READ]
+        comparison = claim.comparison
+        tally = " / ".join(map(str, comparison.tally))
+        ratios = (_ratio(comparison.params_ratio), _ratio(comparison.flops_ratio))
+        body.append((claim.claim, f"**{claim.verdict}**", *_difference_cells(comparison), tally, *ratios))
+    return ["## What holds", "", *grid(_SUMMARY, body, ("claim", "verdict")), "", _SUMMARY_NOTE]
 
 
-def _gap(c: Comparison) -> tuple[str, str, str]:
+def _difference_cells(comparison: Comparison) -> tuple[str, str, str]:
     """The difference of the means, its interval and n; empty where there is no mean."""
-    if c.mean is None:
+    mean, metric = comparison.mean, comparison.metric
+    if mean is None:
         return "", "", ""
-    return c.metric.difference_text(c.mean.value), interval_text(c.mean, c.metric), str(c.mean.n)
+    return metric.difference_text(mean.value), interval_text(mean, metric), str(mean.n)
 
 
 def claim_section(number: int, claim: Claim) -> list[str]:
-    """One claim, task by task."""
-    c = claim.comparison
-    conclusion = conclusion_of(c)
-    columns = ("task", c.first.name, c.second.name, c.metric.points, "95 % interval", "n", "outcome")
+    """The section of one claim, with a row for each task."""
+    comparison = claim.comparison
+    conclusion = conclusion_of(comparison)
+    columns = (
+        "task",
+        comparison.first.name,
+        comparison.second.name,
+        comparison.metric.points,
+        "95 % interval",
+        "n",
+        "outcome",
+    )
     body: list[tuple[str, ...]] = []
-    for on in c.tasks:
-        d, scores = on.difference, (on.metric.text(on.first), on.metric.text(on.second))
-        gap = (on.metric.difference_text(d.value), interval_text(d, on.metric), str(d.n))
-        body.append((on.task, *scores, *gap, _OUTCOME[on.sign]))
+    for row in comparison.tasks:
+        difference, scores = row.difference, (row.metric.text(row.first), row.metric.text(row.second))
+        gap = (row.metric.difference_text(difference.value), interval_text(difference, row.metric), str(difference.n))
+        body.append((row.task, *scores, *gap, _OUTCOME[row.sign]))
     means = ["", ""]
-    if c.mean is not None:
-        means = [c.metric.text(side.mean(side.score).value) for side in (c.first, c.second)]
-    body.append((f"mean of {len(c.tasks)}", *means, *_gap(c), ""))
+    if comparison.mean is not None:
+        means = [comparison.metric.text(side.mean(side.score).value) for side in (comparison.first, comparison.second)]
+    body.append((f"mean of {len(comparison.tasks)}", *means, *_difference_cells(comparison), ""))
     note = [claim.note, ""] if claim.note else []
     head = [f"## {number}. {claim.claim}", "", f"{conclusion[0].upper()}{conclusion[1:]}.", "", *note]
     return [*head, *grid(columns, body, ("task", "outcome"))]
 
 
 def cost_section(sides: Iterable[tuple[Side, str]]) -> list[str]:
-    """Seconds and FLOPs of each stage of every side; with each side goes what chose its records."""
+    """Seconds and FLOPs of each stage of every side; each side comes with the conditions of its records."""
     body: list[tuple[str, ...]] = []
-    for side, chosen in sides:
-        who = (side.name, f"`{chosen}`", str(len(side.runs)), f"{side.params:,.0f}")
+    for side, conditions in sides:
+        columns = (side.name, f"`{conditions}`", str(len(side.runs)), f"{side.params:,.0f}")
         stages = dict(side.stages)
         if len(stages) > 1:
-            stages["together"] = {k: sum(stage[k] for stage in stages.values()) for k in ("seconds", "flops")}
-        spent = [(n, f"{s['seconds']:,.1f}", f"{s['flops'] / 1e12:,.3f}") for n, s in stages.items()]
-        for index, stage in enumerate(spent or [("not recorded", "", "")]):
-            body.append((*(who if index == 0 else ("", "", "", "")), *stage))
+            stages["together"] = {key: sum(stage[key] for stage in stages.values()) for key in ("seconds", "flops")}
+        stage_texts = [(n, f"{s['seconds']:,.1f}", f"{s['flops'] / 1e12:,.3f}") for n, s in stages.items()]
+        for index, stage in enumerate(stage_texts or [("not recorded", "", "")]):
+            body.append((*(columns if index == 0 else ("", "", "", "")), *stage))
     read = "Mean over runs. Seconds are of the machines that the records name, perhaps beside other work."
     return ["## Cost", "", *grid(_COST, body, ("configuration", "records", "stage")), "", read]
 
 
 def curse_section(sides: Iterable[Side]) -> list[str]:
-    """What choosing the best of many candidates is worth where they were chosen, apart from there, and on test."""
+    """The score of search winners on the images that chose them, on held-out images, and on test."""
     body = []
     for side in sides:
         metric = next(iter(side.runs.values())).metric
         score = metric.text(side.mean(side.score).value)
-        first, winner = (metric.text(_of_search(side, key).value) for key in ("first", "score"))
+        first, winner = (metric.text(_search_mean(side, key).value) for key in ("first", "score"))
         searches = [r.search or {} for r in side.runs.values()]
         evaluated = f"{fmean(search['evaluated'] for search in searches):,.0f}"
         held_out, gap = "", ""
         if all(search["held_out"] is not None for search in searches):
-            held_out = metric.text(_of_search(side, "held_out").value)
-            gap = _excess(_of_search(side, "score", "held_out"), metric)
+            held_out = metric.text(_search_mean(side, "held_out").value)
+            gap = _excess(_search_mean(side, "score", "held_out"), metric)
         images = " / ".join(_values(search[key] for search in searches) for key in ("n", "n_held_out"))
         body.append((side.name, images, evaluated, first, winner, held_out, score, gap))
-    return ["## The winner's curse", "", *grid(_CURSE, body, ("configuration",)), "", _CURSE_READ]
+    return ["## The winner's curse", "", *grid(_CURSE, body, ("configuration",)), "", _CURSE_NOTE]
 
 
 def _excess(difference: statistics.Estimate, metric: Metric) -> str:
     return f"{metric.difference_text(difference.value)} ({interval_text(difference, metric) or 'one seed'})"
 
 
-def _of_search(side: Side, key: str, minus: str | None = None) -> statistics.Estimate:
-    """Mean of a number of the searches, or of the difference of two."""
+def _search_mean(side: Side, key: str, minus: str | None = None) -> statistics.Estimate:
+    """The mean of a number that each search reports, or of the difference of two numbers."""
 
     def value(task: str, seed: Seed) -> float:
         search = side.runs[task, seed].search or {}

@@ -1,4 +1,4 @@
-"""Render tables: on a terminal, as Markdown, LaTeX or HTML, or between two marks of a file."""
+"""Render tables on a terminal, as Markdown, LaTeX or HTML, or into a block of a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textwrap import fill
 from glorabench.errors import BadInput, first_line, printable
 from glorabench.files import write_text
 
-WORD_COLUMNS = ("task", "method", "of", "on the front of")  # columns that hold words; the others are numbers
+WORD_COLUMNS = ("task", "method", "of", "on the front of")  # columns of words; the others hold numbers
 _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -25,7 +25,7 @@ _STYLE = (
     "td,th{padding:2px 6px;text-align:right}td.w,th.w{text-align:left}thead tr{border-bottom:1px solid}"
 )
 
-LABEL = 28  # characters of a method's name on a terminal, before it is broken
+LABEL_WIDTH = 28  # characters of a method's name in a line of a terminal
 
 
 @dataclass(frozen=True)
@@ -33,31 +33,31 @@ class Part:
     """One table.
 
     Args:
-        title: what it is of.
-        head, body: as text, intervals behind a blank.
-        told: lines about rows and columns.
-        notes: what the columns say.
-        fixed: first columns that stand on each page of a terminal.
-        blocks: sizes of what stays together there; none for a table that is never cut.
+        title: the title of the table.
+        head, body: as text; an interval follows its value after a blank.
+        findings: lines about rows and columns.
+        notes: what the columns mean.
+        fixed: number of first columns that every page of a terminal repeats.
+        blocks: sizes of the groups of columns that stay on one page; empty for a table that is never cut.
     """
 
     title: str
     head: Sequence[str]
     body: Sequence[Sequence[str]]
-    told: Sequence[str] = ()
+    findings: Sequence[str] = ()
     notes: str = ""
     fixed: int = 1
     blocks: Sequence[int] = ()
 
 
-def grid(columns: Sequence[str], body: Iterable[Sequence[str]], left: Sequence[str]) -> list[str]:
-    """The lines of a Markdown table; the columns `left` hold words, the others numbers."""
-    rule = ["---" if name in left else "---:" for name in columns]
+def grid(columns: Sequence[str], body: Iterable[Sequence[str]], word_columns: Sequence[str]) -> list[str]:
+    """The lines of a Markdown table; `word_columns` hold words, the other columns hold numbers."""
+    rule = ["---" if name in word_columns else "---:" for name in columns]
     return [f"| {' | '.join(map(_cell, line))} |" for line in (columns, rule, *body)]
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is: no HTML begins in it, and no comment, such as the mark of a block."""
+    """Escape text so that Markdown shows it as it is, without HTML and comments."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", printable(text))
 
 
@@ -66,18 +66,19 @@ def _cell(text: str) -> str:
 
 
 def part_markdown(part: Part, titled: bool = True) -> str:
-    """As Markdown."""
+    """Render a table as Markdown."""
     lines = [*grid(part.head, part.body, WORD_COLUMNS), ""]
-    lines = [*lines, part.notes, ""] if part.notes else lines
-    told = [f"- {escape(line)}" for line in part.told]
-    return (f"**{escape(part.title)}**\n\n" if titled else "") + "\n".join([*lines, *told]) + "\n"
+    lines += [part.notes, ""] if part.notes else []
+    lines += [f"- {escape(line)}" for line in part.findings]
+    title = f"**{escape(part.title)}**\n\n" if titled else ""
+    return title + "\n".join(lines) + "\n"
 
 
-def tex(part: Part) -> str:
-    """As LaTeX, for the packages booktabs and adjustbox."""
+def part_tex(part: Part) -> str:
+    """Render a table as LaTeX, for the packages booktabs and adjustbox."""
     columns = "".join("l" if name in WORD_COLUMNS else "r" for name in part.head)
     rows = [" & ".join(map(_tex, row)) + r" \\" for row in part.body]
-    said = [rf"\item {_tex(line)}" for line in part.told]
+    items = [rf"\item {_tex(line)}" for line in part.findings]
     return "\n".join([
         r"\begin{table*}",
         rf"\caption{{{_tex(part.title)}}}",
@@ -92,8 +93,8 @@ def tex(part: Part) -> str:
         r"\end{adjustbox}",
         *([r"\par\footnotesize " + _tex(part.notes)] if part.notes else []),
         r"\end{table*}",
-        # behind the float: published tables have more lines than a page
-        *([r"\begin{itemize}\footnotesize", *said, r"\end{itemize}"] if said else []),
+        # outside the float: published tables have more lines than a page
+        *([r"\begin{itemize}\footnotesize", *items, r"\end{itemize}"] if items else []),
         "",
     ])  # fmt: skip
 
@@ -102,118 +103,134 @@ def _tex(text: str) -> str:
     return re.sub(r"(?<=\d)([*=])(?= |$)", r"$^{\1}$", "".join(_TEX.get(letter, letter) for letter in text))
 
 
-def html(parts: Sequence[Part]) -> str:
-    """All of them as one page that needs nothing else."""
-    shown = "".join(map(_html, parts))
+def html_page(parts: Sequence[Part]) -> str:
+    """Render tables as one HTML page without other files."""
+    tables = "".join(map(_html_table, parts))
     title = library.escape(parts[0].title if parts else "")
     head = f'<head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
-    return f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n{shown}</body>\n</html>\n'
+    return f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n{tables}</body>\n</html>\n'
 
 
-def _html(part: Part) -> str:
+def _html_table(part: Part) -> str:
     kinds = [' class="w"' if name in WORD_COLUMNS else "" for name in part.head]
 
     def row(tag: str, texts: Sequence[str]) -> str:
-        made = (f"<{tag}{kind}>{library.escape(x)}</{tag}>" for kind, x in zip(kinds, texts, strict=True))
-        return f"<tr>{''.join(made)}</tr>\n"
+        cells = (f"<{tag}{kind}>{library.escape(x)}</{tag}>" for kind, x in zip(kinds, texts, strict=True))
+        return f"<tr>{''.join(cells)}</tr>\n"
 
-    told = "".join(f"<li>{library.escape(line)}</li>\n" for line in part.told)
+    items = "".join(f"<li>{library.escape(line)}</li>\n" for line in part.findings)
     body = "".join(row("td", texts) for texts in part.body)
     return (
         f"<table>\n<caption>{library.escape(part.title)}</caption>\n<thead>\n{row('th', part.head)}</thead>\n"
         f"<tbody>\n{body}</tbody>\n</table>\n"
         + (f"<p>{library.escape(part.notes)}</p>\n" if part.notes else "")
-        + (f"<ul>\n{told}</ul>\n" if told else "")
+        + (f"<ul>\n{items}</ul>\n" if items else "")
     )
 
 
-def pages(part: Part, width: int) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Heading and rows, cut into tables of at most `width` characters if it may be; intervals in lines of their own."""
+def terminal_pages(part: Part, width: int) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Head and rows of a table, cut into pages of at most `width` characters where the table has blocks.
+
+    Intervals then stand in a line of their own.
+    """
     if not part.blocks:
         yield list(part.head), [list(row) for row in part.body]
         return
     body = [[text.replace(" ±", "\n±") for text in row] for row in part.body]
-    yield from cut(list(part.head), body, part.fixed, part.blocks, width)
+    yield from cut_table(list(part.head), body, part.fixed, part.blocks, width)
 
 
-def _shown(text: str) -> str:
-    """A cell for a terminal: its own line ends stay, nothing else acts on the terminal."""
+def _terminal_text(text: str) -> str:
+    """A cell for a terminal: line ends stay, other control characters are made harmless."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def show_part(part: Part) -> None:
-    """Print it, then what is told, then the notes."""
+    """Print a table, then its findings, then its notes."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    # no markup: names hold words in brackets
+    # no markup, as names have words in brackets
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
     if part.blocks:
         console.print(printable(part.title), style="italic", soft_wrap=True)
-    for columns, rows in pages(part, console.width):
-        shown = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False) if part.blocks else None
-        shown = shown or Table(title=part.title)
+    for columns, rows in terminal_pages(part, console.width):
+        if part.blocks:
+            table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+        else:
+            table = Table(title=part.title)
         for name in columns:
-            shown.add_column(name, justify="left" if name in WORD_COLUMNS else "right", no_wrap=bool(part.blocks))
+            table.add_column(name, justify="left" if name in WORD_COLUMNS else "right", no_wrap=bool(part.blocks))
         for row in rows:
-            shown.add_row(*map(_shown, row))
-        console.print(*([shown, ""] if part.blocks else [shown]))
-    for line in part.told:
+            table.add_row(*map(_terminal_text, row))
+        console.print(table)
+        if part.blocks:
+            console.print("")
+    for line in part.findings:
         console.print(printable(line), soft_wrap=True)
     if part.notes:
         console.print(part.notes, style="dim", soft_wrap=True)
 
 
-def cut(
+def cut_table(
     head: list[str], body: list[list[str]], fixed: int, blocks: Sequence[int], width: int
 ) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Heading and rows of one table, or of several, none more than `width` characters wide.
+    """Cut a table into pages that are at most `width` characters wide.
 
     Args:
-        head: names; each breaks at its spaces.
-        body: rows; what has line breaks has several lines.
-        fixed: as many first columns stand in every one of them.
-        blocks: how many of the next columns stay together, if they can; what follows belongs to the last.
+        head: names of the columns; they break at spaces.
+        body: rows; a cell with line breaks has several lines.
+        fixed: number of first columns that every page repeats.
+        blocks: sizes of the groups of columns that stay together where they fit; further columns join the last.
         width: in characters.
+
+    Yields:
+        Head and rows of each page.
     """
-    label = max(len("method"), min(LABEL, width // 3))
+    label = max(len("method"), min(LABEL_WIDTH, width // 3))
     head = [head[0], *(name.replace(" ", "\n") for name in head[1:])]
-    body = [[fill(name, label), *(x.replace(" of ", "\nof ").replace(" [", "\n[") for x in row)] for name, *row in body]
+    rows = []
+    for name, *cells in body:
+        rows.append([fill(name, label), *(cell.replace(" of ", "\nof ").replace(" [", "\n[") for cell in cells)])
     starts = [fixed]
     for size in blocks:
         starts.append(starts[-1] + size)
-    for row in (head, *body):
+    for row in (head, *rows):
         for start in starts[1:-1]:  # a gap between two blocks
             row[start] = " " + row[start].replace("\n", "\n ")
-    columns = zip(head, *body, strict=True)
-    widths = [max(len(part) for text in column for part in text.split("\n")) for column in columns]
+    columns = zip(head, *rows, strict=True)
+    widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
     starts[-1] = len(head)  # n and params
     room = width - sum(widths[:fixed]) - fixed + 1
 
     def needed(columns: Iterable[int]) -> int:
         return sum(1 + widths[i] for i in columns)
 
-    parts = [[*range(*ends)] for ends in pairwise(starts)]
-    pieces = [part for block in parts for part in ([block] if needed(block) <= room else [[i] for i in block])]
-    page: list[int] = []
-    for piece in [*pieces, []]:
-        if page and (not piece or needed([*page, *piece]) > room):
-            kept = [*range(fixed), *page]
-            yield [head[i] for i in kept], [[row[i] for i in kept] for row in body]
-            page = []
-        page += piece
+    pieces: list[list[int]] = []
+    for start, end in pairwise(starts):
+        block = [*range(start, end)]
+        pieces += [block] if needed(block) <= room else [[i] for i in block]
+    pages: list[list[int]] = []
+    for piece in pieces:
+        if pages and needed([*pages[-1], *piece]) <= room:
+            pages[-1] += piece
+        else:
+            pages.append(piece)
+    for page in pages:
+        indices = [*range(fixed), *page]
+        yield [head[i] for i in indices], [[row[i] for i in indices] for row in rows]
 
 
-def put(parts: Sequence[Part], form: str, into: str | None, block: str, text: str | None = None) -> None:
+def output_parts(parts: Sequence[Part], form: str, into: str | None, block: str, text: str | None = None) -> None:
     """Print tables, or write them as Markdown into a file.
 
     Args:
         parts: the tables.
         form: text, md, tex or html.
-        into: FILE or FILE#NAME.
-        block: what the file's block is called, KIND:NAME; the name of `into` stands in for its name.
-        text: of them as Markdown, where it is not simply that of one behind the other.
+        into: FILE or FILE#NAME; None prints.
+        block: the name of the block in the file, KIND:NAME; the NAME of `into` replaces its NAME.
+        text: the Markdown of all tables, where it is not that of one after the other.
 
     Raises:
         BadInput: the file does not exist or has no such block.
@@ -226,13 +243,13 @@ def put(parts: Sequence[Part], form: str, into: str | None, block: str, text: st
         for part in parts:
             show_part(part)
     elif form == "html":
-        print(html(parts), end="")
+        print(html_page(parts), end="")
     else:
-        print(text if form == "md" else "\n".join(map(tex, parts)), end="")
+        print(text if form == "md" else "\n".join(map(part_tex, parts)), end="")
 
 
 def embed(text: str, block: str, path: Path) -> None:
-    """Replace what stands between `<!-- BLOCK -->` and `<!-- /BLOCK -->`.
+    """Replace the text between `<!-- BLOCK -->` and `<!-- /BLOCK -->` in a file.
 
     Raises:
         BadInput: the file does not exist or has no such block, or several.

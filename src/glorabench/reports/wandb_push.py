@@ -1,4 +1,4 @@
-"""Push records into W&B, offline or online, each once; an interrupted push goes on."""
+"""Push records into W&B, offline or online, each of them once; an interrupted push goes on."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from glorabench.files import safe_name, write_text
 from glorabench.records.record import Record
 from glorabench.reports.wandb_runs import Replay, replays
 
-OTHERWISE = (
+PUSH_HINT = (
     "Nothing more was pushed. With a network, log in once with `wandb login` (or set WANDB_API_KEY); without one, give "
     "--mode offline and send the runs later with `wandb sync`."
 )
 
 
-class Pushed:
-    """What was pushed, by target: a small file that the next push reads.
+class PushLog:
+    """The log of what was pushed, by target: a small file that the next push reads.
 
     Args:
-        path: of the file; written after every run, whole or not at all.
+        path: the file. It is written after every run, whole or not at all.
 
     Raises:
         BadInput: the file is damaged.
@@ -39,95 +39,102 @@ class Pushed:
     def __init__(self, path: Path, target: Target) -> None:
         self.path, self.key = path, f"{target.mode} {target.place}"
         try:
-            self.all: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            if not all(isinstance(own, dict) for own in self.all.values()):
+            self.targets: dict[str, dict[str, str]] = (
+                json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            )
+            if not all(isinstance(digests, dict) for digests in self.targets.values()):
                 raise ValueError("it holds no names and values")
-            self.own = self.all.setdefault(self.key, {})
+            self.digests = self.targets.setdefault(self.key, {})
         except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise BadInput(
                 f"{path} is damaged ({first_line(error)}): remove it, and everything is pushed again"
             ) from error
 
-    def has(self, made: Replay) -> bool:
-        """True when exactly this was pushed."""
-        return self.own.get(made.id) == made.digest
+    def contains(self, replay: Replay) -> bool:
+        """True when this run was pushed with this content."""
+        return self.digests.get(replay.id) == replay.digest
 
-    def add(self, made: Replay) -> None:
-        """Note that this was pushed."""
-        self.own[made.id] = made.digest
-        write_text(self.path, json.dumps(self.all, indent=1, sort_keys=True) + "\n", "what was pushed stays pushed")
+    def add(self, replay: Replay) -> None:
+        """Note that a run was pushed."""
+        self.digests[replay.id] = replay.digest
+        write_text(self.path, json.dumps(self.targets, indent=1, sort_keys=True) + "\n", "what was pushed stays pushed")
 
 
 def push_records(folder: Path, records: Sequence[Record], target: Target, again: bool = False) -> tuple[int, int]:
-    """Push the records of a results folder; how many runs were sent, of how many.
+    """Push the records of a results folder.
 
     Args:
-        folder: which remembers what was pushed.
-        records: of it.
-        target: where they go.
-        again: also what was pushed before.
+        folder: the results folder; it keeps the log.
+        records: the records of the folder.
+        target: where the runs go.
+        again: push runs again that were pushed before.
+
+    Returns:
+        How many runs were sent, and how many there are.
 
     Raises:
         BadInput: W&B cannot be reached or refuses.
     """
-    pushed, made = Pushed(folder / "wandb" / "pushed.json", target), replays(records)
-    waiting = [one for one in made if again or not pushed.has(one)]
-    if waiting:
+    log, all_replays = PushLog(folder / "wandb" / "pushed.json", target), replays(records)
+    pending = [replay for replay in all_replays if again or not log.contains(replay)]
+    if pending:
         os.environ.setdefault("WANDB_SILENT", "true")
-        with _files(folder, target) as files:
-            for one in _told(waiting):
+        with _wandb_folder(folder, target) as wandb_folder:
+            for replay in _with_progress(pending):
                 try:
-                    send(one, target, files)
+                    send_run(replay, target, wandb_folder)
                 except OSError as error:  # the disk is full, or the folder is gone
-                    raise BadInput(f"{files} cannot be written ({error.strerror or error}). {OTHERWISE}") from error
+                    raise BadInput(
+                        f"{wandb_folder} cannot be written ({error.strerror or error}). {PUSH_HINT}"
+                    ) from error
                 except Exception as error:
-                    raise BadInput(f"W&B refuses {one.name} ({first_line(error)}). {OTHERWISE}") from error
-                pushed.add(one)
-    return len(waiting), len(made)
+                    raise BadInput(f"W&B refuses {replay.name} ({first_line(error)}). {PUSH_HINT}") from error
+                log.add(replay)
+    return len(pending), len(all_replays)
 
 
-def _told(waiting: list[Replay]) -> Iterator[Replay]:
-    """One after the other, with a bar on a terminal and lines elsewhere."""
+def _with_progress(pending: list[Replay]) -> Iterator[Replay]:
+    """Yield the runs one after the other, with a progress bar on a terminal and lines elsewhere."""
     if sys.stdout.isatty():
         from rich.progress import track
 
-        yield from track(waiting, "pushing", transient=True)
+        yield from track(pending, "pushing", transient=True)
         return
-    for index, one in enumerate(waiting, 1):
-        yield one
-        print(f"{index}/{len(waiting)}  {one.name}  {one.id}", flush=True)
+    for index, replay in enumerate(pending, 1):
+        yield replay
+        print(f"{index}/{len(pending)}  {replay.name}  {replay.id}", flush=True)
 
 
 def offline_folder(folder: Path, target: Target) -> Path:
-    """Where runs that are pushed offline lie."""
+    """The folder of runs that are pushed offline."""
     return folder / "wandb" / "pushed" / Path(*map(safe_name, target.place.split("/")))
 
 
 @contextmanager
-def _files(folder: Path, target: Target) -> Iterator[Path]:
-    """Where W&B keeps its files meanwhile: for good when offline, else below the temporary folder.
+def _wandb_folder(folder: Path, target: Target) -> Iterator[Path]:
+    """The folder in which W&B keeps its files during a push: a lasting one when offline, else a temporary one.
 
     Raises:
-        BadInput: W&B is asked online and does not answer, or the folder cannot be written.
+        BadInput: the target is online and W&B does not answer, or the folder cannot be written.
     """
     if target.mode == "online":
-        reach()
-        made = tempfile.TemporaryDirectory(prefix="glorabench-wandb-", ignore_cleanup_errors=True)
-        with made as temporary, staged(Path(temporary)):
+        check_server()
+        temporary_folder = tempfile.TemporaryDirectory(prefix="glorabench-wandb-", ignore_cleanup_errors=True)
+        with temporary_folder as temporary, stage_tables_in(Path(temporary)):
             yield Path(temporary)
         return
-    kept = offline_folder(folder, target)
+    offline = offline_folder(folder, target)
     try:
-        kept.mkdir(parents=True, exist_ok=True)
+        offline.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput(f"{kept} cannot be written ({error.strerror})") from error
-    with staged(kept):
-        yield kept
+        raise BadInput(f"{offline} cannot be written ({error.strerror})") from error
+    with stage_tables_in(offline):
+        yield offline
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where runs go: W&B's project and entity (None: that of the login), `offline` or `online`."""
+    """Where runs go: project and entity of W&B (None is that of the login), and mode, `offline` or `online`."""
 
     project: str
     entity: str | None
@@ -140,8 +147,8 @@ class Target:
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[None]:
-    """What tables are staged in goes beside the runs, unless WANDB_DATA_DIR says where."""
+def stage_tables_in(folder: Path) -> Iterator[None]:
+    """Let W&B stage tables beside the runs, unless WANDB_DATA_DIR names a folder."""
     before = os.environ.get("WANDB_DATA_DIR")
     os.environ["WANDB_DATA_DIR"] = before or str(folder.resolve())
     try:
@@ -151,11 +158,11 @@ def staged(folder: Path) -> Iterator[None]:
             del os.environ["WANDB_DATA_DIR"]
 
 
-def reach() -> None:
-    """Ask W&B's server for a sign of life: its own client would wait for minutes.
+def check_server() -> None:
+    """Check that W&B's server answers: W&B's client would wait for minutes.
 
     Raises:
-        BadInput: there is none.
+        BadInput: it does not answer.
     """
     import wandb
 
@@ -166,22 +173,22 @@ def reach() -> None:
         pass  # it answers
     except OSError as error:
         reason = getattr(error, "reason", None) or error
-        raise BadInput(f"W&B cannot be reached at {url} ({reason}). {OTHERWISE}") from error
+        raise BadInput(f"W&B cannot be reached at {url} ({reason}). {PUSH_HINT}") from error
 
 
-def send(one: Replay, target: Target, folder: Path) -> None:
-    """Make a run of W&B; one that a killed push has left behind is made anew, or online taken up again."""
+def send_run(replay: Replay, target: Target, folder: Path) -> None:
+    """Create a run of W&B. A run that a killed push left behind is created again, or continued if online."""
     import wandb
 
-    for left in (folder / "wandb").glob(f"offline-run-*-{one.id}"):
-        shutil.rmtree(left)
+    for leftover in (folder / "wandb").glob(f"offline-run-*-{replay.id}"):
+        shutil.rmtree(leftover)
     run = wandb.init(
-        id=one.id,
-        name=one.name,
-        group=one.group,
-        job_type=one.job_type,
-        tags=one.tags,
-        config=dict(one.config),
+        id=replay.id,
+        name=replay.name,
+        group=replay.group,
+        job_type=replay.job_type,
+        tags=replay.tags,
+        config=dict(replay.config),
         project=target.project,
         entity=target.entity,
         mode=target.mode,  # type: ignore[arg-type]
@@ -190,16 +197,18 @@ def send(one: Replay, target: Target, folder: Path) -> None:
         settings=_settings(wandb.Settings),
     )
     try:
-        for name in dict.fromkeys(name for _, entry in one.curves for name in entry):
+        for name in dict.fromkeys(name for _, entry in replay.curves for name in entry):
             stage, _, last = name.rpartition("/")
             if last != "epoch":
                 run.define_metric(name, step_metric=f"{stage}/epoch" if stage else "epoch")
-        for step, entry in one.curves:
-            run.log(dict(entry), step=step)  # a step that the server has already is not taken twice
-        if sheets := one.sheets():
-            run.log({name: wandb.Table([*s.columns], [[*row] for row in s.rows]) for name, s in sheets.items()})
-        run.summary.update(dict(one.summary))
-        run.finish(exit_code=int(one.failed))
+        for step, entry in replay.curves:
+            run.log(dict(entry), step=step)  # the server ignores a step that it has already
+        if tables := replay.tables():
+            run.log(
+                {name: wandb.Table([*table.columns], [[*row] for row in table.rows]) for name, table in tables.items()}
+            )
+        run.summary.update(dict(replay.summary))
+        run.finish(exit_code=int(replay.failed))
     except BaseException:
         with suppress(Exception):
             run.finish(exit_code=255)
@@ -207,13 +216,13 @@ def send(one: Replay, target: Target, folder: Path) -> None:
 
 
 def _settings(kind: Any) -> Any:
-    """Of a replay: nothing of this machine, no code, and no waiting for minutes; what an older wandb lacks is left."""
-    wanted = {
+    """Settings of a pushed run: no facts of this machine, no code, short waits. Those that wandb lacks are left out."""
+    values = {
         **{"silent": True, "console": "off", "login_timeout": 15, "init_timeout": 20},
         **{"finish_timeout": 60, "finish_timeout_raises": True},
         **dict.fromkeys(("x_disable_stats", "x_disable_meta", "x_disable_machine_info"), True),
         **dict.fromkeys(("disable_git", "disable_code", "disable_job_creation"), True),
         "x_save_requirements": False,
     }
-    known: Iterable[str] = kind.model_fields
-    return kind(**{key: value for key, value in wanted.items() if key in known})
+    fields: Iterable[str] = kind.model_fields
+    return kind(**{key: value for key, value in values.items() if key in fields})

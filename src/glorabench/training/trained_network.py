@@ -20,7 +20,7 @@ from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.config.paths import options
 from glorabench.errors import BadInput, first_line, one_of
 from glorabench.records.record import ROOTS, Record
-from glorabench.records.store import located
+from glorabench.records.store import find_run
 from glorabench.search.space import PathSpace
 
 WEIGHTS = "backbone.weights_from"
@@ -199,7 +199,7 @@ def run_of_words(given: Mapping[str, str]) -> tuple[Path, Record, list[str]]:
     """
     roots = [Path(given["results_dir"]).expanduser()] if "results_dir" in given else ROOTS
     overrides = [f"{WEIGHTS}={given[WEIGHTS]}"] if WEIGHTS in given else []
-    return *located(given["run"], roots), overrides
+    return *find_run(given["run"], roots), overrides
 
 
 def _classes(file: Path, head: str) -> int:

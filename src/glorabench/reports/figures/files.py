@@ -1,4 +1,4 @@
-"""Write figures as files of their own: SVG with its colours, for light and dark."""
+"""Write figures as SVG files that carry their colours, for light and dark."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from textwrap import wrap
 from glorabench.analysis.costs import CostGroup
 from glorabench.files import write_text
 from glorabench.reports.captions import title_of
-from glorabench.reports.figures.svg import LINE, text
+from glorabench.reports.figures.svg import LINE, svg_text
 from glorabench.reports.tables.costs import NOTES, remarks
 
-_SCALE = 2  # units of a figure are made for a phone
-_CHARACTERS = 58  # in a line of what stands above
+_SCALE = 2  # the units of a figure fit a phone
+_CHARACTERS = 58  # in a line above the figure
 
 
-def standalone(image: str, said: Iterable[str]) -> str:
-    """The text of the file.
+def standalone_svg(image: str, paragraphs: Iterable[str]) -> str:
+    """Turn a figure of the page into the text of an SVG file.
 
     Args:
-        image: `<svg viewBox="0 0 WIDTH HEIGHT" ...>`, drawn with the classes of report.css.
-        said: paragraphs above it.
+        image: `<svg viewBox="0 0 WIDTH HEIGHT" ...>` with the classes of report.css.
+        paragraphs: text above the figure.
     """
-    lines = [line for paragraph in said for line in wrap(paragraph, _CHARACTERS)]
-    found = re.search(r'viewBox="0 0 (\S+) (\S+)"', image)
-    assert found is not None, "a figure of the page has a viewBox"
+    lines = [line for paragraph in paragraphs for line in wrap(paragraph, _CHARACTERS)]
+    view_box = re.search(r'viewBox="0 0 (\S+) (\S+)"', image)
+    assert view_box is not None, "a figure of the page has a viewBox"
     above = LINE * len(lines) + 8
-    wide, high = float(found[1]), float(found[2]) + above
+    wide, high = float(view_box[1]), float(view_box[2]) + above
     style = (files("glorabench.reports.html") / "report.css").read_text(encoding="utf-8")
     size = f"width: {_SCALE * wide:g}px; height: {_SCALE * high:g}px"
-    own = f"svg {{ {size}; font-family: var(--font); background: var(--paper); }}"
-    head, _, body = image.replace(found[0], f'viewBox="0 {-above:g} {wide:g} {high:g}"', 1).partition(">")
+    size_style = f"svg {{ {size}; font-family: var(--font); background: var(--paper); }}"
+    head, _, body = image.replace(view_box[0], f'viewBox="0 {-above:g} {wide:g} {high:g}"', 1).partition(">")
     head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-    heading = text(lines, 0, -(above + LINE) / 2 + 4, 'class="title"')
-    return f"{head}><style><![CDATA[\n{style}{own}\n]]></style>{heading}{body}\n"
+    heading = svg_text(lines, 0, -(above + LINE) / 2 + 4, 'class="title"')
+    return f"{head}><style><![CDATA[\n{style}{size_style}\n]]></style>{heading}{body}\n"
 
 
 def draw_fronts(tables: Iterable[CostGroup], folder: Path) -> None:
-    """Write the figure of each front as accuracy-COST.svg; those of a second table, as of another backbone, end in -2.
+    """Write the figure of each front as accuracy-COST.svg; the files of a second table end in -2.
 
     Raises:
         BadInput: the folder cannot be written.
@@ -52,7 +52,7 @@ def draw_fronts(tables: Iterable[CostGroup], folder: Path) -> None:
         paragraphs = [title_of(table.group.records, True), *remarks(table.group)[len(NOTES) :]]
         ending = f"-{number}" if number > 1 else ""
         for figure in figures.tradeoff_figures(table.points, table.standings):
-            image = standalone(figure.image, [*paragraphs, figure.note])
+            image = standalone_svg(figure.image, [*paragraphs, figure.note])
             write_text(folder / f"{figure.name}{ending}.svg", image, "give another folder with --figures")
         for gap in figures.missing_figures(table.points):
             print(gap, file=sys.stderr)

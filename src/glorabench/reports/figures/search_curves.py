@@ -1,4 +1,4 @@
-"""Draw the best score of a search so far against the candidates scored; the same as numbers."""
+"""Draw the best score so far of a search against the number of candidates, or write it as numbers."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _WIDE = 3  # panels, or names, in a row
 def best_so_far(sides: Iterable[Side]) -> list[CurvePoint]:
     """(configuration, task, candidates scored, best score on the search split so far), mean over seeds.
 
-    A step function: it has a point wherever one of the seeds rises, and one at the end.
+    It is a step function, with a point wherever one of the seeds rises, and a point at the end.
     """
     points: list[CurvePoint] = []
     for side in sides:
         for task in side.tasks:
-            found = [side.runs[task, seed].search or {} for seed in side.seeds(task)]
-            rises = {count for search in found for count, _ in search["best"]}
-            for count in sorted(rises | {search["evaluated"] for search in found}):
-                points.append((side.name, task, count, fmean(_best_at(search["best"], count) for search in found)))
+            searches = [side.runs[task, seed].search or {} for seed in side.seeds(task)]
+            rises = {count for search in searches for count, _ in search["best"]}
+            for count in sorted(rises | {search["evaluated"] for search in searches}):
+                points.append((side.name, task, count, fmean(_best_at(search["best"], count) for search in searches)))
     return points
 
 
 def _best_at(best: Sequence[Sequence[Any]], count: int) -> float:
-    """Best score of the first `count` candidates; `best` has (candidates, score) wherever it rose, the first one."""
+    """The best score of the first `count` candidates; `best` has (candidates, score) at the first and at each rise."""
     return best[bisect_right([at for at, _ in best], count) - 1][1]
 
 
@@ -45,7 +45,7 @@ def curves_csv(points: Iterable[CurvePoint]) -> str:
 
 
 def curves_svg(points: Sequence[CurvePoint]) -> str:
-    """The points drawn, a panel for each task; the same points give the same bytes."""
+    """Draw the points, with a panel for each task; the same points give the same bytes."""
     from matplotlib import rc_context, style
     from matplotlib.figure import Figure
 
@@ -53,13 +53,13 @@ def curves_svg(points: Sequence[CurvePoint]) -> str:
     wide = min(_WIDE, len(tasks))
     high = math.ceil(len(tasks) / wide)
     out = io.StringIO()
-    # ids from a fixed salt; text stays text, so that no font file decides a byte
+    # a fixed salt for ids, and text as text: so the bytes depend on no font file
     with style.context("default"), rc_context({"svg.hashsalt": "glorabench", "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=(3.2 * wide, 2.6 * high + 0.4), layout="constrained")
         panels = figure.subplots(high, wide, squeeze=False).flatten()
         for panel, task in zip(panels, tasks, strict=False):
             for name in names:
-                line = [(count, 100 * best) for who, on, count, best in points if (who, on) == (name, task)]
+                line = [(count, 100 * best) for *key, count, best in points if key == [name, task]]
                 panel.plot(*zip(*line, strict=True), drawstyle="steps-post", label=name)
             panel.set_title(task)
         for panel in panels[len(tasks) :]:

@@ -1,4 +1,4 @@
-"""What the page shows: tables to sort and filter, and the CSV behind each table and figure."""
+"""The elements of the report: tables to sort and filter, and the CSV file of each table and figure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDE = 14  # columns; more of them are printed on a page that is wider than hig
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Comma-separated values."""
+    """A table as comma-separated values."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([head, *rows])
     return out.getvalue()
@@ -23,11 +23,11 @@ def csv_text(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 @dataclass(frozen=True)
 class Download:
-    """A CSV file that lies in the page itself.
+    """A CSV file that is embedded in the page.
 
     Args:
-        text: of the file.
-        name: of what it holds.
+        text: the content of the file.
+        name: the name of its content.
     """
 
     text: str
@@ -40,20 +40,20 @@ class Download:
 
     @property
     def address(self) -> str:
-        """The file as an address."""
+        """The file as a data address."""
         data = quote(self.text, safe="!*'();:@$,/?[]~+=|{}^`<>").replace("'", "%27")
         return f"data:text/csv;charset=utf-8,{data}"
 
 
 @dataclass(frozen=True)
 class HtmlTable:
-    """A table with a filter and its CSV.
+    """A table with a filter and its CSV file.
 
     Args:
-        name: of the file, and of the ids in the page.
-        title: its caption.
+        name: the name of its file and of its ids in the page.
+        title: the caption.
         head, rows: as text.
-        text: of the CSV; empty is that of `head` and `rows`.
+        text: the content of the CSV file; empty for that of `head` and `rows`.
     """
 
     name: str
@@ -64,22 +64,22 @@ class HtmlTable:
 
     @property
     def id(self) -> str:
-        """What its ids in the page end in."""
+        """The end of its ids in the page."""
         return re.sub(r"[^\w-]+", "-", self.name)
 
     @property
     def csv(self) -> Download:
-        """Its file."""
+        """The CSV file of the table."""
         return Download(self.text or csv_text(self.head, self.rows), self.name)
 
     @property
     def is_wide(self) -> bool:
-        """True where it is printed on a page that is wider than high."""
+        """True where the table needs a page that is wider than high in print."""
         return len(self.head) > _WIDE
 
     @cached_property
     def kinds(self) -> list[str]:
-        """`number` for a column in which at least half of what stands in it begins with one, else `text`."""
+        """`number` for a column in which at least half of the filled cells begin with a number, else `text`."""
         return ["number" if _is_numeric([row[i] for row in self.rows]) else "text" for i in range(len(self.head))]
 
 

@@ -1,4 +1,4 @@
-"""Write the report: tables, figures and cards of records in one page; same records, same bytes."""
+"""Write the report: tables, figures and cards of records in one page. The same records give the same bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from glorabench.reports import captions
 from glorabench.reports.figures import figures
 from glorabench.reports.figures.figures import Figure
 from glorabench.reports.html.markup import Download, HtmlTable, csv_text
-from glorabench.reports.html.run_cards import embedded
+from glorabench.reports.html.run_cards import runs_json
 from glorabench.reports.tables import costs as costs_table
 from glorabench.reports.tables import forgetting as forgetting_table
 from glorabench.reports.tables import suite as suite_table
@@ -41,7 +41,7 @@ _READ_BARS = "{}, with 95 % intervals over seeds; outlined: chosen on test."
 
 
 def report_page(records: Iterable[Record]) -> str:
-    """The whole file.
+    """Render the report with all its cards as one page.
 
     Raises:
         BadInput: the records do not compare (see `cells.cells`).
@@ -50,12 +50,15 @@ def report_page(records: Iterable[Record]) -> str:
 
 
 def report_pages(records: Iterable[Record], beside: str, limit: float = PAGE_LIMIT) -> tuple[str, str | None]:
-    """The page and, where it would be larger than `limit` bytes, a second one that has the cards of the runs.
+    """Render the report; where it is larger than `limit` bytes, the cards of runs move to a second page.
 
     Args:
-        records: of any suites.
-        beside: what the second page will be called, as the first one links to it.
-        limit: of the first one with the cards in it.
+        records: records of any suites.
+        beside: the name of the second page; the first page links to it.
+        limit: the largest size of a page with cards, in bytes.
+
+    Returns:
+        The page, and the second page or None.
 
     Raises:
         BadInput: the records do not compare (see `cells.cells`).
@@ -67,15 +70,15 @@ def report_pages(records: Iterable[Record], beside: str, limit: float = PAGE_LIM
     groups = [group for of_suite in by_suite.values() for group in groups_of(of_suite)]
     sections = [_section(number, group) for number, group in enumerate(groups, start=1)]
     title, about = f"glorabench: {', '.join(by_suite)}", f"{len(ordered)} runs. {_origins(ordered)}"
-    cards = embedded(groups)
-    whole = _rendered(title=title, about=about, sections=sections, cards=cards, runs_address="#runs")
+    cards = runs_json(groups)
+    whole = _render(title=title, about=about, sections=sections, cards=cards, runs_address="#runs")
     if len(whole) <= limit and len(whole.encode()) <= limit:
         return whole, None
-    first = _rendered(title=title, about=about, sections=sections, cards="", runs_address=quote(beside))
-    return first, _rendered(title=f"{title}: the runs", about=about, sections=[], cards=cards, runs_address="#runs")
+    first = _render(title=title, about=about, sections=sections, cards="", runs_address=quote(beside))
+    return first, _render(title=f"{title}: the runs", about=about, sections=[], cards=cards, runs_address="#runs")
 
 
-def _rendered(**values: Any) -> str:
+def _render(**values: Any) -> str:
     return _template().render(version=__version__, **_assets(), **values)
 
 
@@ -95,7 +98,7 @@ def _assets() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure as the page shows it."""
+    """A figure of the page."""
 
     title: str
     image: str
@@ -103,24 +106,24 @@ class DrawnFigure:
     csv: Download
 
     @classmethod
-    def of(cls, figure: Figure) -> DrawnFigure:
-        """With the numbers of a figure as its file."""
+    def from_figure(cls, figure: Figure) -> DrawnFigure:
+        """Take a figure, with its numbers as the file."""
         return cls(figure.title, figure.image, figure.note, Download(csv_text(figure.head, figure.rows), figure.name))
 
 
 @dataclass(frozen=True)
 class Section:
-    """What the page says of one table's records, in the order in which it stands there.
+    """The section of one group of records, its parts in the order of the page.
 
     Args:
-        number, title: of the section.
-        suite_tables: the wide table of a suite that has one and what it is held against, with their notes.
+        number, title: number and title of the section.
+        suite_tables: the wide table of the suite, where it has one, and published figures; with their notes.
         tasks_table, tasks_note: a row for each task and method.
-        findings: what the comparisons say.
-        score: what the metric is called.
+        findings: lines that state the comparisons.
+        score: the label of the metric.
         costs_note, cost_figures, cost_remarks, cost_tables, cost_table_notes: the score against costs.
         forgetting_note, forgetting_figures, forgetting_tables: learning and forgetting.
-        bars_note, bars: a figure for each task.
+        bars_note, bars: a bar chart for each task.
     """
 
     number: int
@@ -144,13 +147,13 @@ class Section:
 
 def _section(number: int, group: Group) -> Section:
     title = captions.title_of(group.records, True)
-    every = points(group)
+    all_points = points(group)
     score = _capitalised(captions.label_of(group.metric))
-    forgotten = figures.forgetting_figure(every)
+    forgetting = figures.forgetting_figure(all_points)
     try:
-        standings, unknown = costs.standings(every), []
+        standings, remarks = costs.standings(all_points), []
     except BadInput as error:
-        standings, unknown = {}, [f"Nothing is said of fronts: {error}."]
+        standings, remarks = {}, [f"Nothing is said of fronts: {error}."]
     suite_tables, findings = _suite_tables(number, title, group)
     (tasks,) = suite_table.suite_parts([group], long=True)
     rows = suite_table.suite_csv([group], long=True)
@@ -160,18 +163,18 @@ def _section(number: int, group: Group) -> Section:
         suite_tables=suite_tables,
         tasks_table=HtmlTable(f"tasks-{number}", f"{title}: every task", tasks.head, tasks.body, rows),
         tasks_note=tasks.notes,
-        findings=[*findings, *tasks.told],
+        findings=[*findings, *tasks.findings],
         score=score,
         costs_note=_READ_TRADEOFFS.format(score),
-        cost_figures=[DrawnFigure.of(figure) for figure in figures.tradeoff_figures(every, standings)],
-        cost_remarks=[*unknown, *figures.missing_figures(every)],
-        cost_tables=_cost_tables(number, title, group, every, standings),
+        cost_figures=[DrawnFigure.from_figure(figure) for figure in figures.tradeoff_figures(all_points, standings)],
+        cost_remarks=[*remarks, *figures.missing_figures(all_points)],
+        cost_tables=_cost_tables(number, title, group, all_points, standings),
         cost_table_notes=costs_table.remarks(group),
-        forgetting_note=_READ_FORGETTING if forgotten else _NO_FORGETTING,
-        forgetting_figures=[DrawnFigure.of(forgotten)] if forgotten else [],
-        forgetting_tables=_forgetting_tables(number, title, group) if forgotten else [],
+        forgetting_note=_READ_FORGETTING if forgetting else _NO_FORGETTING,
+        forgetting_figures=[DrawnFigure.from_figure(forgetting)] if forgetting else [],
+        forgetting_tables=_forgetting_tables(number, title, group) if forgetting else [],
         bars_note=_READ_BARS.format(_capitalised(figures.scale_text(group))),
-        bars=[DrawnFigure.of(figure) for figure in figures.task_figures(group, every)],
+        bars=[DrawnFigure.from_figure(figure) for figure in figures.task_figures(group, all_points)],
     )
 
 
@@ -180,18 +183,18 @@ def _capitalised(text: str) -> str:
 
 
 def _origins(records: Iterable[Record]) -> str:
-    """Devices, commits and versions of torch that the runs name."""
+    """Devices, commits and versions of torch behind the runs."""
     provenances = [r.provenance for r in records]
     values = {
         "device": {str(p["device"]) for p in provenances if "device" in p},
         "commit": {p["git"]["sha"][:7] for p in provenances if (p.get("git") or {}).get("sha")},
         "torch": {str(p["versions"]["torch"]) for p in provenances if "torch" in p.get("versions", {})},
     }
-    return " ".join(f"{name}: {', '.join(sorted(of))}." for name, of in values.items() if of)
+    return " ".join(f"{name}: {', '.join(sorted(names))}." for name, names in values.items() if names)
 
 
 def _suite_tables(number: int, title: str, group: Group) -> tuple[list[tuple[HtmlTable, list[str]]], list[str]]:
-    """The wide table of a suite that has one and what it is held against, each with its notes; and its findings."""
+    """The wide table of the suite, where it has one, and published figures, with notes; and the findings."""
     if layout_of(group.records) is None:
         return [], []
     whole, *against = suite_table.suite_parts([group], brief=True)
@@ -200,24 +203,23 @@ def _suite_tables(number: int, title: str, group: Group) -> tuple[list[tuple[Htm
     ]
     for i, part in enumerate(against, start=1):
         table = HtmlTable(f"published-{number}-{i}", f"{title}: {part.title}", part.head, part.body)
-        tables.append((table, [*part.told, part.notes]))
-    return tables, list(whole.told)
+        tables.append((table, [*part.findings, part.notes]))
+    return tables, list(whole.findings)
 
 
 def _forgetting_tables(number: int, title: str, group: Group) -> list[tuple[HtmlTable, str]]:
-    """What each method learns and forgets against full fine-tuning; for records of which some say it."""
-    part = forgetting_table.part(group)
+    """The table of what each method learns and forgets; some records must have measured it."""
+    part = forgetting_table.forgetting_part(group)
     return [(HtmlTable(f"forgetting-{number}", f"{title}: forgetting", part.head, part.body), part.notes)]
 
 
 def _cost_tables(
-    number: int, title: str, group: Group, every: Sequence[Point], standings: Standings
+    number: int, title: str, group: Group, all_points: Sequence[Point], standings: Standings
 ) -> list[HtmlTable]:
-    """What each configuration costs, and how surely it is on the fronts."""
-    tables = [
-        HtmlTable(f"costs-{number}", f"{title}: costs", costs_table.cost_columns(group), costs_table.cost_rows(every))
-    ]
+    """The tables of costs, and of the probability that each configuration is on a front."""
+    columns, cost_rows = costs_table.cost_columns(group), costs_table.cost_rows(all_points)
+    tables = [HtmlTable(f"costs-{number}", f"{title}: costs", columns, cost_rows)]
     if standings:
-        rows = costs_table.front_rows(every, standings)
+        rows = costs_table.front_rows(all_points, standings)
         tables.append(HtmlTable(f"fronts-{number}", f"{title}: fronts", costs_table.FRONTS, rows))
     return tables

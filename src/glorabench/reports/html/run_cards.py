@@ -1,4 +1,4 @@
-"""The runs as compact JSON, from which the page draws a card when a reader opens it."""
+"""The runs as compact JSON. The page builds the card of a run from it when a reader opens the card."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from glorabench.analysis.cells import Group
 from glorabench.records.compatibility import draw_of
 from glorabench.records.record import Record
 
-_SKIPPED = ("epoch", "step", "seconds", "lr", "stage")  # of the history: no curves
-_POINTS, _ALL = 100, 40_000  # of a curve, and of one curve of all runs
+_NO_CURVES = ("epoch", "step", "seconds", "lr", "stage")  # keys of the history without a curve
+_POINTS, _ALL_POINTS = 100, 40_000  # points of one curve, and of this curve over all runs
 _SECTIONS = ("result", "parameters", "cost", "merge certificate", "search", "configuration", "provenance", "error")
 
 
-def embedded(groups: Iterable[Group]) -> str:
+def runs_json(groups: Iterable[Group]) -> str:
     """The runs of all tables as JSON that can stand in a script element.
 
-    Facts are triples of section, key and value; each stands once in a pool, and a run has their places in it.
+    A fact is a triple of section, key and value. Each fact stands once in a pool; a run lists places in the pool.
     """
     members = [(cell, r) for group in groups for cell in group.cells for r in cell.records]
-    most = min(_POINTS, max(12, _ALL // max(1, len(members))))
+    most = min(_POINTS, max(12, _ALL_POINTS // max(1, len(members))))
     pool: dict[tuple[int, str, str], int] = {}
     runs = []
     for cell, r in members:
@@ -46,7 +46,7 @@ def embedded(groups: Iterable[Group]) -> str:
 
 def _facts(r: Record) -> list[tuple[int, str, str]]:
     paths = {"paths": _paths(r.paths)} if r.paths else {}
-    search = {k: v for k, v in (r.search or {}).items() if k not in ("best", "front")}
+    search = {key: value for key, value in (r.search or {}).items() if key not in ("best", "front")}
     sections: tuple[Mapping[str, Any], ...] = (
         {**r.metrics, **({"upstream": _numbers(r.upstream)} if r.upstream else {})},
         r.params,
@@ -63,7 +63,7 @@ def _facts(r: Record) -> list[tuple[int, str, str]]:
 def _flat(node: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Dotted keys and values as text, in the order of the keys; null is left out."""
     if isinstance(node, Mapping):
-        return [pair for k in sorted(node) for pair in _flat(node[k], f"{prefix}.{k}" if prefix else str(k))]
+        return [pair for key in sorted(node) for pair in _flat(node[key], f"{prefix}.{key}" if prefix else str(key))]
     if node is None:
         return []
     if isinstance(node, bool | list | tuple):
@@ -74,30 +74,33 @@ def _flat(node: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 
 def _paths(layers: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """For each support, how many layers chose what."""
+    """For each support, each choice and the number of layers that made it."""
     supports = sorted({support for layer in layers for support in layer})
-    counts = {s: Counter(layer[s] for layer in layers if s in layer) for s in supports}
-    return {s: ", ".join(f"{choice} {n}" for choice, n in sorted(found.items())) for s, found in counts.items()}
+    counts = {support: Counter(layer[support] for layer in layers if support in layer) for support in supports}
+    texts = {}
+    for support, choices in counts.items():
+        texts[support] = ", ".join(f"{choice} {n}" for choice, n in sorted(choices.items()))
+    return texts
 
 
 def _curves(history: Sequence[Mapping[str, Any]], most: int) -> dict[str, list[list[float]]]:
-    """(epoch, value) of everything that was logged in a run, its stages one after the other, evenly thinned out."""
-    found: dict[str, list[list[float]]] = {}
+    """(epoch, value) of all that a run logged, through its stages, reduced to evenly spaced points."""
+    curves: dict[str, list[list[float]]] = {}
     for epoch, entry in enumerate(history, start=1):
         for key, value in entry.items():
-            if key not in _SKIPPED and isinstance(value, int | float) and math.isfinite(value):
-                found.setdefault(key, []).append([epoch, float(f"{value:.4g}")])
-    return {key: _thinned(points, most) for key, points in sorted(found.items())}
+            if key not in _NO_CURVES and isinstance(value, int | float) and math.isfinite(value):
+                curves.setdefault(key, []).append([epoch, float(f"{value:.4g}")])
+    return {key: _thin(points, most) for key, points in sorted(curves.items())}
 
 
-def _thinned(points: list[list[float]], most: int) -> list[list[float]]:
+def _thin(points: list[list[float]], most: int) -> list[list[float]]:
     if len(points) <= most:
         return points
     return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
 
 
 def _score(r: Record) -> str:
-    """The metric that decides with its unit; of a run without a result its status."""
+    """The score with the label and unit of its metric; for a run without a result its status."""
     return f"{r.metric.label} {r.metric.with_unit(r.score)}" if r.status == "done" else r.status
 
 

@@ -1,4 +1,4 @@
-"""The table of two configurations, at equal parameters or equal cost where asked."""
+"""The table of two configurations; `at` asks for equal parameters or equal cost."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from itertools import product
 from typing import Any
 
 from glorabench.analysis.cells import cells
-from glorabench.analysis.comparison import Comparison, OnTask, Side, compare_sides, place_of
+from glorabench.analysis.comparison import Comparison, Side, TaskComparison, compare_sides, place_of
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import MARK
 from glorabench.records.filters import conditions_text, matching
 from glorabench.records.record import Record
-from glorabench.reports.captions import DETAILS, FAKE, count_text, fake, interval_text
+from glorabench.reports.captions import DETAILS, FAKE, any_fake, count_text, interval_text
 from glorabench.reports.rendering import Part
 
 _OUTCOME = {1: "win", -1: "loss", 0: "tie"}
-_EQUAL = 0.05  # what differs by less than this share is called equal
+_EQUAL = 0.05  # values that differ by less than this share count as equal
 _AT: Mapping[str, tuple[str, Callable[[Side], float | None]]] = {
     "params": ("parameters", lambda side: side.params),
     "flops": ("FLOPs of training and search", lambda side: side.flops),
@@ -33,121 +33,128 @@ _NOTES = (
 def comparison_part(
     records: Sequence[Record], first: Mapping[str, Any], second: Mapping[str, Any], at: str | None = None
 ) -> Part:
-    """Both sides task by task, and one sentence that the numbers support.
+    """The table of two sides, task by task, with a sentence that the numbers support.
+
+    Args:
+        records: the records to choose from.
+        first, second: the conditions of each side.
+        at: `params`, `flops` or `time`: of several configurations take the pair that is nearest in it.
 
     Raises:
-        BadInput: a side is nothing, or several configurations without `at` or alike in it; both are the same; nothing
-            in common.
+        BadInput: a side has no run, or has several configurations without `at` or with equal ratios in it; both sides
+            are the same, or they have nothing in common.
     """
-    one, two = ([s for s in _configurations(matching(records, where)) if s.runs] for where in (first, second))
-    for where, found in ((first, one), (second, two)):
-        if not found:
-            raise BadInput(f"no run of {conditions_text(where)} is done")
-        if len(found) > 1 and at is None:
-            names = "; ".join(side.label for side in found)
-            ways = " or ".join(AT)
-            raise BadInput(
-                f"{conditions_text(where)} is {len(found)} configurations ({names}): add a word, or --at {ways}"
-            )
-    a, b, also = _nearest(one, two, at)
-    if a.runs == b.runs:
+    first_sides, second_sides = _configurations(matching(records, first)), _configurations(matching(records, second))
+    _check_candidates(first_sides, first, at)
+    _check_candidates(second_sides, second, at)
+    left, right, remarks = _nearest_pair(first_sides, second_sides, at)
+    if left.runs == right.runs:
         words = " and ".join(map(conditions_text, (first, second)))
-        raise BadInput(f"{words} are the same runs of {a.label}: add a word to one side")
-    if a.label == b.label:  # a label tells the configurations of one side apart
-        a, b = (
-            Side(f"{a.label} ({conditions_text(first)})", a.records),
-            Side(f"{b.label} ({conditions_text(second)})", b.records),
-        )
-    a, b, left_out = _common(a, b)
-    return _part(compare_sides(a, b), [*also, *left_out], records)
+        raise BadInput(f"{words} are the same runs of {left.label}: add a word to one side")
+    if left.label == right.label:  # a label tells the configurations of one side apart
+        left = Side(f"{left.label} ({conditions_text(first)})", left.records)
+        right = Side(f"{right.label} ({conditions_text(second)})", right.records)
+    left, right, omissions = _common_runs(left, right)
+    return _part(compare_sides(left, right), [*remarks, *omissions], records)
+
+
+def _check_candidates(sides: Sequence[Side], conditions: Mapping[str, Any], at: str | None) -> None:
+    """Check that conditions choose a configuration, and only one unless `at` decides between several."""
+    words = conditions_text(conditions)
+    if not sides:
+        raise BadInput(f"no run of {words} is done")
+    if len(sides) > 1 and at is None:
+        names = "; ".join(side.label for side in sides)
+        raise BadInput(f"{words} is {len(sides)} configurations ({names}): add a word, or --at {' or '.join(AT)}")
 
 
 def _configurations(records: Sequence[Record]) -> list[Side]:
-    """One side for each row that a table of the records would have."""
+    """One side for each row with a result that a table of the records would have."""
     members: dict[str, list[Record]] = {}
     for cell in cells(records):
         members.setdefault(cell.row.removesuffix(f" {MARK}"), []).extend(cell.records)
-    return [Side(label, of_label) for label, of_label in members.items()]
+    sides = [Side(label, of_label) for label, of_label in members.items()]
+    return [side for side in sides if side.runs]
 
 
-def _nearest(one: Sequence[Side], two: Sequence[Side], at: str | None) -> tuple[Side, Side, list[str]]:
-    """The pair that is nearest in what `at` says, and that in words."""
+def _nearest_pair(firsts: Sequence[Side], seconds: Sequence[Side], at: str | None) -> tuple[Side, Side, list[str]]:
+    """The pair of sides whose values of `at` are nearest to each other, and a remark about their ratio."""
     if at is None:
-        return one[0], two[0], []
-    what, of = _AT[at]
-
-    def ratio(pair: tuple[Side, Side]) -> float:
-        mine, theirs = (of(side) for side in pair)
-        return mine / theirs if mine and theirs else math.nan
-
-    pairs = [pair for pair in product(one, two) if not math.isnan(ratio(pair))]
-    if not pairs:
-        raise BadInput(f"--at {at}: no pair of these sides has both {what} in its records, above zero")
-    a, b = min(pairs, key=lambda pair: abs(math.log(ratio(pair))))
-    found = ratio((a, b))
-    near = f"at equal {what}" if abs(found - 1) <= _EQUAL else f"not at equal {what}"
-    alike = [pair for pair in pairs if math.isclose(ratio(pair), found)]
-    if len(alike) > 1:
-        names = "; ".join(f"{mine.label} and {theirs.label}" for mine, theirs in alike)
+        return firsts[0], seconds[0], []
+    quantity, value_of = _AT[at]
+    ratios: list[tuple[float, Side, Side]] = []
+    for first, second in product(firsts, seconds):
+        first_value, second_value = value_of(first), value_of(second)
+        if first_value and second_value:
+            ratios.append((first_value / second_value, first, second))
+    if not ratios:
+        raise BadInput(f"--at {at}: no pair of these sides has both {quantity} in its records, above zero")
+    ratio, left, right = min(ratios, key=lambda entry: abs(math.log(entry[0])))
+    ties = [f"{first.label} and {second.label}" for value, first, second in ratios if math.isclose(value, ratio)]
+    if len(ties) > 1:
         raise BadInput(
-            f"--at {at}: {len(alike)} pairs have the ratio {found:.2f}, the nearest to 1: {names}: add a word"
+            f"--at {at}: {len(ties)} pairs have the ratio {ratio:.2f}, the nearest to 1: {'; '.join(ties)}: add a word"
         )
-    return a, b, [f"{near}: the ratio is {found:.2f}, the nearest to 1 of {len(pairs)} pairs"]
+    claim = f"at equal {quantity}" if abs(ratio - 1) <= _EQUAL else f"not at equal {quantity}"
+    return left, right, [f"{claim}: the ratio is {ratio:.2f}, the nearest to 1 of {len(ratios)} pairs"]
 
 
-def _common(a: Side, b: Side) -> tuple[Side, Side, list[str]]:
-    """Both sides on the tasks and seeds that they have in common, and what was left out."""
-    common = a.runs.keys() & b.runs.keys()
+def _common_runs(first: Side, second: Side) -> tuple[Side, Side, list[str]]:
+    """Both sides on the tasks and seeds that they share, and remarks about the others."""
+    common = first.runs.keys() & second.runs.keys()
     if not common:
-        raise BadInput(f"{a.label} and {b.label} have no task and seed in common: make the runs that one of them lacks")
-    said = []
-    for side, other in ((a, b), (b, a)):
-        lost: dict[str, list[str]] = {}
+        raise BadInput(
+            f"{first.label} and {second.label} have no task and seed in common: make the runs that one of them lacks"
+        )
+    remarks = []
+    for side, other in ((first, second), (second, first)):
+        seeds_of: dict[str, list[str]] = {}
         for task, seed in sorted(side.runs.keys() - common):
-            lost.setdefault(task, []).append(str(seed))
-        if lost:
-            told = "; ".join(f"{task} (seed {', '.join(seeds)})" for task, seeds in lost.items())
-            said.append(f"left out, as {other.label} has no result there: {told}")
-    kept = [[r for r in s.records if place_of(r) in common] for s in (a, b)]
-    return Side(a.label, kept[0]), Side(b.label, kept[1]), said
+            seeds_of.setdefault(task, []).append(str(seed))
+        if seeds_of:
+            places = "; ".join(f"{task} (seed {', '.join(seeds)})" for task, seeds in seeds_of.items())
+            remarks.append(f"left out, as {other.label} has no result there: {places}")
+    sides = [Side(side.label, [r for r in side.records if place_of(r) in common]) for side in (first, second)]
+    return sides[0], sides[1], remarks
 
 
-def _part(c: Comparison, more: Sequence[str], records: Sequence[Record]) -> Part:
-    names = [side.name for side in (c.first, c.second)]
-    body = [_row(on) for on in c.tasks]
-    metric = c.metric
-    if c.mean is not None:
-        means = [metric.text(side.mean(side.score).value) for side in (c.first, c.second)]
-        gap = (metric.difference_text(c.mean.value), interval_text(c.mean, metric))
-        body.append((f"mean of {len(c.tasks)}", *means, *gap, str(c.mean.n), ""))
+def _part(comparison: Comparison, remarks: Sequence[str], records: Sequence[Record]) -> Part:
+    names = [side.name for side in (comparison.first, comparison.second)]
+    body = [_row(row) for row in comparison.tasks]
+    metric = comparison.metric
+    if comparison.mean is not None:
+        means = [metric.text(side.mean(side.score).value) for side in (comparison.first, comparison.second)]
+        gap = (metric.difference_text(comparison.mean.value), interval_text(comparison.mean, metric))
+        body.append((f"mean of {len(comparison.tasks)}", *means, *gap, str(comparison.mean.n), ""))
     prices = []
-    for what, of in _AT.values():
-        mine, theirs = of(c.first), of(c.second)
-        if mine is not None and theirs:
-            prices.append(f"{mine / theirs:.2f} ({what})")
-    price = f"; costs, {c.first.label} / {c.second.label}: {', '.join(prices)}" if prices else ""
+    for quantity, value_of in _AT.values():
+        first_value, second_value = value_of(comparison.first), value_of(comparison.second)
+        if first_value is not None and second_value:
+            prices.append(f"{first_value / second_value:.2f} ({quantity})")
+    price = f"; costs, {comparison.first.label} / {comparison.second.label}: {', '.join(prices)}" if prices else ""
     title = f"{names[0]} against {names[1]}"
-    labels = " or ".join(dict.fromkeys(on.metric.label for on in c.tasks))
+    labels = " or ".join(dict.fromkeys(row.metric.label for row in comparison.tasks))
     head = ("task", *names, metric.points, "95 % interval", "n", "outcome")
     notes = _NOTES.format(metric.points, labels)
-    title = f"{FAKE}: {title}" if fake(records) else title
-    return Part(title, head, body, [conclusion_of(c) + price, *more], notes)
+    title = f"{FAKE}: {title}" if any_fake(records) else title
+    return Part(title, head, body, [conclusion_of(comparison) + price, *remarks], notes)
 
 
-def _row(on: OnTask) -> tuple[str, ...]:
-    metric = on.metric
-    outcome = _OUTCOME[on.sign]
-    if not on.paired:
+def _row(task: TaskComparison) -> tuple[str, ...]:
+    metric = task.metric
+    outcome = _OUTCOME[task.sign]
+    if not task.paired:
         outcome += " (no outcomes in common: interval over seeds)"
-    gap = (metric.difference_text(on.difference.value), interval_text(on.difference, metric))
-    return (on.task, metric.text(on.first), metric.text(on.second), *gap, str(on.difference.n), outcome)
+    gap = (metric.difference_text(task.difference.value), interval_text(task.difference, metric))
+    return (task.task, metric.text(task.first), metric.text(task.second), *gap, str(task.difference.n), outcome)
 
 
 def conclusion_of(comparison: Comparison) -> str:
     """One sentence that the numbers support."""
     first, second, difference = comparison.first.label, comparison.second.label, comparison.mean
-    if seen := [side.label for side in (comparison.first, comparison.second) if side.contaminated]:
-        return f"not decided: {' and '.join(seen)} saw the test split"
+    contaminated_sides = [side.label for side in (comparison.first, comparison.second) if side.contaminated]
+    if contaminated_sides:
+        return f"not decided: {' and '.join(contaminated_sides)} saw the test split"
     won, tied, lost = comparison.tally
     tally = f"{count_text(won, 'win')}, {count_text(tied, 'tie')}, {count_text(lost, 'loss', 'losses')}"
     tally += f" of {count_text(len(comparison.tasks), 'task')}"
@@ -157,13 +164,13 @@ def conclusion_of(comparison: Comparison) -> str:
     low, high = difference.low, difference.high
     if comparison.sign and difference.value < 0:  # the sentence says by how much, so above zero
         low, high = -high, -low
-    sure = "one seed, so no interval"
+    interval = "one seed, so no interval"
     if difference.n > 1:
         ends = f"{metric.difference_text(low)} to {metric.difference_text(high)}"
-        sure = f"95 % interval {ends}, {difference.n} seeds"
+        interval = f"95 % interval {ends}, {difference.n} seeds"
     if comparison.sign:
-        way = "ahead of" if comparison.sign > 0 else "behind"
+        place = "ahead of" if comparison.sign > 0 else "behind"
         gap = f"{metric.difference_text(abs(difference.value))} {metric.points}"
-        return f"{first} is {way} {second} by {gap} ({sure}; {tally})"
+        return f"{first} is {place} {second} by {gap} ({interval}; {tally})"
     gap = f"{metric.difference_text(difference.value)} {metric.points}"
-    return f"not decided: {first} minus {second} is {gap} ({sure}; {tally})"
+    return f"not decided: {first} minus {second} is {gap} ({interval}; {tally})"

@@ -1,4 +1,4 @@
-"""The runs behind one cell of a table, and in what they differ from each other and from the best."""
+"""The runs behind one cell of a table, and how they differ from each other and from the best."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from glorabench.analysis.cells import Cell, Group, groups_of
 from glorabench.analysis.suite_layouts import layout_of
 from glorabench.data.suites.layout import Layout, Mean
 from glorabench.errors import BadInput, nearest
-from glorabench.records.compatibility import flat, settings
+from glorabench.records.compatibility import flatten, settings
 from glorabench.records.metrics import Metric, metric_named
 from glorabench.records.record import Record
 
@@ -20,14 +20,14 @@ _ENVIRONMENT = ("versions", "device", "threads", "precision", "weights", "data")
 
 
 def explanation(records_by_path: Mapping[Path, Record], cell: str) -> list[str]:
-    """What stands behind METHOD/TASK, or behind METHOD/MEAN of a suite with a layout.
+    """Describe the runs behind METHOD/TASK, or behind METHOD/MEAN of a suite with a layout.
 
     Args:
         records_by_path: records by their files.
-        cell: the method as the table or the config calls it, and the task, column or mean.
+        cell: the name of the method in the table or in the config, a slash, and the task, column or mean.
 
     Raises:
-        BadInput: no such cell, with the nearest.
+        BadInput: there is no such cell; the message names the nearest.
     """
     paths = {r.run_id: path for path, r in records_by_path.items()}
     groups = groups_of(records_by_path.values())
@@ -39,11 +39,11 @@ def explanation(records_by_path: Mapping[Path, Record], cell: str) -> list[str]:
     tasks: set[str] = set()
     for group in groups:
         method, task = _split(cell, group.by_task.keys() | tasks_of.keys())
-        for chosen in _cells_called(group, method):
-            name = chosen.records[0].config["data"].get("task", "")
-            tasks |= {chosen.task, name}
-            if chosen.task == task or name in tasks_of.get(task, ()):
-                lines += [*([""] if lines else []), *_cell_lines(chosen, group, paths, metrics.get(task))]
+        for match in _cells_called(group, method):
+            name = match.records[0].config["data"].get("task", "")
+            tasks |= {match.task, name}
+            if match.task == task or name in tasks_of.get(task, ()):
+                lines += [*([""] if lines else []), *_cell_lines(match, group, paths, metrics.get(task))]
     absent = sorted(tasks_of.get(task, set()) - tasks) if tasks else []
     if lines:
         return [*lines, *([f"no run of {method} on {', '.join(absent)}"] if absent else [])]
@@ -54,15 +54,17 @@ def explanation(records_by_path: Mapping[Path, Record], cell: str) -> list[str]:
 
 def _nearest_cell(cell: str, groups: Iterable[Group], columns: Iterable[str]) -> str:
     names: set[tuple[str, str]] = set()
-    for c in (c for group in groups for c in group.cells):
-        names |= {(c.method, c.task), (c.records[0].names["method"], c.task)}
+    for group in groups:
+        for group_cell in group.cells:
+            task = group_cell.task
+            names |= {(group_cell.method, task), (group_cell.records[0].names["method"], task)}
     methods = sorted({name for name, _ in names})
     of_columns = [f"{name}/{column}" for name in methods for column in columns]
     return nearest(cell, [*(f"{name}/{task}" for name, task in sorted(names)), *of_columns])
 
 
 def _tasks_of_columns(layout: Layout | None) -> dict[str, set[str]]:
-    """The tasks behind each mean of the suite's layout, and behind its columns that are not called as their task."""
+    """The tasks behind each column and each mean of a layout."""
     if layout is None:
         return {}
     tasks = {column.name: column.task for column in layout.columns}
@@ -71,7 +73,7 @@ def _tasks_of_columns(layout: Layout | None) -> dict[str, set[str]]:
 
 
 def _split(cell: str, names: AbstractSet[str]) -> tuple[str, str]:
-    """Both parts; either may hold a slash."""
+    """Split a cell name into method and task; either may contain a slash."""
     for position, letter in enumerate(cell):
         if letter == "/" and cell[position + 1 :] in names:
             return cell[:position], cell[position + 1 :]
@@ -79,7 +81,7 @@ def _split(cell: str, names: AbstractSet[str]) -> tuple[str, str]:
 
 
 def _cells_called(group: Group, method: str) -> list[Cell]:
-    """The cells of what a table calls `method`; else those of all configurations of a method of this name."""
+    """The cells with this label in a table; if there are none, those of all configurations of this method."""
     exact = [cell for cell in group.cells if method in (cell.row, cell.method)]
     return exact or [cell for cell in group.cells if cell.records[0].names["method"] == method]
 
@@ -92,21 +94,21 @@ def _cell_lines(cell: Cell, group: Group, paths: Mapping[str, Path], name: str |
         mean = f"{metric.label} {metric.text(statistics.mean(scores).value)}, n {len(scores)}"
     yield f"{cell.row} on {cell.task}: {mean}"
     for r in cell.records:
-        yield f"  {_run(r, metric)}  {paths.get(r.run_id, 'no file')}"
-    seeds = [{**flat(r.config), **_environment(r)} for r in cell.records]
+        yield f"  {_run_text(r, metric)}  {paths.get(r.run_id, 'no file')}"
+    seeds = [{**flatten(r.config), **_environment(r)} for r in cell.records]
     yield from _difference_lines("its runs differ in", [f"s{r.config['seed']}" for r in cell.records], seeds)
     yield from _rival_lines(cell, {rival.row: rival for rival in group.by_task[cell.task]}, name)
 
 
 def _metric(cell: Cell, name: str | None) -> Metric | None:
-    """The metric of a column, which is the one that decides where the column names none; None without a result."""
+    """The metric of a column, or the one that decides where the column names none; None without a result."""
     if not cell.done:
         return None
     return metric_named(cell.done[0].measures, name) if name else cell.metric
 
 
 def _rival_lines(cell: Cell, rivals: Mapping[str, Cell], name: str | None) -> Iterator[str]:
-    """How a cell stands to the best of its task, and in what both differ."""
+    """Lines that compare a cell with the best of its task."""
     verdicts = significance.verdicts_on_task(rivals, name)
     bests = {row: rivals[row] for row, verdict in verdicts.items() if verdict.kind == "best"}
     if not bests:
@@ -114,21 +116,19 @@ def _rival_lines(cell: Cell, rivals: Mapping[str, Cell], name: str | None) -> It
         return
     if cell.row in bests:
         equals = " and ".join(row for row in bests if row != cell.row)
-        yield (
-            f"  it is the best of its task, with the same mean as {equals}"
-            if equals
-            else "  it is the best of its task"
-        )
+        yield "  it is the best of its task" + (f", with the same mean as {equals}" if equals else "")
         return
     verdict = verdicts.get(cell.row)
-    best = bests.get(verdict.against if verdict else "") or next(iter(bests.values()))
-    stands = "; ".join(filter(None, (verdict.kind, verdict.p_text, verdict.how))) if verdict else "not compared"
-    yield f"  against the best, {best.row}: {stands}"
-    both = [{**settings(c.records[0].config), **_environment(c.records[0])} for c in (cell, best)]
-    yield from _difference_lines("both differ in", ["this", "the best"], both)
+    best = bests.get(verdict.best if verdict else "") or next(iter(bests.values()))
+    outcome = "not compared"
+    if verdict:
+        outcome = "; ".join(filter(None, (verdict.kind, verdict.p_text, verdict.reason)))
+    yield f"  against the best, {best.row}: {outcome}"
+    flats = [{**settings(side.records[0].config), **_environment(side.records[0])} for side in (cell, best)]
+    yield from _difference_lines("both differ in", ["this", "the best"], flats)
 
 
-def _run(r: Record, metric: Metric | None) -> str:
+def _run_text(r: Record, metric: Metric | None) -> str:
     git = r.provenance.get("git") or {}
     commit = git.get("sha", "")[:12] if git else "not of a checkout"
     commit += " (dirty)" if git.get("dirty") else ""
@@ -147,18 +147,18 @@ def _run(r: Record, metric: Metric | None) -> str:
 
 def _environment(r: Record) -> dict[str, Any]:
     git = r.provenance.get("git") or {}
-    facts = flat({key: r.provenance[key] for key in _ENVIRONMENT if key in r.provenance})
+    facts = flatten({key: r.provenance[key] for key in _ENVIRONMENT if key in r.provenance})
     return {f"provenance.{key}": value for key, value in {**facts, "git.sha": git.get("sha")}.items()}
 
 
 def _difference_lines(heading: str, names: Sequence[str], flats: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The keys in which they differ, a line each."""
-    keys = sorted({key for each in flats for key in each})
-    differing = [key for key in keys if any(each.get(key) != flats[0].get(key) for each in flats)]
+    """A line for each key in which the mappings differ."""
+    keys = sorted({key for values in flats for key in values})
+    differing = [key for key in keys if any(values.get(key) != flats[0].get(key) for values in flats)]
     if differing:
         yield f"  {heading}:"
     for key in differing:
-        values: dict[str, list[str]] = {}
-        for name, each in zip(names, flats, strict=True):
-            values.setdefault(str(each.get(key)), []).append(name)
-        yield f"    {key}: " + "; ".join(f"{value} ({', '.join(names)})" for value, names in values.items())
+        names_of: dict[str, list[str]] = {}
+        for name, values in zip(names, flats, strict=True):
+            names_of.setdefault(str(values.get(key)), []).append(name)
+        yield f"    {key}: " + "; ".join(f"{value} ({', '.join(group)})" for value, group in names_of.items())

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from glorabench.analysis import statistics
 from glorabench.analysis.cells import Group
-from glorabench.analysis.forgetting import BASE, Forgetting, forgettings
+from glorabench.analysis.forgetting import BASE, Forgetting, forgetting_of_methods
 from glorabench.errors import BadInput
 from glorabench.records.metrics import Metric
-from glorabench.reports.captions import DETAILS, estimate_text, interval_text, marks, title_of
+from glorabench.reports.captions import DETAILS, estimate_text, interval_text, notes_of_marks, title_of
 from glorabench.reports.rendering import Part
 
-_SPAN = "95 % interval"
+_INTERVAL = "95 % interval"
 _NOTES = (
     "{}: on the tasks; upstream: of the adapted trunk under the head that it was pretrained with; forgotten: what it "
     f"lost there. verdict: against full fine-tuning, by paired differences. {DETAILS}"
 )
 
 
-def part(group: Group) -> Part:
-    """The table of comparable records.
+def forgetting_part(group: Group) -> Part:
+    """The table of a group of records.
 
     Raises:
-        BadInput: no configuration says what it forgot.
+        BadInput: no configuration has measured forgetting in all its runs.
     """
-    rows, left_out = forgettings(group)
+    rows, omissions = forgetting_of_methods(group)
     if not rows:
         raise BadInput("no configuration says in all its runs what it forgot upstream: runs of backbone=vit_mini do")
     first = rows[0]
@@ -32,9 +32,10 @@ def part(group: Group) -> Part:
     before = upstream_metric.with_unit(upstream["before"])
     lines = [f"{upstream['task']}: {before} of {upstream['n']:,} images before fine-tuning"]
     lines += [against_full(row) for row in rows if row.against_base]
-    lines += [f"left out: {line}" for line in left_out]
-    head = ("method", metric.heading, _SPAN, "n", upstream_metric.heading, _SPAN, "forgotten", _SPAN, "verdict")
-    notes = _NOTES.format(metric.label) + marks(group)
+    lines += [f"left out: {line}" for line in omissions]
+    head = ("method", metric.heading, _INTERVAL, "n")
+    head += (upstream_metric.heading, _INTERVAL, "forgotten", _INTERVAL, "verdict")
+    notes = _NOTES.format(metric.label) + notes_of_marks(group)
     return Part(title_of(group.records, True), head, [_row(row) for row in rows], lines, notes)
 
 
@@ -46,7 +47,7 @@ def _row(row: Forgetting) -> tuple[str, ...]:
 
 
 def against_full(row: Forgetting) -> str:
-    """Both differences with their intervals."""
+    """A line with both differences from full fine-tuning and their intervals."""
     learned, forgotten = row.against_base or (row.learned, row.forgotten)
     texts = [_difference(learned, row.point.metric), _difference(forgotten, row.upstream_metric)]
     return f"{row.point.method} against {BASE}: learned {texts[0]}, forgotten {texts[1]}: {row.verdict}"

@@ -12,39 +12,39 @@ from glorabench.analysis.cells import Cell, Group
 from glorabench.analysis.significance import Term, Verdict, paired_outcomes, verdicts_by_task, verdicts_on_mean
 from glorabench.records.metrics import equal_scale, names_of_best
 from glorabench.records.record import Record
-from glorabench.reports.captions import DETAILS, estimate_text, heading_of, marks
+from glorabench.reports.captions import DETAILS, estimate_text, heading_of, notes_of_marks
 
 SIZES = ("params", "head", "stored kB")
 _NOTES = (
     "Mean over n seeds with its 95 % interval; verdict: how a method stands to the best of its task, by a paired test "
     f"over seeds and examples. {DETAILS}"
 )
-EXACT = ("params", "head", "stored_bytes", "supernet")
+EXACT_SIZES = ("params", "head", "stored_bytes", "supernet")
 
 
 def long_columns(group: Group) -> tuple[str, ...]:
-    """The heads of the columns; where tasks are scored by different metrics, one column names them."""
+    """The heads of the columns; where tasks have different metrics, one column names the metric."""
     metrics = {cell.metric for cell in group.cells if cell.done}
     scores = (heading_of(group.metric),) if len(metrics) <= 1 else ("metric", "score")
     return ("task", "method", *scores, "95 % interval", "n", "verdict", *SIZES, "step ms", "latency", "merge")
 
 
 def long_notes(group: Group) -> str:
-    """What the columns say, and the mark where a row has it."""
-    return _NOTES + marks(group)
+    """Notes on columns, and on marks of rows."""
+    return _NOTES + notes_of_marks(group)
 
 
 def long_rows(group: Group) -> list[tuple[str, ...]]:
-    """One row a cell, as text, a failed or missing value saying why; then the means over tasks."""
+    """A row for each cell, as text, with the reason where a value is missing; then the means over tasks."""
     verdicts = verdicts_by_task(group)
     width = len(long_columns(group))
-    named = "metric" in long_columns(group)
-    body = [_row(cell, verdicts.get((cell.task, cell.method)), named) for cell in group.cells]
+    with_metric = "metric" in long_columns(group)
+    body = [_row(cell, verdicts.get((cell.task, cell.method)), with_metric) for cell in group.cells]
     return [row + ("",) * (width - len(row)) for row in (*body, *_means(group))]
 
 
 def _means(group: Group) -> Iterator[tuple[str, ...]]:
-    """Mean over tasks of every method that has a result on all of them, over the common seeds."""
+    """Rows with the mean over tasks and common seeds, for every method that has a result on all tasks."""
     tasks = list(group.by_task)
     if len(tasks) < 2 or not equal_scale(cell.metric for cell in group.cells if cell.done):
         return
@@ -52,39 +52,40 @@ def _means(group: Group) -> Iterator[tuple[str, ...]]:
     for cell in group.cells:
         rivals.setdefault(cell.method, {})[cell.task] = cell
     verdicts = verdicts_on_mean(rivals, {task: Term(1 / len(tasks)) for task in tasks})
-    named = ("",) if "metric" in long_columns(group) else ()
+    metric_cell = ("",) if "metric" in long_columns(group) else ()
     for method, cells in rivals.items():
         scores = [{draw: r.score for draw, r in cell.by_draw().items()} for cell in cells.values()]
         seeds = sorted(set.intersection(*map(set, scores)))
         if len(cells) < len(tasks) or not seeds or group.metric is None:
             continue
         table = [[by_draw[seed] for seed in seeds] for by_draw in scores]
-        mean = statistics.stratified(table, [1 / len(tasks)] * len(tasks))
+        mean = statistics.stratified_mean(table, [1 / len(tasks)] * len(tasks))
         kind = verdicts[method].kind if method in verdicts else ""
-        yield (f"mean of {len(tasks)} tasks", method, *named, *estimate_text(mean, group.metric), str(mean.n), kind)
+        texts = (*metric_cell, *estimate_text(mean, group.metric), str(mean.n), kind)
+        yield (f"mean of {len(tasks)} tasks", method, *texts)
 
 
-def _row(cell: Cell, verdict: Verdict | None, named: bool) -> tuple[str, ...]:
+def _row(cell: Cell, verdict: Verdict | None, with_metric: bool) -> tuple[str, ...]:
     failed = [r for r in cell.records if r.status != "done"]
     if not cell.done:
         reason = (failed[0].error or {}).get("kind", "unknown")
-        return (cell.task, cell.method, *([""] if named else []), f"failed: {reason}", "", "0")
+        return (cell.task, cell.method, *([""] if with_metric else []), f"failed: {reason}", "", "0")
     count = str(cell.score.n) + (f" ({len(failed)} failed)" if failed else "")
     return (
         cell.task,
         cell.method,
-        *([cell.metric.heading] if named else []),
+        *([cell.metric.heading] if with_metric else []),
         *estimate_text(cell.score, cell.metric),
         count,
         verdict.kind if verdict else "",
-        *Sizes.of(cell.done).texts,
-        _step(cell.done),
-        _latency(cell.done),
-        _merge([r.merge for r in cell.done if r.merge]),
+        *Sizes.from_runs(cell.done).texts,
+        _step_text(cell.done),
+        _latency_text(cell.done),
+        _merge_text([r.merge for r in cell.done if r.merge]),
     )
 
 
-def _merge(certificates: Sequence[dict[str, Any]]) -> str:
+def _merge_text(certificates: Sequence[dict[str, Any]]) -> str:
     if not all(certificate["mergeable"] for certificate in certificates):
         return "no"
     flipped = sum(certificate.get("flipped") or 0 for certificate in certificates)
@@ -92,19 +93,19 @@ def _merge(certificates: Sequence[dict[str, Any]]) -> str:
     return f"{largest:.0e}, {flipped} flipped" if flipped else f"{largest:.0e}"
 
 
-def _latency(records: Iterable[Record]) -> str:
+def _latency_text(records: Iterable[Record]) -> str:
     ratios = [ratio for r in records if (ratio := latency_ratio(r)) is not None]
     return f"{median(ratios):.2f}" if ratios else "-"
 
 
-def _step(records: Sequence[Record]) -> str:
-    """Median milliseconds of a training step; empty where a record does not say it."""
+def _step_text(records: Sequence[Record]) -> str:
+    """Median milliseconds of a training step; empty where records have none."""
     times = [r.cost["step_ms"] for r in records if r.cost.get("step_ms") is not None]
     return f"{median(times):.1f}" if times else ""
 
 
 def latency_ratio(r: Record) -> float | None:
-    """Latency of what would be deployed (merged, where it can be) relative to the plain backbone, batch 64.
+    """Latency of the merged network, or else of the unmerged, relative to the plain backbone at batch 64.
 
     None where it was not measured (latency_rounds=0).
     """
@@ -113,15 +114,16 @@ def latency_ratio(r: Record) -> float | None:
 
 
 def findings(group: Group) -> list[str]:
-    """For each task, how every other method compares with the best one, from paired outcomes; and for each search, what
-    its winner got where it was chosen and elsewhere.
+    """Lines of findings.
 
-    What was chosen on the test split is never the best, and is not compared; nor is what stands alone on its task.
+    For each task they compare every other method with the best one, from paired outcomes. For each search they give the
+    score of the winner on the examples that chose it and elsewhere. A method that chose on the test split is never the
+    best, and is not compared. A method that is alone on its task is not compared either.
     """
     lines = []
     verdicts = verdicts_by_task(group)
-    for task, every in group.by_task.items():
-        cells = [cell for cell in every if cell.done]
+    for task, task_cells in group.by_task.items():
+        cells = [cell for cell in task_cells if cell.done]
         if len(cells) > 1:
             lines.append(f"{task}: {'; '.join(_comparisons(cells, verdicts))}")
         lines += [f"{task}: {_winner(cell)}" for cell in cells if any(r.search for r in cell.done)]
@@ -129,7 +131,7 @@ def findings(group: Group) -> list[str]:
 
 
 def _comparisons(cells: Sequence[Cell], verdicts: dict[tuple[str, str], Verdict]) -> Iterator[str]:
-    """What stands beside the best of a task."""
+    """Phrases that name the best of a task and compare every other method with it."""
     clean = {cell.method: cell for cell in cells if not cell.contaminated}
     best = names_of_best({name: cell.score.value for name, cell in clean.items()}, cells[0].metric) if clean else []
     if len(best) > 1:
@@ -139,12 +141,12 @@ def _comparisons(cells: Sequence[Cell], verdicts: dict[tuple[str, str], Verdict]
     for name, cell in clean.items():
         if name not in best:
             verdict = verdicts[cell.task, name]
-            yield _against(clean[verdict.against], cell, verdict)
+            yield _gap_to_best(clean[verdict.best], cell, verdict)
     yield from (f"{cell.method} saw the test split: not compared" for cell in cells if cell.contaminated)
 
 
 def _winner(cell: Cell) -> str:
-    """The winner's curse of a search: means over seeds."""
+    """The scores of search winners where they were chosen, on held-out examples and on test: means over seeds."""
     searches = [r.search for r in cell.done if r.search]
     held_out = [search["held_out"] for search in searches if search["held_out"] is not None]
     examples = _examples(cell)
@@ -158,13 +160,13 @@ def _winner(cell: Cell) -> str:
 
 
 def _examples(cell: Cell) -> str:
-    """What the examples of a task are called: images, where the record says so."""
+    """The word for the examples of a task; images, unless the record has another one."""
     return cell.records[0].provenance.get("data", {}).get("examples", "images")
 
 
-def _against(best: Cell, other: Cell, verdict: Verdict) -> str:
+def _gap_to_best(best: Cell, other: Cell, verdict: Verdict) -> str:
     if verdict.p is None:
-        return f"{other.method} {verdict.how}"
+        return f"{other.method} {verdict.reason}"
     metric = best.metric
     sides = best.by_draw(), other.by_draw()
     draws = sorted(sides[0].keys() & sides[1].keys())
@@ -181,8 +183,8 @@ class Sizes:
     """Means over tasks, of means over runs.
 
     Args:
-        params, head: trained parameters without the head, and of the head.
-        stored_bytes: what is kept for a task.
+        params, head: trained parameters without the head, and those of the head.
+        stored_bytes: bytes that are stored for a task.
         supernet: parameters of all paths, where there is a supernet.
     """
 
@@ -192,25 +194,25 @@ class Sizes:
     supernet: int | None
 
     @classmethod
-    def of(cls, done: Sequence[Record]) -> Sizes:
-        """Of runs that have a result."""
+    def from_runs(cls, runs: Sequence[Record]) -> Sizes:
+        """Compute the sizes from runs that have a result."""
         tasks: dict[str, list[Record]] = {}
-        for r in done:
+        for r in runs:
             tasks.setdefault(r.names["task"], []).append(r)
 
         def mean(name: str) -> float:
             return fmean(fmean(r.params[name] or 0 for r in records) for records in tasks.values())
 
-        return cls(mean("method"), mean("head"), mean("stored_bytes"), done[0].params["supernet"])
+        return cls(mean("method"), mean("head"), mean("stored_bytes"), runs[0].params["supernet"])
 
     @property
     def texts(self) -> tuple[str, str, str]:
-        """For people, as the columns SIZES."""
+        """The columns SIZES, with rounded numbers."""
         supernet = f" [{self.supernet:,}]" if self.supernet else ""
         return f"{self.params:,.0f}{supernet}", f"{self.head:,.0f}", f"{self.stored_bytes / 1000:,.0f}"
 
     @property
     def exact(self) -> tuple[str, ...]:
-        """For programs, as the columns EXACT."""
+        """The columns EXACT."""
         numbers = (self.params, self.head, self.stored_bytes, self.supernet)
         return tuple("" if number is None else f"{number:.10g}" for number in numbers)

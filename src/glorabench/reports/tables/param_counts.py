@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from glorabench.analysis import published_counts
-from glorabench.analysis.published_counts import Book, Row
+from glorabench.analysis.published_counts import CountConfig, CountRow
 from glorabench.config.compose import compose, expand
 from glorabench.errors import BadInput, UnsuitableBackbone
 from glorabench.reports.rendering import grid
 
 COUNT_COLUMNS = ("method", "parameters", "published", "why they differ")
 _LEFT = ("method", "published", "why they differ")
-UNDEFINED = "not defined: "  # and the reason, where a row has no number
+UNDEFINED = "not defined: "  # before the reason, where a row has no number
 
 
 @dataclass(frozen=True)
-class Table:
-    """The counts of one backbone: lines of text, and the notes below them."""
+class CountTable:
+    """The counts on one backbone: lines of text, and the notes below them."""
 
     backbone: str
     lines: Sequence[tuple[str, ...]]
@@ -29,7 +29,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Counting:
-    """How parameters are counted, which needs networks: what prints a table is handed it.
+    """Functions that count parameters. They need networks, so the caller of a table passes them in.
 
     Args:
         trained: overrides of a config -> its trained parameters without head.
@@ -40,97 +40,114 @@ class Counting:
     head: Callable[[Mapping[str, Any]], int]
 
 
-def counted(row: Row, words: Sequence[str], tasks: published_counts.Tasks, count: Counting) -> int | dict[str, int]:
-    """The count of a row, or that of each task.
+def count_of_row(
+    row: CountRow, words: Sequence[str], tasks: published_counts.Tasks, count: Counting
+) -> int | dict[str, int]:
+    """The count of a row; by task, where the row has values for each task.
 
     Raises:
         BadInput: as `profiling.parameters_of`.
     """
     if not row.per_task:
         return count.trained([*row.run, *words])
-    facts = {task: said for group in tasks.values() for task, said in group.items()}
-    chosen = {task: tuple(f"{key}={said[name]}" for key, name in row.per_task.items()) for task, said in facts.items()}
-    sizes = {own: count.trained([*row.run, *own, *words]) for own in set(chosen.values())}
-    return {task: sizes[own] for task, own in chosen.items()}
+    overrides: dict[str, tuple[str, ...]] = {}
+    for group in tasks.values():
+        for task, facts in group.items():
+            overrides[task] = tuple(f"{key}={facts[name]}" for key, name in row.per_task.items())
+    sizes = {values: count.trained([*row.run, *values, *words]) for values in set(overrides.values())}
+    return {task: sizes[values] for task, values in overrides.items()}
 
 
-def tables(book: Book, words: Sequence[str], count: Counting) -> Iterator[Table]:
-    """A table for each backbone that the words name, or that the book shows: of the words' own method, or all rows.
+def count_tables(config: CountConfig, words: Sequence[str], count: Counting) -> Iterator[CountTable]:
+    """A table for each backbone that the words name, or else that conf/count.yaml names.
+
+    Where the words name a method, its tables have one row for each of its overrides; else they have all rows.
 
     Raises:
         BadInput: the words are wrong. A method that a backbone cannot host has the reason in its row.
     """
-    chosen = [word for word in words if word.partition("=")[0] == "backbone"]
-    others = [word for word in words if word not in chosen]
-    method = [word for word in others if word.startswith("method")]
-    for (backbone,) in expand(chosen or [f"backbone={','.join(book.backbones)}"], multirun=True)[0]:
-        if any(word.partition("=")[0] == "method" for word in method):
-            shared = [backbone, *(word for word in others if word not in method)]
-            jobs = expand([*shared, *method], multirun=True)[0]
-            own = [[word for word in job if word.startswith("method")] for job in jobs]
-            yield _counts_table(book, [Row(" ".join(run), run) for run in own], shared, UnsuitableBackbone, count)
+    backbone_words = [word for word in words if word.partition("=")[0] == "backbone"]
+    others = [word for word in words if word not in backbone_words]
+    method_words = [word for word in others if word.startswith("method")]
+    backbone_words = backbone_words or [f"backbone={','.join(config.backbones)}"]
+    for (backbone,) in expand(backbone_words, multirun=True)[0]:
+        if any(word.partition("=")[0] == "method" for word in method_words):
+            shared = [backbone, *(word for word in others if word not in method_words)]
+            jobs = expand([*shared, *method_words], multirun=True)[0]
+            runs = [[word for word in job if word.startswith("method")] for job in jobs]
+            rows = [CountRow(" ".join(run), run) for run in runs]
+            yield _counts_table(config, rows, shared, UnsuitableBackbone, count)
         else:
-            yield _counts_table(book, book.rows, [backbone, *others], BadInput, count)
+            yield _counts_table(config, config.rows, [backbone, *others], BadInput, count)
 
 
 def _counts_table(
-    book: Book, rows: Iterable[Row], words: Sequence[str], shown: type[BadInput], count: Counting
-) -> Table:
-    """One table; an error of the kind `shown` is the content of its row."""
+    config: CountConfig, rows: Iterable[CountRow], words: Sequence[str], row_error: type[BadInput], count: Counting
+) -> CountTable:
+    """The table of one backbone; an error of type `row_error` becomes the text of its row."""
     from rich.console import Console
     from rich.progress import track
 
-    config = compose(words)
-    name, family = config["names"]["backbone"], config["backbone"].get("family")
-    per_class = count.head(config["backbone"])
+    run_config = compose(words)
+    name, family = run_config["names"]["backbone"], run_config["backbone"].get("family")
+    per_class = count.head(run_config["backbone"])
     rows = [row for row in rows if not row.families or family in row.families]
     lines: list[tuple[str, ...]] = []
     cited: dict[str, str] = {}
     console = Console(stderr=True)
     for row in track(rows, f"counting on {name}", console=console, transient=True, disable=not console.is_terminal):
         try:
-            found = counted(row, words, book.tasks, count)
-        except shown as error:
+            size = count_of_row(row, words, config.tasks, count)
+        except row_error as error:
             lines.append((row.label, "", "", f"{UNDEFINED}{error}"))
             continue
-        if isinstance(found, int):
-            size = f"{found:,}"
-        else:
-            size = f"mean {published_counts.mean_count(book.tasks, found, 'tasks'):,}"
-        figures = row.published.get(name, [])
-        cited |= {figure.source: book.sources[figure.source] for figure in figures}
-        said = [
-            (f"{f.printed}, {f.source}", published_counts.reconcile(f, found, per_class, book.tasks)[1])
-            for f in figures
-        ]
-        said += [("", row.note[name])] if name in row.note else []
-        first, *more = said or [("", "")]
-        lines += [(row.label, size, *first), *(("", "", *line) for line in more)]
-    head = "Trained parameters; the language-model head stays frozen"
-    if per_class:
-        mean = published_counts.mean_head(book.tasks, per_class)
-        head = (
-            f"Trained parameters without head, which has {per_class:,} for each class, "
-            f"{mean:,} on average over the 19 tasks of VTAB-1k"
-        )
-    return Table(name, lines, "; ".join([head, *(f"{source}: {text}" for source, text in cited.items())]) + ".")
+        cited |= {figure.source: config.sources[figure.source] for figure in row.published.get(name, [])}
+        lines += _row_lines(row, name, size, per_class, config.tasks)
+    notes = [_head_note(per_class, config.tasks), *(f"{source}: {text}" for source, text in cited.items())]
+    return CountTable(name, lines, "; ".join(notes) + ".")
 
 
-def counts_markdown(made: Table) -> str:
+def _row_lines(
+    row: CountRow, backbone: str, size: int | Mapping[str, int], per_class: int, tasks: published_counts.Tasks
+) -> list[tuple[str, ...]]:
+    """The lines of a row: one for each published count and one for a note, or a line without either."""
+    size_text = f"{size:,}" if isinstance(size, int) else f"mean {published_counts.mean_count(tasks, size, 'tasks'):,}"
+    remarks: list[tuple[str, str]] = []
+    for figure in row.published.get(backbone, []):
+        _, arithmetic = published_counts.reconcile(figure, size, per_class, tasks)
+        remarks.append((f"{figure.printed}, {figure.source}", arithmetic))
+    if backbone in row.note:
+        remarks.append(("", row.note[backbone]))
+    first, *more = remarks or [("", "")]
+    return [(row.label, size_text, *first), *(("", "", *remark) for remark in more)]
+
+
+def _head_note(per_class: int, tasks: published_counts.Tasks) -> str:
+    """What the counts leave out."""
+    if not per_class:
+        return "Trained parameters; the language-model head stays frozen"
+    mean = published_counts.mean_head(tasks, per_class)
+    return (
+        f"Trained parameters without head, which has {per_class:,} for each class, "
+        f"{mean:,} on average over the 19 tasks of VTAB-1k"
+    )
+
+
+def counts_markdown(table: CountTable) -> str:
     """A table and its notes as Markdown, under a heading."""
-    return "\n".join([f"### {made.backbone}", "", *grid(COUNT_COLUMNS, made.lines, _LEFT), "", made.notes]) + "\n"
+    return "\n".join([f"### {table.backbone}", "", *grid(COUNT_COLUMNS, table.lines, _LEFT), "", table.notes]) + "\n"
 
 
-def show_counts(made: Table) -> None:
+def show_counts(table: CountTable) -> None:
     """Print a table and its notes."""
     from rich.console import Console
     from rich.table import Table as Grid
 
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    shown = Grid(title=f"trained parameters on {made.backbone}, head apart")
+    grid_table = Grid(title=f"trained parameters on {table.backbone}, head apart")
     for name in COUNT_COLUMNS:
-        shown.add_column(name, justify="left" if name in _LEFT else "right")
-    for line in made.lines:
-        shown.add_row(*line)
-    console.print(shown)
-    console.print(made.notes, style="dim", soft_wrap=True)
+        grid_table.add_column(name, justify="left" if name in _LEFT else "right")
+    for line in table.lines:
+        grid_table.add_row(*line)
+    console.print(grid_table)
+    console.print(table.notes, style="dim", soft_wrap=True)

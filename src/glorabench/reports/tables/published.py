@@ -1,4 +1,4 @@
-"""Tables of published figures, and ours beside them with the facts in which the runs differ."""
+"""Tables of published figures, and of our results beside them, with the facts in which the runs differ."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _NOTES = (
 )
 
 NOT_STATED = "not stated"
-_ACCURACY = Metric("accuracy", "accuracy")  # what all of these papers print
+_ACCURACY = Metric("accuracy", "accuracy")  # all of these papers print it
 DEVIATION_COLUMNS = ("method", "of", "ours", "published", "deviation")
-LEFT = ("method", "of")
+PUBLISHED_WORD_COLUMNS = ("method", "of")
 DEVIATION_NOTE = (
     "deviation: ours minus published, in points. A cause is a fact in which our runs differ from the published ones: "
     f"it may explain a deviation and is not proven to. {DETAILS}"
@@ -40,28 +40,36 @@ def published_parts(suite: str) -> list[Part]:
     """The published table of a suite, one part for each backbone."""
     rows, layout = published_results.papers_of_methods(suite), LAYOUTS[suite]
     sources = {source: f"p{n}" for n, source in enumerate(dict.fromkeys(row.source for row in rows), start=1)}
-    made = []
+    parts = []
     for backbone in dict.fromkeys(row.backbone for row in rows):
-        own = [row for row in rows if row.backbone == backbone]
-        lines = [_line(row, sources[row.source], layout) for row in sorted(own, key=lambda p: p.wrong)]
-        head, body = wide.sheet(lines, layout)
-        told = [f"[{sources[s]}] {s}" for s in dict.fromkeys(row.source for row in own)] + _noted(own, layout)
+        papers = [row for row in rows if row.backbone == backbone]
+        lines = [_line(paper, sources[paper.source], layout) for paper in sorted(papers, key=lambda p: p.is_wrong)]
+        head, body = wide.wide_text(lines, layout)
+        findings = [f"[{sources[source]}] {source}" for source in dict.fromkeys(paper.source for paper in papers)]
+        findings += _notes_of_papers(papers, layout)
         title = f"published figures of {backbone} on suite {suite}, none measured here"
-        made.append(Part(title, head, body, told, "", *wide.blocks(layout)))
-    said = _NOTES.format(layout.notes, len(published_results.papers(suite)))
-    return [*made[:-1], replace(made[-1], notes=said)]
+        parts.append(Part(title, head, body, findings, "", *wide.wide_blocks(layout)))
+    notes = _NOTES.format(layout.notes, len(published_results.papers(suite)))
+    return [*parts[:-1], replace(parts[-1], notes=notes)]
 
 
-def _noted(rows: Sequence[Paper], layout: Layout) -> list[str]:
-    """What the files note of the rows, each once, with the methods, and where there are several the shots, that it is
-    said of."""
-    found: dict[str, dict[str, list[str]]] = {}
+def _notes_of_papers(rows: Sequence[Paper], layout: Layout) -> list[str]:
+    """The notes of the rows, each of them once, after the names of its methods.
+
+    Where there are several numbers of shots, a method is followed by those that the note is about.
+    """
+    keys_of: dict[str, dict[str, list[str]]] = {}  # note -> method -> keys
     for row in rows:
         if row.note:
-            found.setdefault(row.note, {}).setdefault(row.method, []).append(" ".join(row.by))
-    many = len({row.by for row in rows}) > 1
-    of = [[f"{m} ({layout.by[0]} {', '.join(by)})" if many else m for m, by in each.items()] for each in found.values()]
-    return [f"{', '.join(names)}: {note}" for names, note in zip(of, found, strict=True)]
+            keys_of.setdefault(row.note, {}).setdefault(row.method, []).append(" ".join(row.keys))
+    has_several_keys = len({row.keys for row in rows}) > 1
+    lines = []
+    for note, methods in keys_of.items():
+        names = list(methods)
+        if has_several_keys:
+            names = [f"{method} ({layout.by[0]} {', '.join(keys)})" for method, keys in methods.items()]
+        lines.append(f"{', '.join(names)}: {note}")
+    return lines
 
 
 def _line(row: Paper, source: str, layout: Layout) -> WideRow:
@@ -74,31 +82,31 @@ def _line(row: Paper, source: str, layout: Layout) -> WideRow:
             alone = statistics.Estimate(0.01 * printed, float("nan"), float("nan"), 1)
             values[entry.name] = Value(alone, _ACCURACY, mark=f" [{source}]")
     size = f"{row.params} M [{source}]" if row.params else ""
-    return WideRow(row.method, row.by, values, row.facts.get("seeds", ""), (size, "", ""))
+    return WideRow(row.method, row.keys, values, row.facts.get("seeds", ""), (size, "", ""))
 
 
 def published_csv(suite: str) -> str:
-    """Every published value of a suite, and every mean of them, in a line of its own, with source and note."""
+    """All published values and means of a suite as CSV, a line for each, with source and note."""
     layout, out = LAYOUTS[suite], io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*_CSV_COLUMNS[:2], *layout.by, *_CSV_COLUMNS[2:]])
     for row in published_results.papers(suite):
         for name in (entry.name for entry in layout.entries if entry.name in row.values):
             value = f"{round(row.values[name], 2):g}"
-            kind = "computed from published" if name in row.computed else "published"
+            kind = "computed from published" if name in row.computed_means else "published"
             about = [kind, row.params, row.source, row.note]
-            writer.writerow([row.backbone, row.method, *row.by, name, value, *about])
+            writer.writerow([row.backbone, row.method, *row.keys, name, value, *about])
     return out.getvalue()
 
 
-def suites() -> Sequence[str]:
-    """Those that have published figures."""
+def suites_with_papers() -> Sequence[str]:
+    """The suites that have published figures."""
     return [suite for suite in LAYOUTS if published_results.papers(suite)]
 
 
 @dataclass(frozen=True)
-class Tag:
-    """A fact of how numbers were made, of ours and of theirs."""
+class FactPair:
+    """A fact about how results were made, for our runs and for the published ones."""
 
     fact: str
     ours: str
@@ -109,125 +117,173 @@ class Tag:
         """`same`, `differs` or `not stated`."""
         if NOT_STATED in (self.ours, self.theirs):
             return NOT_STATED
-        if self.fact == "selection":  # what chose the values is said, the rule is compared
+        if self.fact == "selection":  # only the rule is compared, not the origin of the values
             return "same" if self.theirs == self.ours.partition(",")[0] else "differs"
-        if self.fact == "checkpoint":  # the name of a file, or of a family of files
+        if self.fact == "checkpoint":  # it names a file, or a family of files
             return "same" if self.theirs.lower() in self.ours.lower() else "differs"
         return "same" if self.ours == self.theirs else "differs"
 
 
 @dataclass(frozen=True)
-class Against:
-    """One row of ours beside a published one.
+class Deviation:
+    """Our value in a column or mean beside the published one, in percent.
 
     Args:
-        line: of ours.
-        name: of it.
-        paper: what it is held against.
-        pairs: name of a column or mean, our value and its text, and theirs, in percent.
-        tags: one for each of FACTS.
+        name: the name of the column or mean.
+        ours, text: our value, and its text with the interval.
+        published: the published value.
+    """
+
+    name: str
+    ours: float
+    text: str
+    published: float
+
+    @property
+    def value(self) -> float:
+        """Ours minus published."""
+        return round(self.ours - self.published, 2) + 0  # no minus before a zero
+
+
+@dataclass(frozen=True)
+class PublishedComparison:
+    """One row of ours beside a published row.
+
+    Args:
+        line: our row.
+        name: the name of our row.
+        paper: the published row.
+        deviations: one for each column or mean that is compared.
+        fact_pairs: one for each of FACTS.
     """
 
     line: WideRow
     name: str
     paper: Paper
-    pairs: tuple[tuple[str, float, str, float], ...]
-    tags: tuple[Tag, ...]
+    deviations: tuple[Deviation, ...]
+    fact_pairs: tuple[FactPair, ...]
 
     def rows(self) -> list[tuple[str, ...]]:
-        """As text, see COLUMNS."""
-        said = ((of, text, f"{theirs:.2f} (published)", ours - theirs) for of, ours, text, theirs in self.pairs)
-        return [(self.name, of, text, theirs, f"{round(gap, 2) + 0:+.2f}") for of, text, theirs, gap in said]
+        """The comparison as text, with the columns DEVIATION_COLUMNS."""
+        rows = []
+        for deviation in self.deviations:
+            published = f"{deviation.published:.2f} (published)"
+            rows.append((self.name, deviation.name, deviation.text, published, f"{deviation.value:+.2f}"))
+        return rows
 
     @property
-    def told(self) -> str:
-        """What it is held against, and the causes that the facts offer."""
-        known = f"; facts not in the row itself: {self.paper.evidence}" if self.paper.evidence else ""
-        return f"{self.name} against {self.paper.method} [{self.paper.source}]: {self.causes}{known}"
+    def conclusion(self) -> str:
+        """A sentence with the published row and the causes that the facts offer."""
+        evidence = f"; facts not in the row itself: {self.paper.evidence}" if self.paper.evidence else ""
+        return f"{self.name} against {self.paper.method} [{self.paper.source}]: {self.causes}{evidence}"
 
     @property
     def causes(self) -> str:
         """The facts that differ, those that agree and those that are not stated."""
-        differs = [f"{t.fact} ({t.ours} here, {t.theirs} there)" for t in self.tags if t.state == "differs"]
-        groups = {state: [t.fact for t in self.tags if t.state == state] for state in ("same", NOT_STATED)}
-        parts = [f"causes: {', '.join(differs)}" if differs else "no cause among the facts that are known"]
-        parts += [f"{state}: {', '.join(facts)}" for state, facts in groups.items() if facts]
+        by_state: dict[str, list[FactPair]] = {}
+        for pair in self.fact_pairs:
+            by_state.setdefault(pair.state, []).append(pair)
+        differences = [f"{pair.fact} ({pair.ours} here, {pair.theirs} there)" for pair in by_state.get("differs", [])]
+        parts = [f"causes: {', '.join(differences)}" if differences else "no cause among the facts that are known"]
+        for state in ("same", NOT_STATED):
+            if state in by_state:
+                parts.append(f"{state}: {', '.join(pair.fact for pair in by_state[state])}")
         return "; ".join(parts)
 
 
-def against(made: Sequence[WideRow], layout: Layout, each: bool = False) -> Iterator[Against]:
-    """Every row that has a published counterpart, in its means, and with `each` in all its columns.
+def published_comparisons(
+    rows: Sequence[WideRow], layout: Layout, every_column: bool = False
+) -> Iterator[PublishedComparison]:
+    """Compare every row that has a published counterpart with it.
 
     Args:
-        made: rows of a wide table; none of fake images, or scored on another split than test, has a counterpart.
-        layout: of the table.
-        each: columns, too.
+        rows: rows of a wide table. Rows of fake images, or scored on another split than test, have no counterpart.
+        layout: the layout of the table.
+        every_column: compare columns too, not only the widest means.
     """
-    overall = [entry for entry in layout.entries if isinstance(entry, Mean) and len(entry.groups) > 1]
-    widest = max((len(entry.groups) for entry in overall), default=0)
-    entries = layout.entries if each else [entry for entry in overall if len(entry.groups) == widest]
-    for line in made:
+    means = [entry for entry in layout.entries if isinstance(entry, Mean) and len(entry.groups) > 1]
+    widest = max((len(entry.groups) for entry in means), default=0)
+    entries = layout.entries if every_column else [entry for entry in means if len(entry.groups) == widest]
+    for line in rows:
         records = [r for cell in line.cells.values() for r in cell.done]
-        if not all(r.config["selection"]["report_on"] == "test" for r in records):
-            continue
-        if not records or any(r.provenance.get("data", {}).get("fake") for r in records):
-            continue
-        names = records[0].names
-        paper = published_results.of_ours(
-            names["data"], names["method"], bool(names.get("search")), names["backbone"], line.by
-        )
+        paper = _counterpart(records, line.keys)
         if paper is None:
             continue
-        pairs = []
+        deviations = []
         for entry in entries:
             estimate = line.values[entry.name].estimate
             if estimate is not None and entry.name in paper.values:
                 text = line.values[entry.name].text(1, " ")
-                pairs.append((entry.name, 100 * estimate.value, text, paper.values[entry.name]))
-        if pairs:
-            name = ", ".join([line.method, *(f"{k} {v}" for k, v in zip(layout.by, line.by, strict=True))])
-            yield Against(line, name, paper, tuple(pairs), tags(records, paper))
+                deviations.append(Deviation(entry.name, 100 * estimate.value, text, paper.values[entry.name]))
+        if deviations:
+            keys = [f"{key} {value}" for key, value in zip(layout.by, line.keys, strict=True)]
+            name = ", ".join([line.method, *keys])
+            yield PublishedComparison(line, name, paper, tuple(deviations), fact_pairs(records, paper))
 
 
-def beside(
-    groups: Sequence[Sequence[WideRow]], layout: Layout, each: bool = False
+def _counterpart(records: Sequence[Record], keys: tuple[str, ...]) -> Paper | None:
+    """The published row to compare with the records of a row, or None."""
+    if not records or any(r.config["selection"]["report_on"] != "test" for r in records):
+        return None
+    if any(r.provenance.get("data", {}).get("fake") for r in records):
+        return None
+    names = records[0].names
+    is_searched = bool(names.get("search"))
+    return published_results.published_counterpart(names["data"], names["method"], is_searched, names["backbone"], keys)
+
+
+def published_columns(
+    groups: Sequence[Sequence[WideRow]], layout: Layout, every_column: bool = False
 ) -> tuple[list[str], list[list[str]]]:
-    """Further columns of a table, and for each row of all groups what stands there; none without a counterpart."""
-    found = {id(one.line): one for made in groups for one in against(made, layout, each)}
-    names = list(dict.fromkeys(of for one in found.values() for of, *_ in one.pairs))
-    if not found:
-        return [], [[] for made in groups for _ in made]
-    head = [f"{what} {name}" for name in names for what in ("published", "deviation")]
-    rows: list[list[str]] = []
-    for line in (line for made in groups for line in made):
-        one = found.get(id(line))
-        pairs = {of: (theirs, ours - theirs) for of, ours, _, theirs in one.pairs} if one else {}
-        cells = [
-            text for n in names for text in ([f"{round(v, 2) + 0:.2f}" for v in pairs[n]] if n in pairs else ["", ""])
-        ]
-        rows.append([*cells, *((one.paper.source, one.causes) if one else ("", ""))])
-    return [*head, "published in", "causes"], rows
+    """Further columns of a table with published values and deviations, and their cells for each row of all groups."""
+    comparisons: dict[int, PublishedComparison] = {}  # by the id of a row
+    names: dict[str, None] = {}
+    for rows in groups:
+        for comparison in published_comparisons(rows, layout, every_column):
+            comparisons[id(comparison.line)] = comparison
+            names |= dict.fromkeys(deviation.name for deviation in comparison.deviations)
+    lines = [line for rows in groups for line in rows]
+    if not comparisons:
+        return [], [[] for _ in lines]
+    head = [f"{prefix} {name}" for name in names for prefix in ("published", "deviation")]
+    body = [_published_cells(comparisons.get(id(line)), list(names)) for line in lines]
+    return [*head, "published in", "causes"], body
 
 
-def tags(records: Sequence[Record], paper: Paper) -> tuple[Tag, ...]:
-    """The facts of the records of a row and of what it is held against."""
+def _published_cells(comparison: PublishedComparison | None, names: Sequence[str]) -> list[str]:
+    """The cells of one row; empty where it has no counterpart."""
+    if comparison is None:
+        return [""] * (2 * len(names) + 2)
+    deviations = {deviation.name: deviation for deviation in comparison.deviations}
+    cells = []
+    for name in names:
+        deviation = deviations.get(name)
+        cells += [f"{round(deviation.published, 2):.2f}", f"{deviation.value:.2f}"] if deviation else ["", ""]
+    return [*cells, comparison.paper.source, comparison.causes]
+
+
+def fact_pairs(records: Sequence[Record], paper: Paper) -> tuple[FactPair, ...]:
+    """The facts of the records of a row, each beside that of the published row."""
     ours = {fact: [_fact(r, fact) for r in records] for fact in FACTS if fact != "seeds"}
     tasks: dict[str, set[tuple[int, int]]] = {}
     for r in records:
         tasks.setdefault(r.names["task"], set()).add(draw_of(r))
     ours["seeds"] = [str(len(draws)) for draws in tasks.values()]
-    return tuple(Tag(fact, " and ".join(sorted(set(ours[fact]))), paper.facts.get(fact, NOT_STATED)) for fact in FACTS)
+    pairs = []
+    for fact in FACTS:
+        pairs.append(FactPair(fact, " and ".join(sorted(set(ours[fact]))), paper.facts.get(fact, NOT_STATED)))
+    return tuple(pairs)
 
 
 def _fact(r: Record, fact: str) -> str:
     data, weights = r.provenance.get("data", {}), r.provenance.get("weights", {})
     if fact == "extraction":
-        found = data.get("extraction")
+        value = data.get("extraction")
     elif fact == "normalisation":
-        found = (data.get("preprocess") or "").rpartition("_")[2]
+        value = (data.get("preprocess") or "").rpartition("_")[2]
     elif fact == "checkpoint":
-        found = " of ".join(filter(None, (weights.get("source"), r.names["backbone"])))
+        value = " of ".join(filter(None, (weights.get("source"), r.names["backbone"])))
     else:
         tuned = f", {PUBLISHED}" if r.config["selection"].get(TUNED.partition(".")[2]) else ""
-        found = f"{r.config['selection']['rule']}{tuned}"
-    return found or NOT_STATED
+        value = f"{r.config['selection']['rule']}{tuned}"
+    return value or NOT_STATED

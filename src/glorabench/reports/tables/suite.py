@@ -10,7 +10,7 @@ from glorabench.analysis.cells import Group, groups_of
 from glorabench.analysis.suite_layouts import layout_of
 from glorabench.records.record import Record
 from glorabench.reports import rendering
-from glorabench.reports.captions import FAKE, fake, selection_text, title_of
+from glorabench.reports.captions import FAKE, any_fake, selection_text, title_of
 from glorabench.reports.rendering import Part
 from glorabench.reports.tables import long as long_table
 from glorabench.reports.tables import published as published_tables
@@ -20,22 +20,28 @@ _AGAINST = "ours against published figures"
 
 
 def suite_markdown(records: Sequence[Record], long: bool = False, published: bool = False) -> str:
-    """The table, its notes and findings as Markdown; one for each protocol, selection and backbone."""
+    """The table, its notes and findings as Markdown; one table for each protocol, selection and backbone."""
     groups = groups_of(records)
     return parts_markdown(suite_parts(groups, long, published), groups)
 
 
 def parts_markdown(tables: Sequence[Part], groups: Sequence[Group]) -> str:
-    """Tables as Markdown, with their titles where there are several."""
-    titled = len(groups) > 1 or any(fake(group.records) for group in groups)
+    """Render tables as Markdown, with titles where there are several."""
+    titled = len(groups) > 1 or any(any_fake(group.records) for group in groups)
     return "\n".join(rendering.part_markdown(part, titled=titled or part.title == _AGAINST) for part in tables)
 
 
 def suite_parts(
     groups: Sequence[Group], long: bool = False, published: bool = False, brief: bool = False
 ) -> list[Part]:
-    """The tables of groups of records, behind each the published figures that it is held against, with `published` also
-    task by task; not what the comparisons on each task say if `brief`."""
+    """The tables of groups of records, each followed by a comparison with published figures where there are any.
+
+    Args:
+        groups: the groups of records.
+        long: a row for each task and method, instead of the layout of the suite.
+        published: compare with published figures task by task, too.
+        brief: leave out the findings on each task.
+    """
     layout = None if long else layout_of(r for group in groups for r in group.records)
     tables = []
     for group in groups:
@@ -45,27 +51,27 @@ def suite_parts(
             tables.append(Part(title, long_table.long_columns(group), body, findings, long_table.long_notes(group)))
             continue
         lines = wide.wide_rows(group, layout)
-        remarks, cuts = [*wide.row_gaps(lines, layout), *findings], wide.blocks(layout)
-        tables.append(Part(title, *wide.sheet(lines, layout), remarks, wide.wide_notes(group, layout), *cuts))
+        remarks, cuts = [*wide.row_gaps(lines, layout), *findings], wide.wide_blocks(layout)
+        tables.append(Part(title, *wide.wide_text(lines, layout), remarks, wide.wide_notes(group, layout), *cuts))
         tables += _against_published(lines, layout, published)
     return tables
 
 
 def _against_published(lines: Sequence[wide.WideRow], layout: wide.Layout, every_column: bool) -> list[Part]:
-    pairs = list(published_tables.against(lines, layout, every_column))
-    if not pairs:
+    comparisons = list(published_tables.published_comparisons(lines, layout, every_column))
+    if not comparisons:
         return []
-    body = [row for pair in pairs for row in pair.rows()]
-    causes = [pair.told for pair in pairs]
+    body = [row for comparison in comparisons for row in comparison.rows()]
+    conclusions = [comparison.conclusion for comparison in comparisons]
     head, note = published_tables.DEVIATION_COLUMNS, published_tables.DEVIATION_NOTE
-    return [Part(_AGAINST, head, body, causes, note)]
+    return [Part(_AGAINST, head, body, conclusions, note)]
 
 
 def suite_csv(groups: Sequence[Group], long: bool = False, published: bool = False) -> str:
-    """The table as comma-separated values; the rows of a wide one say their backbone, selection and protocol."""
+    """The table as CSV; the rows of a wide table begin with backbone, selection and protocol."""
     layout = None if long else layout_of(r for group in groups for r in group.records)
     head, body = _long_csv(groups) if layout is None else _wide_csv(groups, layout, published)
-    if any(fake(group.records) for group in groups):
+    if any(any_fake(group.records) for group in groups):
         head, body = [*head, "images"], [[*row, FAKE] for row in body]
     out = io.StringIO()
     library.writer(out, lineterminator="\n").writerows([head, *body])
@@ -73,28 +79,28 @@ def suite_csv(groups: Sequence[Group], long: bool = False, published: bool = Fal
 
 
 def _long_csv(groups: Sequence[Group]) -> tuple[list[str], list[list[str]]]:
-    named = len(groups) > 1
-    head = [*(["backbone"] if named else []), *long_table.long_columns(groups[0])]
+    with_backbone = len(groups) > 1
+    head = [*(["backbone"] if with_backbone else []), *long_table.long_columns(groups[0])]
     body = []
     for group in groups:
-        backbone = [group.records[0].names["backbone"]] if named else []
+        backbone = [group.records[0].names["backbone"]] if with_backbone else []
         body += [[*backbone, *row] for row in long_table.long_rows(group)]
     return head, body
 
 
 def _wide_csv(groups: Sequence[Group], layout: wide.Layout, published: bool) -> tuple[list[str], list[list[str]]]:
     lines_of = [wide.wide_rows(group, layout) for group in groups]
-    head = ["backbone", "selection", "protocol", *wide.exact([], layout)[0]]
+    head = ["backbone", "selection", "protocol", *wide.wide_exact([], layout)[0]]
     body = []
     for group, lines in zip(groups, lines_of, strict=True):
         first = group.records[0]
-        about = [first.names["backbone"], selection_text(first), str(first.protocol)]
-        body += [[*about, *row] for row in wide.exact(lines, layout)[1]]
-    more_head, more = published_tables.beside(lines_of, layout, published)
+        origin = [first.names["backbone"], selection_text(first), str(first.protocol)]
+        body += [[*origin, *row] for row in wide.wide_exact(lines, layout)[1]]
+    more_head, more = published_tables.published_columns(lines_of, layout, published)
     return [*head, *more_head], [[*row, *cells] for row, cells in zip(body, more, strict=True)]
 
 
 def show_suite(records: Sequence[Record], long: bool = False, published: bool = False) -> None:
-    """Print a table, its findings and notes; one for each protocol, selection and backbone."""
+    """Print the table, its findings and notes; one table for each protocol, selection and backbone."""
     for part in suite_parts(groups_of(records), long, published):
         rendering.show_part(part)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from glorabench.analysis import statistics
 from glorabench.analysis.cells import Cell, Draw, Group
-from glorabench.analysis.labels import differing
+from glorabench.analysis.labels import setting_differences
 from glorabench.analysis.significance import SIGNS, Term, Verdict, verdicts_on_mean, verdicts_on_task
 from glorabench.data.suites.layout import Column, Layout, Mean
 from glorabench.records.compatibility import draw_of, settings
 from glorabench.records.metrics import Metric, equal_scale, metric_named
-from glorabench.reports.captions import DETAILS, marks, unit_text
+from glorabench.reports.captions import DETAILS, notes_of_marks, unit_text
 from glorabench.reports.tables import long
 
 _NOTES = (
@@ -22,19 +22,19 @@ _NOTES = (
 )
 NO_RUN = "no run"
 
-Sheet = tuple[list[str], list[list[str]]]
+HeadAndBody = tuple[list[str], list[list[str]]]
 
 
 @dataclass(frozen=True)
 class Value:
-    """What stands in a place of a wide table.
+    """The content of a cell of a wide table.
 
     Args:
-        estimate: of a metric; None where there is none.
-        metric: which one.
-        blank: what stands there without an estimate.
-        reason: why something is missing there, and how it is counted, such as `failed: NonFiniteLoss`.
-        mark: behind a value, such as where it was copied from.
+        estimate: an estimate of a metric, or None.
+        metric: the metric.
+        blank: the text of a cell without an estimate.
+        reason: why values are missing, such as `failed: NonFiniteLoss`.
+        mark: a mark behind the value, such as its source.
     """
 
     estimate: statistics.Estimate | None
@@ -43,35 +43,38 @@ class Value:
     reason: str = ""
     mark: str = ""
 
-    def text(self, more_digits: int, between: str | None, sign: str = "") -> str:
-        """In the unit of the metric, with half of its interval behind `sign` and `between`, unless that is None.
+    def text(self, more_digits: int, separator: str | None, sign: str = "") -> str:
+        """The value in the unit of the metric, with half of its interval unless `separator` is None.
 
         Args:
-            more_digits: 0 is one less than the metric has, which is what a column has room for; 1 is all of them.
+            more_digits: 1 for all digits of the metric, 0 for one digit less, which fits into a column.
+            separator: the text between the value and half of the interval; None leaves the interval out.
+            sign: a sign right behind the value.
         """
         if self.estimate is None or self.metric is None:
             return self.blank
         digits = self.metric.digits - 1 + more_digits
-        shown = f"{self.metric.text(self.estimate.value, digits)}{sign}{self.mark}"
+        text = f"{self.metric.text(self.estimate.value, digits)}{sign}{self.mark}"
         half = (self.estimate.high - self.estimate.low) / 2
-        return shown if between is None or math.isnan(half) else f"{shown}{between}±{self.metric.text(half, digits)}"
+        return text if separator is None or math.isnan(half) else f"{text}{separator}±{self.metric.text(half, digits)}"
 
 
 @dataclass(frozen=True)
 class WideRow:
-    """A row of a method.
+    """The row of a method.
 
     Args:
-        by: the values of the keys that the method has rows of its own for.
-        values: of columns and means.
-        sizes: as the columns of sizes.SIZES.
-        mixed: settings in which its tasks differ, beside those that a recipe has for each task.
-        cells: of the columns that have one.
-        verdicts: of the columns and means that are compared.
+        keys: the values of the keys of the layout; a method has one row for each.
+        values: the cells of columns and means.
+        n: the number of seeds.
+        sizes: the columns SIZES of the long table.
+        mixed: settings in which its tasks differ, except the keys of a recipe.
+        cells: the cells of the columns that have records.
+        verdicts: the verdicts on the columns and means that are compared.
     """
 
     method: str
-    by: tuple[str, ...]
+    keys: tuple[str, ...]
     values: Mapping[str, Value]
     n: str
     sizes: tuple[str, ...]
@@ -81,7 +84,7 @@ class WideRow:
 
 
 def wide_rows(group: Group, layout: Layout) -> list[WideRow]:
-    """The rows of a table, the methods in the order in which they came.
+    """The rows of a table, with methods in the order in which they came.
 
     Raises:
         BadInput: the records do not compare (see `cells.cells`).
@@ -91,13 +94,18 @@ def wide_rows(group: Group, layout: Layout) -> list[WideRow]:
         data = cell.records[0].config["data"]
         key = tuple(data[name] for name in layout.by)
         methods.setdefault(cell.row, {}).setdefault(key, {})[data["task"]] = cell
-    unjudged = []
+    lines = []
     for method, by_key in methods.items():
-        unjudged += [_line(method, key, by_key[key], layout) for key in sorted(by_key)]
+        lines += [_line(method, key, by_key[key], layout) for key in sorted(by_key)]
+    verdicts: dict[tuple[str, ...], dict[str, dict[str, Verdict]]] = {}  # keys -> column -> method
+    for keys in {line.keys for line in lines}:
+        verdicts[keys] = _verdicts([line for line in lines if line.keys == keys], layout)
     result = []
-    verdicts = {by: _verdicts([x for x in unjudged if x.by == by], layout) for by in {x.by for x in unjudged}}
-    for line in unjudged:
-        of_line = {name: of[line.method] for name, of in verdicts[line.by].items() if line.method in of}
+    for line in lines:
+        of_line = {}
+        for name, by_method in verdicts[line.keys].items():
+            if line.method in by_method:
+                of_line[name] = by_method[line.method]
         result.append(replace(line, verdicts=of_line))
     return result
 
@@ -134,10 +142,10 @@ def _line(method: str, key: tuple[int, ...], by_task: Mapping[str, Cell], layout
             values[entry.name] = _mean(entry, seeds, [values[name].metric for name in entry.groups])
     counts = sorted({len(by_draw) for by_draw in seeds.values()}) or [0]
     done = [r for cell in by_task.values() for r in cell.done]
-    texts = long.Sizes.of(done).texts if done else ("",) * len(long.SIZES)
+    texts = long.Sizes.from_runs(done).texts if done else ("",) * len(long.SIZES)
     n = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     cells = {column.name: by_task[column.task] for column in layout.columns if column.task in by_task}
-    mixed = differing({cell.task: settings(cell.done[0].config) for cell in cells.values() if cell.done})
+    mixed = setting_differences({cell.task: settings(cell.done[0].config) for cell in cells.values() if cell.done})
     return WideRow(method, tuple(map(str, key)), values, n, texts, tuple(mixed), cells)
 
 
@@ -152,14 +160,14 @@ def _value(cell: Cell | None, column: Column) -> Value:
     if not scored:
         return Value(None, blank="-", reason="not scored")
     without = len(cell.records) - len(scored)
-    why = f"failed: {', '.join(kinds)}" if kinds else "not scored"
-    reason = f"{without} of {len(cell.records)} seeds {why}" if without else ""
+    cause = f"failed: {', '.join(kinds)}" if kinds else "not scored"
+    reason = f"{without} of {len(cell.records)} seeds {cause}" if without else ""
     metric = metric_named(scored[0].measures, name)
     return Value(statistics.mean([r.metrics[name] for r in scored]), metric, reason=reason)
 
 
 def _mean(entry: Mean, seeds: Mapping[str, Mapping[Draw, float]], metrics: Sequence[Metric | None]) -> Value:
-    """Over the seeds that all its columns have; how many columns there are, where some have no value."""
+    """The mean over the seeds that all its columns have. Where columns have no value, a count of those that do."""
     columns = [seeds[name] for name in entry.groups if name in seeds]
     if len(columns) < len(entry.groups):
         return Value(None, blank=f"{len(columns)} of {len(entry.groups)}")
@@ -172,38 +180,40 @@ def _mean(entry: Mean, seeds: Mapping[str, Mapping[Draw, float]], metrics: Seque
     reason = ""
     if any(len(column) > len(common) for column in columns):
         reason = f"over the {len(common)} seed{'s' if len(common) > 1 else ''} that all columns have"
-    return Value(statistics.stratified(scores, list(entry.weights.values())), metrics[0], reason=reason)
+    return Value(statistics.stratified_mean(scores, list(entry.weights.values())), metrics[0], reason=reason)
 
 
 def wide_notes(group: Group, layout: Layout) -> str:
-    """What the columns say, and the marks where a row has them."""
-    return _NOTES.format(unit_text(group.metric), layout.notes) + marks(group)
+    """Notes on the columns and on marks of rows."""
+    return _NOTES.format(unit_text(group.metric), layout.notes) + notes_of_marks(group)
 
 
 def row_gaps(rows: Sequence[WideRow], layout: Layout) -> list[str]:
-    """What is missing, failed or counted otherwise, and where: one line for each reason and set of columns. Then where
-    the tasks of a row differ in their settings."""
+    """Lines that say what is missing and why, and where the tasks of a row differ in their settings.
+
+    There is one line for each reason and set of columns, or for each setting.
+    """
     names_of: dict[str, list[str]] = {}
     for line in rows:
         by_reason: dict[str, list[str]] = {}
         for entry in layout.entries:
             if reason := line.values[entry.name].reason:
                 by_reason.setdefault(reason, []).append(entry.name)
-            verdict = line.verdicts.get(entry.name)  # of a column it stands among the findings
-            if isinstance(entry, Mean) and verdict and verdict.how:
-                by_reason.setdefault(f"against the best mean it {verdict.how}", []).append(entry.name)
-        name = ", ".join([line.method, *(f"{key} {value}" for key, value in zip(layout.by, line.by, strict=True))])
+            verdict = line.verdicts.get(entry.name)  # a verdict on a column is among the findings
+            if isinstance(entry, Mean) and verdict and verdict.reason:
+                by_reason.setdefault(f"against the best mean it {verdict.reason}", []).append(entry.name)
+        name = ", ".join([line.method, *(f"{key} {value}" for key, value in zip(layout.by, line.keys, strict=True))])
         for reason, columns in by_reason.items():
-            many = reason == NO_RUN and 2 * len(columns) > len(layout.columns)
-            where = f"{len(columns)} of {len(layout.columns)}" if many else ", ".join(columns)
-            names_of.setdefault(f"{reason} ({where})", []).append(name)
+            is_long_list = reason == NO_RUN and 2 * len(columns) > len(layout.columns)
+            columns_text = f"{len(columns)} of {len(layout.columns)}" if is_long_list else ", ".join(columns)
+            names_of.setdefault(f"{reason} ({columns_text})", []).append(name)
         for setting in line.mixed:
             names_of.setdefault(setting, []).append(name)
     return [f"{'; '.join(names)}: {words}" for words, names in names_of.items()]
 
 
-def sheet(rows: Iterable[WideRow], layout: Layout) -> Sheet:
-    """Short names; one digit, in means two, with what marks it and half of its interval; the sizes that any row has."""
+def wide_text(rows: Iterable[WideRow], layout: Layout) -> HeadAndBody:
+    """Head and rows for people: short names, one digit (two in means), marks, half of each interval, and sizes."""
     rows = list(rows)
     filled = [i for i, _ in enumerate(long.SIZES) if not rows or any(line.sizes[i] for line in rows)]
     head = ["method", *layout.by, *(entry.short for entry in layout.entries), "n", *(long.SIZES[i] for i in filled)]
@@ -213,13 +223,16 @@ def sheet(rows: Iterable[WideRow], layout: Layout) -> Sheet:
         for entry in layout.entries:
             sign = line.verdicts[entry.name].sign if entry.name in line.verdicts else ""
             values.append(line.values[entry.name].text(int(isinstance(entry, Mean)), " ", sign))
-        body.append([line.method, *line.by, *values, line.n, *(line.sizes[i] for i in filled)])
+        body.append([line.method, *line.keys, *values, line.n, *(line.sizes[i] for i in filled)])
     return head, body
 
 
-def exact(rows: Iterable[WideRow], layout: Layout) -> Sheet:
-    """Full names; two digits; sizes as plain numbers; the names of the columns in which a row is best, tied or
-    untested; the ends of each interval."""
+def wide_exact(rows: Iterable[WideRow], layout: Layout) -> HeadAndBody:
+    """Head and rows for programs.
+
+    They have full names, two digits, sizes as plain numbers, the names of the columns in which a row is best, tied or
+    untested, and the ends of each interval.
+    """
     names = [entry.name for entry in layout.entries]
     ends = [f"{name}_{end}" for name in names for end in ("low", "high")]
     kinds = [kind for kind in SIGNS if kind != "behind"]
@@ -227,11 +240,11 @@ def exact(rows: Iterable[WideRow], layout: Layout) -> Sheet:
     for line in rows:
         of_kind = [" ".join(n for n, verdict in line.verdicts.items() if verdict.kind == kind) for kind in kinds]
         done = [r for cell in line.cells.values() for r in cell.done]
-        sizes = long.Sizes.of(done).exact if done else ("",) * len(long.EXACT)
+        sizes = long.Sizes.from_runs(done).exact if done else ("",) * len(long.EXACT_SIZES)
         values = [line.values[name].text(1, None) for name in names]
         spans = [text for name in names for text in _ends(line.values[name])]
-        body.append([line.method, *line.by, *values, line.n, *sizes, *of_kind, *spans])
-    return ["method", *layout.by, *names, "n", *long.EXACT, *kinds, *ends], body
+        body.append([line.method, *line.keys, *values, line.n, *sizes, *of_kind, *spans])
+    return ["method", *layout.by, *names, "n", *long.EXACT_SIZES, *kinds, *ends], body
 
 
 def _ends(value: Value) -> tuple[str, str]:
@@ -240,6 +253,6 @@ def _ends(value: Value) -> tuple[str, str]:
     return value.metric.text(value.estimate.low), value.metric.text(value.estimate.high)
 
 
-def blocks(layout: Layout) -> tuple[int, list[int]]:
-    """How a table is cut: the number of first columns that every page has, and of those that stay together."""
+def wide_blocks(layout: Layout) -> tuple[int, list[int]]:
+    """How a table is cut: the number of columns that every page repeats, and the sizes of blocks of columns."""
     return 1 + len(layout.by), [len(block) for block in layout.blocks]
