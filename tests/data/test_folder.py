@@ -424,6 +424,7 @@ def test_a_run_on_a_folder(tmp_path: Path, cache: Path, capsys: pytest.CaptureFi
     words = ["run", "method=linear", "data=folder", f"data.root={root}", "backbone=vit_mini", "train.epochs=1"]
     words += ["latency_rounds=0", f"results_dir={results}"]
     assert main(words) == 0
+    assert "pets: macro accuracy" in capsys.readouterr().out
     (path,) = (results / "runs" / "folder").glob("*.json")
     first = record.read_record(path)
     assert {"top1", "macro", "n"} == first.metrics.keys()
