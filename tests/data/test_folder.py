@@ -347,9 +347,10 @@ def test_an_image_in_train_and_test_is_refused_unless_that_is_allowed(
     assert "1 image of test is also in train" in allowed.overlaps[0]
 
 
-def test_a_root_is_needed() -> None:
-    with pytest.raises(BadInput, match=r"data\.root=FOLDER"):
-        compose(["data=folder"])
+@pytest.mark.parametrize("words", [["run", "data=folder", "results_dir={}/results"], ["data", "check", "folder"]])
+def test_a_root_is_needed(words: list[str], tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word.format(tmp_path) for word in words]) == 2
+    assert "data=folder needs data.root=FOLDER" in capsys.readouterr().err
 
 
 def test_pyarrow_is_asked_for_where_it_is_needed(tmp_path: Path, cache: Path) -> None:

@@ -94,14 +94,14 @@ def _check(names: Sequence[str], settings: dict[str, str]) -> int:
 def _check_folder(settings: dict[str, str]) -> int:
     """Check images of the user."""
     from glorabench.data.checks.summary import TaskCheck, print_checks
-    from glorabench.data.folders.checking import FOLDER, OPTION_NAMES, folder_task, inspect_folder
+    from glorabench.data.folders.checking import FOLDER, OPTION_NAMES, check_root, folder_task, inspect_folder
     from glorabench.data.folders.splitting import SplitOptions
     from glorabench.data.suites.suite import Suite, SuiteTask
 
     _refuse_unknown(settings, {"root", "task", "deep", *OPTION_NAMES})
     deep, task = _true_or_false("deep", settings.pop("deep", "false")), settings.pop("task", None)
-    name = folder_task(settings.get("root"), task)
-    root = Path(settings.pop("root")).expanduser()
+    given = check_root(settings.pop("root", None))
+    name, root = folder_task(given, task), Path(given).expanduser()
     cache_dir = Path(os.environ.get("GLORABENCH_CACHE", "~/.cache/glorabench")).expanduser()
     values = [each[0] for each in _values(settings)]
     options = SplitOptions(**dict(zip(settings, values, strict=True)))

@@ -49,27 +49,35 @@ class FolderReport:
 
 
 def folder_task(root: str | None, task: str | None) -> str:
-    """What the task is called: as given, or as its folder or list.
+    """What the task is called: as given, or as its folder or list."""
+    place = Path(os.path.abspath(Path(root or "").expanduser()))
+    return task or (place.stem if place.is_file() else place.name) or FOLDER
+
+
+def check_root(root: str | None) -> str:
+    """The root.
 
     Raises:
-        BadInput: no root is given.
+        BadInput: none is given.
     """
     if not root:
         raise BadInput(
             "data=folder needs data.root=FOLDER, where your images lie, or data.root=FILE.csv, which lists them"
         )
-    place = Path(os.path.abspath(Path(root).expanduser()))
-    return task or (place.stem if place.is_file() else place.name) or FOLDER
+    return root
 
 
 def identify_folder(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The name of the task, and the hash of its images (None where they have a fault: the check of a run names it).
+    """The name of the task, and the hash of its images.
+
+    The hash is None where the images have a fault or no root is given: the check that a run makes first says it.
 
     Raises:
-        BadInput: no root is given, or an option has a value that is not possible.
+        BadInput: an option has a value that is not possible.
     """
-    task = folder_task(data.get("root"), data.get("task"))
-    if data.get("sha256"):
+    root = data.get("root")
+    task = folder_task(root, data.get("task"))
+    if data.get("sha256") or not root:
         return {"task": task}
     return {"task": task, "sha256": _look_at({**data, "task": task}).report.fingerprint}
 
@@ -90,8 +98,8 @@ def check_folder(data: Mapping[str, Any]) -> FolderReport:
 
 def _look_at(data: Mapping[str, Any]) -> FolderReport:
     options = SplitOptions(**{key: data[key] for key in OPTION_NAMES if key in data})
-    task = folder_task(data.get("root"), data.get("task"))
-    return _inspected(str(data["root"]), task, options, str(data["cache_dir"]))
+    root = check_root(data.get("root"))
+    return _inspected(root, folder_task(root, data.get("task")), options, str(data["cache_dir"]))
 
 
 @lru_cache(maxsize=256)
