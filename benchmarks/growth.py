@@ -58,7 +58,7 @@ def records() -> Iterator[Record]:
 def _changed(r: Record, factor: float, generator: np.random.Generator) -> Record:
     train = {**r.config["train"], "lr": r.config["train"]["lr"] * factor}
     config = {**r.config, "train": train}
-    outcomes = np.array(unpack(r.outcomes.get("top1", ""))) ^ (generator.random(int(r.metrics["n"])) < _FLIPPED)
+    outcomes = unpack(r.outcomes_of("top1")).astype(bool) ^ (generator.random(int(r.metrics["n"])) < _FLIPPED)
     return replace(
         r,
         config=config,

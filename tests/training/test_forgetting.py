@@ -57,5 +57,5 @@ def test_a_run_keeps_it_in_its_record(results, monkeypatch):
     monkeypatch.setattr("glorabench.training.run.measure_forgetting", measure_forgetting)
     words = ["method=linear", "train.epochs=1", "logger=none", "progress=none", "latency_rounds=0"]
     upstream = run(compose([*words, f"results_dir={results}"])).upstream
-    assert upstream.keys() == {"task", "n", "before", "after"}
+    assert upstream.keys() == {"task", "n", "before", "after", "metric"}
     assert upstream["after"] == upstream["before"] > 0.5

@@ -104,3 +104,56 @@ def optimism(
     groups = groups_of(load_suite(suite, results)[1])
     put([tuning.gain_part(group) for group in groups], form, into, f"optimism:{suite}")
     return 0
+
+
+def choose(
+    suite: SuiteName = "mini",
+    results: Results = None,
+    max_params: Annotated[
+        str | None, typer.Option("--max-params", metavar="N", help="Most trained parameters: 50000, 50k or 1.5M.")
+    ] = None,
+    max_latency: Annotated[
+        str | None,
+        typer.Option("--max-latency", metavar="X", help="Most inference time at batch 64; the plain backbone is 1."),
+    ] = None,
+    max_tflop: Annotated[
+        str | None, typer.Option("--max-tflop", metavar="N", help="Most TFLOP of training and search.")
+    ] = None,
+    max_seconds: Annotated[
+        str | None, typer.Option("--max-seconds", metavar="N", help="Most seconds of training and search.")
+    ] = None,
+    at_least: Annotated[
+        str | None, typer.Option("--at-least", metavar="SCORE", help="The score to reach, as a table shows it.")
+    ] = None,
+    form: Annotated[Form, FormOption] = "text",
+    into: Into = None,
+) -> int:
+    """Choose a method for a budget, from records.
+
+    It prints the configurations within the budget, which of them are tied with the best, and one sentence.
+
+    Examples:
+        glorabench choose mini --results results --max-params 20k
+        glorabench choose mini --max-latency 1 --at-least 70
+
+    Raises:
+        BadInput: there are no records, a limit is no number, or nothing is within the budget.
+    """
+    from glorabench.analysis.cells import groups_of
+    from glorabench.analysis.choice import Budget
+    from glorabench.cli.options import number_of
+    from glorabench.records.store import load_suite
+    from glorabench.reports.rendering import put
+    from glorabench.reports.tables.choice import choice_part
+
+    tflop = number_of("--max-tflop", max_tflop)
+    budget = Budget(
+        params=number_of("--max-params", max_params),
+        latency=number_of("--max-latency", max_latency),
+        flops=None if tflop is None else 1e12 * tflop,
+        seconds=number_of("--max-seconds", max_seconds),
+        score=number_of("--at-least", at_least),
+    )
+    groups = groups_of(load_suite(suite, results)[1])
+    put([choice_part(group, budget) for group in groups], form, into, f"choose:{suite}")
+    return 0

@@ -19,7 +19,7 @@ from glorabench.errors import BadInput, nearest
 COMMAND_GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
     "Run and search": (run.run, run.search),
     "Tables": (tables.table, tables.compare, tables.count),
-    "Analysis": (analyses.cost, analyses.forgetting, analyses.optimism, analyses.tuned),
+    "Analysis": (analyses.choose, analyses.cost, analyses.forgetting, analyses.optimism, analyses.tuned),
     "Pages": (pages.report, pages.page, pages.push),
     "Export": (export.export,),
     "Data and machine": (data.data, doctor.doctor, run.pretrain),

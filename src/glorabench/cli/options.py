@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from glorabench.errors import BadInput
+
+_SCALES = {"k": 1e3, "M": 1e6, "G": 1e9}
 
 Results = Annotated[
     Path | None,
@@ -65,3 +70,21 @@ Words = Annotated[
         autocompletion=complete_words,
     ),
 ]
+
+
+def number_of(option: str, text: str | None) -> float | None:
+    """The number that an option says: `50000`, `50k`, `1.5M`; None where it is not given.
+
+    Raises:
+        BadInput: it is no finite number.
+    """
+    if text is None:
+        return None
+    scale = _SCALES.get(text[-1:], 1.0)
+    try:
+        number = float(text[:-1] if text[-1:] in _SCALES else text) * scale
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadInput(f"{option} {text!r} is no number: for example 50000, 50k or 1.5M")
+    return number
