@@ -192,7 +192,7 @@ def test_a_function_is_one_thought() -> None:
 
 # public names that may be defined in several files
 DOUBLES = {
-    "load",  # the addresses glorabench.data.mini.load and data.files.load, which conf/ and committed records name
+    "load",  # glorabench.data.mini.load, data.files.load and data.folder.load, which conf/ and committed records name
     *("run", "pretrain"),  # a command is called as what it does
     *("count", "merge", "search"),  # and so is what the library offers: glorabench.count(model)
 }
