@@ -171,7 +171,7 @@ def test_nothing_reads_test_before_the_final_step(tmp_path, monkeypatch, winner)
         guard.allowed = lambda: any(s.trainer.testing for s in stages)
         guards.append(guard)
         task = replace(parts.task, splits=guard)
-        parts.task = parts.data.task = task
+        parts.task = parts.data.task = parts.data.images = task
         return parts
 
     start = Stage.__init__

@@ -31,8 +31,8 @@ def list_runs(
         BadInput: there are no records, none meets the conditions, or there is no such column.
     """
     from glorabench.records import filters
-    from glorabench.records.store import nothing, suite_by_file
-    from glorabench.reports.rendering import Part, put
+    from glorabench.records.store import no_records, suite_by_file
+    from glorabench.reports.rendering import Part, output_parts
     from glorabench.reports.tables.runs import RUN_COLUMNS, run_rows
 
     words = list(conditions or [])
@@ -40,10 +40,10 @@ def list_runs(
         suite, words = None, [suite, *words]
     by_path = suite_by_file(suite, results)
     if not by_path:
-        raise nothing(suite, results)
+        raise no_records(suite, results)
     ids = {r.run_id for r in filters.matching(by_path.values(), filters.parse_conditions(words))}
     by_path = {path: r for path, r in by_path.items() if r.run_id in ids}
-    put([Part(f"{len(by_path)} runs", RUN_COLUMNS, run_rows(by_path, sort))], form, None, "list")
+    output_parts([Part(f"{len(by_path)} runs", RUN_COLUMNS, run_rows(by_path, sort))], form, None, "list")
     return 0
 
 

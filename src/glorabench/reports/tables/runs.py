@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from glorabench.analysis.costs import spent
+from glorabench.analysis.costs import stage_total
 from glorabench.analysis.labels import labels_of
 from glorabench.errors import BadInput, nearest
-from glorabench.records.compatibility import flat, settings
+from glorabench.records.compatibility import flatten, settings
 from glorabench.records.record import Record
 
 RUN_COLUMNS = ("run", "suite", "task", "method", "seed", "status", "metric", "score", "params", "seconds")
@@ -53,7 +53,7 @@ def _cells(r: Record, label: str) -> dict[str, Any]:
         "metric": r.metric.heading if done else "",
         "score": r.metric.scale * r.score if done else None,
         "params": r.params.get("method"),
-        "seconds": spent(r, "seconds"),
+        "seconds": stage_total(r, "seconds"),
     }
 
 
@@ -81,7 +81,7 @@ def run_lines(r: Record, path: Path) -> Iterator[str]:
         yield f"  {r.error['kind']}: {r.error['message']}"
     sections = {"parameters": r.params, "cost": r.cost, "merge": r.merge or {}}
     for title, node in sections.items():
-        values = {key: value for key, value in flat(dict(node)).items() if value not in (None, {})}
+        values = {key: value for key, value in flatten(dict(node)).items() if value not in (None, {})}
         if values:
             yield f"{title}:"
             yield from (f"  {key}: {_value(value)}" for key, value in values.items())
