@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from glorabench.cli import main
-from glorabench.cli.commands import COMMAND_GROUPS
+from glorabench.cli.commands import COMMAND_GROUPS, command_name
 
 ROOT = Path(__file__).parents[2]
 RECORDS = ["--results", str(ROOT / "results" / "quickstart")]
@@ -29,14 +29,14 @@ def test_help_lists_every_command_in_its_group(capsys: pytest.CaptureFixture[str
     text = help_of(capsys=capsys)
     for title, functions in COMMAND_GROUPS.items():
         section = text.partition(f"\n{title}:\n")[2].partition("\n\n")[0]
-        assert [line.split()[0] for line in section.splitlines()] == [function.__name__ for function in functions]
+        assert [line.split()[0] for line in section.splitlines()] == [*map(command_name, functions)]
     assert "glorabench run experiment=quickstart" in text.partition("Examples:")[2]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda function: function.__name__)
+@pytest.mark.parametrize("command", COMMANDS, ids=command_name)
 def test_a_command_is_a_function_whose_docstring_is_its_help(command, capsys: pytest.CaptureFixture[str]) -> None:
-    text = help_of(command.__name__, capsys=capsys)
-    assert text.startswith(f"Usage: glorabench {command.__name__} ")
+    text = help_of(command_name(command), capsys=capsys)
+    assert text.startswith(f"Usage: glorabench {command_name(command)} ")
     lines = inspect.getdoc(command).splitlines()
     assert f"\n  {lines[0]}\n" in text
     assert len(lines[0]) <= 68, "it must fit into a line of the list of commands"
@@ -46,13 +46,13 @@ def test_a_command_is_a_function_whose_docstring_is_its_help(command, capsys: py
     assert text.isascii(), "no boxes"
     assert text.replace("\n", "").isprintable(), "no colours"
     for parameter in inspect.signature(command).parameters.values():
-        assert parameter.name in ("words", "suite", "conditions", "name") or "--" in text
+        assert parameter.name in ("words", "suite", "conditions", "name", "run") or "--" in text
 
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom glorabench.cli import main\n"
-        f"codes = [main([*words, '--help']) for words in {[[], *[[command.__name__] for command in COMMANDS]]}]\n"
+        f"codes = [main([*words, '--help']) for words in {[[], *[[command_name(command)] for command in COMMANDS]]}]\n"
         f"print(set(codes), [name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -8,7 +8,7 @@ import pytest
 
 from glorabench import cli
 from glorabench.analysis.cells import Group
-from glorabench.analysis.choice import Budget, choose
+from glorabench.analysis.choice import Budget, choose_within
 from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.record import Record
@@ -31,7 +31,7 @@ RECORDS = [
 
 
 def test_without_a_budget_the_best_of_all_and_its_ties() -> None:
-    choice = choose(Group(RECORDS), Budget())
+    choice = choose_within(Group(RECORDS), Budget())
     assert [p.method for p in choice.best] == ["full"]
     assert {"lora", "adapter"} <= {p.method for p in choice.tied}
     assert "linear" not in {p.method for p in choice.tied}
@@ -41,17 +41,17 @@ def test_without_a_budget_the_best_of_all_and_its_ties() -> None:
 
 
 def test_limits_take_out_what_is_beyond_them_and_say_why() -> None:
-    choice = choose(Group(RECORDS), Budget(params=9_000, latency=1.0))
+    choice = choose_within(Group(RECORDS), Budget(params=9_000, latency=1.0))
     assert [p.method for p in choice.best] == ["lora"]
     assert {p.method for p in choice.within} == {"lora", "ssf", "linear"}
     assert choice.beyond["full"] == "100,000 parameters, more than 9,000"
     assert choice.beyond["adapter"] == "1.5 latency 64, more than 1"
-    assert "linear" not in {p.method for p in choose(Group(RECORDS), Budget(score=50)).within}
+    assert "linear" not in {p.method for p in choose_within(Group(RECORDS), Budget(score=50)).within}
 
 
 def test_the_sentence_names_budget_best_ties_and_the_smallest() -> None:
     budget = Budget(params=9_000, latency=1.0)
-    text = sentence(choose(Group(RECORDS), budget), budget)
+    text = sentence(choose_within(Group(RECORDS), budget), budget)
     assert text.startswith(
         "Within at most 9,000 parameters, inference at most 1 times that of the plain backbone: lora is"
     )
@@ -66,14 +66,14 @@ def test_what_saw_the_test_split_is_no_choice() -> None:
     seen = runs("cheat", 50, 1)
     for r in seen:
         r.selection["contaminated"] = True
-    choice = choose(Group([*RECORDS, *seen]), Budget())
+    choice = choose_within(Group([*RECORDS, *seen]), Budget())
     (reason,) = [reason for name, reason in choice.beyond.items() if name.startswith("cheat")]
     assert reason == "something was chosen on the test split"
 
 
 def test_nothing_within_the_budget_is_said_with_what_is_near() -> None:
     with pytest.raises(BadInput, match=r"no configuration is within this budget \(.*raise a limit"):
-        choose(Group(RECORDS), Budget(score=100.5))
+        choose_within(Group(RECORDS), Budget(score=100.5))
 
 
 @pytest.mark.parametrize(("option", "code", "text"), [

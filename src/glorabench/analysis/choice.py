@@ -57,7 +57,7 @@ class Choice:
         return min([*self.best, *self.tied], key=lambda point: (_params(point), point.method))
 
 
-def choose(group: Group, budget: Budget) -> Choice:
+def choose_within(group: Group, budget: Budget) -> Choice:
     """The best of a table within a budget.
 
     Raises:

@@ -12,7 +12,18 @@ from glorabench.errors import BadInput, printable
 from glorabench.training import signals
 
 INTERRUPTED = 130
-PRINTING = ("count", "table", "compare", "choose", "cost", "forgetting", "optimism", "tuned")  # they do nothing else
+PRINTING = (
+    "count",
+    "list",
+    "show",
+    "table",
+    "compare",
+    "choose",
+    "cost",
+    "forgetting",
+    "optimism",
+    "tuned",
+)  # they do nothing else
 RESUMABLE = ("run", "search", "push")
 
 

@@ -12,12 +12,13 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from glorabench import __version__
-from glorabench.cli import analyses, data, doctor, export, pages, run, tables
+from glorabench.cli import analyses, data, doctor, export, pages, run, runs, tables
 from glorabench.cli.options import complete_bash
 from glorabench.errors import BadInput, nearest
 
 COMMAND_GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
     "Run and search": (run.run, run.search),
+    "Look around": (runs.list_runs, runs.show),
     "Tables": (tables.table, tables.compare, tables.count),
     "Analysis": (analyses.choose, analyses.cost, analyses.forgetting, analyses.optimism, analyses.tuned),
     "Pages": (pages.report, pages.page, pages.push),
@@ -32,6 +33,11 @@ glorabench count backbone=vit_b16                    exact parameter counts, no 
 glorabench doctor                                    what is missing on this machine
 glorabench run --help                                the words and options of one command
 """
+
+
+def command_name(function: Callable[..., int]) -> str:
+    """What the command of a function is called: `list_runs` is `list`, which Python has a meaning for."""
+    return function.__name__.partition("_")[0]
 
 
 class _Flags:
@@ -71,7 +77,7 @@ class Commands(_Flags, TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group: its commands, and the first line of the help of each."""
         for title, functions in COMMAND_GROUPS.items():
-            commands = [self.commands[function.__name__] for function in functions]
+            commands = [self.commands[command_name(function)] for function in functions]
             with formatter.section(title):
                 formatter.write_dl([(c.name or "", (c.help or "").partition("\n")[0]) for c in commands])
 
@@ -97,7 +103,7 @@ def _application() -> typer.Typer:
     for functions in COMMAND_GROUPS.values():
         for function in functions:
             text, _, examples = (inspect.getdoc(function) or "").partition("\n\nRaises:")[0].partition("\n\nExamples:")
-            application.command(cls=Command, help=text, epilog=_examples(examples))(function)
+            application.command(command_name(function), cls=Command, help=text, epilog=_examples(examples))(function)
     return application
 
 

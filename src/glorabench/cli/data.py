@@ -26,7 +26,7 @@ def data(
         list[str] | None,
         typer.Argument(
             metavar="WORD",
-            help="check [SUITE] or fake SUITE, and root=FOLDER, task=NAMES, deep=true, shots=..., full=true.",
+            help="check [SUITE|folder] or fake SUITE, and root=FOLDER, task=NAMES, deep=true, shots=..., full=true.",
         ),
     ] = None,
 ) -> int:
@@ -37,12 +37,13 @@ def data(
 
     fake writes a tiny set in the true layout, to rehearse with; full=true has the true counts.
 
-    The suites are vtab1k, fewshot, fgvc and imagenet. docs/data.md tells of each.
+    The suites are vtab1k, fewshot, fgvc and imagenet; folder is for images of your own. docs/data.md tells of each.
 
     Examples:
         glorabench data check vtab1k root=/data                             every list and image of all 19 tasks
         glorabench data check vtab1k root=/data task=cifar,dtd deep=true    two tasks, every image decoded
         glorabench data check fewshot root=/data shots=1,16 split_seed=0    options of a suite: docs/data.md
+        glorabench data check folder root=/my/images                        your own images, as data=folder reads them
         glorabench data check                                               all suites below $GLORABENCH_DATA, or data
         glorabench data fake vtab1k root=/tmp/fake                          a tiny set, to rehearse the whole table with
 
@@ -57,8 +58,12 @@ def data(
     if not names:
         raise BadInput("data needs a word: `glorabench data check SUITE root=FOLDER`, or fake instead of check")
     one_of("data", names[0], actions)
+    if names == ["check", "folder"]:
+        return _check_folder(settings)
     for suite in names[1:]:
-        one_of("suite", suite, SUITES)
+        one_of("suite", suite, [*SUITES, *["folder"] * (names[0] == "check")])
+    if "folder" in names:
+        raise BadInput("folder stands alone: `glorabench data check folder root=FOLDER`")
     return actions[names[0]](names[1:], settings)
 
 
@@ -84,6 +89,28 @@ def _check(names: Sequence[str], settings: dict[str, str]) -> int:
         print_checks(suite, checks, root)
         right = right and not any(each.problems for each in checks)
     return 0 if right else 2
+
+
+def _check_folder(settings: dict[str, str]) -> int:
+    """Check images of the user."""
+    from glorabench.data.checks.summary import TaskCheck, print_checks
+    from glorabench.data.folders.checking import FOLDER, OPTION_NAMES, check_root, folder_task, inspect_folder
+    from glorabench.data.folders.splitting import SplitOptions
+    from glorabench.data.suites.suite import Suite, SuiteTask
+
+    _refuse_unknown(settings, {"root", "task", "deep", *OPTION_NAMES})
+    deep, task = _true_or_false("deep", settings.pop("deep", "false")), settings.pop("task", None)
+    given = check_root(settings.pop("root", None))
+    name, root = folder_task(given, task), Path(given).expanduser()
+    cache_dir = Path(os.environ.get("GLORABENCH_CACHE", "~/.cache/glorabench")).expanduser()
+    values = [each[0] for each in _values(settings)]
+    options = SplitOptions(**dict(zip(settings, values, strict=True)))
+    with _progress() as start:
+        look = inspect_folder(root, name, options, cache_dir, deep, start(name))
+    row = SuiteTask(name, FOLDER, len(look.classes), {}, ())
+    suite = Suite(FOLDER, "Your images", (row,), "", ("",), lambda *_: {})
+    print_checks(suite, [TaskCheck(row, name, (look.report,))], root)
+    return 2 if look.report.problems else 0
 
 
 def _refuse_unknown(settings: Mapping[str, str], keys: set[str]) -> None:

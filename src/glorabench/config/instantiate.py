@@ -55,7 +55,11 @@ BACKBONE = NodeKind(
     "backbone",
     addresses=("glorabench.backbones.vision.vision_backbone", "glorabench.backbones.llama.llama_backbone"),
 )
-DATA = NodeKind("data", "loader of data", addresses=("glorabench.data.mini.load", "glorabench.data.files.load"))
+DATA = NodeKind(
+    "data",
+    "loader of data",
+    addresses=("glorabench.data.mini.load", "glorabench.data.files.load", "glorabench.data.folder.load"),
+)
 NODE_KINDS = (METHOD, BACKBONE, DATA, ALGORITHM)
 
 

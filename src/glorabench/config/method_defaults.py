@@ -15,7 +15,7 @@ _RECIPE = re.compile(r"\$\{recipe:\w+\s*,\s*(?P<default>.*)\}", re.DOTALL)
 _BY_FAMILY = re.compile(r"\$\{by_family:(?P<values>\{.*\})\}", re.DOTALL)
 
 
-def method_node(
+def default_method_node(
     method: str, family: str | None, targets: Sequence[str] | None, values: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The config node of a method.

@@ -104,7 +104,7 @@ def _read_peft(job: _Source, folder: Path) -> nn.Module:
 FORMATS = {
     "merged": _Format(
         "config.json",
-        lambda job, folder: to_merged.write_merged(job.trained, job.fresh, folder),
+        lambda job, folder: to_merged.write_merged(job.trained, job.plain_net, folder),
         lambda _, folder: to_merged.read_merged(folder),
     ),
     "adapter": _Format(

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from glorabench.config.instantiate import METHOD, make
-from glorabench.config.method_defaults import method_node
+from glorabench.config.method_defaults import default_method_node
 from glorabench.errors import BadInput, first_line
 from glorabench.files import whole_file
 from glorabench.library.networks import backbone_of, family_of
@@ -89,7 +89,7 @@ def adapt(
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
     adaptation = Adaptation(method, targets, heads, dict(values))
     backbone, names = backbone_of(model, targets, heads)
-    node = method_node(method, family_of(model), names, values)
+    node = default_method_node(method, family_of(model), names, values)
     trained_heads = _head_parameters(model, heads)
     make(node, METHOD).inject(backbone)
     for parameter in trained_heads:

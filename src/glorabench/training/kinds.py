@@ -58,7 +58,7 @@ class ImageClassification:
     def objective(self, task: ImageTask, config: _Config) -> Classification:
         """Cross-entropy and top-1, under every scoring of the task's test sets."""
         scorings = [_scoring(task, name) for name in task.tests]
-        return Classification(task.classes, config["train"]["label_smoothing"], scorings)
+        return Classification(task.classes, config["train"]["label_smoothing"], scorings, task.balanced_metric)
 
 
 def _scoring(task: ImageTask, test: str) -> dict[str, Sequence[int] | None]:

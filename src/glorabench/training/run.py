@@ -27,6 +27,7 @@ from glorabench.training.build import Parts, build, check_run
 from glorabench.training.measure import profiling
 from glorabench.training.measure.forgetting import measure_forgetting
 from glorabench.training.measure.provenance import device_name, provenance
+from glorabench.training.objectives.base import WholeSplitObjective
 from glorabench.training.reuse import same_data
 from glorabench.training.selection import is_contaminated
 from glorabench.training.stage import Stage
@@ -108,12 +109,14 @@ def _train_and_measure(config: dict[str, Any], tracker: Tracker) -> Record:
     upstream = measure_forgetting(config, parts.backbone)
     with interruptible():
         last.trainer.test(tuner, parts.data, verbose=False)
-    outcomes = {}
-    for name, batches in tuner.outcomes.items():
-        outcomes[name] = record_outcomes.pack(torch.cat(batches).cpu().tolist())
+    predictions = {name: torch.cat(batches).cpu() for name, batches in tuner.predictions.items()}
+    values = {name: torch.cat(batches).cpu() for name, batches in tuner.outcomes.items()}
+    if isinstance(parts.objective, WholeSplitObjective):
+        values |= parts.objective.whole_split(values, predictions)
+    outcomes = {name: record_outcomes.pack(tensor.tolist()) for name, tensor in values.items()}
     measures = list(parts.objective.metrics)
     metrics = {metric.name: mean_outcome(outcomes[metric.name], metric.per_example) for metric in measures}
-    _save(config, parts, {name: torch.cat(batches).cpu() for name, batches in tuner.predictions.items()})
+    _save(config, parts, predictions)
     timings, proof = _deployment(config, parts, last.device, last.cost()["train_s"])
     return Record(
         run_id=record.run_id(config),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from glorabench.data.checks import image_files, inspect
+from glorabench.data.folders.checking import FOLDER_LOADER, check_folder, identify_folder
 from glorabench.data.suites.mini import MINI_LAYOUT
 from glorabench.data.suites.registry import SUITES
 from glorabench.errors import BadInput, nearest, one_of
@@ -33,6 +34,8 @@ def identify_data(data: Mapping[str, Any]) -> dict[str, Any]:
         names = [column.task for column in MINI_LAYOUT.columns]
         if data.get("task") not in names:
             raise BadInput(f"no task '{data.get('task')}' in the suite mini{nearest(str(data.get('task')), names)}")
+    if data.get("_target_") == FOLDER_LOADER:
+        return identify_folder(data)
     if "suite" not in data:
         return {}
     one_of("data.suite", data["suite"], SUITES)
@@ -63,13 +66,16 @@ def check_tasks(nodes: Iterable[Mapping[str, Any]]) -> None:
     Raises:
         BadInput: naming the tasks, and what is wrong with the first.
     """
+    nodes = list(nodes)
     places = {_place(data): data for data in nodes if "suite" in data}
+    folders = [data for data in nodes if data.get("_target_") == FOLDER_LOADER]
     if len(places) > 1:
         print(f"looking at the images of {len(places)} tasks", flush=True)
     faults: dict[str, str] = {}
-    for (_, task, _, _), data in places.items():
+    checks = [(check_task, task, data) for (_, task, _, _), data in places.items()]
+    for check, task, data in [*checks, *((check_folder, str(data["task"]), data) for data in folders)]:
         try:
-            check_task(data)
+            check(data)
         except BadInput as error:
             faults.setdefault(task, str(error))
     if faults:

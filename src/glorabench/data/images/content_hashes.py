@@ -69,8 +69,7 @@ def _load(folder: Path, current: Mapping[int, str]) -> list[str]:
     return hashes
 
 
-def cache_name(hashes: Sequence[str]) -> str:
+def cache_name(hashes: Sequence[str], upright: bool = False) -> str:
     """The name of the cache of images with these hashes; it also depends on how images are decoded."""
-    return hashlib.sha256(
-        "\n".join([f"decoding {decoding.DECODING_VERSION} {decoding.pixel_limit()}", *hashes]).encode()
-    ).hexdigest()[:16]
+    how = f"decoding {decoding.DECODING_VERSION} {decoding.pixel_limit()}{' upright' * upright}"
+    return hashlib.sha256("\n".join([how, *hashes]).encode()).hexdigest()[:16]

@@ -1,12 +1,13 @@
 """Decode image files to RGB pixels, in threads and in order. An image that cannot be decoded is named.
 
 Values of 16 bits are scaled to 8. The range of 32-bit integers and floats is not known, so they are refused. Rotation
-by EXIF is not applied, as in the code that papers published.
+by EXIF is applied where it is asked for. It is not for published suites, as in the code of their papers.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from threading import Lock
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from glorabench.errors import BadInput, first_line
 from glorabench.files import check_regular
@@ -31,6 +32,15 @@ Image.MAX_IMAGE_PIXELS = None  # the limit is kept here, where the message names
 _FAULTS = (OSError, ValueError, SyntaxError, EOFError)  # Pillow's, of a damaged image
 _AHEAD = 4 * THREADS  # decoded and not yet taken: bounds the memory
 _BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # the value of EXIF's Orientation -> what makes the image upright
 _lock = Lock()
 _images_decoded = 0
 
@@ -94,22 +104,39 @@ def _limit_pixels(image: Image.Image, path: str | Path) -> None:
         )
 
 
-def decode(path: str | Path) -> Image.Image:
-    """The whole image in a file as RGB, for a check as for a run.
+def decode(path: str | Path, upright: bool = False) -> Image.Image:
+    """The whole image in a file as RGB, for a check as for a run; of an animation, the first frame.
+
+    Args:
+        path: of the file.
+        upright: turn the image as its EXIF data say.
 
     Raises:
         BadInput: as `open_image`, or the range of its values is not known.
     """
     with open_image(path) as image:
-        return to_rgb(image, path)
+        rgb = to_rgb(image, path)
+        turn = turn_of(image) if upright else None
+        return rgb if turn is None else rgb.transpose(turn)
 
 
-def decode_for_run(path: Path) -> Image.Image:
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """How the EXIF data of an open image say that it has to be turned or mirrored; damaged EXIF data say nothing.
+
+    Pillow turns a TIFF itself when it reads the pixels, and from then on nothing is left to turn.
+    """
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (*_FAULTS, struct.error, TypeError, LookupError):
+        return None
+
+
+def decode_for_run(path: Path, upright: bool = False) -> Image.Image:
     """`decode`, counted by `images_decoded`."""
     global _images_decoded
     with _lock:
         _images_decoded += 1
-    return decode(path)
+    return decode(path, upright)
 
 
 def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:

@@ -34,6 +34,7 @@ class FilesOnDisk:
         stamp: identifies its files without reading them, see `image_files.split_stamps`.
         hashes_read: index of an image -> hash of its file, for images that a check has read.
         keep: whether evaluation reads a cache: True, False, or auto, if it is small.
+        upright: turn images as their EXIF data say.
     """
 
     listing: Listing
@@ -42,6 +43,7 @@ class FilesOnDisk:
     stamp: str
     hashes_read: Mapping[int, str] = field(default_factory=dict, repr=False)
     keep: bool | str = True
+    upright: bool = False
     labels: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -52,13 +54,15 @@ class FilesOnDisk:
         if self.keep != "auto":
             return bool(self.keep)
         hashes = content_hashes.load_hashes(self._hashes_folder, self.hashes_read)
-        is_decoded = bool(hashes) and (self.caches / content_hashes.cache_name(hashes) / view.key).is_dir()
+        is_decoded = (
+            bool(hashes) and (self.caches / content_hashes.cache_name(hashes, self.upright) / view.key).is_dir()
+        )
         return is_decoded or self._bytes(view) <= min(CACHED_TEST_BYTES, self._free() // 2)
 
     @cached_property
     def folder(self) -> Path:
         """Folder of the decoded images. Its name depends on the contents of the files, which may have to be read."""
-        return self.caches / content_hashes.cache_name(self._hashes)
+        return self.caches / content_hashes.cache_name(self._hashes, self.upright)
 
     @cached_property
     def _hashes(self) -> Sequence[str]:
@@ -66,7 +70,9 @@ class FilesOnDisk:
             count = len(self.listing)
             return list(
                 decoding.map_in_threads(
-                    lambda i: content_hashes.content_hash(self.listing.path(i)), count, f"reading {self.name}"
+                    lambda i: self.hashes_read.get(i) or content_hashes.content_hash(self.listing.path(i)),
+                    count,
+                    f"reading {self.name}",
                 )
             )
 
@@ -102,7 +108,7 @@ class FilesOnDisk:
 
         def read(index: int) -> NDArray[np.uint8]:
             path = self.listing.path(index)
-            image = fit(decoding.decode_for_run(path))
+            image = fit(decoding.decode_for_run(path, self.upright))
             if content_hashes.content_hash(path) != self._hashes[index]:
                 raise BadInput(f"{path} was replaced while this run was reading it: start the run again")
             return image
@@ -111,7 +117,7 @@ class FilesOnDisk:
 
     def read(self, view: View, index: int) -> NDArray[np.uint8]:
         """One image as it is evaluated, decoded anew."""
-        return view.still(decoding.decode_for_run(self.listing.path(index)))
+        return view.still(decoding.decode_for_run(self.listing.path(index), self.upright))
 
     def whole(self) -> cache.RaggedImages:
         """All images uncropped, for augmentation, decoded once; a shorter side above 512 pixels becomes 512.

@@ -87,6 +87,7 @@ class ImageTask:
         preprocess: a preprocessing id, or None for what the checkpoint was trained with.
         facts: what else a record says of the data.
         scorings: test set -> {name: classes that may be answered, None for all}; others are scored once, as top1.
+        balanced_metric: report the macro accuracy of the report split beside top-1.
     """
 
     reads: ClassVar[str] = "images"
@@ -102,6 +103,7 @@ class ImageTask:
     preprocess: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     scorings: Mapping[str, Mapping[str, Sequence[int] | None]] = field(default_factory=dict)
+    balanced_metric: bool = False
 
     def split(self, name: str) -> Split:
         """Train, val or trainval.

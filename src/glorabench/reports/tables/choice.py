@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from glorabench.analysis.cells import Group
-from glorabench.analysis.choice import Budget, Choice, choose
+from glorabench.analysis.choice import Budget, Choice, choose_within
 from glorabench.analysis.costs import AXES, Point
 from glorabench.reports.captions import DETAILS, estimate_text, title_of
 from glorabench.reports.rendering import Part
@@ -28,7 +28,7 @@ def choice_part(group: Group, budget: Budget) -> Part:
     Raises:
         BadInput: nothing is within the budget.
     """
-    choice = choose(group, budget)
+    choice = choose_within(group, budget)
     metric = choice.best[0].metric
     head = ("method", metric.heading, "95 % interval", "n", "verdict", "parameters", "latency 64")
     body = [_row(point, choice) for point in choice.within]

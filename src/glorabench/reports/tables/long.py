@@ -127,6 +127,7 @@ def findings(group: Group) -> list[str]:
         if len(cells) > 1:
             lines.append(f"{task}: {'; '.join(_comparisons(cells, verdicts))}")
         lines += [f"{task}: {_winner(cell)}" for cell in cells if any(r.search for r in cell.done)]
+        lines += [f"{task}: {words}" for words in _further_metrics(cells)]
     return lines
 
 
@@ -143,6 +144,15 @@ def _comparisons(cells: Sequence[Cell], verdicts: dict[tuple[str, str], Verdict]
             verdict = verdicts[cell.task, name]
             yield _gap_to_best(clean[verdict.best], cell, verdict)
     yield from (f"{cell.method} saw the test split: not compared" for cell in cells if cell.contaminated)
+
+
+def _further_metrics(cells: Sequence[Cell]) -> Iterator[str]:
+    """Means over runs of what else was measured on the test split; metrics of further test sets are called SET/NAME."""
+    further = {m.name: m for cell in cells for m in cell.done[0].measures[1:] if "/" not in m.name}
+    for name, metric in further.items():
+        runs = {cell.method: [r.metrics[name] for r in cell.done if name in r.metrics] for cell in cells}
+        values = (f"{metric.with_unit(fmean(values))} of {method}" for method, values in runs.items() if values)
+        yield f"{metric.label} {', '.join(values)}"
 
 
 def _winner(cell: Cell) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -42,4 +42,13 @@ class Objective(Protocol):
 
     def evaluate(self, net: nn.Module, batch: Any, test: int = 0) -> Evaluation:
         """What the examples of a batch of test set number `test` got; 0 is the split that decides, and val."""
+        ...
+
+
+@runtime_checkable
+class WholeSplitObjective(Protocol):
+    """An objective with a metric for which what an example gets depends on the other examples."""
+
+    def whole_split(self, values: Mapping[str, Tensor], predictions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Further values, by the name of their metric, from all values and predictions of the evaluated examples."""
         ...

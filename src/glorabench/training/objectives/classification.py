@@ -12,6 +12,7 @@ from glorabench.records.metrics import Metric
 from glorabench.training.objectives.base import Evaluation
 
 TOP1 = Metric("top1", "top-1")
+MACRO = Metric("macro", "macro accuracy", per_example="reals")
 ImageBatch = tuple[Tensor, Tensor]
 Scoring = Mapping[str, Sequence[int] | None]
 
@@ -23,17 +24,24 @@ class Classification:
         classes: number of classes.
         label_smoothing: mass spread evenly over the classes while training.
         scorings: for each test set the name of every scoring and the classes that may be answered, None for all.
+        balanced: report the macro accuracy of the report split, too.
     """
 
-    def __init__(self, classes: int, label_smoothing: float, scorings: Sequence[Scoring] | None = None) -> None:
-        self.classes, self.label_smoothing = classes, label_smoothing
+    def __init__(
+        self,
+        classes: int,
+        label_smoothing: float,
+        scorings: Sequence[Scoring] | None = None,
+        balanced: bool = False,
+    ) -> None:
+        self.classes, self.label_smoothing, self.balanced = classes, label_smoothing, balanced
         self.scorings = scorings or [{TOP1.name: None}]
 
     @property
     def metrics(self) -> list[Metric]:
-        """Top-1 of the test split, then of every further scoring."""
+        """Top-1 of the test split, then of every further scoring, then the macro accuracy."""
         names = [name for scoring in self.scorings for name in scoring]
-        return [TOP1 if name == TOP1.name else Metric(name, name) for name in names]
+        return [*(TOP1 if name == TOP1.name else Metric(name, name) for name in names), *[MACRO] * self.balanced]
 
     def size(self, batch: ImageBatch) -> int:
         """How many images a batch has."""
@@ -55,6 +63,19 @@ class Classification:
             prefix = "" if name == TOP1.name else f"{name}/"
             predictions |= {f"{prefix}predicted": predicted, f"{prefix}label": labels}
         return Evaluation(values, predictions)
+
+    def whole_split(self, values: Mapping[str, Tensor], predictions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What examples get that depends on the whole split: their parts in the macro accuracy.
+
+        The macro accuracy is the mean over the classes of the share of their images that are right. An image of a class
+        with n of the N images counts N / (C n) if it is right, C being the number of classes that occur, and 0 if not.
+        Then the mean over the images is the macro accuracy.
+        """
+        if not self.balanced:
+            return {}
+        _, place, counts = predictions["label"].unique(return_inverse=True, return_counts=True)
+        weights = len(place) / (len(counts) * counts.double())
+        return {MACRO.name: values[TOP1.name] * weights[place]}
 
 
 def _prediction(logits: Tensor, classes: Sequence[int] | None) -> Tensor:

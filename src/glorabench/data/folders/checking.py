@@ -1,0 +1,214 @@
+"""Check a data set of the user before a run, and identify it by what its files hold. Light: no torch.
+
+What was looked at is kept as long as the process lives, so that no data set is read twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from glorabench.data.checks import image_files
+from glorabench.data.checks.image_files import check_image_files
+from glorabench.data.checks.inspect import FileReports, OnProgress, Report
+from glorabench.data.folders.examples import Examples
+from glorabench.data.folders.reading import read_examples
+from glorabench.data.folders.splitting import SplitOptions, split_examples
+from glorabench.data.folders.survey import Survey, UnreadableImages, survey_images
+from glorabench.data.suites.suite import Splits
+from glorabench.errors import BadInput
+from glorabench.files import safe_name
+
+FOLDER_LOADER = "glorabench.data.folder.load"
+FOLDER = "folder"  # the name of the suite in records
+OPTION_NAMES = tuple(option.name for option in fields(SplitOptions))
+_MOST_FAULTS = 5  # unreadable images that are named; further ones are counted
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What a check says of a data set.
+
+    Args:
+        report: as for the task of a suite.
+        classes: their names; a label is a place in them.
+        turned: images that are turned as their EXIF data say.
+        origin: where the splits come from, in words.
+    """
+
+    report: Report
+    classes: tuple[str, ...] = ()
+    turned: int = 0
+    origin: str = ""
+
+
+def folder_task(root: str | None, task: str | None) -> str:
+    """What the task is called: as given, or as its folder or list."""
+    place = Path(os.path.abspath(Path(root or "").expanduser()))
+    return task or (place.stem if place.is_file() else place.name) or FOLDER
+
+
+def check_root(root: str | None) -> str:
+    """The root.
+
+    Raises:
+        BadInput: none is given.
+    """
+    if not root:
+        raise BadInput(
+            "data=folder needs data.root=FOLDER, where your images lie, or data.root=FILE.csv, which lists them"
+        )
+    return root
+
+
+def identify_folder(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The name of the task, and the hash of its images.
+
+    The hash is None where the images have a fault or no root is given: the check that a run makes first says it.
+
+    Raises:
+        BadInput: an option has a value that is not possible.
+    """
+    root = data.get("root")
+    task = folder_task(root, data.get("task"))
+    if data.get("sha256") or not root:
+        return {"task": task}
+    return {"task": task, "sha256": _look_at({**data, "task": task}).report.fingerprint}
+
+
+def check_folder(data: Mapping[str, Any]) -> FolderReport:
+    """The check that a run makes first.
+
+    Raises:
+        BadInput: something is missing, cannot be read, or contradicts itself.
+    """
+    look = _look_at(data)
+    if look.report.problems:
+        first, *rest = look.report.problems
+        more = f" (and {len(rest)} more: glorabench data check folder root={data['root']})" if rest else ""
+        raise BadInput(f"{first.rstrip('.')}{more}")
+    return look
+
+
+def _look_at(data: Mapping[str, Any]) -> FolderReport:
+    options = SplitOptions(**{key: data[key] for key in OPTION_NAMES if key in data})
+    root = check_root(data.get("root"))
+    return _inspected(root, folder_task(root, data.get("task")), options, str(data["cache_dir"]))
+
+
+@lru_cache(maxsize=256)
+def _inspected(root: str, task: str, options: SplitOptions, cache_dir: str) -> FolderReport:
+    return inspect_folder(Path(root).expanduser(), task, options, Path(cache_dir).expanduser())
+
+
+def task_caches(cache_dir: Path, task: str) -> Path:
+    """The folder of what is kept of a task."""
+    return cache_dir / FOLDER / safe_name(task)
+
+
+def inspect_folder(
+    root: Path,
+    task: str,
+    options: SplitOptions,
+    cache_dir: Path,
+    deep: bool = False,
+    on_progress: OnProgress | None = None,
+) -> FolderReport:
+    """Check a data set: its form, its classes, every file, and whether an image is in two splits.
+
+    Args:
+        root: folder or list.
+        task: what it is called.
+        options: how it is divided.
+        cache_dir: where surveys, and the images of a saved Hugging Face data set, are kept.
+        deep: decode every image.
+        on_progress: called with the number of images that are decoded, and the number of all.
+    """
+    caches = task_caches(cache_dir, task)
+    try:
+        examples = read_examples(root, caches / "exports")
+        survey = survey_images(examples.listing(range(len(examples))), caches)
+        splits, origin = split_examples(examples, survey.hashes, options)
+    except UnreadableImages as error:
+        more = len(error.faults) - _MOST_FAULTS
+        faults = [*error.faults[:_MOST_FAULTS], *([f"{root}: {more:,} more images cannot be read"] if more > 0 else [])]
+        return FolderReport(Report(task, {}, tuple(faults)))
+    except BadInput as error:
+        return FolderReport(Report(task, {}, (str(error),)))
+    except OSError as error:
+        fault = f"{error.filename or root} cannot be read ({error.strerror}): check its permissions"
+        return FolderReport(Report(task, {}, (fault,)))
+    hashes = _hashes_of_splits(examples, survey, splits)
+    faults = _decoding_faults(splits, on_progress) if deep else ()
+    duplicates = list(_duplicates(splits, hashes))
+    report = Report(
+        task,
+        _with_notes(splits, examples, survey, origin),
+        (*faults, *(() if options.allow_duplicates else duplicates)),
+        extraction=max(("jpeg", "lossless"), key=survey.kinds.count),
+        fingerprint=_fingerprint(splits, hashes),
+        stamps=image_files.split_stamps(splits, image_files.split_statuses(splits)),
+        digests={split: dict(enumerate(own)) for split, own in hashes.items()},
+        overlaps=tuple(duplicates) if options.allow_duplicates else (),
+    )
+    return FolderReport(report, examples.classes, survey.turned, origin)
+
+
+def _hashes_of_splits(examples: Examples, survey: Survey, splits: Splits) -> dict[str, list[str]]:
+    hash_of = dict(zip(examples.names, survey.hashes, strict=True))
+    return {split: [hash_of[name] for name in listing.names] for split, listing in splits.items()}
+
+
+def _fingerprint(splits: Splits, hashes: Mapping[str, list[str]]) -> str:
+    """Sha256 over the splits: the label and content of each image, in order. Names and places do not matter."""
+    digest = hashlib.sha256()
+    for split in sorted(splits):
+        digest.update(f"{split} {len(splits[split])}\n".encode())
+        for label, each in zip(splits[split].labels, hashes[split], strict=True):
+            digest.update(f"{label} {each}\n".encode())
+    return digest.hexdigest()
+
+
+def _duplicates(splits: Splits, hashes: Mapping[str, list[str]]) -> Iterator[str]:
+    """A line for each pair of train, val and test that shares images by their contents."""
+    for one, two in combinations(("train", "val", "test"), 2):
+        first = {content: index for index, content in reversed(list(enumerate(hashes[one])))}
+        if shared := [index for index, content in enumerate(hashes[two]) if content in first]:
+            twin = splits[one].path(first[hashes[two][shared[0]]])
+            count = f"{len(shared):,} image{'s' * (len(shared) > 1)} of {two} {'are' if len(shared) > 1 else 'is'}"
+            yield (
+                f"{count} also in {one} (first: {splits[two].path(shared[0])} is {twin}): remove them from one, or "
+                "accept them with data.allow_duplicates=true"
+            )
+
+
+def _decoding_faults(splits: Splits, on_progress: OnProgress | None) -> Iterator[str]:
+    """A line for each image that cannot be decoded."""
+    paths = sorted({str(listing.path(i)) for listing in splits.values() for i in range(len(listing))})
+    reports: FileReports = {}
+    count = 0
+    for step in check_image_files([(path, True) for path in paths], reports):
+        count += step
+        if on_progress:
+            on_progress(count, len(paths))
+    yield from (report.fault for report in reports.values() if report.fault)
+
+
+def _with_notes(splits: Splits, examples: Examples, survey: Survey, origin: str) -> Splits:
+    """The splits, with what is good to know as notes of train."""
+    names = examples.classes
+    shown = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
+    notes = [f"{len(names):,} classes: {shown}", origin, *examples.notes]
+    if survey.turned:
+        notes.append(f"{survey.turned:,} images are turned as their EXIF data say")
+    train = splits["train"]
+    for note in notes:
+        train = train.with_note(note)
+    is_same = splits["trainval"] is splits["train"]
+    return {**splits, "train": train, **({"trainval": train} if is_same else {})}
