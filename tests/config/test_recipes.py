@@ -98,7 +98,7 @@ def test_the_recipe_itself_is_not_part_of_what_a_run_is():
 
 def trace(epochs=100, per_epoch=3, **train):
     recipe = {"epochs": epochs, "warmup_epochs": 10, "lr": 1e-3, "schedule": "timm", "warmup_lr": 1e-6, "end_lr": 1e-5}
-    made = schedules.factor({**recipe, **train}, per_epoch)
+    made = schedules.lr_factor_of({**recipe, **train}, per_epoch)
     peak = train.get("lr", 1e-3)
     return [[peak * made(epoch * per_epoch + step) for step in range(per_epoch)] for epoch in range(epochs)]
 
@@ -257,8 +257,8 @@ def test_what_was_best_travels_in_the_checkpoint():
 
 def test_a_training_shorter_than_the_interval_is_tested_at_its_end():
     config = compose(["selection.rule=best_test_epoch", "train.epochs=3"])
-    assert selection.watched(config) == ("test", 3)
-    assert selection.watched(compose(["selection.rule=best_test_epoch"])) == ("test", 10)
+    assert selection.split_to_watch(config) == ("test", 3)
+    assert selection.split_to_watch(compose(["selection.rule=best_test_epoch"])) == ("test", 10)
 
 
 @pytest.mark.usefixtures("cache")

@@ -36,7 +36,7 @@ from glorabench.records.record import Record
 from glorabench.records.store import find_run
 from glorabench.training.build import build
 from glorabench.training.run import run
-from glorabench.training.trained_network import example, method_node, rebuilt
+from glorabench.training.trained_network import example, method_node, rebuild_backbone
 from test_methods import BACKBONES, FAMILY, logits, train
 from test_weights import jax_layout
 
@@ -100,7 +100,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 def test_a_rebuilt_network_predicts_what_the_run_predicted(results, name):
     """On every test image; the independent network is the one that the run itself would build."""
     made = finished(results, name)
-    net = rebuilt(made, tensors(results, made)).net
+    net = rebuild_backbone(made, tensors(results, made)).net
     parts = build(config(results, RUNS[name]))
     images = parts.data.normalise(torch.tensor(parts.task.splits["test"][0]))
     kept = load_file(results / "predictions" / f"{made.run_id}.safetensors")
@@ -118,8 +118,15 @@ def test_a_winner_that_was_trained_again_is_built_from_its_paths(results):
     node = made.config["method"] | {"path": "supernet"}
     searched = replace(made, config=made.config | {"method": node, "search": {"winner": "retrain"}})
     assert method_node(searched)["path"] == made.paths
-    inputs = example(rebuilt(made, tensors(results, made)))
-    assert off(rebuilt(searched, tensors(results, made)).net, rebuilt(made, tensors(results, made)).net, inputs) == 0
+    inputs = example(rebuild_backbone(made, tensors(results, made)))
+    assert (
+        off(
+            rebuild_backbone(searched, tensors(results, made)).net,
+            rebuild_backbone(made, tensors(results, made)).net,
+            inputs,
+        )
+        == 0
+    )
     inherited = replace(searched, config=searched.config | {"search": {"winner": "inherit"}})
     assert method_node(inherited)["path"] == "supernet"
 
@@ -146,7 +153,7 @@ def test_what_is_exported_computes_the_same_with_the_lines_that_are_printed(resu
     assert main(words) == 0
     shown = capsys.readouterr().out
     lines = [line.strip() for line in shown.partition("to load it:")[2].splitlines() if line.strip()]
-    trained = rebuilt(made, tensors(results, made))
+    trained = rebuild_backbone(made, tensors(results, made))
     net = executed(lines)
     assert off(net, trained.net, example(trained, 16)) <= CLOSE
     assert isinstance(net, PeftModel) == (to == "peft")
@@ -193,7 +200,7 @@ def test_timm_and_peft_load_it_where_this_package_is_not_even_imported(elsewhere
     results, weights, made = elsewhere
     out = tmp_path / "out"
     done = export_run(made, tensors(results, made), to, out, [f"backbone.weights_from={weights}"])
-    trained = rebuilt(made, tensors(results, made), [f"backbone.weights_from={weights}"])
+    trained = rebuild_backbone(made, tensors(results, made), [f"backbone.weights_from={weights}"])
     inputs = example(trained)
     save_file({"x": inputs}, tmp_path / "inputs.safetensors")
     code = [
@@ -241,13 +248,13 @@ def test_weights_are_looked_for_where_the_config_says_and_checked(elsewhere, tmp
     other = replace(made, config=made.config | {"backbone": made.config["backbone"] | {"sha256": None}})
     save_file(changed, tmp_path / "mine.safetensors")
     with pytest.raises(BadInput, match=r"used weights with sha256 .*, these have .*: give the file of the run"):
-        rebuilt(other, tensors(results, made))
+        rebuild_backbone(other, tensors(results, made))
 
 
 def test_a_run_from_random_weights_cannot_be_built_again_unless_it_trained_all_of_them(tmp_path):
     lost = run(config(tmp_path, "method=linear|backbone.weights_from=null"))
     with pytest.raises(BadInput, match="started from random weights, which no file holds"):
-        rebuilt(lost, tensors(tmp_path, lost))
+        rebuild_backbone(lost, tensors(tmp_path, lost))
     whole = run(config(tmp_path, "method=full|backbone.weights_from=null"))
     export_run(whole, tensors(tmp_path, whole), "merged", tmp_path / "out")
     net = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True)

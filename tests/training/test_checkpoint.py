@@ -16,7 +16,14 @@ from glorabench.errors import BadInput
 from glorabench.records.record import Record, checkpoint_folder
 from glorabench.training import checkpoint
 from glorabench.training.build import build
-from glorabench.training.checkpoint import LAST, PREVIOUS, Damaged, latest, read_training_state, write_checkpoint
+from glorabench.training.checkpoint import (
+    LAST,
+    PREVIOUS,
+    DamagedCheckpoint,
+    latest_checkpoint,
+    read_training_state,
+    write_checkpoint,
+)
 from glorabench.training.run import run
 from glorabench.training.stage import Stage
 from glorabench.training.wandb_logger import Tracker
@@ -47,7 +54,7 @@ def folder(trained: tuple[Stage, Record, dict], tmp_path: Path) -> Path:
 
 
 def found(folder: Path, stage: Stage) -> Path | None:
-    return latest(folder, stage.tuner, stage.trainer.callbacks)
+    return latest_checkpoint(folder, stage.tuner, stage.trainer.callbacks)
 
 
 def test_the_last_two_are_there_and_the_newest_is_taken(trained, folder):
@@ -190,6 +197,6 @@ def test_nothing_that_pickle_could_run_is_loaded(tmp_path):
             return Path.touch, (tmp_path / "ran",)
 
     write_checkpoint({"trap": Trap()}, tmp_path / LAST)
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedCheckpoint):
         read_training_state(tmp_path / LAST)
     assert not (tmp_path / "ran").exists()

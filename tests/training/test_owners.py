@@ -75,7 +75,7 @@ def test_a_sweep_makes_what_is_free_first_and_then_waits_for_the_rest(results, f
     configs = [compose([*words, f"seed={seed}"]) for seed in range(3)]
     owner = alone(results / "locks" / record.run_id(configs[0]), "")
     owner.__enter__()
-    owned = ownership.owned
+    owned = ownership.own_run
 
     def released(config, what="this run"):
         if record.run_id(config) == record.run_id(configs[0]):
@@ -83,7 +83,7 @@ def test_a_sweep_makes_what_is_free_first_and_then_waits_for_the_rest(results, f
             owner.__exit__(None, None, None)
         return owned(config, what)
 
-    monkeypatch.setattr(ownership, "owned", released)
+    monkeypatch.setattr(ownership, "own_run", released)
     assert main(["run", "-m", *words, "seed=0,1,2"]) == 1
     assert failed == [1, 2]
     out = capsys.readouterr().out
@@ -99,20 +99,20 @@ def test_what_the_other_process_left_undone_is_made(results, failed, monkeypatch
     config = compose([*words, "seed=0"])
     owner = alone(results / "locks" / record.run_id(config), "")
     owner.__enter__()
-    owned = ownership.owned
+    owned = ownership.own_run
 
     def killed(*asked):
         owner.__exit__(None, None, None)
         return owned(*asked)
 
-    monkeypatch.setattr(ownership, "owned", killed)
+    monkeypatch.setattr(ownership, "own_run", killed)
     main(["run", "-m", *words, "seed=0,1"])
     assert failed == [1, 0]
 
 
 def test_a_run_that_another_process_has_failed_in_the_meantime_is_not_repeated(results, failed, monkeypatch):
     config = compose([*FAST, "method=linear", f"results_dir={results}"])
-    path, owned = record.path_of(results, config), ownership.owned
+    path, owned = record.path_of(results, config), ownership.own_run
     first = run(config)
     assert run(config).error == first.error  # an earlier failure is repeated
     assert len(failed) == 2
@@ -121,7 +121,7 @@ def test_a_run_that_another_process_has_failed_in_the_meantime_is_not_repeated(r
         record.write_record(failed_record(config), path)
         return owned(*asked)
 
-    monkeypatch.setattr(ownership, "owned", waited)
+    monkeypatch.setattr(ownership, "own_run", waited)
     assert run(config).error == {"kind": "x", "message": "theirs"}
     assert len(failed) == 2
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4, 15])
 def test_the_peak_is_reached_however_short_the_run(epochs):
     train = compose([f"train.epochs={epochs}"])["train"]
-    rate = schedules.factor(train, 15)
+    rate = schedules.lr_factor_of(train, 15)
     rates = [rate(step) for step in range(epochs * 15)]
     assert max(rates) == 1
     assert rates[-1] < 1

@@ -31,7 +31,7 @@ from glorabench.training import build as building
 from glorabench.training import searched_run, trained_network
 from glorabench.training.run import run
 from glorabench.training.stage import Stage
-from glorabench.training.trained_network import rebuilt
+from glorabench.training.trained_network import rebuild_backbone
 
 _EVOLUTION = {"population": 6, "parents": 2, "generations": 2, "mutants": 3, "crossed": 3}
 SMALL = [
@@ -369,7 +369,7 @@ def test_a_winner_without_any_support_is_recorded_and_built_again(tmp_path):
     assert made.status == "done", made.error
     assert made.params["method"] == 0
     assert {choice for path in made.paths for choice in path.values()} == {"none"}
-    net = rebuilt(made, tmp_path / "adapters" / f"{made.run_id}.safetensors")
+    net = rebuild_backbone(made, tmp_path / "adapters" / f"{made.run_id}.safetensors")
     assert PathSpace(net.net).current() == made.paths
 
 

@@ -77,7 +77,7 @@ def search(words: Words = None, allow: Allow = None) -> int:
     from glorabench.reports.tables import suite
     from glorabench.training.build import check_run
     from glorabench.training.run import run as run_one
-    from glorabench.training.searched_run import adopt, configured
+    from glorabench.training.searched_run import adopt_supernet, config_of_search
     from glorabench.training.trained_network import WEIGHTS, parse_export_words, run_of_words
 
     own_keys = ("run", "results_dir", WEIGHTS)
@@ -89,9 +89,9 @@ def search(words: Words = None, allow: Allow = None) -> int:
     _check_search_words(rest)
     with allow_packages(allow or ()):
         root, record, weights = run_of_words(given)
-        config = configured(record, root, rest, weights)
+        config = config_of_search(record, root, rest, weights)
         check_run(config)
-        adopt(record, root, config)
+        adopt_supernet(record, root, config)
         result = run_one(config)
     suite.show_suite([result])
     return 0 if result.status == "done" else 1

@@ -26,7 +26,14 @@ from glorabench.export import to_merged
 from glorabench.files import whole_folder
 from glorabench.records import record as records
 from glorabench.records.record import Record
-from glorabench.training.trained_network import WEIGHTS, backbone_node, example, method_node, plain, rebuilt
+from glorabench.training.trained_network import (
+    WEIGHTS,
+    backbone_node,
+    example,
+    method_node,
+    plain_network,
+    rebuild_backbone,
+)
 
 TOLERANCE = 1e-3  # largest allowed difference of a logit, relative to the largest logit
 ADAPTER = "adapter.safetensors"
@@ -61,7 +68,7 @@ def load_exported(folder: str | Path, weights_from: str | Path | None = None) ->
     if len(paths) != 1 or not (folder / ADAPTER).is_file():
         raise BadInput(f"{folder} is no exported adapter: it needs one record-ID.json and {ADAPTER}")
     overrides = [] if weights_from is None else [f"{WEIGHTS}={weights_from}"]
-    return rebuilt(records.read_record(paths[0]), folder / ADAPTER, overrides).net
+    return rebuild_backbone(records.read_record(paths[0]), folder / ADAPTER, overrides).net
 
 
 class _Source(NamedTuple):
@@ -120,9 +127,9 @@ def export_run(record: Record, adapters: Path, to: str, out: Path, overrides: Se
     """
     if out.exists() and not _holds(out, record, to):
         raise BadInput(f"{out} exists and is not overwritten: remove it or give another folder with out=FOLDER")
-    trained, node = rebuilt(record, adapters, overrides), backbone_node(record, overrides)
+    trained, node = rebuild_backbone(record, adapters, overrides), backbone_node(record, overrides)
     classes = None if trained.classifier is None else trained.classifier.out_features
-    inputs, job = example(trained), _Source(trained, record, adapters, node, partial(plain, node, classes))
+    inputs, job = example(trained), _Source(trained, record, adapters, node, partial(plain_network, node, classes))
     with torch.no_grad():
         logits = trained.net(inputs)
     if out.exists():

@@ -85,8 +85,8 @@ def _check_parts(config: dict[str, Any]) -> None:
     reads, space = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
     if config.get("search"):
         space.check_limits(config["search"]["min_params"], config["search"]["max_params"])
-    made = get_type_hints(target_of(config["data"], DATA)).get("return")  # a loader says which task it returns
-    check_reads(config["names"]["task"], getattr(made, "reads", None), config["backbone"]["name"], reads)
+    task_type = get_type_hints(target_of(config["data"], DATA)).get("return")  # a loader says which task it returns
+    check_reads(config["names"]["task"], getattr(task_type, "reads", None), config["backbone"]["name"], reads)
 
 
 def check_weights(config: dict[str, Any]) -> None:
@@ -132,13 +132,13 @@ def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
     return _reads(trunk), PathSpace(trunk.net)
 
 
-def check_search(search: dict[str, Any], chosen: dict[str, Any]) -> None:
+def check_search(search: dict[str, Any], selection: dict[str, Any]) -> None:
     """Refuse what no search can do.
 
     Raises:
         BadInput: naming the key.
     """
-    if (chosen["fit_on"], chosen["report_on"]) != ("trainval", "test"):
+    if (selection["fit_on"], selection["report_on"]) != ("trainval", "test"):
         raise BadInput(
             "a search divides trainval itself (supernet on train, candidates on val) and reports test: "
             "selection.fit_on=trainval selection.report_on=test"

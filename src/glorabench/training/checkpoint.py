@@ -30,7 +30,7 @@ _FIX = (
 )
 
 
-class Damaged(ValueError):
+class DamagedCheckpoint(ValueError):
     """A checkpoint that no training goes on from; the message says what is wrong with it."""
 
 
@@ -42,8 +42,8 @@ class Saver(Checkpoint):
         every: epochs between two.
     """
 
-    def __init__(self, folder: Path, every: int) -> None:
-        self.path, self.every = folder / LAST, every
+    def __init__(self, folder: Path, epochs: int) -> None:
+        self.path, self.epochs = folder / LAST, epochs
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save, if it is time.
@@ -53,7 +53,7 @@ class Saver(Checkpoint):
             BadInput: it cannot be written.
         """
         epoch = trainer.current_epoch + 1
-        if epoch % self.every == 0 or epoch == trainer.max_epochs or signals.is_stopping():
+        if epoch % self.epochs == 0 or epoch == trainer.max_epochs or signals.is_stopping():
             trainer.save_checkpoint(self.path)
         signals.raise_if_stopping()
 
@@ -108,20 +108,20 @@ def read_training_state(path: Path) -> dict[str, Any]:
         Damaged: it is cut or altered, or no checkpoint.
     """
     if not path.is_file():
-        raise Damaged("it is no regular file")
+        raise DamagedCheckpoint("it is no regular file")
     try:
         whole = path.read_bytes()
         body, digest = memoryview(whole)[:-_DIGEST], whole[-_DIGEST:]
         if hashlib.sha256(body).hexdigest().encode() != digest:
-            raise Damaged("its checksum does not match")
+            raise DamagedCheckpoint("its checksum does not match")
         return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except Damaged:
+    except DamagedCheckpoint:
         raise
     except Exception as error:  # of the file system, or of any part of torch's reader
-        raise Damaged(f"it cannot be read: {first_line(error)}") from error
+        raise DamagedCheckpoint(f"it cannot be read: {first_line(error)}") from error
 
 
-def latest(folder: Path, tuner: FineTuner, callbacks: Iterable[Callback]) -> Path | None:
+def latest_checkpoint(folder: Path, tuner: FineTuner, callbacks: Iterable[Callback]) -> Path | None:
     """The newest checkpoint in `folder` that this training can go on from; None where there is none.
 
     What a killed process has left half-written is removed. What is damaged is set aside and named.
@@ -132,15 +132,15 @@ def latest(folder: Path, tuner: FineTuner, callbacks: Iterable[Callback]) -> Pat
         callbacks: of its Trainer.
     """
     files.sweep(folder)
-    there = [path for path in (folder / LAST, folder / PREVIOUS) if os.path.lexists(path)]
-    for path in there:
+    paths = [path for path in (folder / LAST, folder / PREVIOUS) if os.path.lexists(path)]
+    for path in paths:
         try:
             _check(read_training_state(path), tuner, callbacks)
-        except Damaged as error:
-            rest = there[there.index(path) + 1 :]
-            then = f"{rest[0].name} is tried" if rest else "training starts again"
+        except DamagedCheckpoint as error:
+            others = paths[paths.index(path) + 1 :]
+            next_step = f"{others[0].name} is tried" if others else "training starts again"
             aside = record.set_aside(path)
-            print(f"warning: {path} is damaged ({error}); kept as {aside.name}, {then}", file=sys.stderr)
+            print(f"warning: {path} is damaged ({error}); kept as {aside.name}, {next_step}", file=sys.stderr)
         else:
             return path
     return None
@@ -153,21 +153,22 @@ def _check(checkpoint: dict[str, Any], tuner: FineTuner, callbacks: Iterable[Cal
         Damaged: saying why.
     """
     if not isinstance(checkpoint, dict):
-        raise Damaged("it holds no checkpoint")
-    lacking = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks"} - checkpoint.keys()
-    lacking |= {c.state_key for c in callbacks if c.state_dict()} - checkpoint.get("callbacks", {}).keys()
-    if lacking:
-        raise Damaged(f"it lacks {', '.join(sorted(lacking))}")
-    wanted = {name: tuple(t.shape) for name, t in tuner.state_dict().items()}
-    have = {name: tuple(t.shape) for name, t in checkpoint["state_dict"].items()}
-    if wanted != have:
-        raise Damaged(f"it is of another network: {sorted(wanted.items() ^ have.items())[0][0]} differs")
+        raise DamagedCheckpoint("it holds no checkpoint")
+    missing = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks"} - checkpoint.keys()
+    states = checkpoint.get("callbacks", {})
+    missing |= {callback.state_key for callback in callbacks if callback.state_dict()} - states.keys()
+    if missing:
+        raise DamagedCheckpoint(f"it lacks {', '.join(sorted(missing))}")
+    expected = {name: tuple(tensor.shape) for name, tensor in tuner.state_dict().items()}
+    actual = {name: tuple(tensor.shape) for name, tensor in checkpoint["state_dict"].items()}
+    if expected != actual:
+        raise DamagedCheckpoint(f"it is of another network: {sorted(expected.items() ^ actual.items())[0][0]} differs")
     step = checkpoint.get("global_step")
     if not isinstance(step, int) or not 0 <= step <= tuner.total_steps:
-        raise Damaged(f"it is of step {step}, of {tuner.total_steps}")
-    kept = [checkpoint["state_dict"], checkpoint["optimizer_states"]]
-    if not all(bool(tensor.isfinite().all()) for tensor in _tensors(kept)):
-        raise Damaged("it holds values that are not finite")
+        raise DamagedCheckpoint(f"it is of step {step}, of {tuner.total_steps}")
+    state = [checkpoint["state_dict"], checkpoint["optimizer_states"]]
+    if not all(bool(tensor.isfinite().all()) for tensor in _tensors(state)):
+        raise DamagedCheckpoint("it holds values that are not finite")
 
 
 def _tensors(node: Any) -> Iterator[Tensor]:

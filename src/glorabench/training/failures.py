@@ -1,4 +1,4 @@
-"""What remains of a run that failed: kind, message and traceback of the error, without the places of this machine."""
+"""The record of a failed run: kind, message and traceback of the error, without paths of this machine."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def failure(config: Mapping[str, Any], error: Exception) -> Record:
     message = (str(error).splitlines() or [""])[0]
     if isinstance(error, torch.OutOfMemoryError):
         message += " Lower train.batch_size."
-    said = {"kind": type(error).__name__, "message": without_places(message, config)}
+    error_texts = {"kind": type(error).__name__, "message": without_places(message, config)}
     if not isinstance(error, BadInput):
-        said["traceback"] = without_places("".join(traceback.format_exception(error)), config)
+        error_texts["traceback"] = without_places("".join(traceback.format_exception(error)), config)
     return Record(
         run_id=record.run_id(config),
         status="failed",
         config=record.identity(config),  # nothing of this machine: where it puts things is not the run
-        error={name: "\n".join(map(printable, text.split("\n"))) for name, text in said.items()},
+        error={name: "\n".join(map(printable, text.split("\n"))) for name, text in error_texts.items()},
         provenance=provenance(),
     )
 
@@ -61,13 +61,13 @@ def without_places(text: str, config: Mapping[str, Any]) -> str:
 
 def _places(config: Mapping[str, Any]) -> dict[str, str]:
     """The folders of this machine that a message may name, and what is said in their place."""
-    named = {f"<{key}>": config.get(key) for key in _PLACES}
-    named["<data.root>"] = (config.get("data") or {}).get("root")
-    named |= {"glorabench": _PACKAGE, "site-packages": sysconfig.get_paths()["purelib"]}
-    named |= {"lib/python": sysconfig.get_paths()["stdlib"], "<temporary folder>": tempfile.gettempdir()}
-    named |= {".": Path.cwd(), "~": Path.home() if "HOME" in os.environ else None}
-    found: dict[str, str] = {}
-    for name, place in named.items():
+    places_by_name = {f"<{key}>": config.get(key) for key in _PLACES}
+    places_by_name["<data.root>"] = (config.get("data") or {}).get("root")
+    places_by_name |= {"glorabench": _PACKAGE, "site-packages": sysconfig.get_paths()["purelib"]}
+    places_by_name |= {"lib/python": sysconfig.get_paths()["stdlib"], "<temporary folder>": tempfile.gettempdir()}
+    places_by_name |= {".": Path.cwd(), "~": Path.home() if "HOME" in os.environ else None}
+    places: dict[str, str] = {}
+    for name, place in places_by_name.items():
         if place and len(Path(place).parts) > 1:  # not the root itself
-            found |= {str(place): name, os.path.abspath(place): name, os.path.realpath(place): name}
-    return {place: name for place, name in found.items() if place.startswith("/") or ":" in place}
+            places |= {str(place): name, os.path.abspath(place): name, os.path.realpath(place): name}
+    return {place: name for place, name in places.items() if place.startswith("/") or ":" in place}

@@ -108,15 +108,15 @@ class FineTuner(LightningModule):
             raise self._not_finite(step)
 
     def _not_finite(self, step: int) -> NonFiniteLoss:
-        where = f"the loss is not finite at step {step} of {self.total_steps}"
+        text = f"the loss is not finite at step {step} of {self.total_steps}"
         if step == 0:  # no update has been made: no learning rate is to blame
             return NonFiniteLoss(
-                f"{where}, before anything was trained: the weights of the backbone or the inputs hold values that are "
+                f"{text}, before anything was trained: the weights of the backbone or the inputs hold values that are "
                 "not finite, or too large for train.precision; look at backbone.weights_from and the data"
             )
         rate = self.lr * self.lr_factor(step)
         return NonFiniteLoss(
-            f"{where}, learning rate {rate:.3g}: lower train.lr, lengthen train.warmup_epochs or set train.clip"
+            f"{text}, learning rate {rate:.3g}: lower train.lr, lengthen train.warmup_epochs or set train.clip"
         )
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -148,7 +148,7 @@ class FineTuner(LightningModule):
             {"params": [p for p in trained if id(p) not in exempt_ids], "weight_decay": self.weight_decay},
             {"params": exempt, "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=self.lr, fused=True)
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

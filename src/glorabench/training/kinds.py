@@ -97,19 +97,19 @@ def kind_of(task: Task) -> TaskKind:
     return task.kind
 
 
-def check_reads(task: str, wanted: str | None, backbone: Backbone | str, reads: str) -> None:
+def check_reads(task: str, task_reads: str | None, backbone: Backbone | str, reads: str) -> None:
     """Refuse a backbone that does not read what a task has.
 
     Args:
         task: its name.
-        wanted: what its examples are; None where a loader of your own does not say it.
+        task_reads: what its examples are; None where a loader of your own does not say it.
         backbone: its name.
         reads: what it reads.
 
     Raises:
         BadInput: naming both.
     """
-    if wanted is None or wanted == reads:
+    if task_reads is None or task_reads == reads:
         return
-    choice = {"images": "vit_mini", "tokens": "llama_mini"}.get(wanted, "one that does")
-    raise BadInput(f"task {task} has {wanted}, backbone {backbone} reads {reads}: choose {choice}")
+    choice = {"images": "vit_mini", "tokens": "llama_mini"}.get(task_reads, "one that does")
+    raise BadInput(f"task {task} has {task_reads}, backbone {backbone} reads {reads}: choose {choice}")

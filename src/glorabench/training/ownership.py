@@ -15,18 +15,18 @@ from glorabench.records import record
 
 
 @contextmanager
-def owned(config: Mapping[str, Any], what: str = "this run") -> Iterator[None]:
+def own_run(config: Mapping[str, Any], noun: str = "this run") -> Iterator[None]:
     """Be the only process that makes the run of `config`; while another one does, say so and wait for it.
 
     Args:
         config: of a run, or of a stage that several runs share.
-        what: is made, as the message calls it.
+        noun: is made, as the message calls it.
     """
-    with files.alone(_lock(config), f"another process makes {what}: waiting for it"):
+    with files.alone(_lock(config), f"another process makes {noun}: waiting for it"):
         yield
 
 
-def elsewhere(config: Mapping[str, Any]) -> bool:
+def is_made_elsewhere(config: Mapping[str, Any]) -> bool:
     """True while another process makes the run of `config`."""
     return files.is_taken(_lock(config))
 

@@ -79,7 +79,7 @@ def pretrain(out: Path, seed: int = 0, recipe: Recipe | None = None) -> dict[str
     """
     recipe = recipe or Recipe()
     check_writable(out, "give another folder with --out")
-    began = time.monotonic()
+    start = time.monotonic()
     torch.manual_seed(seed)
     bank = glyphs.draw_bank()
     net = architecture.vit_mini(num_classes=len(glyphs.GLYPHS))
@@ -89,42 +89,52 @@ def pretrain(out: Path, seed: int = 0, recipe: Recipe | None = None) -> dict[str
             "redraw": nn.Linear(net.embed_dim, recipe.thumbnail**2),
         }
     )
-    parameters = [*net.parameters(), *heads.parameters()]
-    matrices = [p for p in net.blocks.parameters() if p.ndim == 2]
-    chosen = {id(p) for p in matrices}
-    rest = [p for p in parameters if id(p) not in chosen]
-    decay = recipe.weight_decay
-    # Muon is made for the matrices of hidden layers; the embedding, the norms, the biases and the
-    # heads stay with AdamW.
-    optimisers = (
-        torch.optim.Muon(matrices, recipe.muon_lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, recipe.adam_lr, weight_decay=decay),
-    )
-    schedules = [torch.optim.lr_scheduler.LambdaLR(o, partial(_rate, recipe)) for o in optimisers]
+    optimisers = _optimisers(net, heads, recipe)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_rate, recipe)) for optimiser in optimisers]
     generator = Generator().manual_seed(seed)
     for step in range(recipe.steps):
         hardness = min(1.0, step / (recipe.growth * recipe.steps))
         batch = glyphs.draw_scenes(bank, recipe.batch, generator, hardness, recipe.crowd)
-        losses = _losses(net, heads, batch, recipe)
-        net.zero_grad()
-        heads.zero_grad()
-        torch.stack(losses).sum().backward()
-        nn.utils.clip_grad_norm_(parameters, recipe.clip)
+        losses = _backward(net, heads, batch, recipe)
         for optimiser, schedule in zip(optimisers, schedules, strict=True):
             optimiser.step()
             schedule.step()
         if step % 100 == 0 or step + 1 == recipe.steps:
             parts = " ".join(f"{loss.item():.3f}" for loss in losses)
-            print(f"step {step} loss {parts} seconds {time.monotonic() - began:.0f}", flush=True)
-    return _save(net, out, seed, recipe, began)
+            print(f"step {step} loss {parts} seconds {time.monotonic() - start:.0f}", flush=True)
+    return _save(net, out, seed, recipe, start)
+
+
+def _optimisers(net: VisionTransformer, heads: nn.ModuleDict, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of hidden layers, which it is made for, and AdamW for everything else."""
+    matrices = [p for p in net.blocks.parameters() if p.ndim == 2]
+    matrix_ids = {id(p) for p in matrices}
+    others = [p for p in (*net.parameters(), *heads.parameters()) if id(p) not in matrix_ids]
+    decay = recipe.weight_decay
+    return [
+        torch.optim.Muon(matrices, recipe.muon_lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, recipe.adam_lr, weight_decay=decay),
+    ]
+
+
+def _backward(
+    net: VisionTransformer, heads: nn.ModuleDict, batch: glyphs.GlyphScenes, recipe: Recipe
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute the losses of a batch and their clipped gradients."""
+    losses = _losses(net, heads, batch, recipe)
+    net.zero_grad()
+    heads.zero_grad()
+    torch.stack(losses).sum().backward()
+    nn.utils.clip_grad_norm_([*net.parameters(), *heads.parameters()], recipe.clip)
+    return losses
 
 
 def _rate(recipe: Recipe, step: int) -> float:
     """Share of the peak learning rate: a linear warm-up, then a cosine to zero."""
     if step < recipe.warmup:
         return (step + 1) / recipe.warmup
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return 0.5 * (1 + math.cos(math.pi * done))
+    progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _losses(
@@ -132,11 +142,11 @@ def _losses(
 ) -> tuple[Tensor, Tensor, Tensor]:
     tokens = net.forward_features(normalise(batch.images))
     token, patches = tokens[:, 0], tokens[:, 1:]
-    named = F.cross_entropy(net.head(token), batch.present)
+    naming = F.cross_entropy(net.head(token), batch.present)
     cells = F.cross_entropy(heads["cells"](patches).flatten(0, 1), batch.cells.flatten(), ignore_index=glyphs.NOTHING)
     small = F.adaptive_avg_pool2d(batch.images.mean(1, keepdim=True), recipe.thumbnail)
     redrawn = F.mse_loss(heads["redraw"](token), normalise(small).flatten(1))
-    return named, recipe.cells * cells, recipe.redraw * redrawn
+    return naming, recipe.cells * cells, recipe.redraw * redrawn
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -168,7 +178,7 @@ def held_out() -> tuple[Tensor, Tensor]:
     return images, torch.cat([batch.present.argmax(1) for batch in batches])
 
 
-def _save(net: nn.Module, out: Path, seed: int, recipe: Recipe, began: float) -> dict[str, Any]:
+def _save(net: nn.Module, out: Path, seed: int, recipe: Recipe, start: float) -> dict[str, Any]:
     half = {name: tensor.half().contiguous() for name, tensor in net.state_dict().items()}
     net.load_state_dict(half)  # the accuracy on record is that of the rounded weights
     file = out / "vit_mini.safetensors"
@@ -187,7 +197,7 @@ def _save(net: nn.Module, out: Path, seed: int, recipe: Recipe, began: float) ->
             "val_images": VALIDATION_IMAGES,
             "top1": evaluate_upstream(net),
         },
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(time.monotonic() - start, 1),
         "threads": torch.get_num_threads(),
         "versions": {
             "python": platform.python_version(),

@@ -20,10 +20,10 @@ def same_data(record: Record, config: Mapping[str, Any]) -> bool:
     cannot tell, because its files are not on this machine, the record stands.
     """
     data = config["data"]
-    known = (record.provenance.get("data") or {}).get("fingerprint")
-    if known is None or str(data.get("_target_")).startswith(_OWN):
+    fingerprint = (record.provenance.get("data") or {}).get("fingerprint")
+    if fingerprint is None or str(data.get("_target_")).startswith(_OWN):
         return True
-    return _fingerprint(json.dumps(data, sort_keys=True)) in (None, known)
+    return _fingerprint(json.dumps(data, sort_keys=True)) in (None, fingerprint)
 
 
 @lru_cache(maxsize=256)

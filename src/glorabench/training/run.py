@@ -45,32 +45,32 @@ def run(config: dict[str, Any]) -> Record:
         BadInput: the config or the machine is not ready for the run, or its record cannot be written.
     """
     path = record.path_of(Path(config["results_dir"]), config)
-    if (before := find(path)) is not None and _stands(before, config):
-        return before
-    with ownership.owned(config):
-        if (found := find(path)) is not None and (_stands(found, config) or found != before):
-            return found  # another process has made it in the meantime
+    if (earlier := find(path)) is not None and _is_current(earlier, config):
+        return earlier
+    with ownership.own_run(config):
+        if (current := find(path)) is not None and (_is_current(current, config) or current != earlier):
+            return current  # another process has made it in the meantime
         try:
-            made = _execute(config)
+            result = _execute(config)
         except BadInput:
             raise
         except Exception as error:
             failures.show_error(error)
-            made = failures.failure(config, error)
-            if (found := find(path)) is not None and _stands(found, config):
-                return found  # where locks are unknown: another process finished it, and removed its checkpoint
-        if (found := find(path)) is not None and found.status == "done":
+            result = failures.failure(config, error)
+            if (current := find(path)) is not None and _is_current(current, config):
+                return current  # where locks are unknown: another process finished it, and removed its checkpoint
+        if (current := find(path)) is not None and current.status == "done":
             aside = record.set_aside(path, "old").name
             print(f"the data of this run have changed: its record of the old ones is {aside}", flush=True)
-        record.write_record(made, path)
-        if made.status == "done":
+        record.write_record(result, path)
+        if result.status == "done":
             shutil.rmtree(checkpoint_folder(config), ignore_errors=True)
-        return made
+        return result
 
 
-def _stands(found: Record, config: dict[str, Any]) -> bool:
-    """True for a result on the data that the config names now."""
-    return found.status == "done" and same_data(found, config)
+def _is_current(result: Record, config: dict[str, Any]) -> bool:
+    """True for a finished record on the data that the config names now."""
+    return result.status == "done" and same_data(result, config)
 
 
 def find(path: Path) -> Record | None:
@@ -92,28 +92,28 @@ def _execute(config: dict[str, Any]) -> Record:
     tracker = Tracker(record.run_id(config), title, Path(config["results_dir"]) / "wandb", **config["logger"])
     tracker.log_hyperparams(config)
     try:
-        made = _measured(config, tracker)
+        result = _train_and_measure(config, tracker)
     except BaseException:
         tracker.close({}, failed=True)
         raise
-    sizes = {f"params/{name}": size for name, size in made.params.items()}
-    tracker.close({**made.metrics, **sizes, "step_ms": made.cost["step_ms"]})
-    return made
+    sizes = {f"params/{name}": size for name, size in result.params.items()}
+    tracker.close({**result.metrics, **sizes, "step_ms": result.cost["step_ms"]})
+    return result
 
 
-def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
-    decoded = decoding.images_decoded()
-    trained = _train(config, tracker)
-    last = trained.last
+def _train_and_measure(config: dict[str, Any], tracker: Tracker) -> Record:
+    decoded_before = decoding.images_decoded()
+    training = _train(config, tracker)
+    last = training.last
     parts, tuner = last.parts, last.tuner
     upstream = measure_forgetting(config, parts.backbone)
     with interruptible():
         last.trainer.test(tuner, parts.data, verbose=False)
-    predictions = {name: torch.cat(kept).cpu() for name, kept in tuner.predictions.items()}
-    values = {name: torch.cat(kept).cpu() for name, kept in tuner.outcomes.items()}
+    predictions = {name: torch.cat(batches).cpu() for name, batches in tuner.predictions.items()}
+    values = {name: torch.cat(batches).cpu() for name, batches in tuner.outcomes.items()}
     if isinstance(parts.objective, WholeSplitObjective):
         values |= parts.objective.whole_split(values, predictions)
-    outcomes = {name: record_outcomes.pack(each.tolist()) for name, each in values.items()}
+    outcomes = {name: record_outcomes.pack(tensor.tolist()) for name, tensor in values.items()}
     measures = list(parts.objective.metrics)
     metrics = {metric.name: mean_outcome(outcomes[metric.name], metric.per_example) for metric in measures}
     _save(config, parts, predictions)
@@ -130,26 +130,26 @@ def _measured(config: dict[str, Any], tracker: Tracker) -> Record:
         metrics={**metrics, "n": len(unpack(outcomes[measures[0].name]))},
         measures=measures,
         outcomes=outcomes,
-        history=trained.history,
-        params={**profiling.parameters(parts.backbone), **trained.supernet},
-        cost={**_cost(trained), "images_decoded": decoding.images_decoded() - decoded, "latency_ms": timings},
+        history=training.history,
+        params={**profiling.parameters(parts.backbone), **training.supernet},
+        cost={**_cost(training), "images_decoded": decoding.images_decoded() - decoded_before, "latency_ms": timings},
         merge=proof,
         paths=PathSpace(parts.backbone.net).current() or None,
-        search=trained.report,
+        search=training.report,
         upstream=upstream,
         provenance=_provenance(parts, last),
     )
 
 
 @dataclass
-class _Trained:
-    """What the stages of a run left.
+class _TrainingOutcome:
+    """The outcome of all stages of a run.
 
     Args:
         last: the stage whose network is tested.
-        stages, history: of all of them.
-        report: of a search.
-        supernet: {supernet: parameters of all paths}, of a search.
+        stages, history: costs and history of all stages.
+        report: the report of a search.
+        supernet: {supernet: parameters of all paths} after a search.
     """
 
     last: Stage
@@ -159,22 +159,22 @@ class _Trained:
     supernet: dict[str, int | None] = field(default_factory=dict)
 
 
-def _train(config: dict[str, Any], tracker: Tracker) -> _Trained:
+def _train(config: dict[str, Any], tracker: Tracker) -> _TrainingOutcome:
     """Train once; or supernet, search and winner."""
     if config.get("search"):
-        searched = searched_run.run_stages(config, tracker)
-        sizes = {"supernet": searched.supernet}
-        return _Trained(searched.last, searched.stages, searched.history, searched.report, sizes)
+        search = searched_run.run_stages(config, tracker)
+        sizes = {"supernet": search.supernet}
+        return _TrainingOutcome(search.last, search.stages, search.history, search.report, sizes)
     stage = Stage(config, build(config), tracker, "train", checkpoint_folder(config))
     stage.fit()
     if stage.tuner.paths.is_supernet:  # without a search one drawn path stands for it, as in the official code
         stage.tuner.paths.set(stage.tuner.paths.draw(config["seed"], stage.tuner.total_steps))
-    return _Trained(stage, {"train": stage.summary()}, stage.history())
+    return _TrainingOutcome(stage, {"train": stage.summary()}, stage.history())
 
 
-def _cost(trained: _Trained) -> dict[str, Any]:
+def _cost(training: _TrainingOutcome) -> dict[str, Any]:
     """Time, memory and FLOPs of training and search."""
-    last, stages = trained.last, trained.stages
+    last, stages = training.last, training.stages
     return {
         **last.cost(),
         "stages": stages,
@@ -198,7 +198,8 @@ def _provenance(parts: Parts, last: Stage) -> dict[str, Any]:
 def _save(config: dict[str, Any], parts: Parts, predictions: dict[str, torch.Tensor]) -> None:
     """Adapter (named as in the backbone's network) and predictions beside the record; not in git."""
     for name, tensors in (("adapters", trained_network.tensors(parts.backbone)), ("predictions", predictions)):
-        trained_network.save(tensors, Path(config["results_dir"]) / name / f"{record.run_id(config)}.safetensors")
+        path = Path(config["results_dir"]) / name / f"{record.run_id(config)}.safetensors"
+        trained_network.save_tensors(tensors, path)
 
 
 def _deployment(

@@ -16,11 +16,11 @@ def cosine(step: int, warmup: int, total: int, floor: float) -> float:
     """Factor of the learning rate: linear warm-up over `warmup` steps, then a cosine from 1 down to `floor`."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(1, total - warmup)
-    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    progress = (step - warmup) / max(1, total - warmup)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def by_epoch(step: int, per_epoch: int, warmup: float, total: int, start: float, end: float) -> float:
+def timm_epoch_factor(step: int, per_epoch: int, warmup: float, total: int, start: float, end: float) -> float:
     """What the published code of FacT, Convpass, RepAdapter, NOAH and GLoRA ran, as a factor of the peak.
 
     Its scheduler (timm's CosineLRScheduler) is told, after each epoch, the index of the epoch that has just ended: the
@@ -35,13 +35,13 @@ def by_epoch(step: int, per_epoch: int, warmup: float, total: int, start: float,
         start: where the warm-up begins, relative to the peak.
         end: where the cosine ends, relative to the peak.
     """
-    told = max(0, step // per_epoch - 1)
-    if told < warmup:
-        return start + told * (1 - start) / warmup
-    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * told / total))
+    epoch = max(0, step // per_epoch - 1)
+    if epoch < warmup:
+        return start + epoch * (1 - start) / warmup
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * epoch / total))
 
 
-def factor(train: Mapping[str, Any], per_epoch: int) -> Callable[[int], float]:
+def lr_factor_of(train: Mapping[str, Any], per_epoch: int) -> Callable[[int], float]:
     """The schedule that a recipe chooses, as a function of the step.
 
     Args:
@@ -53,7 +53,7 @@ def factor(train: Mapping[str, Any], per_epoch: int) -> Callable[[int], float]:
         return partial(cosine, warmup=round(warmup * per_epoch), total=epochs * per_epoch, floor=train["min_lr"])
     peak = train["lr"]
     return partial(
-        by_epoch,
+        timm_epoch_factor,
         per_epoch=per_epoch,
         warmup=warmup,
         total=epochs,
@@ -81,14 +81,14 @@ def check_schedule(train: Mapping[str, Any], supernet_epochs: int | None = None)
     schedule = train.get("schedule")
     if schedule is not None:
         one_of("train.schedule", schedule, [name for name in SCHEDULES if name])
-    used, unused = ("min_lr",), ("warmup_lr", "end_lr")
+    keys, other_keys = ("min_lr",), ("warmup_lr", "end_lr")
     if schedule is not None:
-        used, unused = unused, used
+        keys, other_keys = other_keys, keys
         if train["lr"] == 0:
             raise BadInput("train.lr must be above 0 for train.schedule=timm, whose other rates are relative to it")
-    for key in used:
+    for key in keys:
         if not isinstance(train.get(key), int | float) or train[key] < 0:
             raise BadInput(f"train.{key} must be a number of at least 0, got {train.get(key)!r}")
-    for key in unused:
+    for key in other_keys:
         if train.get(key) is not None:
             raise BadInput(f"train.{key} is not of train.schedule={schedule or 'null'}: set train.{key}=null")

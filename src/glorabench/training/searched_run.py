@@ -45,14 +45,14 @@ SUPERNET_KEYS = ("epochs", "sampler", "fit_on")  # of config.search: what the su
 
 
 @dataclass
-class Searched:
-    """What a searched run has made.
+class SearchOutcome:
+    """The outcome of a searched run.
 
     Args:
         last: the stage whose network is tested.
-        report: what the search found, as the record has it.
+        report: the result of the search, as in the record.
         stages: {seconds, steps, examples, flops} of each stage.
-        history: of both trainings.
+        history: the entries of both trainings.
         supernet: parameters of all paths.
     """
 
@@ -63,8 +63,8 @@ class Searched:
     supernet: int | None
 
 
-def run_stages(config: _Config, tracker: Tracker) -> Searched:
-    """Supernet, search, winner.
+def run_stages(config: _Config, tracker: Tracker) -> SearchOutcome:
+    """Train the supernet, search a path, and train the winner again unless it inherits its weights.
 
     Raises:
         BadInput: the method is no supernet, no path lies within the limits, or a kept state is of another search.
@@ -73,23 +73,23 @@ def run_stages(config: _Config, tracker: Tracker) -> Searched:
     stages, history = {"supernet": first.summary()}, first.history()
     size = profiling.parameters(first.parts.backbone)["supernet"]
     space = first.tuner.paths
-    found, report, stages["search"] = search_supernet(config, first)
-    space.set(found.winner)
+    search, report, stages["search"] = search_supernet(config, first)
+    space.set(search.winner)
     if config["search"]["winner"] == "inherit":
-        return Searched(first, report, stages, history, size)
-    again = {**config, "method": {**config["method"], "path": space.paths(found.winner)}}
-    last = Stage(again, build(again), tracker, "retrain", checkpoint_folder(config))
+        return SearchOutcome(first, report, stages, history, size)
+    winner_config = {**config, "method": {**config["method"], "path": space.paths(search.winner)}}
+    last = Stage(winner_config, build(winner_config), tracker, "retrain", checkpoint_folder(config))
     last.fit()
-    return Searched(last, report, {**stages, "retrain": last.summary()}, history + last.history(), size)
+    return SearchOutcome(last, report, {**stages, "retrain": last.summary()}, history + last.history(), size)
 
 
 def supernet_config(config: _Config) -> _Config:
     """The part of a config that the supernet depends on: not how it is searched, nor what becomes of the winner."""
-    settings, names = config["search"], {k: v for k, v in config["names"].items() if k != "search"}
-    rest = {key: value for key, value in config.items() if key != "search"}
+    settings, names = config["search"], {key: value for key, value in config["names"].items() if key != "search"}
+    others = {key: value for key, value in config.items() if key != "search"}
     epochs = config["train"]["epochs"] if settings["epochs"] is None else settings["epochs"]
     return {
-        **rest,
+        **others,
         "names": names,
         "train": {**config["train"], "epochs": epochs},
         "selection": {**config["selection"], "fit_on": settings.get("fit_on") or "train"},
@@ -98,36 +98,36 @@ def supernet_config(config: _Config) -> _Config:
 
 
 def supernet_path(config: _Config) -> Path:
-    """Where the trained supernet of a searched run is kept."""
+    """The file of the trained supernet of a searched run."""
     return Path(config["results_dir"]) / "supernets" / f"{record.run_id(supernet_config(config))}.safetensors"
 
 
 def train_supernet(config: _Config, tracker: Tracker) -> Stage:
-    """The trained supernet of a searched run: found, or trained and kept.
+    """The trained supernet of a searched run: loaded from its file, or trained and written.
 
     Raises:
         BadInput: the method is no supernet, or no path lies within the limits.
     """
-    made, settings, path = supernet_config(config), config["search"], supernet_path(config)
+    stage_config, settings, path = supernet_config(config), config["search"], supernet_path(config)
 
     def stage() -> Stage:
-        return Stage(made, build(made), tracker, "supernet", checkpoint_folder(made))
+        return Stage(stage_config, build(stage_config), tracker, "supernet", checkpoint_folder(stage_config))
 
-    fresh = stage()
-    fresh.tuner.paths.check_limits(settings["min_params"], settings["max_params"])
-    with ownership.owned(made, "this supernet"):
+    supernet = stage()
+    supernet.tuner.paths.check_limits(settings["min_params"], settings["max_params"])
+    with ownership.own_run(stage_config, "this supernet"):
         if path.exists():
             try:
-                fresh.restore(trained_network.load_trained(fresh.parts.backbone, path))
-                shutil.rmtree(fresh.folder, ignore_errors=True)  # of a run that was killed behind its training
-                return fresh
+                supernet.restore(trained_network.load_trained(supernet.parts.backbone, path))
+                shutil.rmtree(supernet.folder, ignore_errors=True)  # of a run that was killed behind its training
+                return supernet
             except (BadInput, LookupError) as error:
                 print(f"warning: {error}; kept as {record.set_aside(path).name}, trained again", file=sys.stderr)
-                fresh = stage()
-        fresh.fit()
-        trained_network.save(trained_network.tensors(fresh.parts.backbone), path, fresh.notes())
-        shutil.rmtree(fresh.folder, ignore_errors=True)
-        return fresh
+                supernet = stage()
+        supernet.fit()
+        trained_network.save_tensors(trained_network.tensors(supernet.parts.backbone), path, supernet.notes())
+        shutil.rmtree(supernet.folder, ignore_errors=True)
+        return supernet
 
 
 def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[str, Any], dict[str, Any]]:
@@ -136,7 +136,7 @@ def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[s
     limits = space.check_limits(settings["min_params"], settings["max_params"])
     data.contaminated = settings["on"] == "test"
     choosing, held_out = data.search_batches(settings["on"], settings["held_out"], stage.device)
-    n, held = (sum(map(stage.objective.size, batches)) for batches in (choosing, held_out))
+    n, n_held_out = (sum(map(stage.objective.size, batches)) for batches in (choosing, held_out))
     context = stage.trainer.precision_plugin.forward_context
     metric = stage.objective.metrics[0]
 
@@ -145,30 +145,30 @@ def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[s
 
     evaluator = partial(Evaluator, stage.parts.backbone, values=values, context=context)
     evaluate = evaluator(choosing)
-    kept = _identity(config, stage)
+    search_config = _search_config(config, stage)
     algorithm = make(settings["algorithm"], ALGORITHM)
-    with ownership.owned(kept, "this search"), closing(_state(kept, space)) as state:
+    with ownership.own_run(search_config, "this search"), closing(_journal(search_config, space)) as state:
 
         def score(genome: Genome) -> Score:
             signals.raise_if_stopping()
             return evaluate(genome)
 
-        found = run_search(space, algorithm, limits, config["seed"], score, state, progress(config))
-    on_held_out = metric.sign * evaluator(held_out)(found.winner).value if held else None
-    report = report_of(found, space, metric.sign, n, held, on_held_out)
+        result = run_search(space, algorithm, limits, config["seed"], score, state, progress(config))
+    on_held_out = metric.sign * evaluator(held_out)(result.winner).value if n_held_out else None
+    report = report_of(result, space, metric.sign, n, n_held_out, on_held_out)
     if not evaluate.flops:  # everything was in the state already
-        evaluate(found.winner)
-    examples, flops = n * len(found.lines), round(evaluate.flops * evaluate.passes(found.scoring_order))
-    return found, report, {"seconds": round(found.seconds, 3), "steps": 0, "examples": examples, "flops": flops}
+        evaluate(result.winner)
+    examples, flops = n * len(result.lines), round(evaluate.flops * evaluate.passes(result.scoring_order))
+    return result, report, {"seconds": round(result.seconds, 3), "steps": 0, "examples": examples, "flops": flops}
 
 
 def report_of(
-    found: SearchResult, space: PathSpace, sign: int, n: int, held: int, held_out: float | None
+    result: SearchResult, space: PathSpace, sign: int, n: int, n_held_out: int, held_out: float | None
 ) -> dict[str, Any]:
-    """What a record says of a search, in the metric that decides.
+    """The report of a search for the record, in the metric that decides.
 
     Args:
-        found: its scores are higher where a path is better.
+        result: its scores are higher where a path is better.
         space: of the supernet.
         sign: -1 where a lower value of the metric is better.
         n, held: examples that chose, and that were held out.
@@ -180,42 +180,43 @@ def report_of(
         [[candidates, best value so far], ...]; front: {params, score, genome} of each path that no other beats in both.
     """
     return {
-        "evaluated": len(found.lines),
-        "score": sign * max(found.scores),
+        "evaluated": len(result.lines),
+        "score": sign * max(result.scores),
         "n": n,
         "held_out": held_out,
-        "n_held_out": held,
-        "params": space.size(found.winner),
-        "first": sign * fmean(found.scores[: found.first_batch]),
-        "best": [[count, sign * score] for count, score in found.best_so_far()],
-        "front": _front(found, sign),
+        "n_held_out": n_held_out,
+        "params": space.size(result.winner),
+        "first": sign * fmean(result.scores[: result.first_batch]),
+        "best": [[count, sign * score] for count, score in result.best_so_far()],
+        "front": _front(result, sign),
     }
 
 
-def _front(found: SearchResult, sign: int) -> list[dict[str, Any]]:
-    """Candidates that no other one beats in both parameters and score, by size; of equal ones the first."""
-    scores, sizes = np.array(found.scores), np.array(found.sizes, np.float64)
+def _front(result: SearchResult, sign: int) -> list[dict[str, Any]]:
+    """Candidates that no other candidate beats in both parameters and score, by size; of equal ones the first."""
+    scores, sizes = np.array(result.scores), np.array(result.sizes, np.float64)
     front: dict[tuple[int, float], dict[str, Any]] = {}
     for index in np.flatnonzero(on_front(scores, sizes)):
-        size, score = found.sizes[index], found.scores[index]
-        front.setdefault((size, score), {"params": size, "score": sign * score, "genome": found.lines[index]["genome"]})
+        size, score = result.sizes[index], result.scores[index]
+        genome = result.lines[index]["genome"]
+        front.setdefault((size, score), {"params": size, "score": sign * score, "genome": genome})
     return [front[key] for key in sorted(front)]
 
 
-def _identity(config: _Config, stage: Stage) -> _Config:
-    """What names a search: one for all winners of the same candidates."""
-    kept = {key: value for key, value in record.identity(config["search"]).items() if key != "winner"}
-    return {**config, "names": stage.config["names"], "search": kept}
+def _search_config(config: _Config, stage: Stage) -> _Config:
+    """The config that identifies a search; all winners of the same candidates share it."""
+    search = {key: value for key, value in record.identity(config["search"]).items() if key != "winner"}
+    return {**config, "names": stage.config["names"], "search": search}
 
 
-def _state(identity: _Config, space: PathSpace) -> SearchJournal:
-    """The kept state of a search."""
+def _journal(identity: _Config, space: PathSpace) -> SearchJournal:
+    """The journal that keeps the state of a search."""
     path = Path(identity["results_dir"]) / "searches" / f"{record.run_id(identity)}.jsonl"
     header = {"space": space.fingerprint, "seed": identity["seed"], "supernet": supernet_path(identity).stem}
     return SearchJournal(path, {**header, "search": identity["search"]})
 
 
-def configured(record: Record, root: Path, words: Sequence[str], weights: Sequence[str]) -> dict[str, Any]:
+def config_of_search(record: Record, root: Path, words: Sequence[str], weights: Sequence[str]) -> dict[str, Any]:
     """The config of a searched run on the supernet of `record`; without words the search is the official one.
 
     Raises:
@@ -229,23 +230,25 @@ def configured(record: Record, root: Path, words: Sequence[str], weights: Sequen
             f"the supernet of run {record.run_id} was trained on val, too, where candidates would be scored: train one "
             "with selection.fit_on=train, or let search=evolution do all of it"
         )
-    chosen = [] if any(word.startswith("search=") for word in words) else ["search=evolution"]
+    search_words = [] if any(word.startswith("search=") for word in words) else ["search=evolution"]
     one_of("backbone", old["names"]["backbone"], options("backbone"))
-    new = compose([f"backbone={old['names']['backbone']}", *chosen, *words])
-    kept = {name: old["search"].get(name) for name in SUPERNET_KEYS} if "search" in old else {"epochs": None}
+    new = compose([f"backbone={old['names']['backbone']}", *search_words, *words])
+    supernet_settings: dict[str, Any] = {"epochs": None}
+    if "search" in old:
+        supernet_settings = {name: old["search"].get(name) for name in SUPERNET_KEYS}
     return {
         **new,
         **old,
         "backbone": backbone_node(record, weights),
         "data": {**old["data"], "cache_dir": new["cache_dir"]},
-        "search": {**new["search"], **kept},
+        "search": {**new["search"], **supernet_settings},
         "selection": {**old["selection"], "fit_on": "trainval", "report_on": "test"},
         "names": {**old["names"], "search": new["names"]["search"]},
         "results_dir": str(root),
     }
 
 
-def adopt(record: Record, root: Path, config: dict[str, Any]) -> None:
+def adopt_supernet(record: Record, root: Path, config: dict[str, Any]) -> None:
     """Put the trained supernet where the searched run looks for it, if it is not there.
 
     Raises:
@@ -260,11 +263,14 @@ def adopt(record: Record, root: Path, config: dict[str, Any]) -> None:
             f"the supernet of run {record.run_id} is gone (neither {path} nor {file}): remove its record and repeat "
             "the run"
         )
-    history = [{k: v for k, v in e.items() if k != "stage"} for e in record.history if e.get("stage") != "retrain"]
+    history = []
+    for entry in record.history:
+        if entry.get("stage") != "retrain":
+            history.append({key: value for key, value in entry.items() if key != "stage"})
     cost = record.cost
     notes = {
         "ledger": {"history": history, "step_flops": [cost["flops_per_step"]]},
         "peak": {"bytes": cost["peak_bytes"], "kind": cost["peak_kind"]},
         "features_s": cost["features_s"],
     }
-    trained_network.save(trained_network.read_tensors(file)[0], path, notes)
+    trained_network.save_tensors(trained_network.read_tensors(file)[0], path, notes)

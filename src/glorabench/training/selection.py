@@ -45,7 +45,7 @@ def is_contaminated(config: dict[str, Any]) -> bool:
     return search.get("on") == "test" or selection["rule"] == BEST or selection.get("tuned_on") == "test"
 
 
-def watched(config: dict[str, Any]) -> tuple[str, int] | None:
+def split_to_watch(config: dict[str, Any]) -> tuple[str, int] | None:
     """The split that is evaluated during training, and every how many epochs; None where there is none."""
     selection = config["selection"]
     if selection["rule"] == BEST:
@@ -54,29 +54,29 @@ def watched(config: dict[str, Any]) -> tuple[str, int] | None:
 
 
 class BestEpoch(Callback):
-    """Keeps what was trained at the best of the evaluated epochs, the first of equals; travels in the checkpoint."""
+    """Keeps the trained tensors of the best evaluated epoch, the first of equals; saved in the checkpoint."""
 
     def __init__(self) -> None:
-        self.epoch, self.top = 0, -math.inf
-        self.kept: dict[str, Tensor] = {}
+        self.epoch, self.score = 0, -math.inf
+        self.tensors: dict[str, Tensor] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Copy the trained tensors if this epoch is better than all before."""
         assert isinstance(pl_module, FineTuner)
         metric = pl_module.objective.metrics[0]
-        top = metric.sign * float(trainer.callback_metrics[f"{pl_module.watched}/{metric.name}"])
-        if top > self.top:
-            self.epoch, self.top = trainer.current_epoch + 1, top
-            self.kept = {name: t.detach().cpu().clone() for name, t in pl_module.state_dict().items()}
+        score = metric.sign * float(trainer.callback_metrics[f"{pl_module.watched}/{metric.name}"])
+        if score > self.score:
+            self.epoch, self.score = trainer.current_epoch + 1, score
+            self.tensors = {name: tensor.detach().cpu().clone() for name, tensor in pl_module.state_dict().items()}
 
     def restore(self, tuner: FineTuner) -> None:
-        """Give the network what it had learned then."""
-        tuner.load_state_dict(self.kept, strict=False)
+        """Load the tensors of the best epoch into the network."""
+        tuner.load_state_dict(self.tensors, strict=False)
 
     def state_dict(self) -> dict[str, Any]:
         """Travels in the checkpoint."""
-        return {"epoch": self.epoch, "top": self.top, "kept": self.kept}
+        return {"epoch": self.epoch, "top": self.score, "kept": self.tensors}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self.epoch, self.top, self.kept = state_dict["epoch"], state_dict["top"], dict(state_dict["kept"])
+        self.epoch, self.score, self.tensors = state_dict["epoch"], state_dict["top"], dict(state_dict["kept"])

@@ -1,4 +1,4 @@
-"""One training of a run: what is trained, by which Trainer, and what it took. Most runs have one."""
+"""One training of a run: its network, its Trainer and its cost. Most runs have one stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glorabench.training.build import Parts
 from glorabench.training.finetuner import FineTuner
 from glorabench.training.history import TrainingHistory
 from glorabench.training.measure import profiling
-from glorabench.training.selection import BEST, BestEpoch, watched
+from glorabench.training.selection import BEST, BestEpoch, split_to_watch
 from glorabench.training.trainer import fit_from_checkpoint, network, progress, trainer_of
 from glorabench.training.wandb_logger import Tracker
 
@@ -36,11 +36,11 @@ class Stage:
         train, data = config["train"], parts.data
         self.config, self.parts, self.name, self.folder = config, parts, name, folder
         self.ledger = TrainingHistory(lines=progress(config) == "lines", title="" if name == "train" else f"{name} ")
-        split, every = (None if name == "supernet" else watched(config)) or ("val", None)
+        split, epochs = (None if name == "supernet" else split_to_watch(config)) or ("val", None)
         self.best = BestEpoch() if split == "test" else None
-        own = [self.ledger, *filter(None, [self.best])]
-        self.trainer = trainer_of(config, own, tracker, every, folder)
-        data.watched, data.contaminated = split, split == "test"  # the one way to test during training, and it is said
+        callbacks = [self.ledger, *filter(None, [self.best])]
+        self.trainer = trainer_of(config, callbacks, tracker, epochs, folder)
+        data.watched, data.contaminated = split, split == "test"  # no other rule may test during training
         self.device = self.trainer.strategy.root_device
         parts.backbone.net.to(self.device)
         self.objective = parts.objective
@@ -58,7 +58,7 @@ class Stage:
             weight_decay=train["weight_decay"],
             decay=train["decay"],
             total_steps=train["epochs"] * self.steps,
-            lr_factor=schedules.factor(train, self.steps),
+            lr_factor=schedules.lr_factor_of(train, self.steps),
             clip=train["clip"],
             seed=config["seed"],
             sampler=SAMPLERS[config.get("sampler", "uniform")],
@@ -82,12 +82,12 @@ class Stage:
             self.best.restore(self.tuner)
 
     def notes(self) -> dict[str, Any]:
-        """What has to be kept beside the trained tensors so that `restore` can do without `fit`."""
+        """Facts to store beside the trained tensors, so that `restore` can replace `fit`."""
         peak = {"bytes": self.peak.bytes, "kind": self.peak.kind}
         return {"ledger": self.ledger.state_dict(), "peak": peak, "features_s": self.features_s}
 
     def restore(self, notes: dict[str, Any]) -> None:
-        """Know what a training took that was done before."""
+        """Take over history and cost of an earlier training."""
         self.ledger.load_state_dict(notes["ledger"])
         self.peak.bytes, self.peak.kind = notes["peak"]["bytes"], notes["peak"]["kind"]
         self.features_s = notes["features_s"]
@@ -103,12 +103,12 @@ class Stage:
 
     def summary(self) -> dict[str, Any]:
         """{seconds, steps, examples, flops} of the whole stage."""
-        spent, steps = self.ledger.cost(self.steps), self.tuner.total_steps
+        cost, steps = self.ledger.cost(self.steps), self.tuner.total_steps
         return {
-            "seconds": round(spent["train_s"] + self.features_s, 3),
+            "seconds": round(cost["train_s"] + self.features_s, 3),
             "steps": steps,
             "examples": steps * self.batch_size,
-            "flops": spent["flops_per_step"] * steps,
+            "flops": cost["flops_per_step"] * steps,
         }
 
     def selected(self) -> dict[str, int]:
@@ -117,5 +117,5 @@ class Stage:
 
     def history(self) -> list[dict[str, Any]]:
         """One entry per epoch; of a run of several stages each names its stage."""
-        named = {} if self.name == "train" else {"stage": self.name}
-        return [{**named, **entry} for entry in self.ledger.history]
+        stage_entry = {} if self.name == "train" else {"stage": self.name}
+        return [{**stage_entry, **entry} for entry in self.ledger.history]

@@ -44,8 +44,8 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
     configs = list({record.run_id(config): config for config in map(compose, jobs)}.values())
     for folder in {config["results_dir"] for config in configs}:
         _writable(Path(folder))
-    for said in take_warmup_notes():
-        print(said, flush=True)
+    for note in take_warmup_notes():
+        print(note, flush=True)
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
     missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
     for config in configs:
@@ -75,7 +75,7 @@ def _writable(folder: Path) -> None:
 
 def _is_done(path: Path, config: dict[str, Any]) -> bool:
     try:
-        return path.exists() and (found := record.read_record(path)).status == "done" and same_data(found, config)
+        return path.exists() and (result := record.read_record(path)).status == "done" and same_data(result, config)
     except record.CorruptRecord:
         return False
 
@@ -87,17 +87,17 @@ def _sweep(words: Sequence[str], missing: Sequence[dict[str, Any]]) -> None:
     _ELSEWHERE.clear()
     _launch(words)
     paths = [record.path_of(Path(config["results_dir"]), config) for config in missing]
-    rest = list(zip(missing, paths, strict=True))
-    while rest := [(config, path) for config, path in rest if not _is_settled(path, config)]:
-        owned = [config for config, _ in rest if ownership.elsewhere(config)]
-        for config in owned:
-            with ownership.owned(config, title_of_run(config)):
+    open_runs = list(zip(missing, paths, strict=True))
+    while open_runs := [(config, path) for config, path in open_runs if not _is_settled(path, config)]:
+        busy = [config for config, _ in open_runs if ownership.is_made_elsewhere(config)]
+        for config in busy:
+            with ownership.own_run(config, title_of_run(config)):
                 signals.raise_if_stopping()
-        waited = bool(owned or _ELSEWHERE)
+        waited = bool(busy or _ELSEWHERE)
         _ELSEWHERE.clear()
         if not waited:  # nobody makes them: their jobs were lost
             return
-        if not all(_is_settled(path, config) for config, path in rest):
+        if not all(_is_settled(path, config) for config, path in open_runs):
             _launch(words)
 
 
@@ -136,23 +136,23 @@ def job(cfg: DictConfig) -> str:
     path = record.path_of(Path(config["results_dir"]), config)
     if _is_settled(path, config):
         return record.run_id(config)
-    said = f"  job {hydra_config.job.num + 1}: {title_of_run(config)}"
-    if ownership.elsewhere(config):
+    line = f"  job {hydra_config.job.num + 1}: {title_of_run(config)}"
+    if ownership.is_made_elsewhere(config):
         _ELSEWHERE.add(record.run_id(config))
-        print(f"{said}: another process makes it", flush=True)
+        print(f"{line}: another process makes it", flush=True)
         return record.run_id(config)
-    print(said, flush=True)
+    print(line, flush=True)
     try:
-        made = run(config)
+        result = run(config)
     except BadInput as error:
         print(f"    failed: {error}", flush=True)
-        made = failures.failure(config, error)
+        result = failures.failure(config, error)
         with suppress(BadInput):  # if the record cannot be written, the command says that there is none
-            record.write_record(made, path)
+            record.write_record(result, path)
     else:
-        print(f"    {_outcome(made)}", flush=True)
+        print(f"    {_outcome(result)}", flush=True)
     signals.raise_if_stopping()
-    return made.run_id
+    return result.run_id
 
 
 def title_of_run(config: dict[str, Any]) -> str:
@@ -161,9 +161,9 @@ def title_of_run(config: dict[str, Any]) -> str:
     return f"{names['method']} on {names['task']}, seed {config['seed']}"
 
 
-def _outcome(made: Record) -> str:
-    if made.status == "done":
-        metric = made.metric
-        return f"{metric.label} {metric.with_unit(made.score)}, {made.cost['train_s']:.1f} s of training"
-    error = made.error or {}
+def _outcome(result: Record) -> str:
+    if result.status == "done":
+        metric = result.metric
+        return f"{metric.label} {metric.with_unit(result.score)}, {result.cost['train_s']:.1f} s of training"
+    error = result.error or {}
     return f"failed: {error.get('kind')}: {error.get('message')}"

@@ -31,20 +31,21 @@ def tensors(backbone: Backbone) -> dict[str, Tensor]:
     return {name: p for name, p in backbone.net.named_parameters() if p.requires_grad}
 
 
-def save(found: Mapping[str, Tensor], path: Path, notes: Mapping[str, Any] | None = None) -> None:
+def save_tensors(named_tensors: Mapping[str, Tensor], path: Path, notes: Mapping[str, Any] | None = None) -> None:
     """Write atomically: a file that exists is whole.
 
     Raises:
         BadInput: the folder is not writable or the disk is full.
     """
-    said = None if notes is None else {"notes": json.dumps(notes)}
+    metadata = None if notes is None else {"notes": json.dumps(notes)}
     fix = (
         "free space or set results_dir=FOLDER and give the same command again: training goes on from its last "
         "checkpoint"
     )
     try:
         with files.whole_file(path, fix) as draft:
-            save_file({name: t.detach().cpu().contiguous() for name, t in found.items()}, draft, said)
+            cpu_tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named_tensors.items()}
+            save_file(cpu_tensors, draft, metadata)
     except SafetensorError as error:  # its own kind, also for a full disk
         raise BadInput(f"{path} cannot be written ({first_line(error)}): {fix}") from error
 
@@ -74,17 +75,17 @@ def load_trained(backbone: Backbone, path: Path) -> dict[str, Any]:
     Raises:
         BadInput: there is no such file, it is damaged, or it holds other tensors. The backbone is as it was.
     """
-    (found, notes), wanted = read_tensors(path), tensors(backbone)
-    shapes = {name: tuple(t.shape) for name, t in wanted.items()}
-    if shapes != (have := {name: tuple(t.shape) for name, t in found.items()}):
-        differing = sorted(name for name in {*shapes, *have} if shapes.get(name) != have.get(name))
+    (stored, notes), targets = read_tensors(path), tensors(backbone)
+    shapes = {name: tuple(stored_tensor.shape) for name, stored_tensor in targets.items()}
+    if shapes != (stored_shapes := {name: tuple(stored_tensor.shape) for name, stored_tensor in stored.items()}):
+        differing = sorted(name for name in {*shapes, *stored_shapes} if shapes.get(name) != stored_shapes.get(name))
         raise BadInput(f"{path} is of another network: {len(differing)} tensors differ, such as {differing[0]}")
-    for name, tensor in wanted.items():
-        tensor.copy_(found[name])
+    for name, tensor in targets.items():
+        tensor.copy_(stored[name])
     return notes
 
 
-def rebuilt(record: Record, file: Path, overrides: Sequence[str] = ()) -> Backbone:
+def rebuild_backbone(record: Record, file: Path, overrides: Sequence[str] = ()) -> Backbone:
     """The trained backbone of a finished run, in evaluation mode; a supernet computes the run's path.
 
     Args:
@@ -136,9 +137,9 @@ def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, An
         BadInput: an override of something else than the place of the weights.
     """
     node = dict(record.config["backbone"])
-    given = parse_export_words(overrides, [WEIGHTS])
-    if WEIGHTS in given:
-        node["weights_from"] = given[WEIGHTS]
+    words = parse_export_words(overrides, [WEIGHTS])
+    if WEIGHTS in words:
+        node["weights_from"] = words[WEIGHTS]
     elif node.get("weights_from") == "hub":
         raise BadInput(
             f"run {record.run_id} used weights of timm's hub, and nothing is downloaded because a record says so: give "
@@ -146,12 +147,12 @@ def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, An
         )
     elif node.get("weights_from") not in (None, "embedded"):
         one_of("backbone", record.names["backbone"], options("backbone"))
-        usual = compose([f"backbone={record.names['backbone']}"])["backbone"]["weights_from"]
-        node["weights_from"] = str(Path(str(usual)).parent / node["weights_from"])
+        path = compose([f"backbone={record.names['backbone']}"])["backbone"]["weights_from"]
+        node["weights_from"] = str(Path(str(path)).parent / node["weights_from"])
     return node
 
 
-def plain(node: Mapping[str, Any], classes: int | None) -> nn.Module:
+def plain_network(node: Mapping[str, Any], classes: int | None) -> nn.Module:
     """The network of a backbone's config as its library builds it, in evaluation mode.
 
     Args:
@@ -175,31 +176,31 @@ def example(backbone: Backbone, count: int = 8) -> Tensor:
     return torch.randn(count, 3, side, side, generator=generator)
 
 
-def parse_export_words(words: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+def parse_export_words(words: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
     """The words key=value by key.
 
     Raises:
         BadInput: a key that is not known, or without a value.
     """
-    given = {}
+    values = {}
     for word in words:
         key, _, value = word.partition("=")
-        one_of("key", key, known)
+        one_of("key", key, keys)
         if not value:
             raise BadInput(f"'{key}' needs a value: {key}=VALUE")
-        given[key] = value
-    return given
+        values[key] = value
+    return values
 
 
-def run_of_words(given: Mapping[str, str]) -> tuple[Path, Record, list[str]]:
+def run_of_words(words: Mapping[str, str]) -> tuple[Path, Record, list[str]]:
     """Of the words run=, results_dir= and backbone.weights_from=: the results folder, the run's record, the overrides.
 
     Raises:
         BadInput: whatever `located` refuses.
     """
-    roots = [Path(given["results_dir"]).expanduser()] if "results_dir" in given else ROOTS
-    overrides = [f"{WEIGHTS}={given[WEIGHTS]}"] if WEIGHTS in given else []
-    return *find_run(given["run"], roots), overrides
+    roots = [Path(words["results_dir"]).expanduser()] if "results_dir" in words else ROOTS
+    overrides = [f"{WEIGHTS}={words[WEIGHTS]}"] if WEIGHTS in words else []
+    return *find_run(words["run"], roots), overrides
 
 
 def _classes(file: Path, head: str) -> int:
@@ -213,13 +214,13 @@ def _classes(file: Path, head: str) -> int:
 
 def _check_weights(record: Record, backbone: Backbone) -> None:
     """Refuse a checkpoint that is not the run's."""
-    used, found = (record.provenance.get("weights") or {}).get("sha256"), backbone.weights.get("sha256")
-    if used != found:
+    expected, checksum = (record.provenance.get("weights") or {}).get("sha256"), backbone.weights.get("sha256")
+    if expected != checksum:
         raise BadInput(
-            f"run {record.run_id} used weights with sha256 {used}, these have {found}: give the file of the run with "
-            f"{WEIGHTS}=PATH"
+            f"run {record.run_id} used weights with sha256 {expected}, these have {checksum}: give the file of the run "
+            f"with {WEIGHTS}=PATH"
         )
-    if used is None and not all(p.requires_grad for p in backbone.net.parameters()):
+    if expected is None and not all(p.requires_grad for p in backbone.net.parameters()):
         raise BadInput(
             f"run {record.run_id} started from random weights, which no file holds, so its network cannot be built "
             f"again: repeat the run with {WEIGHTS}=PATH"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from glorabench.data.datamodule import TaskData
 from glorabench.training import signals
 from glorabench.training.build import Parts
-from glorabench.training.checkpoint import Saver, WholeFiles, latest
+from glorabench.training.checkpoint import Saver, WholeFiles, latest_checkpoint
 from glorabench.training.environment import OneProcess
 from glorabench.training.finetuner import FineTuner
 from glorabench.training.wandb_logger import Tracker
@@ -53,7 +53,7 @@ def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.M
 
 
 def trainer_of(
-    config: dict[str, Any], own: Sequence[Callback], tracker: Tracker, every: int | None, folder: Path
+    config: dict[str, Any], observers: Sequence[Callback], tracker: Tracker, epochs: int | None, folder: Path
 ) -> Trainer:
     """Lightning's Trainer for a config: one process, one device, a checkpoint in `folder` every few epochs.
 
@@ -61,9 +61,9 @@ def trainer_of(
 
     Args:
         config: of the training.
-        own: what else looks on.
+        observers: further callbacks.
         tracker: mirror of the metrics.
-        every: epochs between evaluations; None is never.
+        epochs: epochs between evaluations; None is never.
         folder: of the checkpoint.
     """
     train, bar = config["train"], progress(config) == "bar"
@@ -71,7 +71,7 @@ def trainer_of(
     if precision == "auto":
         precision = "bf16-mixed" if torch.cuda.is_available() else "32-true"
     saver = Saver(folder, config["checkpoint_every"])
-    callbacks: list[Callback] = [*own, saver, *([RichProgressBar(leave=False)] if bar else [])]
+    callbacks: list[Callback] = [*observers, saver, *([RichProgressBar(leave=False)] if bar else [])]
     return Trainer(
         accelerator="auto",
         devices=1,
@@ -83,8 +83,8 @@ def trainer_of(
         enable_progress_bar=bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        limit_val_batches=1.0 if every else 0,
-        check_val_every_n_epoch=every or 1,
+        limit_val_batches=1.0 if epochs else 0,
+        check_val_every_n_epoch=epochs or 1,
         log_every_n_steps=1,  # only epoch means are logged
         default_root_dir=folder / "lightning",
     )
@@ -100,7 +100,7 @@ def progress(config: dict[str, Any]) -> str:
 def fit_from_checkpoint(trainer: Trainer, tuner: FineTuner, data: TaskData, folder: Path) -> None:
     """Train, from the newest checkpoint that is whole, if there is one; Ctrl-C stays Ctrl-C."""
     signals.raise_if_stopping()
-    start = latest(folder, tuner, trainer.callbacks)  # type: ignore[attr-defined]
+    start = latest_checkpoint(folder, tuner, trainer.callbacks)  # type: ignore[attr-defined]
     with interruptible():
         trainer.fit(tuner, data, ckpt_path=start, weights_only=True)
 

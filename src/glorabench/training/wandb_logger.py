@@ -48,8 +48,8 @@ class Tracker(Logger):
         settings = wandb.Settings(silent=True, console="off", login_timeout=15, init_timeout=20)
 
         def start(mode: str) -> Any:
-            for left in (self.folder / "wandb").glob(f"offline-run-*-{self.id}"):
-                shutil.rmtree(left, ignore_errors=True)  # of an attempt that was killed: one run, one folder
+            for leftover in (self.folder / "wandb").glob(f"offline-run-*-{self.id}"):
+                shutil.rmtree(leftover, ignore_errors=True)  # of an attempt that was killed: one run, one folder
             experiment = wandb.init(
                 name=self.title,
                 dir=str(self.folder),
@@ -93,8 +93,8 @@ class Tracker(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Mirror a row of metrics, their names behind the stage's."""
         if self._logger is not None:
-            named = {f"{self.prefix}{name}": value for name, value in metrics.items()}
-            self._guard(lambda: self._logger.log_metrics(named, step))
+            values = {f"{self.prefix}{name}": value for name, value in metrics.items()}
+            self._guard(lambda: self._logger.log_metrics(values, step))
 
     def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
         """Mirror the config."""

@@ -54,9 +54,9 @@ def measure_forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, 
     path = ASSETS / f"{backbone.name}.safetensors"
     images, labels = _held_out(Path(config["cache_dir"]) / "upstream" / backbone.name)
     device = str(next(backbone.net.parameters()).device)
-    told = json.loads(path.with_suffix(".json").read_text())["upstream"]
+    recipe_facts = json.loads(path.with_suffix(".json").read_text())["upstream"]
     return {
-        "task": told["task"],
+        "task": recipe_facts["task"],
         "n": len(labels),
         "before": _before(json.dumps(config["backbone"], sort_keys=True), config["cache_dir"], device),
         "after": _score(Upstream(backbone, _head(path)), images, labels, device),
@@ -73,7 +73,8 @@ def _before(config: str, cache_dir: str, device: str) -> float:
 
 
 def _head(path: Path) -> dict[str, Tensor]:
-    return {k.removeprefix("head."): v.float() for k, v in load_file(path).items() if k.startswith("head.")}
+    tensors = load_file(path).items()
+    return {name.removeprefix("head."): tensor.float() for name, tensor in tensors if name.startswith("head.")}
 
 
 def _held_out(folder: Path) -> Arrays:

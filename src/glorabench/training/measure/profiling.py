@@ -108,15 +108,18 @@ def latency(
         for name, net in nets.items()
     }
     single = {name: max(timer.timeit(2).mean, 1e-6) for name, timer in timers.items()}  # also warms up
-    repeats = {name: max(1, round(5e-3 / each)) for name, each in single.items()}
+    repeats = {name: max(1, round(5e-3 / duration)) for name, duration in single.items()}
     samples: dict[str, list[float]] = {name: [] for name in nets}
     for _ in range(rounds):
         for name, timer in timers.items():
             samples[name].append(timer.timeit(repeats[name]).mean * 1e3)
         if time.perf_counter() - started > seconds:
             break
-    quantiles = {name: torch.tensor(x).quantile(torch.tensor([0.25, 0.5, 0.75])) for name, x in samples.items()}
-    return {n: {"median": round(float(q[1]), 4), "iqr": round(float(q[2] - q[0]), 4)} for n, q in quantiles.items()}
+    result = {}
+    for name, times in samples.items():
+        low, median, high = torch.tensor(times).quantile(torch.tensor([0.25, 0.5, 0.75]))
+        result[name] = {"median": round(float(median), 4), "iqr": round(float(high - low), 4)}
+    return result
 
 
 @torch.inference_mode()
@@ -172,8 +175,8 @@ def trained_size(overrides: Sequence[str]) -> int:
     Raises:
         BadInput: as `parameters_of`.
     """
-    found = parameters_of(overrides)
-    size = found["method"] if found["supernet"] is None else found["supernet"]
+    counts = parameters_of(overrides)
+    size = counts["method"] if counts["supernet"] is None else counts["supernet"]
     assert size is not None
     return size
 

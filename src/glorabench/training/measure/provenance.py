@@ -24,11 +24,17 @@ def provenance(net: nn.Module | None = None) -> dict[str, Any]:
     Args:
         net: of the run, where there is one.
     """
-    used = {type(module).__module__.partition(".")[0] for module in net.modules()} if net is not None else set()
-    known = {name: _version(name) for name in (*_PACKAGES, *(name for name in _PARTS if name in used))}
+    package_names = set()
+    if net is not None:
+        package_names = {type(module).__module__.partition(".")[0] for module in net.modules()}
+    versions = {"python": platform.python_version()}
+    for name in (*_PACKAGES, *(name for name in _PARTS if name in package_names)):
+        number = _version(name)
+        if number is not None:
+            versions[name] = number
     return {
         "git": _git(),
-        "versions": {"python": platform.python_version(), **{name: v for name, v in known.items() if v is not None}},
+        "versions": versions,
         "threads": torch.get_num_threads(),
     }
 
@@ -49,8 +55,8 @@ def _git() -> dict[str, Any] | None:
         return None  # an installed wheel; a repository around it is somebody else's
 
     def ask(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True, text=True)
-        return done.stdout.strip()
+        process = subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True, text=True)
+        return process.stdout.strip()
 
     try:
         changed = ask("status", "--porcelain", "--", "src", "conf")

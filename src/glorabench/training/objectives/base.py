@@ -1,4 +1,4 @@
-"""What an objective is: the loss of a batch, and what each example of it got."""
+"""The protocol of an objective: the loss of a batch, and the outcome of each example."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glorabench.records.metrics import Metric
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the examples of a batch got.
+    """The outcomes of the examples of a batch.
 
     Args:
         values: by the name of a metric, one for each example: true or false, or a number.
