@@ -250,9 +250,9 @@ def reports_the_same(made, again):
 
 def test_what_was_best_travels_in_the_checkpoint():
     one, other = selection.BestEpoch(), selection.BestEpoch()
-    one.epoch, one.top, one.kept = 3, 0.5, {"a": torch.ones(2)}
+    one.epoch, one.score, one.tensors = 3, 0.5, {"a": torch.ones(2)}
     other.load_state_dict(one.state_dict())
-    assert (other.epoch, other.top, list(other.kept)) == (3, 0.5, ["a"])
+    assert (other.epoch, other.score, list(other.tensors)) == (3, 0.5, ["a"])
 
 
 def test_a_training_shorter_than_the_interval_is_tested_at_its_end():

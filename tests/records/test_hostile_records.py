@@ -101,6 +101,8 @@ def attacks() -> Iterator[tuple[str, Change]]:
     peft = {"_target_": "glorabench.methods.peft.Peft", "targets": ["qkv"], "config": "LoraConfig", "args": args}
     yield "peft imports", put("config.method", peft)
     yield "a rank without end", put("config.method.rank", 10**12)
+    yield "a search that is null", put("config.search", None)
+    yield "a search without a winner", put("config.search", {})
     yield "a path without end", put("paths", [{"A": "none"}] * 10_000)
 
 

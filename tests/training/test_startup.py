@@ -27,3 +27,12 @@ def test_a_run_on_images_imports_no_package_of_others_and_says_nothing_on_standa
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "0 [] True True"
+
+
+def test_words_are_refused_before_torch_is_imported() -> None:
+    """Who mistypes a key waits a second for the answer, not for the libraries of a training."""
+    code = "import sys; from glorabench.cli import main; code = main(sys.argv[1:]); print(code, 'torch' in sys.modules)"
+    line = [sys.executable, "-c", code, "run", "method=lora", "train.epoch=1"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["2 False"]
+    assert "did you mean 'train.epochs'?" in done.stderr

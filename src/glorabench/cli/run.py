@@ -34,9 +34,6 @@ def run(
     Raises:
         BadInput: the words or the machine are not ready; nothing was started.
     """
-    from glorabench.training.startup import import_without_extras
-
-    import_without_extras()
     from glorabench.config.instantiate import allow_packages
     from glorabench.records import record
     from glorabench.reports.tables import suite

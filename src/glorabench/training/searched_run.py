@@ -34,7 +34,7 @@ from glorabench.training import ownership, signals, trained_network
 from glorabench.training.build import build
 from glorabench.training.measure import profiling
 from glorabench.training.stage import Stage
-from glorabench.training.trained_network import backbone_node
+from glorabench.training.trained_network import backbone_node, is_retrained
 from glorabench.training.trainer import progress
 from glorabench.training.wandb_logger import Tracker
 
@@ -225,7 +225,7 @@ def config_of_search(record: Record, root: Path, words: Sequence[str], weights: 
     old = record.config
     if record.params["supernet"] is None:
         raise BadInput(f"run {record.run_id} trained no supernet: choose one with method=glora method.path=supernet")
-    if "search" not in old and old["selection"]["fit_on"] != "train":
+    if old.get("search") is None and old["selection"]["fit_on"] != "train":
         raise BadInput(
             f"the supernet of run {record.run_id} was trained on val, too, where candidates would be scored: train one "
             "with selection.fit_on=train, or let search=evolution do all of it"
@@ -234,7 +234,7 @@ def config_of_search(record: Record, root: Path, words: Sequence[str], weights: 
     one_of("backbone", old["names"]["backbone"], options("backbone"))
     new = compose([f"backbone={old['names']['backbone']}", *search_words, *words])
     supernet_settings: dict[str, Any] = {"epochs": None}
-    if "search" in old:
+    if old.get("search") is not None:
         supernet_settings = {name: old["search"].get(name) for name in SUPERNET_KEYS}
     return {
         **new,
@@ -257,8 +257,7 @@ def adopt_supernet(record: Record, root: Path, config: dict[str, Any]) -> None:
     path, file = supernet_path(config), root / "adapters" / f"{record.run_id}.safetensors"
     if path.exists():
         return
-    retrained = record.config.get("search", {}).get("winner") == "retrain"
-    if retrained or not file.exists():
+    if is_retrained(record) or not file.exists():
         raise BadInput(
             f"the supernet of run {record.run_id} is gone (neither {path} nor {file}): remove its record and repeat "
             "the run"

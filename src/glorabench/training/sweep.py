@@ -22,6 +22,7 @@ from glorabench.records import record
 from glorabench.records.record import Record
 from glorabench.training import ownership, signals
 from glorabench.training.reuse import same_data
+from glorabench.training.startup import import_without_extras
 
 _BEGAN = time.time()  # of the sweep, or of a process that makes some of its runs
 _ELSEWHERE: set[str] = set()  # runs that this process left to others
@@ -53,6 +54,7 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
             shutil.rmtree(record.checkpoint_folder(config), ignore_errors=True)
     print(f"{len(configs) - len(missing)} of {len(configs)} found", flush=True)
     if missing:
+        import_without_extras()
         from glorabench.training.build import check_run, check_weights
 
         for config in missing:  # refuse the whole command before the first training

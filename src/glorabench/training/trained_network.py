@@ -124,10 +124,26 @@ def method_node(record: Record) -> dict[str, Any]:
     Of a supernet all paths are kept; where one path was trained (drawn, or found and trained again), it is named.
     """
     node = dict(record.config["method"])
-    retrained = (record.config.get("search") or {}).get("winner") == "retrain"
-    if record.paths is not None and (retrained or node.get("path") == "random"):
+    if record.paths is not None and (is_retrained(record) or node.get("path") == "random"):
         node["path"] = record.paths
     return node
+
+
+def is_retrained(record: Record) -> bool:
+    """True if the tensors that were kept are those of a winner that was trained again; False: of a supernet, or no search.
+
+    Raises:
+        BadInput: the record names a search, but not what became of its winner.
+    """
+    search = record.config.get("search")
+    if search is None:
+        return False
+    if search.get("winner") not in ("inherit", "retrain"):
+        raise BadInput(
+            f"run {record.run_id}: config.search.winner is {search.get('winner')!r}, and must be inherit or retrain: "
+            "repeat the run"
+        )
+    return search["winner"] == "retrain"
 
 
 def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, Any]:
