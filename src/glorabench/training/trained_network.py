@@ -130,7 +130,7 @@ def method_node(record: Record) -> dict[str, Any]:
 
 
 def is_retrained(record: Record) -> bool:
-    """True if the tensors that were kept are those of a winner that was trained again; False: of a supernet, or no search.
+    """Tell whether the tensors that were kept are those of a search's winner, trained again: not those of a supernet.
 
     Raises:
         BadInput: the record names a search, but not what became of its winner.
