@@ -86,7 +86,7 @@ class SearchConfig(_Open):
     """The settings of a search."""
 
     version: Scalar = None
-    winner: Name | None = None
+    winner: Literal["inherit", "retrain"]
     on: Name | None = None
     fit_on: Name | None = None
 
