@@ -99,7 +99,7 @@ def ways(
     return {
         "cache": lambda: through(cached, cached.train_dataloader()),
         "cache, augmented": lambda: through(augmented, augmented.train_dataloader()),
-        "decoded ahead": lambda: through(streaming, streaming._evaluated(streaming.images.splits["test"])),
+        "decoded ahead": lambda: through(streaming, streaming._still_batches(streaming.images.splits["test"])),
         "PIL DataLoader": lambda: ((x.to(device), y) for x, y in DataLoader(plain, BATCH)),
         f"PIL DataLoader, {THREADS} workers": lambda: (
             (x.to(device), y) for x, y in DataLoader(plain, BATCH, num_workers=THREADS)

@@ -27,7 +27,7 @@ def sha256_of(path: Path) -> str:
 
 
 @cache
-def _digest(path: Path, modified: int, size: int) -> str:  # noqa: ARG001
+def _digest(path: Path, mtime: int, size: int) -> str:  # noqa: ARG001
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

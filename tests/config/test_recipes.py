@@ -264,7 +264,7 @@ def test_a_training_shorter_than_the_interval_is_tested_at_its_end():
 @pytest.mark.usefixtures("cache")
 def test_test_stays_shut_for_whoever_does_not_declare_it():
     data = build(compose(FAST)).data
-    data.watched = "test"
+    data.evaluation_split = "test"
     with pytest.raises(LeakError, match=r"selection\.rule=best_test_epoch"):
         data.val_dataloader()
 

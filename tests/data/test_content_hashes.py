@@ -114,11 +114,11 @@ def test_another_pixel_limit_is_another_cache(folder: Path, monkeypatch: pytest.
 
 def test_a_large_test_split_is_kept_where_it_is_decoded_already(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_disk, "CACHED_TEST_BYTES", 1)
-    assert not split(folder, keep="auto").kept(VIEW)
+    assert not split(folder, keep="auto").has_stills(VIEW)
     split(folder).still(VIEW)
-    assert split(folder, keep="auto").kept(VIEW)
+    assert split(folder, keep="auto").has_stills(VIEW)
     paint(folder / NAMES[0], 100)
-    assert not split(folder, keep="auto").kept(VIEW)
+    assert not split(folder, keep="auto").has_stills(VIEW)
 
 
 def test_a_run_after_the_images_were_replaced_trains_on_the_new_ones(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from glorabench.config.instantiate import DATA, make
 from glorabench.data import mini
 from glorabench.data.cache import Arrays, cached_splits
 from glorabench.data.images.datamodule import Batches, ImageData
-from glorabench.data.images.task import Drawn, ImageTask, both
+from glorabench.data.images.task import ArraySplit, ImageTask, concatenate
 from glorabench.data.samplers import Shuffle
 from glorabench.data.task import LeakError
 from glorabench.errors import BadInput
@@ -68,9 +68,9 @@ def a_task(sizes: dict[str, int] | None = None) -> ImageTask:
     return ImageTask("suite", "task", "natural", 4, in_memory(drawn(sizes=sizes)), "fingerprint")
 
 
-def in_memory(splits: dict[str, Arrays]) -> dict[str, Drawn]:
-    made = {name: Drawn(*arrays) for name, arrays in splits.items()}
-    return made | {"trainval": both(made["train"], made["val"])}
+def in_memory(splits: dict[str, Arrays]) -> dict[str, ArraySplit]:
+    made = {name: ArraySplit(*arrays) for name, arrays in splits.items()}
+    return made | {"trainval": concatenate(made["train"], made["val"])}
 
 
 def a_module(task: ImageTask | None = None, **changed: Any) -> ImageData:

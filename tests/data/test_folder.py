@@ -65,7 +65,7 @@ def names_of(report: FolderReport) -> dict[str, set[str]]:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_upstream: None) -> Path:
     """A cache of its own, and nothing remembered of other tests."""
-    checking._inspected.cache_clear()
+    checking._inspect.cache_clear()
     monkeypatch.setenv("GLORABENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -216,7 +216,7 @@ def test_exif_rotation_is_honoured_and_counted(suffix: str, tmp_path: Path, cach
     assert upright.shape == (16, 8, 3)
     assert upright[:7].min() > 200
     assert upright[9:].max() < 50
-    assert look(root, cache).turned == 1
+    assert look(root, cache).turn_count == 1
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
@@ -441,7 +441,7 @@ def test_a_run_on_a_folder(tmp_path: Path, cache: Path, capsys: pytest.CaptureFi
     assert main([word.replace(str(root), str(moved)) for word in words]) == 0
     assert "1 of 1 found" in capsys.readouterr().out
 
-    checking._inspected.cache_clear()  # as a new process
+    checking._inspect.cache_clear()  # as a new process
     draw(moved / "cat" / "000.jpg", 999)
     changed = compose([word.replace(str(root), str(moved)) for word in words[1:]])
     assert record.run_id(changed) != first.run_id

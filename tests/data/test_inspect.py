@@ -137,7 +137,7 @@ def test_what_has_no_marker_is_held_to_the_true_counts(root: Path, task: Path) -
 
 def test_a_missing_task(root: Path) -> None:
     report = inspect.inspect_task(vtab1k.VTAB1K, vtab1k.VTAB1K.row("dtd"), root, {})
-    assert report.missing
+    assert report.has_no_folder
     assert "dtd is missing" in report.problems[0]
 
 

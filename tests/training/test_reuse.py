@@ -17,7 +17,7 @@ from glorabench.training import reuse
 LOADER = """
 from pathlib import Path
 import numpy as np
-from glorabench.data.images.task import Drawn, ImageTask
+from glorabench.data.images.task import ArraySplit, ImageTask
 from glorabench.errors import BadInput
 
 def load(root, task, tells):
@@ -25,7 +25,9 @@ def load(root, task, tells):
         raise BadInput(f"no folder {root}")
     rng = np.random.default_rng(seed := int((Path(root) / "seed").read_text()))
     sizes = {"train": 32, "val": 8, "trainval": 40, "test": 16}
-    splits = {n: Drawn(rng.integers(0, 256, (m, 3, 32, 32), np.uint8), rng.integers(0, 4, m)) for n, m in sizes.items()}
+    splits = {
+        n: ArraySplit(rng.integers(0, 256, (m, 3, 32, 32), np.uint8), rng.integers(0, 4, m)) for n, m in sizes.items()
+    }
     return ImageTask("own", task, "natural", 4, splits, str(seed) if tells else "")
 """
 Run = Callable[..., str]

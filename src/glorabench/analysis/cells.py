@@ -42,7 +42,7 @@ class Cell:
     records: tuple[Record, ...]
 
     @property
-    def done(self) -> list[Record]:
+    def finished_runs(self) -> list[Record]:
         """The runs that have a result."""
         return [r for r in self.records if r.status == "done"]
 
@@ -53,12 +53,12 @@ class Cell:
         Raises:
             LookupError: no run has a result.
         """
-        return self.done[0].metric
+        return self.finished_runs[0].metric
 
     @property
     def score(self) -> statistics.Estimate:
         """Mean over seeds of the metric that decides."""
-        return statistics.mean([r.score for r in self.done])
+        return statistics.mean([r.score for r in self.finished_runs])
 
     @property
     def contaminated(self) -> bool:
@@ -67,7 +67,7 @@ class Cell:
 
     def by_draw(self, metric: str = "") -> dict[Draw, Record]:
         """The runs that have a value of `metric`, by seed. Without a name it is the metric that decides."""
-        return {draw_of(r): r for r in self.done if not metric or metric in r.metrics}
+        return {draw_of(r): r for r in self.finished_runs if not metric or metric in r.metrics}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Group:
     @property
     def metric(self) -> Metric | None:
         """The metric of the first task that has a result."""
-        return next((cell.metric for cell in self.cells if cell.done), None)
+        return next((cell.metric for cell in self.cells if cell.finished_runs), None)
 
 
 def groups_of(records: Iterable[Record]) -> list[Group]:
@@ -134,7 +134,7 @@ def _cell(group: Sequence[Record], labels: CellLabels) -> Cell:
 
 def _drop_failed_attempts(group: Sequence[Record]) -> list[Record]:
     """Finished runs, and one failed run for each seed without any."""
-    done = [r for r in group if r.status == "done"]
-    failed = {draw_of(r): r for r in group if r.status != "done"}
-    draws = {draw_of(r) for r in done}
-    return [*done, *(r for draw, r in failed.items() if draw not in draws)]
+    finished_runs = [r for r in group if r.status == "done"]
+    failed_runs = {draw_of(r): r for r in group if r.status != "done"}
+    draws = {draw_of(r) for r in finished_runs}
+    return [*finished_runs, *(r for draw, r in failed_runs.items() if draw not in draws)]

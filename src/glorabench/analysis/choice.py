@@ -31,8 +31,8 @@ class Budget:
     @property
     def limits(self) -> dict[str, float]:
         """The limits on costs, by the name of the axis."""
-        named = {"params": self.params, "latency_64": self.latency, "flops": self.flops, "seconds": self.seconds}
-        return {name: limit for name, limit in named.items() if limit is not None}
+        by_axis = {"params": self.params, "latency_64": self.latency, "flops": self.flops, "seconds": self.seconds}
+        return {name: limit for name, limit in by_axis.items() if limit is not None}
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,15 @@ def choose_within(group: Group, budget: Budget) -> Choice:
     metric = within[0].metric
     names = names_of_best({point.method: point.score.value for point in within}, metric)
     cells: dict[str, dict[str, Cell]] = {}
-    allowed = {point.method for point in within}
+    methods_within = {point.method for point in within}
     for cell in group.cells:
-        if cell.method in allowed:
+        if cell.method in methods_within:
             cells.setdefault(cell.method, {})[cell.task] = cell
     terms = {task: Term(1 / len(group.by_task)) for task in group.by_task}
     verdicts = verdicts_on_mean(cells, terms)
     within.sort(key=lambda point: -metric.sign * point.score.value)
-    tied = [p for p in within if p.method in verdicts and verdicts[p.method].kind == "tied"]
-    return Choice([p for p in within if p.method in names], sorted(tied, key=_params), within, beyond)
+    ties = [p for p in within if p.method in verdicts and verdicts[p.method].kind == "tied"]
+    return Choice([p for p in within if p.method in names], sorted(ties, key=_params), within, beyond)
 
 
 def _reason(point: Point, budget: Budget) -> str:

@@ -12,7 +12,7 @@ from glorabench.analysis import statistics
 from glorabench.analysis.significance import paired_outcomes
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import MARK, any_contaminated, draw_of, refuse_mixtures, settings
-from glorabench.records.filters import conditions_text, matching, values_text
+from glorabench.records.filters import conditions_text, filter_records, values_text
 from glorabench.records.metrics import Metric, equal_scale
 from glorabench.records.outcomes import example_counts
 from glorabench.records.record import Record
@@ -34,7 +34,7 @@ def select(records: Iterable[Record], conditions: Mapping[str, Any]) -> list[Rec
     Raises:
         BadInput: nothing matches, or several configurations do. The message names the keys in which they differ.
     """
-    matches = matching(records, conditions)
+    matches = filter_records(records, conditions)
     flats = [{key: value for key, value in settings(r.config).items() if key not in _TASK} for r in matches]
     if keys := _differing_keys(flats):
         clashes = []
@@ -155,7 +155,7 @@ class TaskComparison:
         task: its name.
         metric: the metric that decides on the task.
         first, second: the mean of each side over seeds.
-        difference: first - second. The interval is that of paired outcomes. Where outcomes are missing (not `paired`),
+        difference: first - second. The interval is that of paired outcomes. Where outcomes are missing,
             it is that of Student's t over seeds.
     """
 
@@ -164,7 +164,7 @@ class TaskComparison:
     first: float
     second: float
     difference: statistics.Estimate
-    paired: bool = True
+    is_paired: bool = True
 
     @property
     def sign(self) -> int:
@@ -266,7 +266,7 @@ def _compare_on_task(task: str, first: Side, second: Side) -> TaskComparison:
     counts = example_counts(*outcomes)
     if "" in counts or len(counts) > 1:  # outcomes are missing, or seeds have other examples
         over_seeds = statistics.mean([first.score(task, seed) - second.score(task, seed) for seed in seeds])
-        return TaskComparison(task, metric, scores[0], scores[1], over_seeds, paired=False)
+        return TaskComparison(task, metric, scores[0], scores[1], over_seeds, is_paired=False)
     return TaskComparison(task, metric, scores[0], scores[1], paired_outcomes(outcomes[0], outcomes[1]).estimate)
 
 

@@ -149,12 +149,12 @@ def points(group: Group) -> list[Point]:
 
 
 def _point(method: str, cells: Sequence[Cell], tasks: Sequence[str]) -> Point:
-    runs = {cell.task: cell.by_draw() for cell in cells if cell.done}
+    runs = {cell.task: cell.by_draw() for cell in cells if cell.finished_runs}
     contaminated = any(cell.contaminated for cell in cells)
     if missing_tasks := [task for task in tasks if task not in runs]:
         return Point(method, {}, contaminated, f"no result on {', '.join(missing_tasks)}")
-    if not equal_scale(cell.metric for cell in cells if cell.done):
-        names = dict.fromkeys(cell.metric.label for cell in cells if cell.done)
+    if not equal_scale(cell.metric for cell in cells if cell.finished_runs):
+        names = dict.fromkeys(cell.metric.label for cell in cells if cell.finished_runs)
         return Point(method, {}, contaminated, f"no mean, as its tasks are scored by {' and '.join(names)}")
     common = sorted(set.intersection(*map(set, runs.values())))
     if not common:
@@ -239,11 +239,11 @@ def _bootstrap_scores(
 def _outcomes(runs: Iterable[Record]) -> NDArray[np.float32]:
     """The outcomes of runs as a table of seeds x examples."""
     runs = list(runs)
-    packed = [r.outcomes_of(r.metric.name) for r in runs]
-    if "" in packed:
-        r = runs[packed.index("")]
+    outcome_texts = [r.outcomes_of(r.metric.name) for r in runs]
+    if "" in outcome_texts:
+        r = runs[outcome_texts.index("")]
         raise BadInput(f"{r.run_id} does not keep what each example got in {r.metric.name}: repeat its run")
-    outcomes = [unpack(text) for text in packed]
+    outcomes = [unpack(text) for text in outcome_texts]
     if len(set(map(len, outcomes))) > 1:
         raise BadInput(f"the runs of {runs[0].names['task']} were not scored on the same examples")
     return np.array(outcomes, np.float32)

@@ -55,16 +55,16 @@ def forgetting_of_methods(group: Group) -> tuple[list[Forgetting], list[str]]:
     all_points = points(group)
     complete = [p for p in all_points if not p.reason and all(r.upstream for r in p.records)]
     complete = [p for p in complete if equal_scale(_upstream_metric(r) for r in p.records)]
-    others = [p for p in all_points if p not in complete]
-    omissions = [f"{p.method}: {p.reason or 'not every run says what it forgot'}" for p in others]
+    incomplete = [p for p in all_points if p not in complete]
+    omissions = [f"{p.method}: {p.reason or 'not every run says what it forgot'}" for p in incomplete]
     bases = [p for p in complete if p.records[0].names["method"] == BASE and not p.contaminated]
     base = bases[0] if len(bases) == 1 else None
     result = []
     for p in complete:
         differences = None
         if base is not None and p is not base and set(p.draws) & set(base.draws):
-            differences = (_mean(p, _learned, base), _mean(p, _forgotten, base))
-        result.append(Forgetting(p, p.score, _mean(p, _after), _mean(p, _forgotten), differences))
+            differences = (_mean(p, _signed_score, base), _mean(p, _forgotten, base))
+        result.append(Forgetting(p, p.score, _mean(p, _upstream_after), _mean(p, _forgotten), differences))
     return result, omissions
 
 
@@ -82,7 +82,7 @@ def _mean(p: Point, value_of: Callable[[Record], float], base: Point | None = No
     return statistics.mean(values)
 
 
-def _learned(r: Record) -> float:
+def _signed_score(r: Record) -> float:
     """The score with its sign set so that higher is better."""
     return r.metric.sign * r.score
 
@@ -91,12 +91,12 @@ def _upstream_metric(r: Record) -> Metric:
     return Metric(**(r.upstream or {})["metric"])
 
 
-def _after(r: Record) -> float:
+def _upstream_after(r: Record) -> float:
     return float((r.upstream or {})["after"])
 
 
 def _forgotten(r: Record) -> float:
-    return _upstream_metric(r).sign * (float((r.upstream or {})["before"]) - _after(r))
+    return _upstream_metric(r).sign * (float((r.upstream or {})["before"]) - _upstream_after(r))
 
 
 def _verb_text(verb: str, difference: statistics.Estimate) -> str:

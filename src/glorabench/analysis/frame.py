@@ -51,8 +51,8 @@ def frame_of(records: Iterable[Record]) -> DataFrame:
     labels = labels_of([r.config for r in records], [settings(r.config) for r in records])
     rows = [_row(r, label.method) for r, label in zip(records, labels, strict=True)]
     frame = pd.DataFrame(rows)
-    more = [column for column in frame.columns if column not in COLUMNS_OF_FRAME]
-    return frame.reindex(columns=[*COLUMNS_OF_FRAME, *more])
+    other_columns = [column for column in frame.columns if column not in COLUMNS_OF_FRAME]
+    return frame.reindex(columns=[*COLUMNS_OF_FRAME, *other_columns])
 
 
 def _row(r: Record, label: str) -> dict[str, Any]:

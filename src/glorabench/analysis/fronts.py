@@ -20,10 +20,10 @@ def on_front(value: NDArray[np.float64], cost: NDArray[np.float64]) -> NDArray[n
     new = np.concatenate([np.ones_like(costs[..., :1], bool), costs[..., 1:] != costs[..., :-1]], axis=-1)
     # the first point of equal cost
     first = np.maximum.accumulate(np.where(new, np.arange(costs.shape[-1]), 0), axis=-1)
-    dominated = values < np.take_along_axis(values, first, -1)
+    is_beaten = values < np.take_along_axis(values, first, -1)
     # the best value of a lower cost
     best_below = np.take_along_axis(np.maximum.accumulate(values, axis=-1), np.maximum(first - 1, 0), -1)
-    dominated |= (first > 0) & (best_below >= values)
-    front = np.empty_like(dominated)
-    np.put_along_axis(front, order, ~dominated, -1)
+    is_beaten |= (first > 0) & (best_below >= values)
+    front = np.empty_like(is_beaten)
+    np.put_along_axis(front, order, ~is_beaten, -1)
     return front

@@ -106,16 +106,16 @@ def _distinctions(family: Sequence[Mapping[str, Any]], by_task: bool) -> list[li
     tuned_key = [TUNED] if TUNED in keys else []
     plain_keys = {key for key in keys if not is_recipe_key(key)}
     keys_of: dict[str, set[str]] = {}
-    varying: dict[str, dict[int, set[str]]] = {}
+    keys_that_vary: dict[str, dict[int, set[str]]] = {}
     for tuning, members in _group_by(family, tuned_key).items():
         keys_of[tuning] = (plain_keys | _differing_keys(members)) - obvious
-        varying[tuning] = _keys_by_task(members, keys_of[tuning]) if by_task else {}
+        keys_that_vary[tuning] = _keys_by_task(members, keys_of[tuning]) if by_task else {}
     distinctions = []
     for flat in family:
         tuning = _values(flat, tuned_key)
         words = [PUBLISHED] if tuned_key and flat.get(TUNED) is not None else []
         for name, key in ((key.removeprefix("method."), key) for key in sorted(keys_of[tuning])):
-            of_task = key in varying[tuning].get(id(flat), ())
+            of_task = key in keys_that_vary[tuning].get(id(flat), ())
             words.append(f"{name} by task" if of_task else f"{name}={_text(flat.get(key))}")
         distinctions.append(words)
     return distinctions

@@ -94,12 +94,12 @@ def load_count_config() -> CountConfig:
     return CountConfig(node["backbones"], node["sources"], node["tasks"], rows)
 
 
-def mean_count(tasks: Tasks, values: Mapping[str, int], over: str) -> int:
+def mean_count(tasks: Tasks, values: Mapping[str, int], average: str) -> int:
     """The mean of the values, over tasks or over the means of groups of tasks, as a whole number."""
-    if over == "tasks":
+    if average == "tasks":
         return round(fmean(values.values()))
     means = [fmean(values[task] for task in group) for group in tasks.values()]
-    return round(fmean(round(x, -3) if over == "rounded groups" else x for x in means))
+    return round(fmean(round(x, -3) if average == "rounded groups" else x for x in means))
 
 
 def mean_head(tasks: Tasks, per_class: int) -> int:

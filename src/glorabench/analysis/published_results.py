@@ -139,7 +139,9 @@ def _vtab(rows: Iterable[Mapping[str, str]]) -> list[Paper]:
     for row in rows:
         values = {tasks[name]: float(value) for name, value in row.items() if name in tasks and value}
         means = [entry for entry in LAYOUTS["vtab1k"].entries if isinstance(entry, Mean)]
-        values |= {mean.name: mean.of(values, mean.groups) for mean in means if mean.groups.keys() <= values.keys()}
+        values |= {
+            mean.name: mean.average(values, mean.groups) for mean in means if mean.groups.keys() <= values.keys()
+        }
         for name in ("natural_mean", "specialized_mean", "structured_mean"):
             values |= {name: float(row[name])} if row[name] and name not in values else {}
         if row["average"]:
@@ -181,7 +183,7 @@ def _fewshot(rows: Iterable[Mapping[str, str]]) -> list[Paper]:
     (mean,) = (entry for entry in LAYOUTS["fewshot"].entries if isinstance(entry, Mean))
     for (method, backbone, shots, source), by_set in groups.items():
         values = {name: float(row["accuracy"]) for name, row in by_set.items()}
-        values |= {mean.name: mean.of(values, mean.groups)} if mean.groups.keys() <= values.keys() else {}
+        values |= {mean.name: mean.average(values, mean.groups)} if mean.groups.keys() <= values.keys() else {}
         sets_by_note: dict[str, list[str]] = {}
         for name, row in by_set.items():
             sets_by_note.setdefault(row["note"], []).append(name)
@@ -202,7 +204,9 @@ def _imagenet(rows: Iterable[Mapping[str, str]]) -> list[Paper]:
         clip = "CLIP" in row["backbone"]  # whether A and R were scored on 200 or 1,000 classes is not stated
         names = [name for name in _SHIFTS if not (clip and name in ("imagenet_a", "imagenet_r"))]
         values = {_SHIFTS[name]: float(row[name]) for name in names if row[name]}
-        values |= {mean.name: mean.of(values, mean.groups) for mean in means if mean.groups.keys() <= values.keys()}
+        values |= {
+            mean.name: mean.average(values, mean.groups) for mean in means if mean.groups.keys() <= values.keys()
+        }
         texts = ("", row["source"], row["note"])
         is_primary = "secondary" not in row["note"]
         facts = _facts_in_text("", row["note"])

@@ -12,7 +12,7 @@ import numpy as np
 from glorabench.analysis import statistics
 from glorabench.analysis.cells import Cell, Draw, Group
 from glorabench.records.metrics import Metric, equal_scale, metric_named, names_of_best
-from glorabench.records.outcomes import Packed, example_counts, unpack
+from glorabench.records.outcomes import OutcomeTexts, example_counts, unpack
 from glorabench.records.record import Record
 
 LEVEL = 0.05
@@ -185,6 +185,6 @@ def _by_intervals(
 
 
 @lru_cache(1 << 16)
-def paired_outcomes(first: Packed, second: Packed) -> statistics.PairedDifference:
+def paired_outcomes(first: OutcomeTexts, second: OutcomeTexts) -> statistics.PairedDifference:
     """The difference of two sides; `outcomes.example_counts` must give one number for them."""
     return statistics.difference_of_tables(*(np.stack([unpack(text) for text in side]) for side in (first, second)))

@@ -50,11 +50,11 @@ def mean(values: Sequence[float]) -> Estimate:
 
 def holm(values: Sequence[float]) -> list[float]:
     """Correct p values for their number by Holm's method, so that one level serves all of them."""
-    order, adjusted, largest = np.argsort(values, kind="stable"), [0.0] * len(values), 0.0
+    order, result, largest = np.argsort(values, kind="stable"), [0.0] * len(values), 0.0
     for rank, index in enumerate(order):
         largest = max(largest, min(1.0, (len(values) - rank) * values[index]))
-        adjusted[index] = largest
-    return adjusted
+        result[index] = largest
+    return result
 
 
 def stratified_mean(scores: Sequence[Sequence[float]], weights: Sequence[float]) -> Estimate:
@@ -136,8 +136,8 @@ class PairedDifference:
 
 
 @lru_cache(1 << 16)  # many pairs share the same few counts
-def _mcnemar(less: int, more: int) -> float:
-    return min(1.0, float(2 * bdtr(less, less + more, 0.5)))
+def _mcnemar(losses: int, wins: int) -> float:
+    return min(1.0, float(2 * bdtr(losses, losses + wins, 0.5)))
 
 
 def difference_of_tables(first: Any, second: Any) -> PairedDifference:

@@ -24,5 +24,5 @@ def layout_of(records: Iterable[Record]) -> Layout | None:
     tasks = {r.config["data"]["task"] for r in records}
     if layout is None or not tasks <= {column.task for column in layout.columns}:
         return None
-    filled = sum(column.task in tasks for column in layout.columns)
-    return layout if filled >= (len(layout.columns) if layout.whole else 2) else None
+    count = sum(column.task in tasks for column in layout.columns)
+    return layout if count >= (len(layout.columns) if layout.whole else 2) else None

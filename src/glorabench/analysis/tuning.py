@@ -106,12 +106,12 @@ def missing_trials(methods: Sequence[Trials]) -> dict[str, str]:
         places |= {place for runs in trials.runs.values() for place in runs}
     gaps = {}
     for trials in methods:
-        missing = []
+        absent_trials = []
         for lr, runs in trials.runs.items():
-            missing += [(lr, *place) for place in sorted(places) if place not in runs]
-        if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            gaps[trials.method] = "no run with {}={:g} on {}, seed {}{}".format(_LR, *missing[0], more)
+            absent_trials += [(lr, *place) for place in sorted(places) if place not in runs]
+        if absent_trials:
+            further = f" and {len(absent_trials) - 1} more" if len(absent_trials) > 1 else ""
+            gaps[trials.method] = "no run with {}={:g} on {}, seed {}{}".format(_LR, *absent_trials[0], further)
     return gaps
 
 

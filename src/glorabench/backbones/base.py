@@ -105,11 +105,11 @@ class Backbone:
                 sites.append(Site(path, target, depth, width, role.axis, rows))
         order = {path: i for i, path in enumerate(paths)}
         sites.sort(key=lambda site: (order[site.path], site.rows.start if site.rows else 0))
-        for before, after in pairwise(sites):
-            if before.path == after.path and (
-                before.rows is None or after.rows is None or after.rows.start < before.rows.stop
+        for first, second in pairwise(sites):
+            if first.path == second.path and (
+                first.rows is None or second.rows is None or second.rows.start < first.rows.stop
             ):
-                raise BadInput(f"targets: '{before.role}' and '{after.role}' overlap in {before.path}; name it once")
+                raise BadInput(f"targets: '{first.role}' and '{second.role}' overlap in {first.path}; name it once")
         return sites
 
     def _depths(self, paths: Sequence[str]) -> dict[str, int]:

@@ -88,12 +88,12 @@ def _load(folder: Path, sha256: str | None, dtype: torch.dtype) -> tuple[Llama, 
     if sha256 not in (None, digest):
         raise BadInput(f"the weights in {folder} have sha256 {digest}, expected {sha256}: fetch them again")
     try:
-        loaded: Any = Llama.from_pretrained(
+        answer: Any = Llama.from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except Exception as error:  # whatever transformers meets in a file that is none of its models
         raise BadInput(f"{folder} holds no Llama that can be read ({first_line(error)})") from error
-    net, info = loaded
+    net, info = answer
     faults = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
     if faults:
         raise BadInput(

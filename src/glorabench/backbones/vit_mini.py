@@ -47,10 +47,10 @@ class ConvStem(PatchEmbed):
         )  # fmt: skip
         widths = (in_chans, embed_dim // 4, embed_dim // 2, embed_dim)
         layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            conv = nn.Conv2d(before, after, 3, stride=2, padding=1, device=device, dtype=dtype)
+        for width, next_width in pairwise(widths):
+            conv = nn.Conv2d(width, next_width, 3, stride=2, padding=1, device=device, dtype=dtype)
             # LayerNorm2d, not BatchNorm: adapters and merging assume no running statistics.
-            layers += [conv, LayerNorm2d(after, device=device, dtype=dtype), nn.GELU()]
+            layers += [conv, LayerNorm2d(next_width, device=device, dtype=dtype), nn.GELU()]
         self.stem = nn.Sequential(*layers)
         self.proj = nn.Conv2d(embed_dim, embed_dim, 1, bias=bias, device=device, dtype=dtype)
 

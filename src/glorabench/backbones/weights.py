@@ -131,8 +131,10 @@ def load_trunk(net: nn.Module, head: str, path: Path | str, state: dict[str, Ten
     Raises:
         BadInput: they are those of another network, or not finite.
     """
-    stripped, prefix = strip_prefix(state, net.state_dict(), (f"{head}.", *OLD_HEADS))
-    attempts = [(state, {}), (stripped, prefix)] if prefix else [(state, {})]  # timm knows some files by their prefix
+    plain_state, prefix = strip_prefix(state, net.state_dict(), (f"{head}.", *OLD_HEADS))
+    attempts = (
+        [(state, {}), (plain_state, prefix)] if prefix else [(state, {})]
+    )  # timm knows some files by their prefix
     for tensors, prefix_note in attempts:
         try:
             trunk, notes = _match(net, head, path, tensors)
@@ -168,10 +170,10 @@ def _match(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]
     shapes = {k: v.shape for k, v in net.state_dict().items() if not k.startswith(f"{head}.")}
     state = {k: v for k, v in state.items() if k in shapes or not k.startswith((f"{head}.", *OLD_HEADS))}
     misshapen = sorted(k for k, v in state.items() if k in shapes and v.shape != shapes[k])
-    missing, unknown = sorted(shapes.keys() - state.keys()), sorted(state.keys() - shapes.keys())
-    if misshapen or missing or unknown:
-        counts = {"tensors of another shape": misshapen, "missing": missing, "unknown": unknown}
-        faults = [f"{len(keys)} {what}{f' ({keys[0]})' if keys else ''}" for what, keys in counts.items()]
+    absent, unknown = sorted(shapes.keys() - state.keys()), sorted(state.keys() - shapes.keys())
+    if misshapen or absent or unknown:
+        counts = {"tensors of another shape": misshapen, "missing": absent, "unknown": unknown}
+        faults = [f"{len(keys)} {fault}{f' ({keys[0]})' if keys else ''}" for fault, keys in counts.items()]
         sizes = (
             f"; {misshapen[0]} is {tuple(state[misshapen[0]].shape)}, the model's {tuple(shapes[misshapen[0]])}"
             if misshapen
@@ -269,20 +271,20 @@ def _size_of_net(net: VisionTransformer, head: str) -> dict[str, Any]:
 def _assign(net: VisionTransformer, head: str, path: Path) -> None:
     """Let timm assign the trunk, keep the head, and check that every tensor of the trunk was assigned."""
     trunk = {name: p for name, p in net.named_parameters() if not name.startswith(f"{head}.")}
-    others = {name: p.clone() for name, p in net.named_parameters() if name not in trunk}
+    other_tensors = {name: p.clone() for name, p in net.named_parameters() if name not in trunk}
     for parameter in trunk.values():
         parameter.fill_(math.nan)
     net.load_pretrained(str(path))
-    net.load_state_dict(others, strict=False)
-    if missing := [name for name, p in trunk.items() if p.isnan().any()]:
-        raise BadInput(f"{path} does not fit this ViT: it has no whole {missing[0]} (of {len(missing)} tensors); {FIX}")
+    net.load_state_dict(other_tensors, strict=False)
+    if absent := [name for name, p in trunk.items() if p.isnan().any()]:
+        raise BadInput(f"{path} does not fit this ViT: it has no whole {absent[0]} (of {len(absent)} tensors); {FIX}")
 
 
 def _check_patches(net: VisionTransformer, path: Path | str, state: dict[str, Tensor]) -> None:
     """timm would stretch the kernels of another patch size, which is another model."""
-    kernel, expected = state.get("patch_embed.proj.weight"), net.patch_embed.proj.weight  # type: ignore[union-attr]
-    if kernel is not None and kernel.ndim == 4 and kernel.shape[-2:] != expected.shape[-2:]:
-        sizes = ("{} x {}".format(*tensor.shape[-2:]) for tensor in (kernel, expected))
+    kernel, patch_weight = state.get("patch_embed.proj.weight"), net.patch_embed.proj.weight  # type: ignore[union-attr]
+    if kernel is not None and kernel.ndim == 4 and kernel.shape[-2:] != patch_weight.shape[-2:]:
+        sizes = ("{} x {}".format(*tensor.shape[-2:]) for tensor in (kernel, patch_weight))
         raise BadInput(
             "{} holds another architecture: patches of {} pixels, the model's {}; {}".format(path, *sizes, FIX)
         )

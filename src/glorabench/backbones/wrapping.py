@@ -61,13 +61,13 @@ def unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], Notes]:
         BadInput: there is no network in it.
     """
     keys: list[str] = []
-    others: list[str] = []
+    other_keys: list[str] = []
     while isinstance(content, Mapping):
         mappings = [key for key in WRAPPER_KEYS if isinstance(content.get(key), Mapping)]
         if not mappings:
             break
         keys.append(mappings[0])
-        others += mappings[1:]
+        other_keys += mappings[1:]
         content = content[mappings[0]]
     if not isinstance(content, Mapping):
         raise BadInput(f"{path} holds a {type(content).__name__}, not the tensors of a network by name")
@@ -75,8 +75,8 @@ def unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], Notes]:
     if not tensors:
         names = ", ".join(map(str, list(content)[:5])) or "nothing"
         raise BadInput(f"{path} holds no tensors by name (it holds {names}): save them: torch.save(state_dict, PATH)")
-    beside = f" (not {', '.join(others)})" if others else ""
-    return tensors, {"unwrapped": ".".join(keys) + beside} if keys else {}
+    remark = f" (not {', '.join(other_keys)})" if other_keys else ""
+    return tensors, {"unwrapped": ".".join(keys) + remark} if keys else {}
 
 
 def strip_prefix(

@@ -82,8 +82,8 @@ class Commands(_Flags, TyperGroup):
                 formatter.write_dl([(c.name or "", (c.help or "").partition("\n")[0]) for c in commands])
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         print(f"glorabench {__version__}")
         raise typer.Exit
 

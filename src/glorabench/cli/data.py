@@ -82,12 +82,12 @@ def _check(names: Sequence[str], settings: dict[str, str]) -> int:
     deep, task = _true_or_false("deep", settings.pop("deep", "false")), settings.pop("task", None)
     rows = [[suite.row(name) for name in task.split(",")] if task else suite.rows for suite in suites]
     values = itertools.product(*_values(settings))
-    options = [dict(zip(settings, each, strict=True)) for each in values] if settings else []
+    options = [dict(zip(settings, row, strict=True)) for row in values] if settings else []
     right = True
     for suite, tasks in zip(suites, rows, strict=True):
         checks = list(_task_checks(suite, tasks, options, root, deep))
         print_checks(suite, checks, root)
-        right = right and not any(each.problems for each in checks)
+        right = right and not any(check.problems for check in checks)
     return 0 if right else 2
 
 
@@ -100,10 +100,10 @@ def _check_folder(settings: dict[str, str]) -> int:
 
     _refuse_unknown(settings, {"root", "task", "deep", *OPTION_NAMES})
     deep, task = _true_or_false("deep", settings.pop("deep", "false")), settings.pop("task", None)
-    given = check_root(settings.pop("root", None))
-    name, root = folder_task(given, task), Path(given).expanduser()
+    root_word = check_root(settings.pop("root", None))
+    name, root = folder_task(root_word, task), Path(root_word).expanduser()
     cache_dir = Path(os.environ.get("GLORABENCH_CACHE", "~/.cache/glorabench")).expanduser()
-    values = [each[0] for each in _values(settings)]
+    values = [options[0] for options in _values(settings)]
     options = SplitOptions(**dict(zip(settings, values, strict=True)))
     with _progress() as start:
         look = inspect_folder(root, name, options, cache_dir, deep, start(name))
@@ -144,13 +144,13 @@ def _task_checks(
 
     with _progress() as start:
         for row in rows:
-            seen: FileReports = {}
+            reports: FileReports = {}
             for choice in options or [None]:
                 name = " ".join([row.name, *(f"{key}={value}" for key, value in (choice or {}).items())])
                 variants = suite.variants if choice is None else [choice]
-                watch = {"on_progress": start(name), "reports": seen}
+                watch = {"on_progress": start(name), "reports": reports}
                 look = partial(inspect_task, suite, row, root, deep=deep, ends=True, **watch)
-                yield TaskCheck(row, name, tuple(look(each) for each in variants))
+                yield TaskCheck(row, name, tuple(look(variant) for variant in variants))
 
 
 @contextmanager
@@ -165,7 +165,7 @@ def _progress() -> Iterator[Callable[[str], OnProgress]]:
 
         def start(name: str) -> OnProgress:
             progress.reset(bar, description=name)
-            return lambda done, total: progress.update(bar, completed=done, total=total)
+            return lambda count, total: progress.update(bar, completed=count, total=total)
 
         yield start
 
@@ -184,6 +184,6 @@ def _fake(names: Sequence[str], settings: dict[str, str]) -> int:
                 raise fake.refusal(place)
     new = FAKES[suite.name](root, _true_or_false("full", settings.get("full", "false")))
     old = len(new) - sum(new)
-    there = "" if not old else " (all of it was there)" if old == len(new) else f" ({old} of {len(new)} were there)"
-    print(f"{suite.title}, fake, in {root}{there}; look at it: glorabench data check {suite.name} root={root}")
+    remark = "" if not old else " (all of it was there)" if old == len(new) else f" ({old} of {len(new)} were there)"
+    print(f"{suite.title}, fake, in {root}{remark}; look at it: glorabench data check {suite.name} root={root}")
     return 0

@@ -49,8 +49,8 @@ def doctor() -> int:
     """
     rows = list(checks())
     _show(rows)
-    if lacking := [row.name for row in rows if row.status == "missing"]:
-        print(f"not ready: `glorabench run experiment=quickstart` lacks {', '.join(lacking)}")
+    if absent := [row.name for row in rows if row.status == "missing"]:
+        print(f"not ready: `glorabench run experiment=quickstart` lacks {', '.join(absent)}")
         return 2
     print("ready: `glorabench run experiment=quickstart` can run")
     return 0
@@ -59,14 +59,14 @@ def doctor() -> int:
 def checks() -> Iterator[Check]:
     """Every check, in the order of the table; none raises."""
     yield _look("python", _python, "install Python 3.11 or newer")
-    yield (own := _look("glorabench", partial(version, "glorabench"), INSTALL))
-    for line in (requires("glorabench") or []) if own.status == "ok" else []:
+    yield (package := _look("glorabench", partial(version, "glorabench"), INSTALL))
+    for line in (requires("glorabench") or []) if package.status == "ok" else []:
         name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
         if "extra ==" not in line:
             yield _look(name, partial(_package, name, line), INSTALL)
     yield _look("torchvision operators", _operators, INSTALL)
     yield _look("accelerator", _accelerator, INSTALL, "note")
-    yield _look("embedded weights", _embedded, INSTALL)
+    yield _look("embedded weights", _check_embedded_weights, INSTALL)
     for key in ("cache_dir", "results_dir"):
         yield _look(key, partial(_folder, key), f"set {key}=FOLDER, writable and with room")
     yield (conf := _look("conf", _conf, INSTALL))
@@ -95,13 +95,13 @@ def _python() -> str:
 
 def _package(name: str, requirement: str) -> str:
     """The version by the metadata: importing every package would be slow."""
-    installed = version(name)
+    installed_version = version(name)
     from packaging.requirements import Requirement  # comes with lightning
 
-    wanted = Requirement(requirement).specifier
-    if not wanted.contains(installed, prereleases=True):
-        raise BadInput(f"{installed}, needs {wanted}")
-    return installed
+    specifier = Requirement(requirement).specifier
+    if not specifier.contains(installed_version, prereleases=True):
+        raise BadInput(f"{installed_version}, needs {specifier}")
+    return installed_version
 
 
 def _operators() -> str:
@@ -128,12 +128,12 @@ def _accelerator() -> str:
     return f"none: the CPU works, with {torch.get_num_threads()} threads (OMP_NUM_THREADS sets it)"
 
 
-def _embedded() -> str:
+def _check_embedded_weights() -> str:
     path = ASSETS / "vit_mini.safetensors"
-    expected = json.loads(path.with_suffix(".json").read_text())["sha256"]
+    sha256 = json.loads(path.with_suffix(".json").read_text())["sha256"]
     digest = sha256_of(path)
-    if digest != expected:
-        raise BadInput(f"{path} has sha256 {digest}, expected {expected}")
+    if digest != sha256:
+        raise BadInput(f"{path} has sha256 {digest}, expected {sha256}")
     return f"vit_mini, sha256 {digest[:12]}"
 
 
@@ -172,8 +172,8 @@ def _wandb() -> str:
     if os.environ.get("WANDB_API_KEY"):
         return "WANDB_API_KEY"
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    named = os.environ.get("NETRC")
-    for path in [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]:
+    netrc_word = os.environ.get("NETRC")
+    for path in [Path(netrc_word)] if netrc_word else [Path.home() / ".netrc", Path.home() / "_netrc"]:
         if path.is_file() and netrc.netrc(path).authenticators(host):
             return str(path)
     raise BadInput("none: offline, the default, needs none")

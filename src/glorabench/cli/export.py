@@ -28,17 +28,17 @@ def export(words: Words = None, allow: Allow = None) -> int:
     from glorabench.files import safe_name
     from glorabench.training.trained_network import WEIGHTS, parse_export_words, run_of_words
 
-    given = parse_export_words(words or [], ["run", "to", "out", "results_dir", WEIGHTS])
+    values = parse_export_words(words or [], ["run", "to", "out", "results_dir", WEIGHTS])
     for key, value in (("run", "ID"), ("to", "|".join(folder.FORMATS))):
-        if key not in given:
+        if key not in values:
             raise BadInput(f"export needs {key}={value}")
-    one_of("to", given["to"], folder.FORMATS)
+    one_of("to", values["to"], folder.FORMATS)
     with allow_packages(allow or ()):
-        root, record, overrides = run_of_words(given)
+        root, record, overrides = run_of_words(values)
         method, task = safe_name(record.names["method"]), safe_name(record.names["task"])
-        name = f"{method}-{task}-s{record.config['seed']}-{record.run_id}-{given['to']}"
-        out = Path(given["out"]).expanduser() if "out" in given else root / "exports" / name
+        name = f"{method}-{task}-s{record.config['seed']}-{record.run_id}-{values['to']}"
+        out = Path(values["out"]).expanduser() if "out" in values else root / "exports" / name
         adapter = root / "adapters" / f"{record.run_id}.safetensors"
-        files = folder.export_run(record, adapter, given["to"], out, overrides)
-    summary.print_export(files, given["to"])
+        files = folder.export_run(record, adapter, values["to"], out, overrides)
+    summary.print_export(files, values["to"])
     return 0

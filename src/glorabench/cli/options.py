@@ -50,10 +50,10 @@ def complete_words(context: typer.Context, incomplete: str) -> list[str]:
     """The words that `incomplete` may become: GROUP=, and after it the names in conf/GROUP."""
     from glorabench.config.paths import CONFIG_GROUPS, options
 
-    before = list(context.params.get("words") or [])
+    words = list(context.params.get("words") or [])
     start = ""
-    if before[-1:] == ["="]:  # bash cuts words at it
-        incomplete, start = f"{before[-2]}={incomplete}", f"{before[-2]}="
+    if words[-1:] == ["="]:  # bash cuts words at it
+        incomplete, start = f"{words[-2]}={incomplete}", f"{words[-2]}="
     earlier = incomplete[: incomplete.rfind(",") + 1]  # of method=lora,gl the last name is completed
     names = [f"{group}={name}" for group in CONFIG_GROUPS for name in options(group)]
     if earlier:

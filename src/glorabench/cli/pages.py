@@ -79,9 +79,9 @@ def report(
 
     folder, records = load_suite(suite, results)
     out = out or folder / "report.html"
-    beside = out.with_name(f"{out.stem}-runs{out.suffix}")
-    whole, runs = report_pages(records, beside.name)
-    for path, text in ((out, whole), (beside, runs)):
+    runs_page = out.with_name(f"{out.stem}-runs{out.suffix}")
+    whole, runs = report_pages(records, runs_page.name)
+    for path, text in ((out, whole), (runs_page, runs)):
         if text is not None:
             write_text(path, text, "give another file with --out")
             print(path, file=sys.stderr)
@@ -113,7 +113,7 @@ def push(
 
     folder, records = load_suite(suite, results)
     target = Target(project, entity, mode)
-    sent, total = push_records(folder, records, target, again)
-    where = "online" if mode == "online" else f"offline, in {offline_folder(folder, target) / 'wandb'}"
-    print(f"{sent} of {total} runs pushed to {target.place} ({where}); the others were there already")
+    count, total = push_records(folder, records, target, again)
+    place = "online" if mode == "online" else f"offline, in {offline_folder(folder, target) / 'wandb'}"
+    print(f"{count} of {total} runs pushed to {target.place} ({place}); the others were there already")
     return 0

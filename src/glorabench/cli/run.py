@@ -78,15 +78,15 @@ def search(words: Words = None, allow: Allow = None) -> int:
     from glorabench.training.trained_network import WEIGHTS, parse_export_words, run_of_words
 
     own_keys = ("run", "results_dir", WEIGHTS)
-    own = [word for word in words or [] if word.partition("=")[0] in own_keys]
-    rest = [word for word in words or [] if word not in own]
-    given = parse_export_words(own, own_keys)
-    if "run" not in given:
+    run_words = [word for word in words or [] if word.partition("=")[0] in own_keys]
+    search_words = [word for word in words or [] if word not in run_words]
+    values = parse_export_words(run_words, own_keys)
+    if "run" not in values:
         raise BadInput("search needs run=ID, a run with method.path=supernet")
-    _check_search_words(rest)
+    _check_search_words(search_words)
     with allow_packages(allow or ()):
-        root, record, weights = run_of_words(given)
-        config = config_of_search(record, root, rest, weights)
+        root, record, weights = run_of_words(values)
+        config = config_of_search(record, root, search_words, weights)
         check_run(config)
         adopt_supernet(record, root, config)
         result = run_one(config)

@@ -41,7 +41,7 @@ def list_runs(
     by_path = suite_by_file(suite, results)
     if not by_path:
         raise no_records(suite, results)
-    ids = {r.run_id for r in filters.matching(by_path.values(), filters.parse_conditions(words))}
+    ids = {r.run_id for r in filters.filter_records(by_path.values(), filters.parse_conditions(words))}
     by_path = {path: r for path, r in by_path.items() if r.run_id in ids}
     output_parts([Part(f"{len(by_path)} runs", RUN_COLUMNS, run_rows(by_path, sort))], form, None, "list")
     return 0

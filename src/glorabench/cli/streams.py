@@ -24,15 +24,15 @@ class ReaderLeft(Exception):
 def tolerate_broken_streams() -> Iterator[None]:
     """Inside the block, text that cannot be printed is dropped; a full disk is named once."""
     _open_descriptors()
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_wrap, before)
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_wrap, streams)
     try:
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, ReaderLeft):
                 stream.flush()
-        sys.stdout, sys.stderr = before
+        sys.stdout, sys.stderr = streams
 
 
 def end_with_reader() -> None:
@@ -84,8 +84,8 @@ def _to_plain(error: UnicodeError) -> tuple[str, int]:
     """Plain characters for those that an encoding lacks, such as ASCII under LC_ALL=C."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    missing = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(letter, "?") for letter in missing), error.end
+    letters = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(letter, "?") for letter in letters), error.end
 
 
 codecs.register_error("glorabench.plain", _to_plain)
@@ -96,15 +96,15 @@ class _Descriptor(io.FileIO):
 
     def __init__(self, number: int) -> None:
         super().__init__(number, "w", closefd=False)
-        self.broken = self.raises = False
+        self.is_broken = self.raises = False
 
     def write(self, data: Any, /) -> int | None:
         """Write, or count as written."""
-        if not self.broken:
+        if not self.is_broken:
             try:
                 return super().write(data)
             except OSError as error:
-                self.broken = True
+                self.is_broken = True
                 self._lose(error)
         return memoryview(data).nbytes
 
@@ -116,8 +116,8 @@ class _Descriptor(io.FileIO):
 
     def is_left(self) -> bool:
         """True when it is a pipe without a reader."""
-        if self.broken or not hasattr(select, "poll"):
-            return self.broken
+        if self.is_broken or not hasattr(select, "poll"):
+            return self.is_broken
         poll = select.poll()
         poll.register(self.fileno(), 0)
         return any(events & select.POLLERR for _, events in poll.poll(0))

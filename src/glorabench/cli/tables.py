@@ -75,7 +75,7 @@ def _print_table(
 
     records, conditions = list(suite_by_file(suite, results).values()), filters.parse_conditions(words)
     if records:
-        records = filters.matching(records, conditions)
+        records = filters.filter_records(records, conditions)
         filters.one_protocol(records)
     else:
         suites = published_tables.suites_with_papers()
@@ -87,8 +87,8 @@ def _print_table(
     if form == "csv" and into is None:
         print(suite_csv(groups, long, published) if groups else published_tables.published_csv(suite), end="")
         return 0
-    pieces = suite_parts(groups, long, published, brief) if groups else published_tables.published_parts(suite)
-    output_parts(pieces, form, into, f"table:{suite}", parts_markdown(pieces, groups) if groups else None)
+    parts = suite_parts(groups, long, published, brief) if groups else published_tables.published_parts(suite)
+    output_parts(parts, form, into, f"table:{suite}", parts_markdown(parts, groups) if groups else None)
     return 0
 
 
@@ -101,7 +101,7 @@ def _explain(suite: str, results: Path | None, cell: str, words: Sequence[str]) 
     records = suite_by_file(suite, results)
     if not records:
         raise no_records(suite, results)
-    ids = {r.run_id for r in filters.matching(records.values(), filters.parse_conditions(words))}
+    ids = {r.run_id for r in filters.filter_records(records.values(), filters.parse_conditions(words))}
     print("\n".join(explanation({path: r for path, r in records.items() if r.run_id in ids}, cell)))
     return 0
 
@@ -207,7 +207,7 @@ def _print_counts(words: Sequence[str], form: str, into: Path | None) -> None:
     tables: Iterable[param_counts.CountTable] = param_counts.count_tables(config, words, counting)
     if any(word.partition("=")[0] == "method" for word in words):
         tables = list(tables)
-        lines = [line for each in tables for line in each.lines]
+        lines = [line for table in tables for line in table.lines]
         if not any(size for _, size, *_ in lines):
             raise BadInput(lines[0][3].removeprefix(param_counts.UNDEFINED))
     if into is not None:
@@ -215,5 +215,5 @@ def _print_counts(words: Sequence[str], form: str, into: Path | None) -> None:
     elif form == "md":
         print("\n".join(map(param_counts.counts_markdown, tables)), end="")
     else:
-        for each in tables:
-            param_counts.show_counts(each)
+        for table in tables:
+            param_counts.show_counts(table)

@@ -175,9 +175,9 @@ def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], b
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # the loader resolves glob(...)
     overrides = words.quote_paths(overrides)
-    parsed = words.parse_words(parser, overrides)
-    words.check_groups(parsed, CONFIG_GROUPS)
-    sweeps = [o for o in parsed if o.is_sweep_override()]
+    parsed_words = words.parse_words(parser, overrides)
+    words.check_groups(parsed_words, CONFIG_GROUPS)
+    sweeps = [o for o in parsed_words if o.is_sweep_override()]
     first = []
     for o in sweeps:
         if o.is_interval_sweep() or (isinstance(o.value(), Glob) and o.get_key_element() not in CONFIG_GROUPS):
@@ -187,8 +187,8 @@ def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], b
             names = ", ".join(options(str(o.get_key_element())))
             raise BadInput(f"'{o.input_line}' matches nothing. Known: {names}.")
         first.append(f"{o.get_key_element()}={value}")
-    fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
-    probe = _compose([*fixed, *first])
+    single_words = [o.input_line or "" for o in parsed_words if not o.is_sweep_override()]
+    probe = _compose([*single_words, *first])
     multirun = multirun or str(probe.hydra.mode) == "RunMode.MULTIRUN"
     if not multirun:
         if sweeps:
@@ -217,19 +217,21 @@ def resolve_recipe(key: str, default: Any, *, _root_: DictConfig) -> Any:
     return value[task]
 
 
-def resolve_warmup(wanted: float, *, _root_: DictConfig) -> float:
+def resolve_warmup(recipe_warmup: float, *, _root_: DictConfig) -> float:
     """`${warmup:10}`: epochs of warm-up; half of the shortest training of a run that would end before they do."""
     lengths = [OmegaConf.select(_root_, key) for key in ("train.epochs", "search.epochs")]
     epochs_of_stages = [
         epochs for epochs in lengths if type(epochs) is int and epochs > 0
     ]  # what is none is refused later
     if not epochs_of_stages:
-        return wanted
+        return recipe_warmup
     epochs = min(epochs_of_stages)
-    if (fitting := fitting_warmup(wanted, epochs)) != wanted:
-        note = f"train.warmup_epochs is {fitting}: the {wanted} of the recipe do not fit into a training of {epochs}"
+    if (warmup := fitting_warmup(recipe_warmup, epochs)) != recipe_warmup:
+        note = (
+            f"train.warmup_epochs is {warmup}: the {recipe_warmup} of the recipe do not fit into a training of {epochs}"
+        )
         _WARMUP_NOTES.add(note)
-    return fitting
+    return warmup
 
 
 def take_warmup_notes() -> list[str]:
@@ -264,7 +266,7 @@ def check_recipes(recipes: Any, method: str, methods: Iterable[str], paths: Iter
     """
     if recipes is None:
         return
-    if not isinstance(recipes, Mapping) or not all(isinstance(own, Mapping) for own in recipes.values()):
+    if not isinstance(recipes, Mapping) or not all(isinstance(values, Mapping) for values in recipes.values()):
         raise BadInput("recipe must be null or {METHOD: {KEY: VALUE or {TASK: VALUE}}}")
     for name in recipes:
         if name not in (names := list(methods)):

@@ -23,7 +23,7 @@ from typing import Any, get_type_hints
 from glorabench.errors import BadInput, first_line, nearest
 
 TARGET = "_target_"
-_ALLOWED = "GLORABENCH_ALLOW"  # in the environment, so that jobs in other processes know it, too
+_ALLOW_VARIABLE = "GLORABENCH_ALLOW"  # in the environment, so that jobs in other processes know it, too
 _ADDRESS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
 
@@ -76,19 +76,19 @@ def allow_packages(packages: Iterable[str]) -> Iterator[None]:
     for name in packages:
         if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or name == "glorabench":
             raise BadInput(f"--allow {name}: give the name of a package of yours, such as --allow my_package")
-    before = os.environ.get(_ALLOWED)
-    os.environ[_ALLOWED] = ",".join(sorted({*allowed_packages(), *packages}))
+    old_value = os.environ.get(_ALLOW_VARIABLE)
+    os.environ[_ALLOW_VARIABLE] = ",".join(sorted({*allowed_packages(), *packages}))
     try:
         yield
     finally:
-        os.environ.pop(_ALLOWED)
-        if before is not None:
-            os.environ[_ALLOWED] = before
+        os.environ.pop(_ALLOW_VARIABLE)
+        if old_value is not None:
+            os.environ[_ALLOW_VARIABLE] = old_value
 
 
 def allowed_packages() -> list[str]:
     """The packages that the command line allowed."""
-    return [name for name in os.environ.get(_ALLOWED, "").split(",") if name]
+    return [name for name in os.environ.get(_ALLOW_VARIABLE, "").split(",") if name]
 
 
 def check_address(node: Any, kind: NodeKind) -> str:
@@ -180,11 +180,11 @@ def _arguments(target: Callable[..., Any], node: Mapping[str, Any], kind: NodeKi
     arguments = {str(key): value for key, value in node.items() if key != TARGET}
     parameters = inspect.signature(target).parameters.values()
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    if not open_ended and (unknown := [name for name in arguments if name not in named]):
-        raise BadInput(f"{kind.key}: {node[TARGET]} has no argument '{unknown[0]}'{nearest(unknown[0], named)}")
-    if missing := [name for name, p in named.items() if p.default is p.empty and name not in arguments]:
-        raise BadInput(f"{kind.key}.{missing[0]} is missing: {node[TARGET]} needs it")
+    by_name = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if not open_ended and (unknown := [name for name in arguments if name not in by_name]):
+        raise BadInput(f"{kind.key}: {node[TARGET]} has no argument '{unknown[0]}'{nearest(unknown[0], by_name)}")
+    if absent := [name for name, p in by_name.items() if p.default is p.empty and name not in arguments]:
+        raise BadInput(f"{kind.key}.{absent[0]} is missing: {node[TARGET]} needs it")
     return arguments
 
 

@@ -52,9 +52,9 @@ def is_whole(value: object, least: float = -math.inf, most: float = math.inf) ->
     return type(value) is int and least <= value <= most
 
 
-def is_number(value: object, least: float = -math.inf, below: float = math.inf) -> bool:
-    """True for a finite number from `least` to less than `below`; a boolean is none."""
-    return type(value) in (int, float) and math.isfinite(value) and least <= value < below  # type: ignore[arg-type]
+def is_number(value: object, least: float = -math.inf, limit: float = math.inf) -> bool:
+    """True for a finite number from `least` to less than `limit`; a boolean is none."""
+    return type(value) in (int, float) and math.isfinite(value) and least <= value < limit  # type: ignore[arg-type]
 
 
 def _whole(least: int, most: int = LARGEST_COUNT, optional: bool = False) -> Any:
@@ -83,8 +83,8 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and value != "" and value.isprintable()
 
 
-def _text(what: str, optional: bool = False) -> Any:
-    return _either(f"{what}{' or null' if optional else ''}", is_text, optional)
+def _text(phrase: str, optional: bool = False) -> Any:
+    return _either(f"{phrase}{' or null' if optional else ''}", is_text, optional)
 
 
 def _one_of(*options: str, optional: bool = False) -> Any:
@@ -92,12 +92,12 @@ def _one_of(*options: str, optional: bool = False) -> Any:
         if value in options or (optional and value is None):
             return value
         hint = nearest(value, options)
-        raise PydanticCustomError("glorabench", "{phrase}", {"phrase": f"{_quoted(value)}{hint}"})
+        raise PydanticCustomError("glorabench", "{phrase}", {"phrase": f"{_in_quotes(value)}{hint}"})
 
     return BeforeValidator(check)
 
 
-def _quoted(value: object) -> str:
+def _in_quotes(value: object) -> str:
     return f"'{value}'" if isinstance(value, str | int | float | bool | None) else repr(value)[:200]
 
 
@@ -186,7 +186,7 @@ class RunConfig(_Node):
     progress: Annotated[str, _one_of("auto", "bar", "lines", "none")]
 
 
-_CHECKED: set[int] = set()  # configs that were checked in this process
+_CHECKED_IDS: set[int] = set()  # configs that were checked in this process
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -195,7 +195,7 @@ def check_config(config: Mapping[str, Any]) -> None:
     Raises:
         BadInput: naming the first wrong key, its value and what is allowed.
     """
-    with once(_CHECKED, config) as is_new:
+    with once(_CHECKED_IDS, config) as is_new:
         if is_new:
             validate(RunConfig, config)
             check_nodes(config)
@@ -203,19 +203,19 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 def mark_checked(config: Mapping[str, Any]) -> None:
     """Say that a config needs no check any more: it is a checked one with its places written out."""
-    with once(_CHECKED, config):
+    with once(_CHECKED_IDS, config):
         pass
 
 
 @contextmanager
-def once(checked: set[int], config: Mapping[str, Any]) -> Iterator[bool]:
-    """Gives whether a config is not among the `checked` ones, which it joins if the block raises nothing.
+def once(checked_ids: set[int], config: Mapping[str, Any]) -> Iterator[bool]:
+    """Gives whether a config is not among the `checked_ids` ones, which it joins if the block raises nothing.
 
     A sweep composes each of its runs twice, and each run asks again.
     """
     key = hash((_in_order(config), *allowed_packages()))
-    yield key not in checked
-    checked.add(key)
+    yield key not in checked_ids
+    checked_ids.add(key)
 
 
 def _in_order(node: Any) -> str:
@@ -254,8 +254,8 @@ def validate(model: type[BaseModel], node: Any, prefix: str = "") -> None:
 
 def message(errors: Iterable[ErrorDetails], model: type[BaseModel], prefix: str = "") -> str:
     """The first error in one line; an unknown key comes first: it may be a misspelling of the missing one."""
-    ordered = sorted(errors, key=lambda error: error["type"] != "extra_forbidden")
-    error = ordered[0]
+    sorted_errors = sorted(errors, key=lambda error: error["type"] != "extra_forbidden")
+    error = sorted_errors[0]
     key = ".".join([*filter(None, [prefix]), *(str(part) for part in error["loc"] if part != "[key]")])
     if error["type"] == "extra_forbidden":
         return f"no key '{key}'{nearest_key(key, known_keys(model, prefix))}"
@@ -315,9 +315,9 @@ def _check_backbone(node: Mapping[str, Any]) -> None:
     name = node.get("name")
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+@=-]*", name):
         raise BadInput(f"backbone.name must be letters, digits and ._+-, got {name!r}")
-    for key, what in (("weights_from", "embedded, hub, the path of a file or null"), ("sha256", "a hash or null")):
+    for key, phrase in (("weights_from", "embedded, hub, the path of a file or null"), ("sha256", "a hash or null")):
         if not (node.get(key) is None or is_text(node[key])):
-            raise BadInput(f"backbone.{key} must be {what}, got {node[key]!r}")
+            raise BadInput(f"backbone.{key} must be {phrase}, got {node[key]!r}")
     arguments = node.get("model_args") or {}
     if not isinstance(arguments, Mapping):
         raise BadInput(f"backbone.model_args must hold keys and values, got {arguments!r}")

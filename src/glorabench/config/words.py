@@ -29,8 +29,8 @@ def _quote(word: str) -> str:
     key, equals, value = word.partition("=")
     if not equals or key.lstrip("+") not in PATH_KEYS or not value or _NO_PATH.fullmatch(value) or "," in value:
         return word
-    escaped = re.sub(r"(\\*)(?='|$)", lambda match: 2 * match[1], value).replace("'", "\\'")
-    return f"{key}='{escaped}'"
+    text = re.sub(r"(\\*)(?='|$)", lambda match: 2 * match[1], value).replace("'", "\\'")
+    return f"{key}='{text}'"
 
 
 def parse_words(parser: OverridesParser, words: Sequence[str]) -> list[Override]:

@@ -23,7 +23,7 @@ from glorabench.files import alone, whole_folder
 
 Arrays = tuple[NDArray[Any], NDArray[np.int64]]  # inputs and labels of a split
 
-Loaded = TypeVar("Loaded")
+Product = TypeVar("Product")
 Content = TypeVar("Content")
 DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError)  # what loading raises if nothing whole is there
 
@@ -141,8 +141,8 @@ def cached_ragged(folder: Path, count: int, images: Callable[[], Iterable[NDArra
 
 
 def load_or_make(
-    folder: Path, load: Callable[[], Loaded], draw: Callable[[], Content], write: Callable[[Path, Content], None]
-) -> Loaded:
+    folder: Path, load: Callable[[], Product], draw: Callable[[], Content], write: Callable[[Path, Content], None]
+) -> Product:
     """Load from `folder`; if nothing whole is there, one process draws the content and writes it first.
 
     Raises:

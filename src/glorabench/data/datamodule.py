@@ -41,7 +41,7 @@ class TaskData(LightningDataModule, ABC):
         self.encode: Callable[[Any], Tensor] | None = None  # computes features where the trunk is constant
         self.device = torch.device("cpu")  # where `encode` computes and training examples are kept
         self.contaminated = False  # by a search on test, or an epoch chosen on it
-        self.watched = "val"  # or test: what is evaluated during training
+        self.evaluation_split = "val"  # or test: what is evaluated during training
         self._test_was_read = False
 
     @abstractmethod
@@ -92,9 +92,9 @@ class TaskData(LightningDataModule, ABC):
         Raises:
             LeakError: test is asked for, and not declared `contaminated`, as the record would have to say.
         """
-        if self.watched == "test" and not self.contaminated:
+        if self.evaluation_split == "test" and not self.contaminated:
             raise LeakError("testing during training has to be declared: selection.rule=best_test_epoch")
-        return _loader(self.evaluation_batches(self.watched))
+        return _loader(self.evaluation_batches(self.evaluation_split))
 
     def test_dataloader(self) -> list[Iterable[Any]]:
         """The report split, once: val, or every test set in the order of `task.tests`.

@@ -83,7 +83,7 @@ def _facts(look: FolderReport, split_file: str) -> dict[str, Any]:
         "images": {split: len(listing) for split, listing in look.report.splits.items()},
         "split": look.origin,
         "split_file": split_file,
-        "exif": f"{look.turned} images turned",
+        "exif": f"{look.turn_count} images turned",
     }
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glorabench.data.cache import cached_splits
-from glorabench.data.images.task import Drawn, ImageTask, both
+from glorabench.data.images.task import ArraySplit, ImageTask, concatenate
 from glorabench.data.synthetic import clevr_scenes, dsprites
 from glorabench.errors import BadInput, nearest
 
@@ -67,7 +67,7 @@ def _digits() -> tuple[Images, ClassLabels]:
 
 
 def _sprites(label: Callable[[NDArray[np.int64]], ClassLabels]) -> tuple[Images, ClassLabels]:
-    size, spare = sum(_STRUCTURED), 200  # `spare` replaces pictures that are drawn twice: here there is one
+    size, spare = sum(_SIZES), 200  # `spare` replaces pictures that are drawn twice: here there is one
     indices = np.random.default_rng(SEED).choice(dsprites.COUNT, size + spare, replace=False)
     # The mean of 2 x 2 pixels keeps half-pixel moves visible as grey edges; dropping pixels would
     # map neighbouring positions and orientations to one picture.
@@ -80,20 +80,20 @@ def _sprites(label: Callable[[NDArray[np.int64]], ClassLabels]) -> tuple[Images,
 
 def _scenes(label: Callable[[clevr_scenes.Scene], int]) -> tuple[Images, ClassLabels]:
     # A generator: a scene holds its ground at full size, so 3,000 at once would take 330 MB.
-    scenes = (clevr_scenes.draw_scene(SEED, number) for number in range(sum(_STRUCTURED)))
+    scenes = (clevr_scenes.draw_scene(SEED, number) for number in range(sum(_SIZES)))
     images, labels = zip(*((clevr_scenes.render_scene(scene), label(scene)) for scene in scenes), strict=True)
     return np.stack(images), np.array(labels, np.int64)
 
 
-_STRUCTURED = (800, 200, 2000)
+_SIZES = (800, 200, 2000)
 MINI_TASKS: Final = {
     row.name: row
     for row in (
         MiniTask("digits", 10, "natural", (800, 200, 797), _digits),
-        MiniTask("dsprites_loc", 16, "structured", _STRUCTURED, lambda: _sprites(dsprites.loc_label)),
-        MiniTask("dsprites_ori", 16, "structured", _STRUCTURED, lambda: _sprites(dsprites.ori_label)),
-        MiniTask("shapes_count", 8, "structured", _STRUCTURED, lambda: _scenes(clevr_scenes.count_label)),
-        MiniTask("shapes_dist", 6, "structured", _STRUCTURED, lambda: _scenes(clevr_scenes.dist_label)),
+        MiniTask("dsprites_loc", 16, "structured", _SIZES, lambda: _sprites(dsprites.loc_label)),
+        MiniTask("dsprites_ori", 16, "structured", _SIZES, lambda: _sprites(dsprites.ori_label)),
+        MiniTask("shapes_count", 8, "structured", _SIZES, lambda: _scenes(clevr_scenes.count_label)),
+        MiniTask("shapes_dist", 6, "structured", _SIZES, lambda: _scenes(clevr_scenes.dist_label)),
     )
 }
 
@@ -134,14 +134,14 @@ def split_pool(labels: ClassLabels, sizes: tuple[int, ...], seed: int = SEED) ->
     Raises:
         BadInput: The parts need more pictures than the pool has.
     """
-    rest = np.random.default_rng(seed).permutation(len(labels))
+    order = np.random.default_rng(seed).permutation(len(labels))
     parts = []
     for size in sizes:
-        of_class = labels[rest][:, None] == np.arange(labels.max(initial=0) + 1)
+        of_class = labels[order][:, None] == np.arange(labels.max(initial=0) + 1)
         place = of_class.cumsum(0)  # 1 for the first picture of a class still in the pool
         is_taken = (of_class & (place <= quotas(of_class.sum(0), size))).any(1)
-        parts.append(rest[is_taken])
-        rest = rest[~is_taken]
+        parts.append(order[is_taken])
+        order = order[~is_taken]
     return parts
 
 
@@ -162,7 +162,7 @@ def draw_mini_task(task: str) -> dict[str, tuple[Images, ClassLabels]]:
     images = images.reshape(len(images), MINI_SIDE, MINI_SIDE, -1).transpose(0, 3, 1, 2)
     images = np.broadcast_to(images, (len(images), 3, MINI_SIDE, MINI_SIDE))
     parts = zip(("train", "val", "test"), split_pool(labels, row.sizes), strict=True)
-    return {name: (np.ascontiguousarray(images[at]), labels[at]) for name, at in parts}
+    return {name: (np.ascontiguousarray(images[indices]), labels[indices]) for name, indices in parts}
 
 
 def _task(task: str) -> MiniTask:
@@ -180,6 +180,6 @@ def load(task: str, cache_dir: str) -> ImageTask:
     row = _task(task)
     folder = Path(cache_dir).expanduser() / "mini" / f"{task}-v{MINI_VERSION}"
     arrays, fingerprint = cached_splits(folder, lambda: draw_mini_task(task))
-    splits = {name: Drawn(*arrays_of_split) for name, arrays_of_split in arrays.items()}
-    splits["trainval"] = both(splits["train"], splits["val"])
+    splits = {name: ArraySplit(*arrays_of_split) for name, arrays_of_split in arrays.items()}
+    splits["trainval"] = concatenate(splits["train"], splits["val"])
     return ImageTask("mini", task, row.group, row.classes, splits, fingerprint)

@@ -74,7 +74,7 @@ def load_exported(folder: str | Path, weights_from: str | Path | None = None) ->
 class _Source(NamedTuple):
     """What an export is made from; `plain_net` builds the network without the method."""
 
-    trained: Backbone
+    backbone: Backbone
     record: Record
     adapters: Path
     node: Mapping[str, Any]
@@ -92,7 +92,7 @@ class _Format(NamedTuple):
 def _write_peft(job: _Source, folder: Path) -> None:
     from glorabench.export import to_peft  # peft itself takes seconds to import
 
-    to_peft.write_peft(job.trained, make(method_node(job.record), METHOD), job.plain_net, folder)
+    to_peft.write_peft(job.backbone, make(method_node(job.record), METHOD), job.plain_net, folder)
 
 
 def _read_peft(job: _Source, folder: Path) -> nn.Module:
@@ -104,7 +104,7 @@ def _read_peft(job: _Source, folder: Path) -> nn.Module:
 FORMATS = {
     "merged": _Format(
         "config.json",
-        lambda job, folder: to_merged.write_merged(job.trained, job.plain_net, folder),
+        lambda job, folder: to_merged.write_merged(job.backbone, job.plain_net, folder),
         lambda _, folder: to_merged.read_merged(folder),
     ),
     "adapter": _Format(
@@ -127,11 +127,11 @@ def export_run(record: Record, adapters: Path, to: str, out: Path, overrides: Se
     """
     if out.exists() and not _holds(out, record, to):
         raise BadInput(f"{out} exists and is not overwritten: remove it or give another folder with out=FOLDER")
-    trained, node = rebuild_backbone(record, adapters, overrides), backbone_node(record, overrides)
-    classes = None if trained.classifier is None else trained.classifier.out_features
-    inputs, job = example(trained), _Source(trained, record, adapters, node, partial(plain_network, node, classes))
+    backbone, node = rebuild_backbone(record, adapters, overrides), backbone_node(record, overrides)
+    classes = None if backbone.classifier is None else backbone.classifier.out_features
+    inputs, job = example(backbone), _Source(backbone, record, adapters, node, partial(plain_network, node, classes))
     with torch.no_grad():
-        logits = trained.net(inputs)
+        logits = backbone.net(inputs)
     if out.exists():
         print(f"{out} holds this export already")
         difference = _difference(job, to, out, inputs, logits)
@@ -144,12 +144,14 @@ def export_run(record: Record, adapters: Path, to: str, out: Path, overrides: Se
 
 def _holds(out: Path, record: Record, to: str) -> bool:
     """True for a folder with the export of this run in this format."""
-    others = [form.file for name, form in FORMATS.items() if name != to]
+    other_files = [form.file for name, form in FORMATS.items() if name != to]
     try:
-        same = records.read_record(out / f"record-{record.run_id}.json") == record
+        is_same_record = records.read_record(out / f"record-{record.run_id}.json") == record
     except BadInput:
         return False
-    return same and (out / FORMATS[to].file).is_file() and not any((out / file).exists() for file in others)
+    return (
+        is_same_record and (out / FORMATS[to].file).is_file() and not any((out / file).exists() for file in other_files)
+    )
 
 
 def _write(job: _Source, to: str, folder: Path) -> None:

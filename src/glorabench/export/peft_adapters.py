@@ -56,12 +56,12 @@ def to_peft_adapter(layers: Mapping[str, Foldable]) -> PeftAdapter:
     Raises:
         Inexpressible: the format has no place for it.
     """
-    reparametrized = {path: layer for path, layer in layers.items() if isinstance(layer, Reparametrized)}
-    kinds = {type(part) for layer in reparametrized.values() for _, part in layer.parts()}
-    kinds |= {type(layer) for path, layer in layers.items() if path not in reparametrized}
+    reparams = {path: layer for path, layer in layers.items() if isinstance(layer, Reparametrized)}
+    kinds = {type(part) for layer in reparams.values() for _, part in layer.parts()}
+    kinds |= {type(layer) for path, layer in layers.items() if path not in reparams}
     if len(kinds) != 1 or not kinds <= CONVERTERS.keys():
         raise NotExpressible("the format has LoRA, DoRA, (IA)3, GLoRA and what method=peft trains, not this method")
-    return CONVERTERS[kinds.pop()](reparametrized)
+    return CONVERTERS[kinds.pop()](reparams)
 
 
 def _low_rank(layers: Layers) -> PeftAdapter:

@@ -22,18 +22,18 @@ from glorabench.methods.reparam import merge
 PlainNet = Callable[[], nn.Module]  # builds the network without the method, with a head of the right size
 
 
-def write_merged(trained: Backbone, plain: PlainNet, folder: Path) -> None:
-    """Merge `trained` in place and save its weights into `folder`.
+def write_merged(backbone: Backbone, plain: PlainNet, folder: Path) -> None:
+    """Merge `backbone` in place and save its weights into `folder`.
 
     Raises:
         BadInput: the method cannot be merged, or merging made tensors that the original network does not have.
     """
     try:
-        merge(trained.net)
+        merge(backbone.net)
     except BadInput as error:
         raise BadInput(f"to=merged: {error}; to=adapter keeps the method as it is") from error
     net: Any = plain()
-    tensors, shapes = trained.net.state_dict(), {name: t.shape for name, t in net.state_dict().items()}
+    tensors, shapes = backbone.net.state_dict(), {name: t.shape for name, t in net.state_dict().items()}
     if extra := sorted(tensors.keys() - shapes.keys()):
         raise BadInput(
             f"to=merged: merging makes {len(extra)} tensors that the original network does not have (first: "
@@ -43,7 +43,7 @@ def write_merged(trained: Backbone, plain: PlainNet, folder: Path) -> None:
     if hasattr(net, "save_pretrained"):
         _write_transformers(net, folder)
         return
-    preprocess = trained.preprocess
+    preprocess = backbone.preprocess
     assert preprocess is not None
     config = {
         "input_size": (3, preprocess.size, preprocess.size),

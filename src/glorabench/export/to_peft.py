@@ -20,16 +20,16 @@ from glorabench.methods.peft import CONFIGS, Peft
 from glorabench.methods.reparam import Foldable, merge_obstacle, merging_adds_bias
 
 
-def write_peft(trained: Backbone, method: Method, plain: PlainNet, folder: Path) -> None:
+def write_peft(backbone: Backbone, method: Method, plain: PlainNet, folder: Path) -> None:
     """Save the trained tensors of `method` into `folder`, as peft's `save_pretrained` does.
 
     Raises:
         BadInput: peft's format cannot express it, with the reason and what can.
     """
     try:
-        model = _peft_model(trained, method, plain())
+        model = _peft_model(backbone, method, plain())
     except NotExpressible as reason:
-        merges = merge_obstacle(trained.net) is None and not merging_adds_bias(trained.net)
+        merges = merge_obstacle(backbone.net) is None and not merging_adds_bias(backbone.net)
         instead = "to=merged gives a plain checkpoint" if merges else "to=adapter keeps it"
         raise BadInput(f"to=peft: {reason}; {instead}") from reason
     model.save_pretrained(str(folder), save_embedding_layers=False)
@@ -41,33 +41,33 @@ def read_peft(plain: PlainNet, folder: Path) -> nn.Module:
 
 
 @torch.no_grad()
-def _peft_model(trained: Backbone, method: Method, net: nn.Module) -> PeftModel:
+def _peft_model(backbone: Backbone, method: Method, net: nn.Module) -> PeftModel:
     """Peft's model on the plain network `net`, with the trained tensors in it."""
-    layers = {path: module for path, module in trained.net.named_modules() if isinstance(module, Foldable)}
-    _check_trained(trained, layers)
-    adapter = _own_adapter(trained, method, layers) if isinstance(method, Peft) else to_peft_adapter(layers)
+    layers = {path: module for path, module in backbone.net.named_modules() if isinstance(module, Foldable)}
+    _check_trained(backbone, layers)
+    adapter = _own_adapter(backbone, method, layers) if isinstance(method, Peft) else to_peft_adapter(layers)
     paths = [path for path, _ in net.named_modules()]
     modules = {name: _module_names(paths, targets) for name, targets in adapter.modules.items()}
     modules |= {"target_modules": _module_names(paths, list(adapter.tensors))}
-    if trained.head is not None:
-        modules["modules_to_save"] = [trained.head]
+    if backbone.head is not None:
+        modules["modules_to_save"] = [backbone.head]
     args = {**adapter.args, **modules}
     model = get_peft_model(cast(Any, net), CONFIGS[adapter.config](**args))
     for path, tensors in adapter.tensors.items():
         parameters = net.get_submodule(path).state_dict(keep_vars=True)
         for name, value in tensors.items():
             parameters[name].copy_(value.reshape(parameters[name].shape))
-    if trained.head is not None and trained.classifier is not None:
-        wrapper = cast(Any, net.get_submodule(trained.head))
-        wrapper.modules_to_save["default"].load_state_dict(trained.classifier.state_dict())
+    if backbone.head is not None and backbone.classifier is not None:
+        wrapper = cast(Any, net.get_submodule(backbone.head))
+        wrapper.modules_to_save["default"].load_state_dict(backbone.classifier.state_dict())
     return cast(PeftModel, model)
 
 
-def _check_trained(trained: Backbone, layers: Mapping[str, Foldable]) -> None:
+def _check_trained(backbone: Backbone, layers: Mapping[str, Foldable]) -> None:
     """Refuse parameters that are trained outside of adapted layers and the head."""
     allowed_ids = {id(p) for layer in layers.values() for p in layer.parameters()}
-    allowed_ids |= {id(p) for p in trained.head_parameters()}
-    for name, parameter in trained.net.named_parameters():
+    allowed_ids |= {id(p) for p in backbone.head_parameters()}
+    for name, parameter in backbone.net.named_parameters():
         if parameter.requires_grad and id(parameter) not in allowed_ids:
             raise NotExpressible(f"the method trains {name}, for which peft's adapters of layers have no place")
     if not layers:
@@ -81,7 +81,7 @@ def _module_names(paths: list[str], targets: list[str]) -> list[str] | str:
     return ends if sorted(matches) == sorted(targets) else "|".join(map(re.escape, targets))
 
 
-def _own_adapter(trained: Backbone, method: Peft, layers: Mapping[str, Any]) -> PeftAdapter:
+def _own_adapter(backbone: Backbone, method: Peft, layers: Mapping[str, Any]) -> PeftAdapter:
     """peft's own layers with their whole state, also of the layer inside, which some tuners change when they start."""
     tensors = {path: layer.tuned.state_dict() for path, layer in layers.items()}
     args: dict[str, Any] = {}
@@ -92,5 +92,5 @@ def _own_adapter(trained: Backbone, method: Peft, layers: Mapping[str, Any]) -> 
             continue
         modules[name] = []
         for role in [value] if isinstance(value, str) else value or []:
-            modules[name] += trained.roles[role].find(layers)
+            modules[name] += backbone.roles[role].find(layers)
     return PeftAdapter(method.config, args, tensors, modules)

@@ -139,15 +139,15 @@ def count(model: nn.Module) -> Counts:
         BadInput: it is not adapted.
     """
     heads = {id(p) for p in _head_parameters(model, adaptation_of(model).heads)}
-    trained = [p for p in model.parameters() if p.requires_grad]
-    allocated = sum(p.numel() for p in trained if id(p) not in heads)
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    allocated_size = sum(p.numel() for p in trainable if id(p) not in heads)
     space = PathSpace(model)
     is_supernet = space.is_supernet
     return Counts(
-        trained=space.size(space.genome(space.current())) if is_supernet else allocated,
-        heads=sum(p.numel() for p in trained if id(p) in heads),
+        trained=space.size(space.genome(space.current())) if is_supernet else allocated_size,
+        heads=sum(p.numel() for p in trainable if id(p) in heads),
         total=sum(p.numel() for p in model.parameters()),
-        supernet=allocated if is_supernet else None,
+        supernet=allocated_size if is_supernet else None,
     )
 
 
@@ -193,9 +193,11 @@ def load_adapter(model: nn.Module, path: str | Path) -> nn.Module:
     space = PathSpace(model)
     if paths:
         space.set(space.genome(paths))
-    expected = {name: p.shape for name, p in model.named_parameters() if p.requires_grad}
-    found = {name: t.shape for name, t in tensors.items()}
-    if differing := [name for name in sorted(expected.keys() | found.keys()) if expected.get(name) != found.get(name)]:
-        raise BadInput(f"{path} does not fit this network: {differing[0]} differs (and {len(differing) - 1} more)")
+    shapes = {name: p.shape for name, p in model.named_parameters() if p.requires_grad}
+    file_shapes = {name: t.shape for name, t in tensors.items()}
+    if differences := [
+        name for name in sorted(shapes.keys() | file_shapes.keys()) if shapes.get(name) != file_shapes.get(name)
+    ]:
+        raise BadInput(f"{path} does not fit this network: {differences[0]} differs (and {len(differences) - 1} more)")
     model.load_state_dict(tensors, strict=False)
     return model

@@ -45,8 +45,10 @@ def backbone_of(
             paths = _matches(net, target, heads)
             if not paths:
                 layers = [path for path, module in net.named_modules() if isinstance(module, _LAYERS)]
-                known = f"It has {', '.join(layers[:4])} ... ({len(layers)} layers)"
-                raise BadInput(f"targets: '{target}' matches no layer{nearest(target, [*roles, *layers])} {known}")
+                layers_text = f"It has {', '.join(layers[:4])} ... ({len(layers)} layers)"
+                raise BadInput(
+                    f"targets: '{target}' matches no layer{nearest(target, [*roles, *layers])} {layers_text}"
+                )
             roles |= {path: Role(path) for path in paths}
             names += [path for path in paths if path not in names]
     roles.setdefault("block", Role("(no block)"))

@@ -36,7 +36,7 @@ def run(*words: str, multirun: bool = False) -> Records:
     return Records([read_record(path) for path in paths])
 
 
-def records(folder: str | Path) -> Records:
+def all_records(folder: str | Path) -> Records:
     """The records of a results folder.
 
     Raises:
@@ -44,10 +44,10 @@ def records(folder: str | Path) -> Records:
     """
     folder = Path(folder).expanduser()
     root = folder / "runs" if (folder / "runs").is_dir() else folder
-    made = read_all([root]) if root.is_dir() else []
-    if not made:
+    all_records = read_all([root]) if root.is_dir() else []
+    if not all_records:
         raise BadInput(f"no records below {folder}: make some with glorabench.run(...), or give another folder")
-    return Records(made)
+    return Records(all_records)
 
 
 @dataclass(frozen=True)

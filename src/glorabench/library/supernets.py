@@ -100,12 +100,12 @@ def search(
         return Score(float(score(model)), 1.0)
 
     header = {"space": space.fingerprint, "seed": seed, "search": node, "limits": list(limits)}
-    before = space.current()
+    path = space.current()
     lines = SearchJournal(Path(journal).expanduser(), header)
     try:
         result = run_search(space, make(node, ALGORITHM), limits, seed, evaluate, lines, progress)
     except BaseException:
-        space.set(space.genome(before))
+        space.set(space.genome(path))
         raise
     finally:
         lines.close()

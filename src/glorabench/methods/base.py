@@ -74,7 +74,7 @@ class Method:
         Raises:
             BadInput: no site matches, or nothing is trained, or the network does not use what was put in.
         """
-        existing = {id(p) for p in backbone.net.parameters()}
+        existing_ids = {id(p) for p in backbone.net.parameters()}
         backbone.net.requires_grad_(False)
         shared = self.setup(backbone)
         unfrozen = list(self.unfreeze(backbone))
@@ -88,7 +88,7 @@ class Method:
             layer = backbone.net.get_submodule(path)
             parts = [(site, self.adapt(site, layer, shared)) for site in group]
             backbone.replace(path, _assemble(layer, parts))
-        trainable = [p for p in backbone.net.parameters() if id(p) not in existing and p.requires_grad]
+        trainable = [p for p in backbone.net.parameters() if id(p) not in existing_ids and p.requires_grad]
         trainable += [*unfrozen, *backbone.head_parameters()]
         for parameter in trainable:
             parameter.requires_grad_(True)
@@ -119,10 +119,12 @@ def weight_of(site: Site, layer: nn.Module, kinds: tuple[type[nn.Module], ...] =
         BadInput: the layer is of none of the `kinds`.
     """
     if not isinstance(layer, kinds):
-        expected = " or ".join({nn.Linear: "linear layer", nn.Conv2d: "convolution"}.get(k, k.__name__) for k in kinds)
+        kinds_text = " or ".join(
+            {nn.Linear: "linear layer", nn.Conv2d: "convolution"}.get(k, k.__name__) for k in kinds
+        )
         kind = type(layer).__name__
         raise BadInput(
-            f"role '{site.role}' ({site.path}) is a {kind}, this method needs a {expected}: take it out of targets"
+            f"role '{site.role}' ({site.path}) is a {kind}, this method needs a {kinds_text}: take it out of targets"
         )
     return LayerRows(layer, site.rows or slice(None)).weight.detach()
 

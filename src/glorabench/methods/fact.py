@@ -157,8 +157,8 @@ class FacT(Method):
                 )
             check_rank(self.rank, site, weight)
             counts.append(max(weight.shape) // width)
-        fused = any(site.role == "qkv" for site in sites)
-        backbone.shortcuts["shared_factors"] = "once for q, k, v" if fused else "for each role"
+        is_fused = any(site.role == "qkv" for site in sites)
+        backbone.shortcuts["shared_factors"] = "once for q, k, v" if is_fused else "for each role"
         first_slices = [None if self.form == "tt" else sum(counts[:n]) for n in range(len(counts))]
         return Factors(weights[0], self.rank, width, 0 if self.form == "tt" else sum(counts)), iter(first_slices)
 

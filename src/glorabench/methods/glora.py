@@ -204,13 +204,13 @@ class Supports(Reparam):
         if self.product == "hadamard" and self.path["A"] == "lora":
             y = rescaled_linear(tokens, weight, bias, self._support("A").factors("lora"), B)
         else:
-            y = self._scaled(tokens, weight, bias)
+            y = self._scale_rows(tokens, weight, bias)
             if B is not None:  # a sum, for its gradient is one number a token
                 hidden = F.linear(tokens, B[1]) if choice == "lora" else tokens.sum(-1, keepdim=True)
                 y = widen(hidden, B[0], onto=y)
         return y.view(*x.shape[:-1], len(weight))
 
-    def _scaled(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _scale_rows(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """(W0 + W0 * A) x + bias without forming the bracket: on the side of the product where A acts."""
         A, choice = self.value("A"), self.path["A"]
         if A is None:

@@ -152,8 +152,8 @@ class Peft(Method):
             tuner(backbone.net, config, "default")
         except Exception as error:  # whatever peft meets in layers and values that are not for it
             rejects = [s for s in sites if not isinstance(backbone.net.get_submodule(s.path), BaseTunerLayer)]
-            where = f"role '{rejects[0].role}' ({rejects[0].path})" if rejects else backbone.name
-            raise BadInput(f"peft's {self.config} cannot adapt {where}: {_one_line(error)}") from error
+            place = f"role '{rejects[0].role}' ({rejects[0].path})" if rejects else backbone.name
+            raise BadInput(f"peft's {self.config} cannot adapt {place}: {_one_line(error)}") from error
         del backbone.net.peft_config
         adapters = {path for path, module in backbone.net.named_modules() if isinstance(module, BaseTunerLayer)}
         if mismatch := adapters ^ {site.path for site in sites}:

@@ -136,15 +136,15 @@ class Reparametrized(Foldable):
             return self._with_deltas(x, rows, parts)
         if any(span.start < rows.start or rows.stop < span.stop for span, _ in parts):
             return self(x)[..., rows]
-        pieces, end = [], rows.start
+        outputs, end = [], rows.start
         for span, part in parts:
             if span.start > end:
-                pieces.append(LayerRows(self.layer, slice(end, span.start))(x))
-            pieces.append(part.through(x, LayerRows(self.layer, span)))
+                outputs.append(LayerRows(self.layer, slice(end, span.start))(x))
+            outputs.append(part.through(x, LayerRows(self.layer, span)))
             end = span.stop
         if end < rows.stop:
-            pieces.append(LayerRows(self.layer, slice(end, rows.stop))(x))
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-1)
+            outputs.append(LayerRows(self.layer, slice(end, rows.stop))(x))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
 
     def _with_deltas(self, x: Tensor, rows: slice, parts: Sequence[tuple[slice, Reparam]]) -> Tensor:
         """Rows of the frozen layer, plus the term of each part."""

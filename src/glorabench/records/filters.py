@@ -54,7 +54,7 @@ def _plain(text: str) -> Any:
     return float(text) if _POWER.fullmatch(text.strip()) else yaml.safe_load(text)
 
 
-def matching(records: Iterable[Record], conditions: Mapping[str, Any]) -> list[Record]:
+def filter_records(records: Iterable[Record], conditions: Mapping[str, Any]) -> list[Record]:
     """The records that meet all conditions, of any number of configurations; see `comparison.select`.
 
     Raises:
@@ -85,9 +85,9 @@ def one_protocol(records: Sequence[Record]) -> None:
         for r in records:
             by_value.setdefault(_text(_setting(r, key)), []).append(r.run_id)
         if len(by_value) > 1:
-            clash = "; ".join(f"{value}: {_some(ids)}" for value, ids in by_value.items())
-            ways = " or ".join(f"{key}={value}" for value in by_value)
-            raise BadInput(f"these records differ in {key}, so no table holds them all ({clash}): choose with {ways}")
+            clash = "; ".join(f"{value}: {_first_ids(ids)}" for value, ids in by_value.items())
+            words = " or ".join(f"{key}={value}" for value in by_value)
+            raise BadInput(f"these records differ in {key}, so no table holds them all ({clash}): choose with {words}")
 
 
 def conditions_text(conditions: Mapping[str, Any]) -> str:
@@ -116,13 +116,13 @@ def _instead(records: Sequence[Record], key: str, conditions: Mapping[str, Any])
     names = {name for r in records for name in (*flatten(r.config), *r.names)} | {"protocol"}
     if all(value is None for value in values):
         return f": none has the key{nearest(key, names)}"
-    before = {name: conditions[name] for name in list(conditions)[: list(conditions).index(key)]}
-    return f": {'those with ' + conditions_text(before) if before else 'they'} have {values_text(values)}"
+    earlier = {name: conditions[name] for name in list(conditions)[: list(conditions).index(key)]}
+    return f": {'those with ' + conditions_text(earlier) if earlier else 'they'} have {values_text(values)}"
 
 
-def _some(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _MAX_IDS} more" if len(ids) > _MAX_IDS else ""
-    return ", ".join(ids[:_MAX_IDS]) + more
+def _first_ids(ids: Sequence[str]) -> str:
+    rest = f" and {len(ids) - _MAX_IDS} more" if len(ids) > _MAX_IDS else ""
+    return ", ".join(ids[:_MAX_IDS]) + rest
 
 
 def values_text(values: Iterable[Any]) -> str:

@@ -85,8 +85,8 @@ def equal_scale(metrics: Iterable[Metric]) -> bool:
 
 def names_of_best(values: Mapping[str, float], metric: Metric) -> list[str]:
     """The names with the best value, in alphabetical order; all of them where several have it."""
-    rounded = {name: round(metric.sign * value, 12) for name, value in values.items()}  # but for rounding errors
-    return sorted(name for name, value in rounded.items() if value == max(rounded.values()))
+    rounded_values = {name: round(metric.sign * value, 12) for name, value in values.items()}  # but for rounding errors
+    return sorted(name for name, value in rounded_values.items() if value == max(rounded_values.values()))
 
 
 def metric_named(metrics: Sequence[Metric], name: str) -> Metric | None:

@@ -27,9 +27,9 @@ def migrate(data: Any) -> Any:
 def _from_2(data: dict[str, Any]) -> dict[str, Any]:
     """Migrate schema 2. It had accuracy alone: `outcomes` were those of top1, `outcomes_of` those of further sets."""
     names = [name for name in data.get("metrics") or {} if name != "n"]
-    ordered = sorted(names, key=lambda name: name != _ACCURACY["name"])  # the one that decides is first
-    measures = [{**_ACCURACY, "name": name, "label": name} for name in ordered]
-    if ordered[:1] == [_ACCURACY["name"]]:
+    sorted_names = sorted(names, key=lambda name: name != _ACCURACY["name"])  # the one that decides is first
+    measures = [{**_ACCURACY, "name": name, "label": name} for name in sorted_names]
+    if sorted_names[:1] == [_ACCURACY["name"]]:
         measures[0] = _ACCURACY
     outcomes = dict(data.get("outcomes_of") or {})
     if data.get("outcomes") is not None:
@@ -37,9 +37,9 @@ def _from_2(data: dict[str, Any]) -> dict[str, Any]:
     upstream = data.get("upstream")
     if isinstance(upstream, dict):
         upstream = {**upstream, "metric": {**_ACCURACY, "name": "upstream", "label": "upstream"}}
-    others = {key: value for key, value in data.items() if key != "outcomes_of"}
+    other_fields = {key: value for key, value in data.items() if key != "outcomes_of"}
     new = {"schema": SCHEMA, "measures": measures, "outcomes": outcomes, "upstream": upstream}
-    return {**others, **new, "cost": _cost(data.get("cost", {}))}
+    return {**other_fields, **new, "cost": _cost(data.get("cost", {}))}
 
 
 def _cost(cost: Any) -> Any:
@@ -47,8 +47,8 @@ def _cost(cost: Any) -> Any:
     stages = cost.get("stages") if isinstance(cost, dict) else None
     if not isinstance(stages, dict):
         return cost
-    renamed = {}
+    new_stages = {}
     for name, stage in stages.items():
         items = stage.items() if isinstance(stage, dict) else ()
-        renamed[name] = {"examples" if key == "images" else key: value for key, value in items} if items else stage
-    return {**cost, "stages": renamed}
+        new_stages[name] = {"examples" if key == "images" else key: value for key, value in items} if items else stage
+    return {**cost, "stages": new_stages}

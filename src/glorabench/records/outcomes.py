@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-Packed = tuple[str, ...]  # a text for each seed; an empty text where a record has none
+OutcomeTexts = tuple[str, ...]  # a text for each seed; an empty text where a record has none
 _REALS = "f32"  # follows the count where examples have numbers
 
 
@@ -39,8 +39,8 @@ def unpack(text: str) -> NDArray[np.bool_] | NDArray[np.float32]:
         ValueError: the count in the text is not the number of outcomes.
     """
     count, _, body = text.partition(":")
-    kind, _, rest = body.partition(":")
-    data = base64.b64decode(rest if kind == _REALS else body, validate=True)
+    kind, _, text = body.partition(":")
+    data = base64.b64decode(text if kind == _REALS else body, validate=True)
     size = 4 * int(count) if kind == _REALS else (int(count) + 7) // 8
     if int(count) < 0 or len(data) != size:
         raise ValueError(f"{int(count)} outcomes in {len(data)} bytes")

@@ -174,11 +174,11 @@ def _check_outcomes(record: Record) -> None:
     Raises:
         ValueError: a value is not the mean of its outcomes, or they are of another kind.
     """
-    for name, packed in record.outcomes.items():
+    for name, text in record.outcomes.items():
         metric = metric_named(record.measures, name)
         if metric is None:
             raise ValueError(f"it has outcomes of {name}, which is none of its metrics")
-        if abs(mean_outcome(packed, metric.per_example) - record.metrics[name]) > 1e-9:
+        if abs(mean_outcome(text, metric.per_example) - record.metrics[name]) > 1e-9:
             raise ValueError(f"its {name} is not the mean of its outcomes")
 
 
@@ -196,9 +196,9 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def set_aside(path: Path, why: str = "corrupt") -> Path:
+def set_aside(path: Path, reason: str = "corrupt") -> Path:
     """Rename a damaged or outdated file, so that its work is repeated and nothing is lost; returns the new path."""
-    names = (path.with_suffix(f".{why}{number}") for number in count(1))
+    names = (path.with_suffix(f".{reason}{number}") for number in count(1))
     aside = next(name for name in names if not name.exists())
     return path.replace(aside)
 

@@ -266,7 +266,7 @@ def problem(data: Any) -> str | None:
     except ValidationError as errors:
         return _error_text(errors)
     if data["status"] == "done":
-        return _unfinished(data)
+        return _finished_fault(data)
     return None
 
 
@@ -304,7 +304,7 @@ def _unfit(node: Any, key: str = "", depth: int = 0) -> str | None:
     return None
 
 
-def _unfinished(data: Mapping[str, Any]) -> str | None:
+def _finished_fault(data: Mapping[str, Any]) -> str | None:
     """Describe a key that a finished record lacks although every reader needs it."""
     for name in ("method", "head", "stored_bytes"):
         if data.get("params", {}).get(name) is None:
@@ -314,10 +314,10 @@ def _unfinished(data: Mapping[str, Any]) -> str | None:
     for batch, timing in (data.get("cost", {}).get("latency_ms") or {}).items():
         if timing and not {"plain", "unmerged"} <= timing.keys():
             return f"cost.latency_ms.{batch} lacks plain or unmerged"
-    return _unmeasured(data)
+    return _measures_fault(data)
 
 
-def _unmeasured(data: Mapping[str, Any]) -> str | None:
+def _measures_fault(data: Mapping[str, Any]) -> str | None:
     """Describe a conflict between the metrics of a record and their descriptions."""
     metrics, measures = data.get("metrics", {}), data.get("measures", [])
     if not measures:

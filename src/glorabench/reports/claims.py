@@ -76,7 +76,7 @@ def render_page(page: Mapping[str, Any], records: Sequence[Record]) -> dict[str,
         BadInput: configurations or runs are missing; the message names each of them.
     """
     wheres = {side["label"]: side["where"] for side in _descriptions(page)}
-    all_sides = _all(lambda label: Side(label, select(records, wheres[label])), list(wheres))
+    all_sides = _make_all(lambda label: Side(label, select(records, wheres[label])), list(wheres))
     sides = {side.label: side for side in all_sides}
 
     def decide(item: Mapping[str, Any]) -> Claim:
@@ -91,8 +91,8 @@ def render_page(page: Mapping[str, Any], records: Sequence[Record]) -> dict[str,
         return side
 
     check_pairs((sides[i["first"]["label"]], sides[i["second"]["label"]]) for i in page["comparisons"])
-    claims = _all(decide, page["comparisons"])
-    curve_sides, curse_sides = (_all(search_side, page[key]) for key in ("curves", "curse"))
+    claims = _make_all(decide, page["comparisons"])
+    curve_sides, curse_sides = (_make_all(search_side, page[key]) for key in ("curves", "curse"))
     parts = [[f"# {page['title']}", "", page["text"].strip()], summary_section(claims)]
     parts += [claim_section(number, claim) for number, claim in enumerate(claims, start=1)]
     parts.append(cost_section((side, conditions_text(wheres[label])) for label, side in sides.items()))
@@ -131,7 +131,7 @@ def _mapping(node: Any, place: str, keys: Any, mandatory: Sequence[str]) -> dict
     return node
 
 
-def _all(make: Callable[[Any], _T], items: Sequence[Any]) -> list[_T]:
+def _make_all(make: Callable[[Any], _T], items: Sequence[Any]) -> list[_T]:
     """Call `make` on every item, and report all errors at once."""
     results, messages = [], []
     for item in items:
@@ -227,13 +227,13 @@ def curse_section(sides: Iterable[Side]) -> list[str]:
         score = metric.text(side.mean(side.score).value)
         first, winner = (metric.text(_search_mean(side, key).value) for key in ("first", "score"))
         searches = [r.search or {} for r in side.runs.values()]
-        evaluated = f"{fmean(search['evaluated'] for search in searches):,.0f}"
+        candidates = f"{fmean(search['evaluated'] for search in searches):,.0f}"
         held_out, gap = "", ""
         if all(search["held_out"] is not None for search in searches):
             held_out = metric.text(_search_mean(side, "held_out").value)
             gap = _excess(_search_mean(side, "score", "held_out"), metric)
         images = " / ".join(_values(search[key] for search in searches) for key in ("n", "n_held_out"))
-        body.append((side.name, images, evaluated, first, winner, held_out, score, gap))
+        body.append((side.name, images, candidates, first, winner, held_out, score, gap))
     return ["## The winner's curse", "", *grid(_CURSE, body, ("configuration",)), "", _CURSE_NOTE]
 
 

@@ -37,7 +37,7 @@ class Part:
         head, body: as text; an interval follows its value after a blank.
         findings: lines about rows and columns.
         notes: what the columns mean.
-        fixed: number of first columns that every page of a terminal repeats.
+        fixed_columns: number of first columns that every page of a terminal repeats.
         blocks: sizes of the groups of columns that stay on one page; empty for a table that is never cut.
     """
 
@@ -46,7 +46,7 @@ class Part:
     body: Sequence[Sequence[str]]
     findings: Sequence[str] = ()
     notes: str = ""
-    fixed: int = 1
+    fixed_columns: int = 1
     blocks: Sequence[int] = ()
 
 
@@ -65,12 +65,12 @@ def _cell(text: str) -> str:
     return escape(text).replace("|", r"\|")
 
 
-def part_markdown(part: Part, titled: bool = True) -> str:
+def part_markdown(part: Part, with_title: bool = True) -> str:
     """Render a table as Markdown."""
     lines = [*grid(part.head, part.body, WORD_COLUMNS), ""]
     lines += [part.notes, ""] if part.notes else []
     lines += [f"- {escape(line)}" for line in part.findings]
-    title = f"**{escape(part.title)}**\n\n" if titled else ""
+    title = f"**{escape(part.title)}**\n\n" if with_title else ""
     return title + "\n".join(lines) + "\n"
 
 
@@ -137,7 +137,7 @@ def terminal_pages(part: Part, width: int) -> Iterator[tuple[list[str], list[lis
         yield list(part.head), [list(row) for row in part.body]
         return
     body = [[text.replace(" ±", "\n±") for text in row] for row in part.body]
-    yield from cut_table(list(part.head), body, part.fixed, part.blocks, width)
+    yield from cut_table(list(part.head), body, part.fixed_columns, part.blocks, width)
 
 
 def _terminal_text(text: str) -> str:
@@ -174,14 +174,14 @@ def show_part(part: Part) -> None:
 
 
 def cut_table(
-    head: list[str], body: list[list[str]], fixed: int, blocks: Sequence[int], width: int
+    head: list[str], body: list[list[str]], fixed_columns: int, blocks: Sequence[int], width: int
 ) -> Iterator[tuple[list[str], list[list[str]]]]:
     """Cut a table into pages that are at most `width` characters wide.
 
     Args:
         head: names of the columns; they break at spaces.
         body: rows; a cell with line breaks has several lines.
-        fixed: number of first columns that every page repeats.
+        fixed_columns: number of first columns that every page repeats.
         blocks: sizes of the groups of columns that stay together where they fit; further columns join the last.
         width: in characters.
 
@@ -193,7 +193,7 @@ def cut_table(
     rows = []
     for name, *cells in body:
         rows.append([fill(name, label), *(cell.replace(" of ", "\nof ").replace(" [", "\n[") for cell in cells)])
-    starts = [fixed]
+    starts = [fixed_columns]
     for size in blocks:
         starts.append(starts[-1] + size)
     for row in (head, *rows):
@@ -202,23 +202,23 @@ def cut_table(
     columns = zip(head, *rows, strict=True)
     widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
     starts[-1] = len(head)  # n and params
-    room = width - sum(widths[:fixed]) - fixed + 1
+    room = width - sum(widths[:fixed_columns]) - fixed_columns + 1
 
-    def needed(columns: Iterable[int]) -> int:
+    def width_of(columns: Iterable[int]) -> int:
         return sum(1 + widths[i] for i in columns)
 
-    pieces: list[list[int]] = []
+    groups: list[list[int]] = []
     for start, end in pairwise(starts):
         block = [*range(start, end)]
-        pieces += [block] if needed(block) <= room else [[i] for i in block]
+        groups += [block] if width_of(block) <= room else [[i] for i in block]
     pages: list[list[int]] = []
-    for piece in pieces:
-        if pages and needed([*pages[-1], *piece]) <= room:
-            pages[-1] += piece
+    for group in groups:
+        if pages and width_of([*pages[-1], *group]) <= room:
+            pages[-1] += group
         else:
-            pages.append(piece)
+            pages.append(group)
     for page in pages:
-        indices = [*range(fixed), *page]
+        indices = [*range(fixed_columns), *page]
         yield [head[i] for i in indices], [[row[i] for i in indices] for row in rows]
 
 

@@ -76,11 +76,11 @@ def push_records(folder: Path, records: Sequence[Record], target: Target, again:
         BadInput: W&B cannot be reached or refuses.
     """
     log, all_replays = PushLog(folder / "wandb" / "pushed.json", target), replays(records)
-    pending = [replay for replay in all_replays if again or not log.contains(replay)]
-    if pending:
+    new_replays = [replay for replay in all_replays if again or not log.contains(replay)]
+    if new_replays:
         os.environ.setdefault("WANDB_SILENT", "true")
         with _wandb_folder(folder, target) as wandb_folder:
-            for replay in _with_progress(pending):
+            for replay in _with_progress(new_replays):
                 try:
                     send_run(replay, target, wandb_folder)
                 except OSError as error:  # the disk is full, or the folder is gone
@@ -90,19 +90,19 @@ def push_records(folder: Path, records: Sequence[Record], target: Target, again:
                 except Exception as error:
                     raise BadInput(f"W&B refuses {replay.name} ({first_line(error)}). {PUSH_HINT}") from error
                 log.add(replay)
-    return len(pending), len(all_replays)
+    return len(new_replays), len(all_replays)
 
 
-def _with_progress(pending: list[Replay]) -> Iterator[Replay]:
+def _with_progress(replays: list[Replay]) -> Iterator[Replay]:
     """Yield the runs one after the other, with a progress bar on a terminal and lines elsewhere."""
     if sys.stdout.isatty():
         from rich.progress import track
 
-        yield from track(pending, "pushing", transient=True)
+        yield from track(replays, "pushing", transient=True)
         return
-    for index, replay in enumerate(pending, 1):
+    for index, replay in enumerate(replays, 1):
         yield replay
-        print(f"{index}/{len(pending)}  {replay.name}  {replay.id}", flush=True)
+        print(f"{index}/{len(replays)}  {replay.name}  {replay.id}", flush=True)
 
 
 def offline_folder(folder: Path, target: Target) -> Path:
@@ -149,12 +149,12 @@ class Target:
 @contextmanager
 def stage_tables_in(folder: Path) -> Iterator[None]:
     """Let W&B stage tables beside the runs, unless WANDB_DATA_DIR names a folder."""
-    before = os.environ.get("WANDB_DATA_DIR")
-    os.environ["WANDB_DATA_DIR"] = before or str(folder.resolve())
+    old_folder = os.environ.get("WANDB_DATA_DIR")
+    os.environ["WANDB_DATA_DIR"] = old_folder or str(folder.resolve())
     try:
         yield
     finally:
-        if before is None:
+        if old_folder is None:
             del os.environ["WANDB_DATA_DIR"]
 
 
@@ -208,7 +208,7 @@ def send_run(replay: Replay, target: Target, folder: Path) -> None:
                 {name: wandb.Table([*table.columns], [[*row] for row in table.rows]) for name, table in tables.items()}
             )
         run.summary.update(dict(replay.summary))
-        run.finish(exit_code=int(replay.failed))
+        run.finish(exit_code=int(replay.has_failed))
     except BaseException:
         with suppress(Exception):
             run.finish(exit_code=255)

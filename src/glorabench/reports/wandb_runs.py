@@ -40,7 +40,7 @@ class Replay:
         curves: (step, metrics) in order; the step counts epochs, through all stages of a searched run.
         summary: metrics, parameters, cost, merge certificate.
         tables: a function that computes its tables, by name; it may take a while.
-        failed: True where the run has no result.
+        has_failed: True where the run has no result.
         digest: a hash of the records behind the run, so that a change is noticed.
     """
 
@@ -53,7 +53,7 @@ class Replay:
     curves: Sequence[tuple[int, Mapping[str, float]]] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     tables: Callable[[], Mapping[str, WandbTable]] = dict
-    failed: bool = False
+    has_failed: bool = False
     digest: str = ""
 
 
@@ -96,7 +96,7 @@ def replay_of_record(r: Record) -> Replay:
         curves=_curves(r.history),
         summary=summary,
         tables=partial(_search_tables, r.search or {}),
-        failed=r.status != "done",
+        has_failed=r.status != "done",
         digest=_digest(r),
     )
 

@@ -66,12 +66,12 @@ class Random(Algorithm):
 
     def propose(self, candidates: Candidates) -> Proposals:
         """Uniform candidates, batch after batch."""
-        remaining = self.total
-        while remaining > 0:
-            batch = candidates.random(min(self.batch, remaining))
+        budget = self.total
+        while budget > 0:
+            batch = candidates.random(min(self.batch, budget))
             if not batch:  # every path has been evaluated
                 return
-            remaining -= len(batch)
+            budget -= len(batch)
             yield batch
 
 

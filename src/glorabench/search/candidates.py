@@ -23,7 +23,7 @@ class Candidates:
 
     def __init__(self, space: PathSpace, low: int, high: int, rng: np.random.Generator) -> None:
         self.space, self.low, self.high, self.rng = space, low, high, rng
-        self._admitted: set[Genome] = set()
+        self._known_genomes: set[Genome] = set()
 
     def admit(self, genome: NDArray[np.int64] | Genome) -> Genome | None:
         """The genome, moved inside the limits; None if it was admitted before or cannot be moved."""
@@ -31,9 +31,9 @@ class Candidates:
         if inside is None:
             return None
         key = tuple(inside.tolist())
-        if key in self._admitted:
+        if key in self._known_genomes:
             return None
-        self._admitted.add(key)
+        self._known_genomes.add(key)
         return key
 
     def _inside(self, genome: NDArray[np.int64]) -> NDArray[np.int64] | None:
@@ -54,11 +54,11 @@ class Candidates:
                 size = sizes[genome[gene]]
                 totals = total - size + sizes
                 if total > self.high:
-                    fitting = np.flatnonzero((sizes < size) & (totals >= least))
+                    choices = np.flatnonzero((sizes < size) & (totals >= least))
                 else:
-                    fitting = np.flatnonzero((sizes > size) & (totals <= most))
-                if len(fitting):
-                    genome[gene] = self.rng.choice(fitting)
+                    choices = np.flatnonzero((sizes > size) & (totals <= most))
+                if len(choices):
+                    genome[gene] = self.rng.choice(choices)
                     total += int(sizes[genome[gene]] - size)
                 if self.low <= total <= self.high:
                     return genome

@@ -130,13 +130,13 @@ class Evaluator:
 
     def _fold(self, genome: Genome) -> None:
         """Fold the layers whose path is not that of the last candidate."""
-        before = self.space.genome(self.space.current())
+        path_of_net = self.space.genome(self.space.current())
         self.space.set(genome)
         for path, genes in self._genes.items():
             if self._current.get(path) != genome[genes]:
                 set_weights(self.layers[path], *self.wrappers[path].fold())
                 self._current[path] = genome[genes]
-        self.space.set(before)
+        self.space.set(path_of_net)
 
     def passes(self, candidates: Iterable[Genome]) -> float:
         """How many forward passes of the whole network it takes to score these paths one after the other.
@@ -144,10 +144,10 @@ class Evaluator:
         This depends on the paths alone, also if an interruption made the evaluator start again. At least one path must
         have been scored before: it decides how many blocks keep their outputs.
         """
-        total, before = 0.0, None
+        total, last_genome = 0.0, None
         for genome in candidates:
-            total += round(1 - self._shared_blocks(before, genome) / len(self.blocks), 4)
-            before = genome
+            total += round(1 - self._shared_blocks(last_genome, genome) / len(self.blocks), 4)
+            last_genome = genome
         return total
 
     def _reuse_shared_blocks(self, genome: Genome) -> int:
@@ -157,22 +157,22 @@ class Evaluator:
             block.reuses_output = index < shared
         return shared
 
-    def _shared_blocks(self, before: Genome | None, genome: Genome) -> int:
+    def _shared_blocks(self, last_genome: Genome | None, genome: Genome) -> int:
         """How many of the first blocks are the same in two paths and keep their outputs."""
-        if before is None:
+        if last_genome is None:
             return 0
-        same = 0
-        while same < len(genome) and genome[same] == before[same]:
-            same += 1
+        equal_genes = 0
+        while equal_genes < len(genome) and genome[equal_genes] == last_genome[equal_genes]:
+            equal_genes += 1
         ends = zip(self.blocks, self._gene_ends, strict=True)
-        return sum(block.keeps_output and end <= same for block, end in ends)
+        return sum(block.keeps_output and end <= equal_genes for block, end in ends)
 
     def _limit_cache(self) -> None:
         """After the first batch: keep the outputs of as many first blocks as fit into CACHE_BYTES for all batches."""
-        expected = 0.0
+        cache_size = 0.0
         for block in self.blocks:
-            expected += _output_bytes(block) * len(self.batches)
-            block.keeps_output = expected <= CACHE_BYTES
+            cache_size += _output_bytes(block) * len(self.batches)
+            block.keeps_output = cache_size <= CACHE_BYTES
             if not block.keeps_output:
                 block.outputs.clear()
 

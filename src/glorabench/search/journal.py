@@ -85,9 +85,9 @@ class SearchJournal:
             return []
         (header, digest), rest = lines[0], lines[1:]
         if header != self.header and digest == _checksum(header, header):
-            differing = sorted(k for k in {*header, *self.header} if header.get(k) != self.header.get(k))
+            differences = sorted(k for k in {*header, *self.header} if header.get(k) != self.header.get(k))
             raise BadInput(
-                f"{self.path} is the state of another search ({', '.join(differing)} differ): remove it to search "
+                f"{self.path} is the state of another search ({', '.join(differences)} differ): remove it to search "
                 "anew, or set results_dir=FOLDER"
             )
         whole = [line for line, digest in rest if digest == _checksum(self.header, line)]
@@ -95,8 +95,8 @@ class SearchJournal:
         if header != self.header and not whole:
             aside = record.set_aside(self.path)
             print(f"warning: {self.path} is damaged; kept as {aside.name}, the search starts again", file=sys.stderr)
-        elif damaged := len(rest) - len(whole) - is_last_torn:
-            warning = f"warning: {self.path} has damaged lines ({damaged}): their candidates are scored again"
+        elif damage_count := len(rest) - len(whole) - is_last_torn:
+            warning = f"warning: {self.path} has damaged lines ({damage_count}): their candidates are scored again"
             print(warning, file=sys.stderr)
         return whole
 

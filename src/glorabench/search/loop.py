@@ -117,9 +117,9 @@ def _scoring_order(batch: list[Genome]) -> list[Genome]:
 
 
 def _score(evaluate: Callable[[Genome], Score], genome: Genome) -> dict[str, float]:
-    started = time.perf_counter()
+    start = time.perf_counter()
     score = evaluate(genome)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - start
     return {"score": score.value, "seconds": round(seconds, 4)}
 
 
@@ -131,7 +131,7 @@ def _progress(total: int, progress: str) -> Iterator[Callable[[float], None]]:
         A function to call with the score of each candidate.
     """
     scores: list[float] = []
-    started = time.perf_counter()
+    start = time.perf_counter()
     columns = (TextColumn("search"), BarColumn(), MofNCompleteColumn(), TextColumn("best {task.fields[best]:.1%}"))
     with Progress(*columns, TimeRemainingColumn(), transient=True, disable=progress != "bar") as bar:
         task = bar.add_task("search", total=total, best=0.0)
@@ -140,7 +140,7 @@ def _progress(total: int, progress: str) -> Iterator[Callable[[float], None]]:
             scores.append(score)
             bar.update(task, completed=len(scores), best=max(scores))
             if progress == "lines" and len(scores) % max(1, total // 5) == 0:
-                seconds = time.perf_counter() - started
+                seconds = time.perf_counter() - start
                 print(f"    search {len(scores):,}/{total:,}  best {max(scores):.1%}  {seconds:.0f} s", flush=True)
 
         yield add_score

@@ -43,8 +43,8 @@ class NSGA2(Generations):
                 return
             scores = yield batch
             costs = [[1 - score, space.size(genome)] for genome, score in zip(batch, scores, strict=True)]
-            both = Population.merge(survivors, Population.new(X=np.array(batch), F=np.array(costs, float)))
-            survivors = survival.do(problem, both, n_survive=self.population, random_state=candidates.rng)
+            pool = Population.merge(survivors, Population.new(X=np.array(batch), F=np.array(costs, float)))
+            survivors = survival.do(problem, pool, n_survive=self.population, random_state=candidates.rng)
 
     def _first(self, candidates: Candidates) -> list[Genome]:
         """The smallest and the largest path within the limits, then random ones, which are far from both."""

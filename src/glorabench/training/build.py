@@ -61,7 +61,7 @@ def _reads(backbone: Backbone) -> str:
     return "tokens" if backbone.preprocess is None else "images"
 
 
-_CHECKED: set[int] = set()  # configs that were checked in this process
+_CHECKED_IDS: set[int] = set()  # configs that were checked in this process
 
 
 def check_run(config: dict[str, Any]) -> None:
@@ -71,7 +71,7 @@ def check_run(config: dict[str, Any]) -> None:
         BadInput: naming the key.
     """
     schema.check_config(config)
-    with schema.once(_CHECKED, config) as is_new:
+    with schema.once(_CHECKED_IDS, config) as is_new:
         if is_new:
             _check_parts(config)
 
@@ -117,7 +117,7 @@ def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
     Raises:
         BadInput: one of them cannot be made, or the backbone cannot host the method.
     """
-    tuned = make(json.loads(method), METHOD)
+    method_instance = make(json.loads(method), METHOD)
     with torch.device("meta"):
         try:
             trunk = make(json.loads(backbone), BACKBONE)
@@ -128,7 +128,7 @@ def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
         if trunk.head is not None:
             trunk.set_head(2)
         with suppress(NotImplementedError, RuntimeError):  # some tuners of peft compute when they start
-            tuned.inject(trunk)
+            method_instance.inject(trunk)
     return _reads(trunk), PathSpace(trunk.net)
 
 

@@ -137,8 +137,8 @@ def latest_checkpoint(folder: Path, tuner: FineTuner, callbacks: Iterable[Callba
         try:
             _check(read_training_state(path), tuner, callbacks)
         except DamagedCheckpoint as error:
-            others = paths[paths.index(path) + 1 :]
-            next_step = f"{others[0].name} is tried" if others else "training starts again"
+            older_paths = paths[paths.index(path) + 1 :]
+            next_step = f"{older_paths[0].name} is tried" if older_paths else "training starts again"
             aside = record.set_aside(path)
             print(f"warning: {path} is damaged ({error}); kept as {aside.name}, {next_step}", file=sys.stderr)
         else:
@@ -154,15 +154,17 @@ def _check(checkpoint: dict[str, Any], tuner: FineTuner, callbacks: Iterable[Cal
     """
     if not isinstance(checkpoint, dict):
         raise DamagedCheckpoint("it holds no checkpoint")
-    missing = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks"} - checkpoint.keys()
+    absent_keys = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks"} - checkpoint.keys()
     states = checkpoint.get("callbacks", {})
-    missing |= {callback.state_key for callback in callbacks if callback.state_dict()} - states.keys()
-    if missing:
-        raise DamagedCheckpoint(f"it lacks {', '.join(sorted(missing))}")
-    expected = {name: tuple(tensor.shape) for name, tensor in tuner.state_dict().items()}
-    actual = {name: tuple(tensor.shape) for name, tensor in checkpoint["state_dict"].items()}
-    if expected != actual:
-        raise DamagedCheckpoint(f"it is of another network: {sorted(expected.items() ^ actual.items())[0][0]} differs")
+    absent_keys |= {callback.state_key for callback in callbacks if callback.state_dict()} - states.keys()
+    if absent_keys:
+        raise DamagedCheckpoint(f"it lacks {', '.join(sorted(absent_keys))}")
+    shapes = {name: tuple(tensor.shape) for name, tensor in tuner.state_dict().items()}
+    stored_shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint["state_dict"].items()}
+    if shapes != stored_shapes:
+        raise DamagedCheckpoint(
+            f"it is of another network: {sorted(shapes.items() ^ stored_shapes.items())[0][0]} differs"
+        )
     step = checkpoint.get("global_step")
     if not isinstance(step, int) or not 0 <= step <= tuner.total_steps:
         raise DamagedCheckpoint(f"it is of step {step}, of {tuner.total_steps}")

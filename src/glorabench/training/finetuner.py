@@ -37,7 +37,7 @@ class FineTuner(LightningModule):
         clip: largest norm of the gradient; None is off.
         seed: of the run.
         sampler: chooses the path of each step, where there is a choice.
-        watched: what the split that is evaluated during training is called.
+        evaluation_split: what the split that is evaluated during training is called.
     """
 
     def __init__(
@@ -53,24 +53,24 @@ class FineTuner(LightningModule):
         clip: float | None,
         seed: int,
         sampler: Sampler = uniform,
-        watched: str = "val",
+        evaluation_split: str = "val",
     ) -> None:
         super().__init__()
         self.strict_loading = False
         self.net, self.objective = net, objective
         self.lr, self.weight_decay, self.decay = lr, weight_decay, decay
         self.total_steps, self.lr_factor = total_steps, lr_factor
-        self.clip, self.seed, self.sampler, self.watched = clip, seed, sampler, watched
+        self.clip, self.seed, self.sampler, self.evaluation_split = clip, seed, sampler, evaluation_split
         self.paths = PathSpace(net)
-        self.watched_mean = MeanMetric()
+        self.metric_mean = MeanMetric()
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
         self.outcomes: dict[str, list[Tensor]] = {}  # metric -> what the examples of each batch got
         self.predictions: dict[str, list[Tensor]] = {}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Restart the generators from (seed, step), and draw the paths of this step."""
-        mixed = np.random.SeedSequence([self.seed, self.global_step]).generate_state(1)
-        torch.manual_seed(int(mixed[0]))  # torch's CPU generator looks at 32 bits of a seed only
+        seed_words = np.random.SeedSequence([self.seed, self.global_step]).generate_state(1)
+        torch.manual_seed(int(seed_words[0]))  # torch's CPU generator looks at 32 bits of a seed only
         if self.paths.is_supernet:
             self.paths.set(self.sampler(self.paths, self.seed, self.global_step))
 
@@ -93,8 +93,8 @@ class FineTuner(LightningModule):
         Raises:
             NonFiniteLoss: naming the step.
         """
-        trained = [p.detach().isfinite().all() for p in self.net.parameters() if p.requires_grad]
-        if not bool(torch.stack(trained).all()):
+        finite_flags = [p.detach().isfinite().all() for p in self.net.parameters() if p.requires_grad]
+        if not bool(torch.stack(finite_flags).all()):
             raise self._not_finite(self.total_steps - 1)
 
     def on_train_epoch_end(self) -> None:
@@ -123,9 +123,9 @@ class FineTuner(LightningModule):
         """Accumulate the metric that decides on the watched split."""
         metric = self.objective.metrics[0]
         values = self.objective.evaluate(self.net, batch).values[metric.name]
-        self.watched_mean.update(values.float())
-        name = f"{self.watched}/{metric.name}"
-        self.log(name, self.watched_mean, on_step=False, on_epoch=True, batch_size=len(values))
+        self.metric_mean.update(values.float())
+        name = f"{self.evaluation_split}/{metric.name}"
+        self.log(name, self.metric_mean, on_step=False, on_epoch=True, batch_size=len(values))
 
     def on_test_epoch_start(self) -> None:
         """Forget earlier outcomes."""
@@ -141,11 +141,11 @@ class FineTuner(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW in two groups; the schedule advances every step."""
-        trained = [p for p in self.net.parameters() if p.requires_grad]
-        exempt = [p for p in trained if p.ndim < 2 and self.decay == "matrices"]
+        trainable = [p for p in self.net.parameters() if p.requires_grad]
+        exempt = [p for p in trainable if p.ndim < 2 and self.decay == "matrices"]
         exempt_ids = {id(p) for p in exempt}
         groups = [
-            {"params": [p for p in trained if id(p) not in exempt_ids], "weight_decay": self.weight_decay},
+            {"params": [p for p in trainable if id(p) not in exempt_ids], "weight_decay": self.weight_decay},
             {"params": exempt, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr, fused=True)
@@ -154,6 +154,6 @@ class FineTuner(LightningModule):
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The trainable tensors only: what a checkpoint of a frozen backbone needs."""
-        trained = {name for name, p in self.named_parameters() if p.requires_grad}
+        trainable_names = {name for name, p in self.named_parameters() if p.requires_grad}
         state: Mapping[str, Any] = super().state_dict(*args, **kwargs)
-        return {name: value for name, value in state.items() if name in trained}
+        return {name: value for name, value in state.items() if name in trainable_names}

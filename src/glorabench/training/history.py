@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from glorabench.training import signals
 from glorabench.training.finetuner import FineTuner
 
-_COUNTED = 8  # steps whose FLOPs are averaged; more than one because a supernet's paths differ
+_STEPS_FOR_FLOPS = 8  # steps whose FLOPs are averaged; more than one because a supernet's paths differ
 
 
 class TrainingHistory(Callback):
@@ -31,19 +31,19 @@ class TrainingHistory(Callback):
         self.lines, self.title = lines, title
         self.history: list[dict[str, float]] = []
         self.step_flops: list[int] = []
-        self._started = 0.0
-        self._seconds, self._watched = 0.0, False
+        self._start = 0.0
+        self._seconds, self._has_validation = 0.0, False
         self._counter: FlopCounterMode | None = None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self._started = time.perf_counter()
+        self._start = time.perf_counter()
         self._seconds = 0.0
-        self._watched = False
+        self._has_validation = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """There is a metric of this epoch."""
-        self._watched = True
+        self._has_validation = True
 
     def on_train_batch_start(
         self,
@@ -59,7 +59,7 @@ class TrainingHistory(Callback):
         """
         if signals.is_interrupted():
             raise KeyboardInterrupt
-        if len(self.step_flops) < _COUNTED:
+        if len(self.step_flops) < _STEPS_FOR_FLOPS:
             self._counter = FlopCounterMode(display=False)
             self._counter.__enter__()
 
@@ -79,7 +79,7 @@ class TrainingHistory(Callback):
         if trainer.is_last_batch:
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            self._seconds = time.perf_counter() - self._started
+            self._seconds = time.perf_counter() - self._start
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave no counter open behind a failed step."""
@@ -91,21 +91,21 @@ class TrainingHistory(Callback):
         """Write the epoch down."""
         assert isinstance(pl_module, FineTuner)
         metric = pl_module.objective.metrics[0]
-        step, watched = trainer.global_step, f"{pl_module.watched}_{metric.name}"
+        step, metric_key = trainer.global_step, f"{pl_module.evaluation_split}_{metric.name}"
         entry = {
             "epoch": trainer.current_epoch + 1,
             "step": step,
             "lr": pl_module.lr * pl_module.lr_factor(step - 1),
             "seconds": round(self._seconds, 4),
         }
-        for name in ("train_loss", *([watched] if self._watched else [])):
+        for name in ("train_loss", *([metric_key] if self._has_validation else [])):
             entry[name] = round(float(trainer.callback_metrics[name.replace("_", "/", 1)]), 6)
         self.history.append(entry)
         epochs = trainer.max_epochs or 0
         if self.lines and (trainer.current_epoch + 1) % max(1, epochs // 5) == 0:
             line = f"    {self.title}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.4f}"
-            if watched in entry:
-                line += f"  {pl_module.watched} {metric.with_unit(entry[watched], metric.digits - 1)}"
+            if metric_key in entry:
+                line += f"  {pl_module.evaluation_split} {metric.with_unit(entry[metric_key], metric.digits - 1)}"
             print(line, flush=True)
 
     def state_dict(self) -> dict[str, Any]:

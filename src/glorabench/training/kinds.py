@@ -91,9 +91,11 @@ def kind_of(task: Task) -> TaskKind:
     if isinstance(task.kind, str):
         one_of(f"kind of task {task.name}", task.kind, TASK_KINDS)
         return TASK_KINDS[task.kind]()
-    missing = [name for name in ("prepare", "data", "objective") if not callable(getattr(task.kind, name, None))]
-    if missing:
-        raise BadInput(f"the kind of task {task.name} has no function {missing[0]}: see docs/data.md")
+    absent_functions = [
+        name for name in ("prepare", "data", "objective") if not callable(getattr(task.kind, name, None))
+    ]
+    if absent_functions:
+        raise BadInput(f"the kind of task {task.name} has no function {absent_functions[0]}: see docs/data.md")
     return task.kind
 
 

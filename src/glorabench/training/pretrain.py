@@ -66,11 +66,11 @@ class Recipe:
     thumbnail: int = 16
 
 
-def pretrain(out: Path, seed: int = 0, recipe: Recipe | None = None) -> dict[str, Any]:
+def pretrain(folder: Path, seed: int = 0, recipe: Recipe | None = None) -> dict[str, Any]:
     """Train `vit_mini` from scratch on glyphs and write its weights and their record.
 
     Args:
-        out: folder of `vit_mini.safetensors` (half precision) and `vit_mini.json`.
+        folder: folder of `vit_mini.safetensors` (half precision) and `vit_mini.json`.
         seed: of the initialisation and of every image.
         recipe: the values to train with; the shipped ones if None.
 
@@ -78,7 +78,7 @@ def pretrain(out: Path, seed: int = 0, recipe: Recipe | None = None) -> dict[str
         The record, as written to `vit_mini.json`.
     """
     recipe = recipe or Recipe()
-    check_writable(out, "give another folder with --out")
+    check_writable(folder, "give another folder with --out")
     start = time.monotonic()
     torch.manual_seed(seed)
     bank = glyphs.draw_bank()
@@ -102,18 +102,18 @@ def pretrain(out: Path, seed: int = 0, recipe: Recipe | None = None) -> dict[str
         if step % 100 == 0 or step + 1 == recipe.steps:
             parts = " ".join(f"{loss.item():.3f}" for loss in losses)
             print(f"step {step} loss {parts} seconds {time.monotonic() - start:.0f}", flush=True)
-    return _save(net, out, seed, recipe, start)
+    return _save(net, folder, seed, recipe, start)
 
 
 def _optimisers(net: VisionTransformer, heads: nn.ModuleDict, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of hidden layers, which it is made for, and AdamW for everything else."""
     matrices = [p for p in net.blocks.parameters() if p.ndim == 2]
     matrix_ids = {id(p) for p in matrices}
-    others = [p for p in (*net.parameters(), *heads.parameters()) if id(p) not in matrix_ids]
+    other_parameters = [p for p in (*net.parameters(), *heads.parameters()) if id(p) not in matrix_ids]
     decay = recipe.weight_decay
     return [
         torch.optim.Muon(matrices, recipe.muon_lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, recipe.adam_lr, weight_decay=decay),
+        torch.optim.AdamW(other_parameters, recipe.adam_lr, weight_decay=decay),
     ]
 
 
@@ -143,7 +143,7 @@ def _losses(
     tokens = net.forward_features(normalise(batch.images))
     token, patches = tokens[:, 0], tokens[:, 1:]
     naming = F.cross_entropy(net.head(token), batch.present)
-    cells = F.cross_entropy(heads["cells"](patches).flatten(0, 1), batch.cells.flatten(), ignore_index=glyphs.NOTHING)
+    cells = F.cross_entropy(heads["cells"](patches).flatten(0, 1), batch.cells.flatten(), ignore_index=glyphs.NO_GLYPH)
     small = F.adaptive_avg_pool2d(batch.images.mean(1, keepdim=True), recipe.thumbnail)
     redrawn = F.mse_loss(heads["redraw"](token), normalise(small).flatten(1))
     return naming, recipe.cells * cells, recipe.redraw * redrawn
@@ -178,10 +178,10 @@ def held_out() -> tuple[Tensor, Tensor]:
     return images, torch.cat([batch.present.argmax(1) for batch in batches])
 
 
-def _save(net: nn.Module, out: Path, seed: int, recipe: Recipe, start: float) -> dict[str, Any]:
+def _save(net: nn.Module, folder: Path, seed: int, recipe: Recipe, start: float) -> dict[str, Any]:
     half = {name: tensor.half().contiguous() for name, tensor in net.state_dict().items()}
     net.load_state_dict(half)  # the accuracy on record is that of the rounded weights
-    file = out / "vit_mini.safetensors"
+    file = folder / "vit_mini.safetensors"
     with whole_file(file) as draft:
         save_file(half, draft)
     record: dict[str, Any] = {
@@ -207,6 +207,6 @@ def _save(net: nn.Module, out: Path, seed: int, recipe: Recipe, start: float) ->
         },
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }
-    write_text(out / "vit_mini.json", json.dumps(record, indent=2) + "\n")
+    write_text(folder / "vit_mini.json", json.dumps(record, indent=2) + "\n")
     print(f"upstream top-1 {record['upstream']['top1']:.4f}", flush=True)
     return record

@@ -10,7 +10,7 @@ from typing import Any
 from glorabench.config.instantiate import DATA, make
 from glorabench.records.record import Record
 
-_OWN = "glorabench."  # loaders whose config says which data they load
+_OUR_PACKAGE = "glorabench."  # loaders whose config says which data they load
 
 
 def same_data(record: Record, config: Mapping[str, Any]) -> bool:
@@ -21,7 +21,7 @@ def same_data(record: Record, config: Mapping[str, Any]) -> bool:
     """
     data = config["data"]
     fingerprint = (record.provenance.get("data") or {}).get("fingerprint")
-    if fingerprint is None or str(data.get("_target_")).startswith(_OWN):
+    if fingerprint is None or str(data.get("_target_")).startswith(_OUR_PACKAGE):
         return True
     return _fingerprint(json.dumps(data, sort_keys=True)) in (None, fingerprint)
 

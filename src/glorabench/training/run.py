@@ -94,7 +94,7 @@ def _execute(config: dict[str, Any]) -> Record:
     try:
         result = _train_and_measure(config, tracker)
     except BaseException:
-        tracker.close({}, failed=True)
+        tracker.close({}, has_failed=True)
         raise
     sizes = {f"params/{name}": size for name, size in result.params.items()}
     tracker.close({**result.metrics, **sizes, "step_ms": result.cost["step_ms"]})
@@ -125,7 +125,7 @@ def _train_and_measure(config: dict[str, Any], tracker: Tracker) -> Record:
         selection={
             **record.identity(config["selection"]),
             "contaminated": is_contaminated(config),
-            **last.selected(),
+            **last.best_epoch(),
         },
         metrics={**metrics, "n": len(unpack(outcomes[measures[0].name]))},
         measures=measures,
@@ -179,7 +179,7 @@ def _cost(training: _TrainingOutcome) -> dict[str, Any]:
         **last.cost(),
         "stages": stages,
         "search_s": stages["search"]["seconds"] if "search" in stages else 0.0,
-        "ways": {**last.ways, **last.parts.backbone.shortcuts},
+        "ways": {**last.shortcuts, **last.parts.backbone.shortcuts},
     }
 
 

@@ -86,10 +86,10 @@ def run_stages(config: _Config, tracker: Tracker) -> SearchOutcome:
 def supernet_config(config: _Config) -> _Config:
     """The part of a config that the supernet depends on: not how it is searched, nor what becomes of the winner."""
     settings, names = config["search"], {key: value for key, value in config["names"].items() if key != "search"}
-    others = {key: value for key, value in config.items() if key != "search"}
+    other_settings = {key: value for key, value in config.items() if key != "search"}
     epochs = config["train"]["epochs"] if settings["epochs"] is None else settings["epochs"]
     return {
-        **others,
+        **other_settings,
         "names": names,
         "train": {**config["train"], "epochs": epochs},
         "selection": {**config["selection"], "fit_on": settings.get("fit_on") or "train"},
@@ -135,8 +135,8 @@ def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[s
     settings, space, data = config["search"], stage.tuner.paths, stage.parts.data
     limits = space.check_limits(settings["min_params"], settings["max_params"])
     data.contaminated = settings["on"] == "test"
-    choosing, held_out = data.search_batches(settings["on"], settings["held_out"], stage.device)
-    n, n_held_out = (sum(map(stage.objective.size, batches)) for batches in (choosing, held_out))
+    scoring_batches, held_out = data.search_batches(settings["on"], settings["held_out"], stage.device)
+    n, n_held_out = (sum(map(stage.objective.size, batches)) for batches in (scoring_batches, held_out))
     context = stage.trainer.precision_plugin.forward_context
     metric = stage.objective.metrics[0]
 
@@ -144,7 +144,7 @@ def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[s
         return metric.sign * stage.objective.evaluate(net, batch).values[metric.name].double()
 
     evaluator = partial(Evaluator, stage.parts.backbone, values=values, context=context)
-    evaluate = evaluator(choosing)
+    evaluate = evaluator(scoring_batches)
     search_config = _search_config(config, stage)
     algorithm = make(settings["algorithm"], ALGORITHM)
     with ownership.own_run(search_config, "this search"), closing(_journal(search_config, space)) as state:

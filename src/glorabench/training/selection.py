@@ -64,7 +64,7 @@ class BestEpoch(Callback):
         """Copy the trained tensors if this epoch is better than all before."""
         assert isinstance(pl_module, FineTuner)
         metric = pl_module.objective.metrics[0]
-        score = metric.sign * float(trainer.callback_metrics[f"{pl_module.watched}/{metric.name}"])
+        score = metric.sign * float(trainer.callback_metrics[f"{pl_module.evaluation_split}/{metric.name}"])
         if score > self.score:
             self.epoch, self.score = trainer.current_epoch + 1, score
             self.tensors = {name: tensor.detach().cpu().clone() for name, tensor in pl_module.state_dict().items()}

@@ -16,38 +16,38 @@ from typing import Any
 
 _AT_ONCE = ("SIGINT", "SIGTERM", "SIGHUP")
 _SOON = ("SIGUSR1",)
-_RECEIVED: set[str] = set()
+_SIGNAL_NAMES: set[str] = set()
 
 
 @contextmanager
 def handle_signals() -> Iterator[None]:
     """Inside the block signals raise KeyboardInterrupt; a signal that was ignored, as under nohup, stays ignored."""
-    _RECEIVED.clear()
+    _SIGNAL_NAMES.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _numbers((*_AT_ONCE, *_SOON))}
+    handlers = {number: signal.getsignal(number) for number in _numbers((*_AT_ONCE, *_SOON))}
     hook, sys.unraisablehook = sys.unraisablehook, _without_interruptions(sys.unraisablehook)
     try:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             if handler is not signal.SIG_IGN:
                 signal.signal(number, _handle)
         yield
     finally:
-        _RECEIVED.clear()
+        _SIGNAL_NAMES.clear()
         sys.unraisablehook = hook
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def is_stopping() -> bool:
     """True if a signal asks for the end: save what there is and stop."""
-    return bool(_RECEIVED)
+    return bool(_SIGNAL_NAMES)
 
 
 def is_interrupted() -> bool:
     """True if a signal asks for the end at once, even if some code swallowed the exception."""
-    return not _RECEIVED.isdisjoint(_AT_ONCE)
+    return not _SIGNAL_NAMES.isdisjoint(_AT_ONCE)
 
 
 def raise_if_stopping() -> None:
@@ -56,7 +56,7 @@ def raise_if_stopping() -> None:
     Raises:
         KeyboardInterrupt: a signal does.
     """
-    if _RECEIVED:
+    if _SIGNAL_NAMES:
         raise KeyboardInterrupt
 
 
@@ -65,7 +65,7 @@ def _numbers(names: tuple[str, ...]) -> list[signal.Signals]:
 
 
 def _handle(number: int, _: FrameType | None) -> None:
-    _RECEIVED.add(name := signal.Signals(number).name)
+    _SIGNAL_NAMES.add(name := signal.Signals(number).name)
     if name in _AT_ONCE:
         raise KeyboardInterrupt
 

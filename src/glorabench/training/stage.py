@@ -40,16 +40,16 @@ class Stage:
         self.best = BestEpoch() if split == "test" else None
         callbacks = [self.ledger, *filter(None, [self.best])]
         self.trainer = trainer_of(config, callbacks, tracker, epochs, folder)
-        data.watched, data.contaminated = split, split == "test"  # no other rule may test during training
+        data.evaluation_split, data.contaminated = split, split == "test"  # no other rule may test during training
         self.device = self.trainer.strategy.root_device
         parts.backbone.net.to(self.device)
         self.objective = parts.objective
         tracker.prefix = "" if name == "train" else f"{name}/"
         with profiling.PeakMemory() as self.peak:
-            net, self.ways = network(parts, train, self.trainer)
-            started = time.perf_counter()
+            net, self.shortcuts = network(parts, train, self.trainer)
+            start = time.perf_counter()
             loader = data.train_dataloader()  # where features are cached, they are computed here
-            self.features_s = round(time.perf_counter() - started, 3)
+            self.features_s = round(time.perf_counter() - start, 3)
         self.steps, self.batch_size = len(loader), cast(int, loader.batch_size)
         self.tuner = FineTuner(
             net,
@@ -62,7 +62,7 @@ class Stage:
             clip=train["clip"],
             seed=config["seed"],
             sampler=SAMPLERS[config.get("sampler", "uniform")],
-            watched=split,
+            evaluation_split=split,
         )
         if self.best and self.tuner.paths.is_supernet:
             raise BadInput(
@@ -111,7 +111,7 @@ class Stage:
             "flops": cost["flops_per_step"] * steps,
         }
 
-    def selected(self) -> dict[str, int]:
+    def best_epoch(self) -> dict[str, int]:
         """Which epoch is the result, where it is not the last."""
         return {"epoch": self.best.epoch} if self.best else {}
 

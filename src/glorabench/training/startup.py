@@ -15,14 +15,14 @@ from importlib.metadata import PackageNotFoundError
 
 def import_without_extras() -> None:
     """Import torchmetrics without transformers and timm without wandb, unless these are imported already."""
-    with _hidden("transformers"):
+    with _hide("transformers"):
         import torchmetrics  # noqa: F401
-    with _hidden("wandb"):
+    with _hide("wandb"):
         import timm  # noqa: F401
 
 
 @contextmanager
-def _hidden(package: str) -> Iterator[None]:
+def _hide(package: str) -> Iterator[None]:
     """Inside the block the package cannot be imported, and torchmetrics finds no version of it."""
     from lightning_utilities.core import imports
 

@@ -24,8 +24,8 @@ from glorabench.training import ownership, signals
 from glorabench.training.reuse import same_data
 from glorabench.training.startup import import_without_extras
 
-_BEGAN = time.time()  # of the sweep, or of a process that makes some of its runs
-_ELSEWHERE: set[str] = set()  # runs that this process left to others
+_START_TIME = time.time()  # of the sweep, or of a process that makes some of its runs
+_RUNS_OF_OTHERS: set[str] = set()  # runs that this process left to others
 
 
 def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]], list[Path]]:
@@ -48,21 +48,21 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
     for note in take_warmup_notes():
         print(note, flush=True)
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
-    missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
+    configs_to_run = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
     for config in configs:
-        if config not in missing:  # a run that was killed behind its record has left its checkpoint
+        if config not in configs_to_run:  # a run that was killed behind its record has left its checkpoint
             shutil.rmtree(record.checkpoint_folder(config), ignore_errors=True)
-    print(f"{len(configs) - len(missing)} of {len(configs)} found", flush=True)
-    if missing:
+    print(f"{len(configs) - len(configs_to_run)} of {len(configs)} found", flush=True)
+    if configs_to_run:
         import_without_extras()
         from glorabench.training.build import check_run, check_weights
 
-        for config in missing:  # refuse the whole command before the first training
+        for config in configs_to_run:  # refuse the whole command before the first training
             check_run(config)
             check_weights(config)
-        check_tasks(config["data"] for config in missing)
+        check_tasks(config["data"] for config in configs_to_run)
         if is_sweep:
-            _sweep(words, missing)
+            _sweep(words, configs_to_run)
         else:
             from glorabench.training.run import run
 
@@ -82,22 +82,22 @@ def _is_done(path: Path, config: dict[str, Any]) -> bool:
         return False
 
 
-def _sweep(words: Sequence[str], missing: Sequence[dict[str, Any]]) -> None:
+def _sweep(words: Sequence[str], configs: Sequence[dict[str, Any]]) -> None:
     """Launch the sweep; wait for the runs that other processes make, and launch again what they have left undone."""
-    global _BEGAN
-    _BEGAN = time.time()
-    _ELSEWHERE.clear()
+    global _START_TIME
+    _START_TIME = time.time()
+    _RUNS_OF_OTHERS.clear()
     _launch(words)
-    paths = [record.path_of(Path(config["results_dir"]), config) for config in missing]
-    open_runs = list(zip(missing, paths, strict=True))
+    paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
+    open_runs = list(zip(configs, paths, strict=True))
     while open_runs := [(config, path) for config, path in open_runs if not _is_settled(path, config)]:
         busy = [config for config, _ in open_runs if ownership.is_made_elsewhere(config)]
         for config in busy:
             with ownership.own_run(config, title_of_run(config)):
                 signals.raise_if_stopping()
-        waited = bool(busy or _ELSEWHERE)
-        _ELSEWHERE.clear()
-        if not waited:  # nobody makes them: their jobs were lost
+        has_waited = bool(busy or _RUNS_OF_OTHERS)
+        _RUNS_OF_OTHERS.clear()
+        if not has_waited:  # nobody makes them: their jobs were lost
             return
         if not all(_is_settled(path, config) for config, path in open_runs):
             _launch(words)
@@ -108,7 +108,7 @@ def _is_settled(path: Path, config: dict[str, Any]) -> bool:
     try:
         if _is_done(path, config):
             return True
-        return path.exists() and path.stat().st_mtime > _BEGAN and record.read_record(path) is not None
+        return path.exists() and path.stat().st_mtime > _START_TIME and record.read_record(path) is not None
     except (OSError, record.CorruptRecord):
         return False
 
@@ -117,12 +117,12 @@ def _launch(words: Sequence[str]) -> None:
     """Hand the sweep to Hydra: any of its launchers can run `job`."""
     import hydra
 
-    before = sys.argv
+    argv = sys.argv
     sys.argv = ["glorabench run", "--multirun", *words]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="run")(job)()
     finally:
-        sys.argv = before
+        sys.argv = argv
 
 
 def job(cfg: DictConfig) -> str:
@@ -140,7 +140,7 @@ def job(cfg: DictConfig) -> str:
         return record.run_id(config)
     line = f"  job {hydra_config.job.num + 1}: {title_of_run(config)}"
     if ownership.is_made_elsewhere(config):
-        _ELSEWHERE.add(record.run_id(config))
+        _RUNS_OF_OTHERS.add(record.run_id(config))
         print(f"{line}: another process makes it", flush=True)
         return record.run_id(config)
     print(line, flush=True)

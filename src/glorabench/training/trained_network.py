@@ -75,13 +75,13 @@ def load_trained(backbone: Backbone, path: Path) -> dict[str, Any]:
     Raises:
         BadInput: there is no such file, it is damaged, or it holds other tensors. The backbone is as it was.
     """
-    (stored, notes), targets = read_tensors(path), tensors(backbone)
+    (file_tensors, notes), targets = read_tensors(path), tensors(backbone)
     shapes = {name: tuple(stored_tensor.shape) for name, stored_tensor in targets.items()}
-    if shapes != (stored_shapes := {name: tuple(stored_tensor.shape) for name, stored_tensor in stored.items()}):
-        differing = sorted(name for name in {*shapes, *stored_shapes} if shapes.get(name) != stored_shapes.get(name))
-        raise BadInput(f"{path} is of another network: {len(differing)} tensors differ, such as {differing[0]}")
+    if shapes != (stored_shapes := {name: tuple(stored_tensor.shape) for name, stored_tensor in file_tensors.items()}):
+        differences = sorted(name for name in {*shapes, *stored_shapes} if shapes.get(name) != stored_shapes.get(name))
+        raise BadInput(f"{path} is of another network: {len(differences)} tensors differ, such as {differences[0]}")
     for name, tensor in targets.items():
-        tensor.copy_(stored[name])
+        tensor.copy_(file_tensors[name])
     return notes
 
 
@@ -218,13 +218,13 @@ def _classes(file: Path, head: str) -> int:
 
 def _check_weights(record: Record, backbone: Backbone) -> None:
     """Refuse a checkpoint that is not the run's."""
-    expected, checksum = (record.provenance.get("weights") or {}).get("sha256"), backbone.weights.get("sha256")
-    if expected != checksum:
+    sha256, checksum = (record.provenance.get("weights") or {}).get("sha256"), backbone.weights.get("sha256")
+    if sha256 != checksum:
         raise BadInput(
-            f"run {record.run_id} used weights with sha256 {expected}, these have {checksum}: give the file of the run "
+            f"run {record.run_id} used weights with sha256 {sha256}, these have {checksum}: give the file of the run "
             f"with {WEIGHTS}=PATH"
         )
-    if expected is None and not all(p.requires_grad for p in backbone.net.parameters()):
+    if sha256 is None and not all(p.requires_grad for p in backbone.net.parameters()):
         raise BadInput(
             f"run {record.run_id} started from random weights, which no file holds, so its network cannot be built "
             f"again: repeat the run with {WEIGHTS}=PATH"

@@ -36,11 +36,11 @@ for _message in (
 def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.Module, dict[str, bool]]:
     """What is trained: the network, or the head alone on features computed once when the trunk is constant."""
     backbone, data = parts.backbone, parts.data
-    frozen = backbone.trunk_is_frozen()
-    backbone.net.train(not frozen)  # nothing to learn in the trunk: no drop-path in it either
-    cached = frozen and train["cache_features"] and not data.varies
+    is_frozen = backbone.trunk_is_frozen()
+    backbone.net.train(not is_frozen)  # nothing to learn in the trunk: no drop-path in it either
+    is_cached = is_frozen and train["cache_features"] and not data.varies
     data.device = trainer.strategy.root_device
-    if not cached or backbone.classifier is None:
+    if not is_cached or backbone.classifier is None:
         return backbone.net, {"cached_features": False}
 
     @torch.inference_mode()

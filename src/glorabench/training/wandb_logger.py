@@ -101,7 +101,7 @@ class Tracker(Logger):
         if self._logger is not None and params:
             self._guard(lambda: self._logger.log_hyperparams(params))
 
-    def close(self, summary: Mapping[str, Any], failed: bool = False) -> None:
+    def close(self, summary: Mapping[str, Any], has_failed: bool = False) -> None:
         """Mirror the summary of the record and end W&B's run, so that the next run is one of its own."""
         if self._logger is None:
             return
@@ -110,7 +110,7 @@ class Tracker(Logger):
             import wandb
 
             self._logger.experiment.summary.update(dict(summary))
-            wandb.finish(exit_code=int(failed))
+            wandb.finish(exit_code=int(has_failed))
 
         self._guard(end)
 

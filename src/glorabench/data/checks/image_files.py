@@ -40,8 +40,8 @@ class FileStatus(NamedTuple):
     """The size of a file in bytes, and the times of the last change of content and file, in nanoseconds."""
 
     size: int
-    modified: int
-    changed: int
+    mtime: int
+    ctime: int
 
 
 def file_statuses(folder: str, names: Iterable[str]) -> list[FileStatus | None]:
@@ -91,7 +91,7 @@ def check_image_files(paths: Sequence[tuple[str, bool]], reports: dict[tuple[str
     pool = ThreadPoolExecutor(_THREADS)
     try:
         for chunk, chunk_reports in zip(
-            chunks, pool.map(lambda chunk: [check_image_file(*each) for each in chunk], chunks), strict=True
+            chunks, pool.map(lambda chunk: [check_image_file(*item) for item in chunk], chunks), strict=True
         ):
             reports.update(zip(chunk, chunk_reports, strict=True))
             yield len(chunk_reports)
@@ -114,7 +114,7 @@ def split_fingerprints(splits: Splits, statuses: Mapping[str, FileStatuses]) -> 
         splits: the listings.
         statuses: of their files, see `split_statuses`.
     """
-    return {split: _hash(_lines(splits[split], each)) for split, each in statuses.items() if None not in each}
+    return {split: _hash(_lines(splits[split], files)) for split, files in statuses.items() if None not in files}
 
 
 def split_stamps(splits: Splits, statuses: Mapping[str, FileStatuses]) -> dict[str, str]:
@@ -123,9 +123,9 @@ def split_stamps(splits: Splits, statuses: Mapping[str, FileStatuses]) -> dict[s
     It also changes if files are copied or touched. So it identifies files on this machine, and not the data of a run.
     """
     return {
-        split: _hash(chain([str(splits[split].folder.absolute())], map(str, each), _lines(splits[split], each)))
-        for split, each in statuses.items()
-        if None not in each
+        split: _hash(chain([str(splits[split].folder.absolute())], map(str, files), _lines(splits[split], files)))
+        for split, files in statuses.items()
+        if None not in files
     }
 
 

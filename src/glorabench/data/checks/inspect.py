@@ -36,7 +36,7 @@ class Report:
         stamps: the same with the times of change, for each such split; a cache on this machine is found by it.
         digests: for each split, index of a decoded image -> hash of its file.
         overlaps: images that two splits share by their contents, but too few for a leak; one line each.
-        missing: the task has no folder.
+        has_no_folder: the task has no folder.
     """
 
     task: str
@@ -49,7 +49,7 @@ class Report:
     stamps: Mapping[str, str] = field(default_factory=dict, compare=False)  # of this machine
     digests: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     overlaps: tuple[str, ...] = ()
-    missing: bool = False
+    has_no_folder: bool = False
 
 
 def inspect_task(
@@ -80,7 +80,7 @@ def inspect_task(
     try:
         folder = suite.folder(row, root)
     except BadInput as error:
-        return Report(row.name, {}, (str(error),), missing=True)
+        return Report(row.name, {}, (str(error),), has_no_folder=True)
     try:
         splits, listing_faults, is_fake = _read_listings(suite, row, root, folder, {**suite.options, **options})
     except BadInput as error:
@@ -163,18 +163,18 @@ def _listing_faults(
         if fake_sizes is not None:
             sizes = (fake_sizes[split], *sizes) if split in fake_sizes else ()
         if sizes and len(listing) not in sizes:
-            expected = " or ".join(f"{size:,}" for size in sizes)
+            sizes_text = " or ".join(f"{size:,}" for size in sizes)
             fix = "fetch the archive again, whole" if fake_sizes is None else "delete this fake task and make it again"
-            yield f"{listing.source}: {len(listing):,} images, expected {expected}: truncated or another set; {fix}"
+            yield f"{listing.source}: {len(listing):,} images, expected {sizes_text}: truncated or another set; {fix}"
         if wrong := [index for index, label in enumerate(listing.labels) if not 0 <= label < row.classes]:
-            more = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
+            further = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
             yield (
                 f"{_place(listing, wrong[0])}: label {listing.labels[wrong[0]]}, but {row.name} has {row.classes} "
-                f"classes, 0 to {row.classes - 1}{more}: list of another set, or damaged; fetch it again"
+                f"classes, 0 to {row.classes - 1}{further}: list of another set, or damaged; fetch it again"
             )
-        occurring = sum(0 <= label < row.classes for label in count_per_class(listing))
-        if suite.complete and occurring != row.classes:
-            yield f"{listing.source}: {occurring} of {row.classes} classes occur, all must: damaged; fetch it again"
+        class_count = sum(0 <= label < row.classes for label in count_per_class(listing))
+        if suite.complete and class_count != row.classes:
+            yield f"{listing.source}: {class_count} of {row.classes} classes occur, all must: damaged; fetch it again"
 
 
 def _place(listing: Listing, index: int) -> str:

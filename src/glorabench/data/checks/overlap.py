@@ -14,23 +14,23 @@ LEAK_SHARE = 0.02  # of the smaller split: some shared sets hold a few images tw
 def shared_paths(splits: Splits) -> Iterator[str]:
     """One line for each pair of splits that name one file."""
     paths = {split: _paths(splits, split) for split in splits}
-    for one, two in _pairs(splits):
-        among = set(paths[one])
-        if shared := [path for path in paths[two] if path in among]:
+    for first, second in _pairs(splits):
+        among = set(paths[first])
+        if shared := [path for path in paths[second] if path in among]:
             yield (
-                f"{splits[two].source}: {len(shared):,} of its {len(paths[two]):,} images are also in {one} (first: "
-                f"{shared[0]}): {two} must hold others; fetch the lists again"
+                f"{splits[second].source}: {len(shared):,} of its {len(paths[second]):,} images are also in {first} "
+                f"(first: {shared[0]}): {second} must hold others; fetch the lists again"
             )
 
 
 def _pairs(splits: Splits) -> Iterator[tuple[str, str]]:
     """Pairs of splits that must not share an image."""
-    fitted = [split for split in TRAINING_SPLITS if split in splits]
+    splits_to_fit = [split for split in TRAINING_SPLITS if split in splits]
     if splits.get("trainval") is splits.get("train"):
-        fitted.remove("trainval")
+        splits_to_fit.remove("trainval")
     if "train" in splits and "val" in splits:
         yield "train", "val"
-    yield from ((one, two) for one in fitted for two in splits if two not in TRAINING_SPLITS)
+    yield from ((first, second) for first in splits_to_fit for second in splits if second not in TRAINING_SPLITS)
 
 
 def _paths(splits: Splits, split: str) -> list[str]:
@@ -46,19 +46,19 @@ def shared_contents(splits: Splits, digests: Mapping[str, Mapping[int, str]]) ->
     """
     leaks: list[str] = []
     notes: list[str] = []
-    for one, two in _pairs(splits):
-        among, first = set(_paths(splits, one)), {hashed: index for index, hashed in digests[one].items()}
-        paths = _paths(splits, two)
-        shared = [i for i, hashed in digests[two].items() if hashed in first and paths[i] not in among]
+    for first, second in _pairs(splits):
+        among, index_of = set(_paths(splits, first)), {digest: index for index, digest in digests[first].items()}
+        paths = _paths(splits, second)
+        shared = [i for i, digest in digests[second].items() if digest in index_of and paths[i] not in among]
         if not shared:
             continue
-        twin = splits[one].path(first[digests[two][shared[0]]])
+        twin = splits[first].path(index_of[digests[second][shared[0]]])
         line = (
-            f"{splits[two].source}: {len(shared):,} of its {len(paths):,} images are also in {one} under other names "
-            f"(first: {paths[shared[0]]} is {twin})"
+            f"{splits[second].source}: {len(shared):,} of its {len(paths):,} images are also in {first} under "
+            f"other names (first: {paths[shared[0]]} is {twin})"
         )
-        if len(shared) > LEAK_SHARE * min(len(splits[one]), len(splits[two])):
-            leaks.append(f"{line}: {two} must hold others; fetch the archive again")
+        if len(shared) > LEAK_SHARE * min(len(splits[first]), len(splits[second])):
+            leaks.append(f"{line}: {second} must hold others; fetch the archive again")
         else:
             notes.append(f"{line}: a few, as in some sets in circulation")
     return leaks, notes

@@ -52,11 +52,11 @@ def check_task(data: Mapping[str, Any]) -> inspect.Report:
     suite, task, root, options = _place(data)
     report = _report(suite, task, root, options)
     if report.problems:
-        first, *rest = report.problems
-        more = f" (and {len(rest)} more)" if rest else ""
+        first, *other_problems = report.problems
+        further = f" (and {len(other_problems)} more)" if other_problems else ""
         option_words = "".join(f" {key}={value}" for key, value in options if value != SUITES[suite].options[key])
         command = f"glorabench data check {suite} task={task} root={root}{option_words}"
-        raise BadInput(f"{first.rstrip('.')}{more}. All of it: {command}")
+        raise BadInput(f"{first.rstrip('.')}{further}. All of it: {command}")
     return report
 
 
@@ -79,9 +79,11 @@ def check_tasks(nodes: Iterable[Mapping[str, Any]]) -> None:
         except BadInput as error:
             faults.setdefault(task, str(error))
     if faults:
-        others = ", ".join(list(faults)[1:])
-        rest = f" Wrong as well: {others}. To leave tasks out, list the others: data.task=A,B" if others else ""
-        raise BadInput(next(iter(faults.values())) + rest)
+        other_tasks = ", ".join(list(faults)[1:])
+        further = (
+            f" Wrong as well: {other_tasks}. To leave tasks out, list the others: data.task=A,B" if other_tasks else ""
+        )
+        raise BadInput(next(iter(faults.values())) + further)
 
 
 def _place(data: Mapping[str, Any]) -> tuple[str, str, str, _OptionPairs]:

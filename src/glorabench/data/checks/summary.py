@@ -29,13 +29,13 @@ class TaskCheck:
     @property
     def notes(self) -> list[str]:
         """What the listings have to tell, and the images that two splits share, each once."""
-        listed = [listing.note for report in self.reports for listing in report.splits.values() if listing.note]
-        return list(dict.fromkeys([*listed, *(line for report in self.reports for line in report.overlaps)]))
+        notes = [listing.note for report in self.reports for listing in report.splits.values() if listing.note]
+        return list(dict.fromkeys([*notes, *(line for report in self.reports for line in report.overlaps)]))
 
     @property
-    def missing(self) -> bool:
+    def has_no_folder(self) -> bool:
         """There is no folder of the task."""
-        return self.reports[0].missing
+        return self.reports[0].has_no_folder
 
     @property
     def extractions(self) -> list[str]:
@@ -53,12 +53,12 @@ class TaskCheck:
         for report in self.reports:
             for split, listing in report.splits.items():
                 sizes.setdefault(split, set()).add(len(listing))
-        spans = {split: dict.fromkeys((min(found), max(found))) for split, found in sizes.items()}
+        spans = {split: dict.fromkeys((min(counts), max(counts))) for split, counts in sizes.items()}
         images = ", ".join(f"{split} {' to '.join(f'{n:,}' for n in span)}" for split, span in spans.items())
         count = len(self.problems)
-        status = "missing" if self.missing else f"{count} problem{'s' * (count > 1)}" if count else "ok"
-        many = len(self.reports) > 1
-        mark = f"{len(self.reports)} variants" if many else (self.reports[0].fingerprint or "")[:12]
+        status = "missing" if self.has_no_folder else f"{count} problem{'s' * (count > 1)}" if count else "ok"
+        has_variants = len(self.reports) > 1
+        mark = f"{len(self.reports)} variants" if has_variants else (self.reports[0].fingerprint or "")[:12]
         extraction = " and ".join(self.extractions)
         return self.name, self.row.group, images, extraction, status + ", fake" * self.fake, mark
 
@@ -70,19 +70,19 @@ def print_checks(suite: Suite, checks: Sequence[TaskCheck], root: Path) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
     grid = Table(*CHECK_COLUMNS, title=f"{suite.title} in {root}")
-    for each in checks:
-        grid.add_row(*each.cells())
+    for check in checks:
+        grid.add_row(*check.cells())
     console.print(grid)
     for line in (*_wrong(suite, checks, root), *_notes(suite, checks)):
         console.print(line, soft_wrap=True)
-    console.print(f"{suite.name}: {sum(not each.problems for each in checks)} of {len(checks)} right", soft_wrap=True)
+    console.print(f"{suite.name}: {sum(not check.problems for check in checks)} of {len(checks)} right", soft_wrap=True)
 
 
 def _wrong(suite: Suite, checks: Sequence[TaskCheck], root: Path) -> Iterator[str]:
     """One line for each problem; then what is missing and how to get it."""
-    for each in checks:
-        yield from (f"{each.name}: {problem}" for problem in each.problems if not each.missing)
-    if absent := list({each.row.name: each.row for each in checks if each.missing}.values()):
+    for check in checks:
+        yield from (f"{check.name}: {problem}" for problem in check.problems if not check.has_no_folder)
+    if absent := list({check.row.name: check.row for check in checks if check.has_no_folder}.values()):
         places = " or ".join(str(root / inside / "TASK") for inside in suite.inside)
         yield f"missing: {', '.join(row.name for row in absent)}: no folder {places}"
         yield from (f"to get {row.name}: {row.obtain}" for row in absent if row.obtain)
@@ -91,14 +91,14 @@ def _wrong(suite: Suite, checks: Sequence[TaskCheck], root: Path) -> Iterator[st
 
 def _notes(suite: Suite, checks: Sequence[TaskCheck]) -> Iterator[str]:
     """What is no fault, but good to know."""
-    for each in checks:
-        yield from (f"note: {each.name}: {note}" for note in each.notes)
-    kinds = {kind: [each.name for each in checks if kind in each.extractions] for kind in ("lossless", "jpeg")}
+    for check in checks:
+        yield from (f"note: {check.name}: {note}" for note in check.notes)
+    kinds = {kind: [check.name for check in checks if kind in check.extractions] for kind in ("lossless", "jpeg")}
     if suite.alike and all(kinds.values()):
         fewer = min(kinds, key=lambda kind: len(kinds[kind]))
         yield (
             f"note: only {', '.join(kinds[fewer])} {'are' if len(kinds[fewer]) > 1 else 'is'} {fewer}: accuracies "
             "on the two extractions differ by up to 20 points, so tables refuse to mix them: get all from one archive"
         )
-    if any(each.fake for each in checks):
+    if any(check.fake for check in checks):
         yield "note: fake data to rehearse with; records of it are marked, and tables refuse them beside others"

@@ -44,7 +44,7 @@ def read_saved_dataset(root: Path, exports: Path) -> Examples:
     """
     parts = _parts(root)
     columns = [_columns(folder) for folder in parts.values()]
-    if any(each != columns[0] for each in columns):
+    if any(part_columns != columns[0] for part_columns in columns):
         raise BadInput(f"{root}: the columns of its splits differ: save them with the same features")
     place = exports / _key(parts)
 
@@ -92,22 +92,22 @@ def _columns(folder: Path) -> _Columns:
         BadInput: there is none of them.
     """
     features = _json(folder / "dataset_info.json").get("features")
-    kinds = {str(name): each for name, each in (features or {}).items() if isinstance(each, dict)}
-    images = [name for name, each in kinds.items() if each.get("_type") == "Image"]
-    classes = [name for name, each in kinds.items() if each.get("_type") == "ClassLabel" and each.get("names")]
+    kinds = {str(name): column for name, column in (features or {}).items() if isinstance(column, dict)}
+    images = [name for name, column in kinds.items() if column.get("_type") == "Image"]
+    classes = [name for name, column in kinds.items() if column.get("_type") == "ClassLabel" and column.get("names")]
     if not images or not classes:
-        missing = "images (Image)" if not images else "classes (ClassLabel)"
-        lists = [name for name, each in kinds.items() if each.get("_type") in ("Sequence", "List", "LargeList")]
-        why = f"; {MULTI_LABEL}" if lists and images else ""
-        listed = ", ".join(kinds) or "none"
-        raise BadInput(f"{folder} has no column of {missing}; its columns are {listed}{why}: cast one and save again")
+        noun = "images (Image)" if not images else "classes (ClassLabel)"
+        lists = [name for name, column in kinds.items() if column.get("_type") in ("Sequence", "List", "LargeList")]
+        hint = f"; {MULTI_LABEL}" if lists and images else ""
+        columns = ", ".join(kinds) or "none"
+        raise BadInput(f"{folder} has no column of {noun}; its columns are {columns}{hint}: cast one and save again")
     return _Columns(images[0], classes[0], [str(name) for name in kinds[classes[0]]["names"]])
 
 
 def _files(folder: Path) -> list[Path]:
     """The Arrow files of a split."""
-    listed = _json(folder / "state.json").get("_data_files") or []
-    files = [folder / str(each.get("filename")) for each in listed if isinstance(each, dict)]
+    entries = _json(folder / "state.json").get("_data_files") or []
+    files = [folder / str(entry.get("filename")) for entry in entries if isinstance(entry, dict)]
     if not files or not all(file.is_file() for file in files):
         raise BadInput(f"{folder}: the Arrow files that state.json names are not all there: save the data set again")
     return files
@@ -154,14 +154,14 @@ def _write_images(folder: Path, split: str, columns: _Columns, target: Path) -> 
 def _write_image(
     folder: Path, split: str, number: int, image: Any, label: Any, columns: _Columns, target: Path
 ) -> Example:
-    where = f"{folder}, row {number}"
+    place = f"{folder}, row {number}"
     if not isinstance(label, int) or not 0 <= label < len(columns.classes):
-        raise BadInput(f"{where}: {columns.label} is {label!r}, which is none of its {len(columns.classes)} classes")
+        raise BadInput(f"{place}: {columns.label} is {label!r}, which is none of its {len(columns.classes)} classes")
     content = image.get("bytes") if isinstance(image, dict) else None
     if content is None and isinstance(image, dict) and image.get("path") and os.path.isfile(image["path"]):
         content = Path(image["path"]).read_bytes()
     if not content:
-        raise BadInput(f"{where}: there is no image in {columns.image}: save the data set with its images")
+        raise BadInput(f"{place}: there is no image in {columns.image}: save the data set with its images")
     suffix = next((end for start, end in _SUFFIXES.items() if content.startswith(start)), ".tif")
     name = "/".join(filter(None, (split, f"{number:08d}{suffix}")))
     (target / name).parent.mkdir(parents=True, exist_ok=True)

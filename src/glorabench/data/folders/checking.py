@@ -38,13 +38,13 @@ class FolderReport:
     Args:
         report: as for the task of a suite.
         classes: their names; a label is a place in them.
-        turned: images that are turned as their EXIF data say.
+        turn_count: images that are turned as their EXIF data say.
         origin: where the splits come from, in words.
     """
 
     report: Report
     classes: tuple[str, ...] = ()
-    turned: int = 0
+    turn_count: int = 0
     origin: str = ""
 
 
@@ -90,20 +90,20 @@ def check_folder(data: Mapping[str, Any]) -> FolderReport:
     """
     look = _look_at(data)
     if look.report.problems:
-        first, *rest = look.report.problems
-        more = f" (and {len(rest)} more: glorabench data check folder root={data['root']})" if rest else ""
-        raise BadInput(f"{first.rstrip('.')}{more}")
+        first, *problems = look.report.problems
+        further = f" (and {len(problems)} more: glorabench data check folder root={data['root']})" if problems else ""
+        raise BadInput(f"{first.rstrip('.')}{further}")
     return look
 
 
 def _look_at(data: Mapping[str, Any]) -> FolderReport:
     options = SplitOptions(**{key: data[key] for key in OPTION_NAMES if key in data})
     root = check_root(data.get("root"))
-    return _inspected(root, folder_task(root, data.get("task")), options, str(data["cache_dir"]))
+    return _inspect(root, folder_task(root, data.get("task")), options, str(data["cache_dir"]))
 
 
 @lru_cache(maxsize=256)
-def _inspected(root: str, task: str, options: SplitOptions, cache_dir: str) -> FolderReport:
+def _inspect(root: str, task: str, options: SplitOptions, cache_dir: str) -> FolderReport:
     return inspect_folder(Path(root).expanduser(), task, options, Path(cache_dir).expanduser())
 
 
@@ -136,8 +136,11 @@ def inspect_folder(
         survey = survey_images(examples.listing(range(len(examples))), caches)
         splits, origin = split_examples(examples, survey.hashes, options)
     except UnreadableImages as error:
-        more = len(error.faults) - _MOST_FAULTS
-        faults = [*error.faults[:_MOST_FAULTS], *([f"{root}: {more:,} more images cannot be read"] if more > 0 else [])]
+        further = len(error.faults) - _MOST_FAULTS
+        faults = [
+            *error.faults[:_MOST_FAULTS],
+            *([f"{root}: {further:,} more images cannot be read"] if further > 0 else []),
+        ]
         return FolderReport(Report(task, {}, tuple(faults)))
     except BadInput as error:
         return FolderReport(Report(task, {}, (str(error),)))
@@ -154,10 +157,10 @@ def inspect_folder(
         extraction=max(("jpeg", "lossless"), key=survey.kinds.count),
         fingerprint=_fingerprint(splits, hashes),
         stamps=image_files.split_stamps(splits, image_files.split_statuses(splits)),
-        digests={split: dict(enumerate(own)) for split, own in hashes.items()},
+        digests={split: dict(enumerate(contents)) for split, contents in hashes.items()},
         overlaps=tuple(duplicates) if options.allow_duplicates else (),
     )
-    return FolderReport(report, examples.classes, survey.turned, origin)
+    return FolderReport(report, examples.classes, survey.turn_count, origin)
 
 
 def _hashes_of_splits(examples: Examples, survey: Survey, splits: Splits) -> dict[str, list[str]]:
@@ -170,21 +173,21 @@ def _fingerprint(splits: Splits, hashes: Mapping[str, list[str]]) -> str:
     digest = hashlib.sha256()
     for split in sorted(splits):
         digest.update(f"{split} {len(splits[split])}\n".encode())
-        for label, each in zip(splits[split].labels, hashes[split], strict=True):
-            digest.update(f"{label} {each}\n".encode())
+        for label, content in zip(splits[split].labels, hashes[split], strict=True):
+            digest.update(f"{label} {content}\n".encode())
     return digest.hexdigest()
 
 
 def _duplicates(splits: Splits, hashes: Mapping[str, list[str]]) -> Iterator[str]:
     """A line for each pair of train, val and test that shares images by their contents."""
-    for one, two in combinations(("train", "val", "test"), 2):
-        first = {content: index for index, content in reversed(list(enumerate(hashes[one])))}
-        if shared := [index for index, content in enumerate(hashes[two]) if content in first]:
-            twin = splits[one].path(first[hashes[two][shared[0]]])
-            count = f"{len(shared):,} image{'s' * (len(shared) > 1)} of {two} {'are' if len(shared) > 1 else 'is'}"
+    for first, second in combinations(("train", "val", "test"), 2):
+        index_of = {content: index for index, content in reversed(list(enumerate(hashes[first])))}
+        if shared := [index for index, content in enumerate(hashes[second]) if content in index_of]:
+            twin = splits[first].path(index_of[hashes[second][shared[0]]])
+            count = f"{len(shared):,} image{'s' * (len(shared) > 1)} of {second} {'are' if len(shared) > 1 else 'is'}"
             yield (
-                f"{count} also in {one} (first: {splits[two].path(shared[0])} is {twin}): remove them from one, or "
-                "accept them with data.allow_duplicates=true"
+                f"{count} also in {first} (first: {splits[second].path(shared[0])} is {twin}): remove them from one, "
+                "or accept them with data.allow_duplicates=true"
             )
 
 
@@ -203,10 +206,10 @@ def _decoding_faults(splits: Splits, on_progress: OnProgress | None) -> Iterator
 def _with_notes(splits: Splits, examples: Examples, survey: Survey, origin: str) -> Splits:
     """The splits, with what is good to know as notes of train."""
     names = examples.classes
-    shown = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
-    notes = [f"{len(names):,} classes: {shown}", origin, *examples.notes]
-    if survey.turned:
-        notes.append(f"{survey.turned:,} images are turned as their EXIF data say")
+    names_text = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
+    notes = [f"{len(names):,} classes: {names_text}", origin, *examples.notes]
+    if survey.turn_count:
+        notes.append(f"{survey.turn_count:,} images are turned as their EXIF data say")
     train = splits["train"]
     for note in notes:
         train = train.with_note(note)

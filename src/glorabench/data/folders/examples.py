@@ -73,13 +73,13 @@ def collect_examples(source: Path, folder: Path, rows: Sequence[Example], notes:
         except UnicodeEncodeError:
             raise BadInput(f"{source}: the name {name!r} is not UTF-8: rename it") from None
     place = {name: index for index, name in enumerate(classes)}
-    ordered = sorted(rows, key=lambda row: (place[row.label], row.name, row.split))
+    sorted_rows = sorted(rows, key=lambda row: (place[row.label], row.name, row.split))
     return Examples(
         source,
         folder,
-        tuple(row.name for row in ordered),
-        tuple(place[row.label] for row in ordered),
-        tuple(row.split for row in ordered),
+        tuple(row.name for row in sorted_rows),
+        tuple(place[row.label] for row in sorted_rows),
+        tuple(row.split for row in sorted_rows),
         tuple(classes),
         tuple(notes),
     )
@@ -94,9 +94,9 @@ def _sorted_classes(source: Path, labels: set[str]) -> list[str]:
     numbers = [_number(label) for label in labels]
     if None in numbers:
         return sorted(labels)
-    if broken := [label for label in labels if not float(label).is_integer()]:
+    if fractions := [label for label in labels if not float(label).is_integer()]:
         raise BadInput(
-            f"{source}: the labels are numbers such as {min(broken)}: regression is not supported, give classes"
+            f"{source}: the labels are numbers such as {min(fractions)}: regression is not supported, give classes"
         )
     return sorted(labels, key=lambda label: (float(label), label))
 
@@ -124,8 +124,8 @@ def check_splits(examples: Examples) -> None:
     for split, labels in present.items():
         for label, name in enumerate(examples.classes):
             if label not in labels:
-                other = next(each for each, its in present.items() if label in its)
+                twin = next(other for other in present if label in present[other])
                 raise BadInput(
-                    f"{examples.source}: class '{name}' is in {other}, but not in {split}: each split must have every "
+                    f"{examples.source}: class '{name}' is in {twin}, but not in {split}: each split must have every "
                     "class; add images, or remove the class"
                 )

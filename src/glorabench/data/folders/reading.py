@@ -55,11 +55,11 @@ def _read_folders(root: Path) -> Examples:
     notes, rows = [], []
     if "train" in split_of.values() or (split_of and len(split_of) == len(folders)):
         for name, split in split_of.items():
-            if twin := [other for other in split_of if split_of[other] == split and other != name]:
+            if twin := [second for second in split_of if split_of[second] == split and second != name]:
                 raise BadInput(f"{root} has {name} and {twin[0]}, which are both {split}: keep one of them")
             rows += _class_images(root, name, split, notes)
-        if others := [name for name in folders if name not in split_of]:
-            notes.append(f"{root}: not used, beside the splits: {', '.join(others)}")
+        if other_folders := [name for name in folders if name not in split_of]:
+            notes.append(f"{root}: not used, beside the splits: {', '.join(other_folders)}")
     else:
         rows += _class_images(root, "", "", notes)
     if not rows:
@@ -89,29 +89,31 @@ def _class_images(root: Path, inside: str, split: str, notes: list[str]) -> Iter
         notes.append(
             f"{root / inside}: {len(loose):,} images are in no folder of a class: not used (first: {loose[0]})"
         )
-    others: list[str] = []
+    other_files: list[str] = []
     for label in folders:
         for name in _walk(root / inside / label):
             if _is_picture(name):
                 yield Example("/".join(filter(None, (inside, label, name))), label, split)
             else:
-                others.append(f"{label}/{name}")
-    if others:
-        notes.append(f"{root / inside}: {len(others):,} files are no images by their names (first: {others[0]})")
+                other_files.append(f"{label}/{name}")
+    if other_files:
+        notes.append(
+            f"{root / inside}: {len(other_files):,} files are no images by their names (first: {other_files[0]})"
+        )
 
 
 def _walk(folder: Path) -> Iterator[str]:
     """The files below a folder, also behind links, with their folders; hidden ones are skipped."""
-    seen: set[str] = set()
+    real_folders: set[str] = set()
     for place, inner, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
-        if real in seen:
+        if real in real_folders:
             inner.clear()
             continue
-        seen.add(real)
+        real_folders.add(real)
         inner[:] = sorted(name for name in inner if not is_hidden(name))
-        below = os.path.relpath(place, folder).replace(os.sep, "/")
-        yield from (name if below == "." else f"{below}/{name}" for name in files if not is_hidden(name))
+        subfolder = os.path.relpath(place, folder).replace(os.sep, "/")
+        yield from (name if subfolder == "." else f"{subfolder}/{name}" for name in files if not is_hidden(name))
 
 
 def _entries(folder: Path) -> tuple[list[str], list[str]]:

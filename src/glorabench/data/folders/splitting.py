@@ -87,20 +87,22 @@ def split_examples(examples: Examples, hashes: Sequence[str], options: SplitOpti
         BadInput: a class has too few images.
     """
     places = {
-        split: [i for i, given in enumerate(examples.splits) if given == split] for split in ("train", "val", "test")
+        split: [i for i, name in enumerate(examples.splits) if name == split] for split in ("train", "val", "test")
     }
-    drawn = [split for split in ("test", "val") if not places[split]]
-    pool = places["train"] or [i for i, given in enumerate(examples.splits) if not given]
-    if drawn:
+    parts_to_draw = [split for split in ("test", "val") if not places[split]]
+    pool = places["train"] or [i for i, name in enumerate(examples.splits) if not name]
+    if parts_to_draw:
         shares = {"val": options.val_share, "test": options.test_share}
-        parts = _draw_parts(examples, hashes, pool, {split: shares[split] for split in drawn}, options.split_seed)
+        parts = _draw_parts(
+            examples, hashes, pool, {split: shares[split] for split in parts_to_draw}, options.split_seed
+        )
         places |= parts
     splits = {split: examples.listing(indices) for split, indices in places.items()}
     whole = splits["train"]
     splits["train"] = _draw_subset(examples, whole, options)
-    both = sorted([*places["train"], *places["val"]])
-    splits["trainval"] = splits["train"] if options.subset else examples.listing(both)
-    return splits, _describe(examples, drawn, len(whole), splits, options)
+    indices = sorted([*places["train"], *places["val"]])
+    splits["trainval"] = splits["train"] if options.subset else examples.listing(indices)
+    return splits, _describe(examples, parts_to_draw, len(whole), splits, options)
 
 
 def _draw_parts(
@@ -121,7 +123,7 @@ def _draw_parts(
         order = [copies[i] for i in np.random.default_rng([seed, label]).permutation(len(copies))]
         start = 0
         for split, size in _sizes(len(copies), shares).items():
-            parts[split] += [index for same in order[start : start + size] for index in same]
+            parts[split] += [index for group in order[start : start + size] for index in group]
             start += size
     return {split: sorted(indices) for split, indices in parts.items()}
 
@@ -158,24 +160,26 @@ def _draw_subset(examples: Examples, train: Listing, options: SplitOptions) -> L
         return draw_shots(train, options.per_class, options.split_seed)
     if options.fraction is None:
         return train
-    kept: list[int] = []
+    subset: list[int] = []
     for label, count in counts.items():
-        own = [i for i, each in enumerate(train.labels) if each == label]
+        of_class = [i for i, number in enumerate(train.labels) if number == label]
         size = max(1, math.floor(count * options.fraction + 0.5))
-        shots = set(draw_shots(train.take(own), size, options.split_seed).names)
-        kept += [i for i in own if train.names[i] in shots]
-    return train.take(sorted(kept))
+        shots = set(draw_shots(train.take(of_class), size, options.split_seed).names)
+        subset += [i for i in of_class if train.names[i] in shots]
+    return train.take(sorted(subset))
 
 
 def _describe(
-    examples: Examples, drawn: Sequence[str], whole: int, splits: Mapping[str, Listing], options: SplitOptions
+    examples: Examples, parts_to_draw: Sequence[str], whole: int, splits: Mapping[str, Listing], options: SplitOptions
 ) -> str:
     """Where the splits come from, in words."""
-    given = [split for split in ("train", "val", "test") if split in examples.splits]
-    words = [f"{' and '.join(given)} as given"] if given else []
-    if drawn:
-        shares = ", ".join(f"{split} {getattr(options, f'{split}_share'):g}" for split in sorted(drawn))
-        words.append(f"{' and '.join(sorted(drawn))} drawn by class with split_seed={options.split_seed} ({shares})")
+    names = [split for split in ("train", "val", "test") if split in examples.splits]
+    words = [f"{' and '.join(names)} as given"] if names else []
+    if parts_to_draw:
+        shares = ", ".join(f"{split} {getattr(options, f'{split}_share'):g}" for split in sorted(parts_to_draw))
+        words.append(
+            f"{' and '.join(sorted(parts_to_draw))} drawn by class with split_seed={options.split_seed} ({shares})"
+        )
     for key, value in options.subset.items():
         words.append(f"train is {len(splits['train']):,} of {whole:,} images ({key}={value:g})")
     return "; ".join(words)

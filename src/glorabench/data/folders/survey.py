@@ -28,12 +28,12 @@ class Survey:
     Args:
         hashes: of the content of each.
         kinds: jpeg or lossless, of each.
-        turned: how many the EXIF data turn.
+        turn_count: how many the EXIF data turn.
     """
 
     hashes: tuple[str, ...]
     kinds: tuple[str, ...]
-    turned: int
+    turn_count: int
 
 
 class UnreadableImages(BadInput):
@@ -41,16 +41,16 @@ class UnreadableImages(BadInput):
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
-        more = f" ({len(faults) - 1:,} more cannot be read)" if len(faults) > 1 else ""
-        super().__init__(f"{faults[0]}{more}")
+        further = f" ({len(faults) - 1:,} more cannot be read)" if len(faults) > 1 else ""
+        super().__init__(f"{faults[0]}{further}")
 
 
-def survey_images(listing: Listing, saved: Path) -> Survey:
+def survey_images(listing: Listing, surveys: Path) -> Survey:
     """The survey of all files of a listing.
 
     Args:
         listing: the files.
-        saved: the folder of the surveys of this data set.
+        surveys: the folder of the surveys of this data set.
 
     Raises:
         UnreadableImages: naming each file that is missing, empty or no whole image.
@@ -59,7 +59,7 @@ def survey_images(listing: Listing, saved: Path) -> Survey:
     statuses = image_files.split_statuses({"all": listing})
     if absent := [i for i, status in enumerate(statuses["all"]) if status is None]:
         raise UnreadableImages([f"{listing.path(i)} is empty or no regular file: replace or remove it" for i in absent])
-    folder = saved / f"{image_files.split_stamps({'all': listing}, statuses)['all'][:16]}.survey"
+    folder = surveys / f"{image_files.split_stamps({'all': listing}, statuses)['all'][:16]}.survey"
 
     def write(draft: Path, lines: Sequence[str]) -> None:
         (draft / _FILE).write_text("\n".join(lines))
@@ -89,8 +89,8 @@ def _read(listing: Listing) -> list[str]:
             return "", report.fault
         try:
             with decoding.open_image(path) as image:
-                turned = decoding.turn_of(image) is not None
-            return f"{content_hash(path)} {report.kind} {'turned' if turned else 'upright'}", ""
+                is_turned = decoding.turn_of(image) is not None
+            return f"{content_hash(path)} {report.kind} {'turned' if is_turned else 'upright'}", ""
         except BadInput as error:
             return "", str(error)
 

@@ -119,15 +119,15 @@ def _columns(source: Path, names: Sequence[str]) -> _Columns:
     """
     plain = {re.sub(r"[\s-]+", "_", name.strip().lower()): name for name in reversed(names)}
 
-    def column(known: Iterable[str]) -> str | None:
-        return next((plain[name] for name in known if name in plain), None)
+    def column(words: Iterable[str]) -> str | None:
+        return next((plain[name] for name in words if name in plain), None)
 
     path, label = column(_PATHS), column(_LABELS)
     if path is None or label is None:
-        missing, known = ("paths", _PATHS) if path is None else ("labels", _LABELS)
-        listed = ", ".join(f"'{name}'" for name in names[:8])
+        noun, words = ("paths", _PATHS) if path is None else ("labels", _LABELS)
+        columns = ", ".join(f"'{name}'" for name in names[:8])
         raise BadInput(
-            f"{source} has no column of {missing}: its columns are {listed}; call one of them {' or '.join(known[:6])} "
+            f"{source} has no column of {noun}: its columns are {columns}; call one of them {' or '.join(words[:6])} "
             "(the first line of a CSV file must name the columns)"
         )
     return _Columns(path, label, column(_SPLITS))
@@ -140,22 +140,22 @@ def _example(source: Path, row: _Row, columns: _Columns) -> Example:
         BadInput: a cell is empty or no text, or the split is none.
     """
     path, label = row.cells.get(columns.path), row.cells.get(columns.label)
-    where = f"{source}, line {row.line}"
+    location = f"{source}, line {row.line}"
     if isinstance(label, list) and len(label) == 1:
         label = label[0]
     if isinstance(label, list | dict):
-        raise BadInput(f"{where}: {columns.label} holds {len(label)} values: {MULTI_LABEL}")
+        raise BadInput(f"{location}: {columns.label} holds {len(label)} values: {MULTI_LABEL}")
     if not isinstance(path, str) or not path.strip():
-        raise BadInput(f"{where}: no path in the column {columns.path}")
+        raise BadInput(f"{location}: no path in the column {columns.path}")
     text = "" if label is None else str(label).lower() if isinstance(label, bool) else str(label).strip()
     if not text:
-        raise BadInput(f"{where}: no label in the column {columns.label}")
+        raise BadInput(f"{location}: no label in the column {columns.label}")
     split = ""
     if columns.split is not None:
-        given = str(row.cells.get(columns.split) or "").strip()
-        if given.lower() not in SPLIT_NAMES:
-            raise BadInput(f"{where}: {columns.split} is '{given}': it must be train, val or test")
-        split = SPLIT_NAMES[given.lower()]
+        split_name = str(row.cells.get(columns.split) or "").strip()
+        if split_name.lower() not in SPLIT_NAMES:
+            raise BadInput(f"{location}: {columns.split} is '{split_name}': it must be train, val or test")
+        split = SPLIT_NAMES[split_name.lower()]
     place = source.parent / Path(path.strip()).expanduser()
     return Example(os.path.relpath(place, source.parent).replace(os.sep, "/"), text, split)
 
@@ -164,10 +164,10 @@ def _refuse_missing(source: Path, examples: Sequence[Example], lines: Sequence[i
     """Refuse a list of which images are not there."""
     absent = [i for i, example in enumerate(examples) if not _exists(f"{source.parent}/{example.name}")]
     if absent:
-        more = f" ({len(absent):,} of {len(examples):,} images are missing)" if len(absent) > 1 else ""
+        further = f" ({len(absent):,} of {len(examples):,} images are missing)" if len(absent) > 1 else ""
         raise BadInput(
-            f"{source}, line {lines[absent[0]]}: no image {examples[absent[0]].name}{more}: paths are relative to the "
-            "folder of the list"
+            f"{source}, line {lines[absent[0]]}: no image {examples[absent[0]].name}{further}: paths are relative to "
+            "the folder of the list"
         )
 
 
@@ -183,11 +183,11 @@ def _without_repeats(source: Path, examples: Sequence[Example], lines: Sequence[
     """
     first: dict[str, int] = {}
     for index, example in enumerate(examples):
-        known = first.setdefault(example.name, index)
-        if examples[known].label != example.label:
+        earlier = first.setdefault(example.name, index)
+        if examples[earlier].label != example.label:
             raise BadInput(
-                f"{source}, lines {lines[known]} and {lines[index]}: {example.name} has the labels "
-                f"'{examples[known].label}' and '{example.label}': {MULTI_LABEL}"
+                f"{source}, lines {lines[earlier]} and {lines[index]}: {example.name} has the labels "
+                f"'{examples[earlier].label}' and '{example.label}': {MULTI_LABEL}"
             )
     unique = list(dict.fromkeys(examples))
     return unique, len(examples) - len(unique)

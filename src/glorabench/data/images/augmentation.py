@@ -56,7 +56,7 @@ def make_transform(recipe: str, view: View) -> Transform:
 
 
 def _crop(crop: Transform, view: View, image: Image.Image) -> Image.Image:
-    return crop(shorter_to(image, round(view.size * MARGIN), view.how))
+    return crop(shorter_to(image, round(view.size * MARGIN), view.resampling))
 
 
 class AugmentedImages(Dataset[tuple[Tensor, Tensor]]):

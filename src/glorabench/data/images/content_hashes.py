@@ -25,15 +25,15 @@ def content_hash(path: str | Path) -> str:
     Raises:
         BadInput: it is no regular file, or cannot be read.
     """
-    hashed = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     try:
         check_regular(path)
         with open(path, "rb") as file:
             while chunk := file.read(_CHUNK):
-                hashed.update(chunk)
+                digest.update(chunk)
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}): fetch it again") from error
-    return hashed.hexdigest()
+    return digest.hexdigest()
 
 
 def load_hashes(folder: Path, current: Mapping[int, str]) -> list[str]:
@@ -64,12 +64,12 @@ def load_or_read_hashes(folder: Path, current: Mapping[int, str], read: Callable
 
 def _load(folder: Path, current: Mapping[int, str]) -> list[str]:
     hashes = (folder / _FILE).read_text().split("\n")
-    if any(hashes[index] != now for index, now in current.items()):
+    if any(hashes[index] != current_hash for index, current_hash in current.items()):
         raise ValueError("the images have changed")
     return hashes
 
 
 def cache_name(hashes: Sequence[str], upright: bool = False) -> str:
     """The name of the cache of images with these hashes; it also depends on how images are decoded."""
-    how = f"decoding {decoding.DECODING_VERSION} {decoding.pixel_limit()}{' upright' * upright}"
-    return hashlib.sha256("\n".join([how, *hashes]).encode()).hexdigest()[:16]
+    settings = f"decoding {decoding.DECODING_VERSION} {decoding.pixel_limit()}{' upright' * upright}"
+    return hashlib.sha256("\n".join([settings, *hashes]).encode()).hexdigest()[:16]

@@ -72,7 +72,7 @@ class ImageData(TaskData):
         self.augment = augment
         self.mixing = BatchMixing(augment, mixup, cutmix, task.classes, seed)
         self.varies = bool(augment or mixup or cutmix)
-        self._encoded: dict[str, Arrays] = {}
+        self._feature_arrays: dict[str, Arrays] = {}
 
     def facts(self) -> dict[str, Any]:
         """What a record says of the data; records that differ in it do not compare."""
@@ -81,25 +81,25 @@ class ImageData(TaskData):
     def read_all(self) -> None:
         """Decode every split that the run keeps."""
         for name in self.task.tests if self.report_on == "test" else ():
-            if self.images.geometry is not None and self.images.splits[name].kept(self.view):
+            if self.images.geometry is not None and self.images.splits[name].has_stills(self.view):
                 self.images.splits[name].still(self.view)
 
-    def _evaluated(self, split: Split) -> Iterable[Batch]:
+    def _still_batches(self, split: Split) -> Iterable[Batch]:
         """All of a split in order: out of a cache, or decoded on the way."""
-        if not split.kept(self.view):
+        if not split.has_stills(self.view):
             return Stream(lambda index: split.read(self.view, index), split.labels, self.eval_batch_size)
         return self._loader(Batches((split.still(self.view), split.labels)), self.eval_batch_size)
 
-    def _loader(self, batches: Batches, size: int, **more: Any) -> DataLoader[Batch]:
-        return DataLoader(batches, batch_size=size, collate_fn=as_is, **more)
+    def _loader(self, batches: Batches, size: int, **options: Any) -> DataLoader[Batch]:
+        return DataLoader(batches, batch_size=size, collate_fn=as_is, **options)
 
     def _features(self, name: str, split: Split) -> Arrays:
         """What `encode` makes of a split, once."""
         assert self.encode is not None
-        if name not in self._encoded:
-            found = [self.encode(self.normalise(x.to(self.device))).cpu() for x, _ in self._evaluated(split)]
-            self._encoded[name] = torch.cat(found).numpy(), split.labels
-        return self._encoded[name]
+        if name not in self._feature_arrays:
+            batches = [self.encode(self.normalise(x.to(self.device))).cpu() for x, _ in self._still_batches(split)]
+            self._feature_arrays[name] = torch.cat(batches).numpy(), split.labels
+        return self._feature_arrays[name]
 
     def evaluation_batches(self, split: str) -> Iterable[Batch]:
         """All of a split in order; where the trunk is constant, of its features."""
@@ -107,7 +107,7 @@ class ImageData(TaskData):
 
     def _evaluation(self, name: str, split: Split) -> Iterable[Batch]:
         if self.encode is None:
-            return self._evaluated(split)
+            return self._still_batches(split)
         return self._loader(Batches(self._features(name, split)), self.eval_batch_size)
 
     def training_batches(self, split: str) -> DataLoader[Batch]:
@@ -151,8 +151,8 @@ class ImageData(TaskData):
         size = (len(split.labels), 3, self.view.size, self.view.size)
         places = torch.randperm(size[0], generator=torch.Generator().manual_seed(self.seed)).to(device)
         inputs = torch.empty(size, device=device)  # filled in place: a large test split is there once
-        for at, (images, _) in zip(places.split(self.eval_batch_size), self._evaluated(split), strict=True):
-            inputs[at] = self.normalise(images.to(device))
+        for indices, (images, _) in zip(places.split(self.eval_batch_size), self._still_batches(split), strict=True):
+            inputs[indices] = self.normalise(images.to(device))
         labels = torch.tensor(split.labels, device=device)[places.argsort()]
         n = len(labels) - round(held_out * len(labels))
         return self._cut(inputs[:n], labels[:n]), self._cut(inputs[n:], labels[n:])
@@ -203,8 +203,8 @@ class Batches(Dataset[Batch]):
         """(inputs, labels) of a batch, copied out of the cache."""
         if self.resident is not None:
             inputs, labels = self.resident
-            at = torch.tensor(indices).to(inputs.device, non_blocking=True)
-            return inputs[at], labels[at]
+            places = torch.tensor(indices).to(inputs.device, non_blocking=True)
+            return inputs[places], labels[places]
         return torch.from_numpy(self.inputs[indices]), torch.from_numpy(self.labels[indices])
 
 

@@ -49,7 +49,7 @@ class FilesOnDisk:
     def __post_init__(self) -> None:
         self.labels = np.array(self.listing.labels, np.int64)
 
-    def kept(self, view: View) -> bool:
+    def has_stills(self, view: View) -> bool:
         """Whether `still` is the way to read this split: it is decoded already, or small enough to be kept."""
         if self.keep != "auto":
             return bool(self.keep)
@@ -99,11 +99,11 @@ class FilesOnDisk:
 
         def images() -> Iterator[NDArray[np.uint8]]:
             self._announce(folder, self._bytes(view))
-            return self._decoded(view.still)
+            return self._decode_all(view.still)
 
         return cache.cached_stack(folder, shape, images)
 
-    def _decoded(self, fit: Callable[[Image.Image], NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    def _decode_all(self, fit: Callable[[Image.Image], NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
         """Every image for a cache, in order."""
 
         def read(index: int) -> NDArray[np.uint8]:
@@ -129,7 +129,7 @@ class FilesOnDisk:
 
         def images() -> Iterator[NDArray[np.uint8]]:
             self._announce(folder, self._bytes_whole())
-            return self._decoded(_shrink)
+            return self._decode_all(_shrink)
 
         return cache.cached_ragged(folder, len(self.listing), images)
 
@@ -145,14 +145,14 @@ class FilesOnDisk:
         Raises:
             BadInput: the disk has no room for it.
         """
-        what = f"{len(self.listing):,} images of {self.name}"
+        images = f"{len(self.listing):,} images of {self.name}"
         free = self._free()
         if size > free:
             raise BadInput(
-                f"{what} take about {_size_text(size)} in {folder}, {_size_text(free)} are free: free space or set "
+                f"{images} take about {_size_text(size)} in {folder}, {_size_text(free)} are free: free space or set "
                 "cache_dir=FOLDER"
             )
-        print(f"    decoding {what} once into {folder} (about {_size_text(size)})", flush=True)
+        print(f"    decoding {images} once into {folder} (about {_size_text(size)})", flush=True)
 
 
 def _size_text(size: int) -> str:

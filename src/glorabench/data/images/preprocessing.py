@@ -28,27 +28,27 @@ INTERPOLATIONS: Final = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.
 MARGIN: Final = 256 / 224  # the side before the crop, relative to the side after it
 
 
-def _squash(image: Picture, size: int, how: Image.Resampling) -> Picture:
+def _squash(image: Picture, size: int, resampling: Image.Resampling) -> Picture:
     """The whole image, its aspect not kept: KITTI's 1242 x 375 become square, and nothing is cut off."""
-    return image.resize((size, size), how)
+    return image.resize((size, size), resampling)
 
 
-def _squash_crop(image: Picture, size: int, how: Image.Resampling) -> Picture:
+def _squash_crop(image: Picture, size: int, resampling: Image.Resampling) -> Picture:
     """NOAH's evaluation on few-shot sets and ImageNet: squashed to 256, the middle 224 kept."""
-    return _middle(_squash(image, round(size * MARGIN), how), size)
+    return _middle(_squash(image, round(size * MARGIN), resampling), size)
 
 
-def _short_crop(image: Picture, size: int, how: Image.Resampling) -> Picture:
+def _short_crop(image: Picture, size: int, resampling: Image.Resampling) -> Picture:
     """VPT's evaluation on FGVC: the shorter side to 256, the middle 224 x 224 kept."""
-    return _middle(shorter_to(image, round(size * MARGIN), how), size)
+    return _middle(shorter_to(image, round(size * MARGIN), resampling), size)
 
 
-def shorter_to(image: Picture, side: int, how: Image.Resampling) -> Picture:
+def shorter_to(image: Picture, side: int, resampling: Image.Resampling) -> Picture:
     """The image with its shorter side of `side` pixels, aspect kept (torchvision's rounding)."""
     width, height = image.size
     short, long = min(width, height), max(width, height)
-    other = int(side * long / short)
-    return image.resize((side, other) if width <= height else (other, side), how)
+    other_side = int(side * long / short)
+    return image.resize((side, other_side) if width <= height else (other_side, side), resampling)
 
 
 def _middle(image: Picture, size: int) -> Picture:
@@ -89,15 +89,15 @@ class View:
         return f"{self.geometry}_{self.interpolation}_{self.size}"
 
     @property
-    def how(self) -> Image.Resampling:
+    def resampling(self) -> Image.Resampling:
         """Pillow's name of the interpolation."""
         return INTERPOLATIONS[self.interpolation]
 
     def still(self, image: Picture) -> NDArray[np.uint8]:
         """An image as it is evaluated: 3 x size x size."""
         assert self.geometry is not None
-        fitted = GEOMETRIES[self.geometry](image, self.size, self.how)
-        return np.asarray(fitted).transpose(2, 0, 1)
+        picture = GEOMETRIES[self.geometry](image, self.size, self.resampling)
+        return np.asarray(picture).transpose(2, 0, 1)
 
 
 def view(geometry: str, preprocess: str | None, size: int, mean: Rate, std: Rate, interpolation: str) -> View:
@@ -107,10 +107,10 @@ def view(geometry: str, preprocess: str | None, size: int, mean: Rate, std: Rate
         BadInput: no such id.
     """
     if preprocess is None:
-        same = [name for name, pair in NORMALISATIONS.items() if pair == (tuple(mean), tuple(std))]
+        names = [name for name, pair in NORMALISATIONS.items() if pair == (tuple(mean), tuple(std))]
         if interpolation not in INTERPOLATIONS:
             raise BadInput(f"backbone.preprocess.interpolation is '{interpolation}': choose with data.preprocess=ID")
-        return View(size, tuple(mean), tuple(std), interpolation, geometry, same[0] if same else "own")
+        return View(size, tuple(mean), tuple(std), interpolation, geometry, names[0] if names else "own")
     words = preprocess.split("_")
     if len(words) != 3:
         raise BadInput(

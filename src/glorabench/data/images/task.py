@@ -29,7 +29,7 @@ class Split(Protocol):
         """(N,)."""
         ...
 
-    def kept(self, view: View) -> bool:
+    def has_stills(self, view: View) -> bool:
         """Whether `still` is the way to read it; otherwise images are read one by one."""
         ...
 
@@ -46,13 +46,13 @@ class Split(Protocol):
         ...
 
 
-class Drawn(NamedTuple):
+class ArraySplit(NamedTuple):
     """A split in memory: images N x 3 x H x W, labels (N,); a backbone's size is met on the device."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]  # type: ignore[assignment] - a field is a property that can be read
 
-    def kept(self, view: View) -> bool:
+    def has_stills(self, view: View) -> bool:
         """Always."""
         return True
 
@@ -69,9 +69,9 @@ class Drawn(NamedTuple):
         return self.images.transpose(0, 2, 3, 1)
 
 
-def both(one: Drawn, two: Drawn) -> Drawn:
+def concatenate(first: ArraySplit, second: ArraySplit) -> ArraySplit:
     """One split and then the other."""
-    return Drawn(np.concatenate([one.images, two.images]), np.concatenate([one.labels, two.labels]))
+    return ArraySplit(np.concatenate([first.images, second.images]), np.concatenate([first.labels, second.labels]))
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class ImageTask:
     @property
     def tests(self) -> list[str]:
         """The test sets: `test`, then further ones."""
-        others = [name for name in self.splits if name not in ("train", "val", "trainval", "test")]
-        return ["test", *others]
+        further_tests = [name for name in self.splits if name not in ("train", "val", "trainval", "test")]
+        return ["test", *further_tests]
 
     def view(self, size: int, mean: tuple[float, ...], std: tuple[float, ...], interpolation: str) -> View:
         """How its images come to a backbone that was trained with these."""

@@ -40,8 +40,8 @@ def draw_fake_image(path: Path, label: int, number: int, size: tuple[int, int]) 
 
 def fake_label(index: int, classes: int, classes_used: int) -> int:
     """Label of image `index`: labels go round through `classes_used` of the classes, with the first and the last."""
-    occurring = min(classes, classes_used)
-    return index % occurring * (classes - 1) // max(occurring - 1, 1)
+    count = min(classes, classes_used)
+    return index % count * (classes - 1) // max(count - 1, 1)
 
 
 def build_fake_task(folder: Path, suite: str, sizes: Mapping[str, int], fill: Callable[[Path], None]) -> bool:

@@ -124,8 +124,8 @@ def _holds(folder: Path) -> bool:
 def _lists(places: list[Path]) -> Path:
     for place in filter(_holds, places):
         return place / "annotations"
-    tried = " or ".join(str(place / "annotations") for place in places)
-    raise BadInput(f"no list train_meta.list.num_shot_K.seed_S in {tried}: {NOAH_LISTS}")
+    places_text = " or ".join(str(place / "annotations") for place in places)
+    raise BadInput(f"no list train_meta.list.num_shot_K.seed_S in {places_text}: {NOAH_LISTS}")
 
 
 def _shot_list(lists: Path, shots: int, seed: int) -> Path:
@@ -160,7 +160,7 @@ _COLUMNS = columns_of([row.name for row in FEWSHOT_TASKS], "Food|Cars|Flow.|Airc
 FEWSHOT: Final = Suite(
     "fewshot", "few-shot FGVC (NOAH's lists)", FEWSHOT_TASKS, "fewshot", INSIDE, read_fewshot_splits, FEWSHOT_OPTIONS,
     obtain="Images as CoOp's DATASETS.md tells; " + NOAH_LISTS, sizes=fewshot_sizes, holds=_holds,
-    layout=layout_with_mean("fewshot", _COLUMNS, "data sets", by=("shots",)),
+    layout=layout_with_mean("fewshot", _COLUMNS, "data sets", row_keys=("shots",)),
     variants=tuple({"shots": k, "split_seed": seed, "val_shots": None} for k in SHOTS for seed in SEEDS),
 )  # fmt: skip
 

@@ -90,12 +90,12 @@ def write_fake_fgvc_task(row: SuiteTask, root: Path, full: bool) -> bool:
 
 def _fill(row: SuiteTask, sizes: Mapping[str, int], folder: Path) -> None:
     """The files and images of a set."""
-    below = _NAMES[row.name]
+    images_folder = _NAMES[row.name]
     for part, (split, size) in enumerate(sizes.items()):
         ids = {}
         for index in range(size):
             label, number = index % row.classes, part * 100_000 + index
             name = f"{label + 1:03d}.class/{number:06d}.jpg"
-            faking.draw_fake_image(folder / below / name, label, number, (40, 30))
-            ids[name if below.lower() == "images" else f"{below}/{name}"] = label + 1
+            faking.draw_fake_image(folder / images_folder / name, label, number, (40, 30))
+            ids[name if images_folder.lower() == "images" else f"{images_folder}/{name}"] = label + 1
         (folder / f"{split}.json").write_text(json.dumps(ids), encoding="utf-8")

@@ -220,8 +220,8 @@ def _val(lists: _Lists, train: Listing, seed: int) -> Listing:
     indices = [index for index, name in enumerate(val.names) if name not in training_names]
     if len(indices) == len(val):
         return val
-    removed = len(val) - len(indices)
-    return val.take(indices).with_note(f"{removed} images that are trained on removed from val: its list is for seed 0")
+    overlap = len(val) - len(indices)
+    return val.take(indices).with_note(f"{overlap} images that are trained on removed from val: its list is for seed 0")
 
 
 def _test(lists: _Lists) -> Listing:
@@ -269,14 +269,16 @@ def check_labels(listing: Listing, label_of: Callable[[str], int | None]) -> Lis
     """
     for name, label in zip(listing.names, listing.labels, strict=True):
         folder = name.split("/")[-2] if "/" in name else ""
-        expected = label_of(folder)
-        if expected is None:
+        folder_label = label_of(folder)
+        if folder_label is None:
             raise BadInput(f"{listing.source}: '{name}' lies in no class folder of this set: fetch the list again")
-        if label != expected:
-            sort = label_of is _number and label == _as_strings()[str(expected)]
-            why = "folders sorted as strings, so 988 of 1,000 classes are wrong" if sort else "another order of classes"
+        if label != folder_label:
+            sort = label_of is _number and label == _as_strings()[str(folder_label)]
+            hint = (
+                "folders sorted as strings, so 988 of 1,000 classes are wrong" if sort else "another order of classes"
+            )
             raise BadInput(
-                f"{listing.source}: '{name}' has label {label}, not {expected}: {why}; use NOAH's list or none"
+                f"{listing.source}: '{name}' has label {label}, not {folder_label}: {hint}; use NOAH's list or none"
             )
     return listing
 
@@ -292,9 +294,9 @@ def _classes(shift: Shift, folders: list[Path], root: Path) -> Path:
             )
         if any(name in WNID_RANKS or _number(name) is not None for name in names):
             return place
-    tried = " or ".join(map(str, places or [root / name for name in shift.folders]))
+    paths = " or ".join(map(str, places or [root / name for name in shift.folders]))
     raise BadInput(
-        f"{shift.name} is missing: no class folders in {tried}. Get {shift.obtain}; or leave it out of data.shifts"
+        f"{shift.name} is missing: no class folders in {paths}. Get {shift.obtain}; or leave it out of data.shifts"
     )
 
 

@@ -45,18 +45,18 @@ class Mean:
         name: in CSV.
         short: where there is little room.
         groups: name of a column -> its group.
-        of: how, from values and groups.
+        average: the mean as a function of values and groups.
     """
 
     name: str
     short: str
     groups: Mapping[str, str]
-    of: Callable[[Mapping[str, float], Mapping[str, str]], float] = mean_of_tasks
+    average: Callable[[Mapping[str, float], Mapping[str, str]], float] = mean_of_tasks
 
     @property
     def weights(self) -> dict[str, float]:
         """What each column is worth in it."""
-        return {name: self.of({n: float(n == name) for n in self.groups}, self.groups) for name in self.groups}
+        return {name: self.average({n: float(n == name) for n in self.groups}, self.groups) for name in self.groups}
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Layout:
     Args:
         blocks: what stays together where a table is too wide: columns and means.
         notes: about the columns.
-        by: keys of `data` that a method has rows of its own for.
+        row_keys: keys of `data` that a method has rows of its own for.
         whole: of runs on all its tasks alone; a few of them are shown task by task.
     """
 
     blocks: tuple[tuple[Column | Mean, ...], ...]
     notes: str
-    by: tuple[str, ...] = ()
+    row_keys: tuple[str, ...] = ()
     whole: bool = False
 
     @property
@@ -98,7 +98,7 @@ def columns_of(names: Iterable[str], shorts: str) -> list[Column]:
 
 
 def layout_with_mean(
-    suite: str, columns: list[Column], noun: str, by: tuple[str, ...] = (), whole: bool = False
+    suite: str, columns: list[Column], noun: str, row_keys: tuple[str, ...] = (), whole: bool = False
 ) -> Layout:
     """The columns and one mean over all of them.
 
@@ -106,8 +106,8 @@ def layout_with_mean(
         suite: its name.
         columns: in their order.
         noun: what the columns are, such as `tasks`.
-        by, whole: see `Layout`.
+        row_keys, whole: see `Layout`.
     """
     count = len(columns)
     mean = Mean(f"{suite}_mean_{count}", f"mean {count}", {column.name: suite for column in columns})
-    return Layout(((*columns, mean),), f"mean {count}: mean of the {count} {noun}", by, whole)
+    return Layout(((*columns, mean),), f"mean {count}: mean of the {count} {noun}", row_keys, whole)

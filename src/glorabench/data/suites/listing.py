@@ -72,7 +72,7 @@ def read_list(source: Path, folders: Sequence[Path]) -> Listing:
         labels.append(int(label))
     if not names:
         raise BadInput(f"the list {source} is empty: fetch it again")
-    return Listing(source, _below(folders, names[0]), tuple(names), tuple(labels))
+    return Listing(source, _folder_of(folders, names[0]), tuple(names), tuple(labels))
 
 
 def read_json_list(source: Path) -> Listing:
@@ -131,7 +131,7 @@ def _is_image(name: str) -> bool:
     return not is_hidden(name) and os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def _below(folders: Sequence[Path], name: str) -> Path:
+def _folder_of(folders: Sequence[Path], name: str) -> Path:
     """The first folder that holds `name`; if none does, the first of all, and the check will name what is missing."""
     return next((folder for folder in folders if (folder / name).is_file()), folders[0])
 
@@ -155,8 +155,10 @@ def locate_images(listing: Listing, places: Sequence[Path], prefixes: Sequence[s
         for folder in folders:
             if (folder / name).is_file():
                 return replace(listing, folder=folder)
-    tried = " or ".join(f"{prefix}/{probes[0]}" if prefix else probes[0] for prefix in prefixes)
-    raise BadInput(f"{listing.source}: no image {tried} in {' or '.join(map(str, places))}: unpack the images there")
+    paths_text = " or ".join(f"{prefix}/{probes[0]}" if prefix else probes[0] for prefix in prefixes)
+    raise BadInput(
+        f"{listing.source}: no image {paths_text} in {' or '.join(map(str, places))}: unpack the images there"
+    )
 
 
 def without_repeats(listing: Listing) -> Listing:
@@ -178,8 +180,8 @@ def draw_shots(listing: Listing, count: int, seed: int, without: Collection[str]
     shots: list[int] = []
     for label, indices in of_class.items():
         order = np.random.default_rng([seed, label]).permutation(len(indices))
-        allowed = (indices[i] for i in order if listing.names[indices[i]] not in without)
-        shots += islice(allowed, count)
+        candidates = (indices[i] for i in order if listing.names[indices[i]] not in without)
+        shots += islice(candidates, count)
     return listing.take(sorted(shots))
 
 

@@ -38,11 +38,11 @@ class SuiteTask:
     obtain: str = ""
 
 
-def _fixed(row: SuiteTask, _: Options) -> Mapping[str, tuple[int, ...]]:
+def _sizes_of_row(row: SuiteTask, _: Options) -> Mapping[str, tuple[int, ...]]:
     return row.sizes
 
 
-def _any(_: Path) -> bool:
+def _accept(_: Path) -> bool:
     return True
 
 
@@ -85,9 +85,9 @@ class Suite:
     scorings: Mapping[str, Mapping[str, tuple[int, ...] | None]] = field(default_factory=dict)
     alike: bool = False
     complete: bool = False
-    sizes: Callable[[SuiteTask, Options], Mapping[str, tuple[int, ...]]] = _fixed
+    sizes: Callable[[SuiteTask, Options], Mapping[str, tuple[int, ...]]] = _sizes_of_row
     variants: tuple[Options, ...] = ({},)
-    holds: Callable[[Path], bool] = _any
+    holds: Callable[[Path], bool] = _accept
     layout: Layout | None = None
 
     def row(self, task: str) -> SuiteTask:

@@ -24,7 +24,7 @@ _TINY: Final = {"train": 24, "val": 8, "trainval": 32, "test": 16}
 def _row(name: str, group: str, classes: int, test: tuple[int, ...], aliases: str, folders: str = "") -> SuiteTask:
     sizes = {"train": (800,), "val": (200,), "trainval": (1000,), "test": test}
     names = aliases.split("|")
-    names += [f"vtab-{each}" for each in (name, *names)]  # as VPT's code calls them
+    names += [f"vtab-{word}" for word in (name, *names)]  # as VPT's code calls them
     return SuiteTask(name, group, classes, sizes, (name, *folders.split()), tuple(names))
 
 
@@ -133,7 +133,7 @@ def write_fake_vtab1k(root: Path, full: bool) -> list[bool]:
     sizes = {row.name: {s: row.sizes[s][0] if full else _TINY[s] for s in LIST_NAMES} for row in VTAB_TASKS}
     console = Console(stderr=True)
     if full:
-        console.print(f"drawing {sum(sum(each.values()) for each in sizes.values()):,} small files: some minutes")
+        console.print(f"drawing {sum(sum(counts.values()) for counts in sizes.values()):,} small files: some minutes")
     rows = track(VTAB_TASKS, "drawing", console=console, transient=True, disable=not sys.stderr.isatty())
     fills = {row.name: partial(_fill, row, sizes[row.name], row.classes if full else 4) for row in VTAB_TASKS}
     return [

@@ -37,7 +37,7 @@ _COLOURS = np.array([list(bytes.fromhex(colour)) for colour in _HEX.split()], np
 
 Singles = NDArray[np.float32]
 Doubles = NDArray[np.float64]
-Shaded = tuple[NDArray[np.bool_], Singles]
+Shading = tuple[NDArray[np.bool_], Singles]
 SPHERE, CYLINDER, CUBE = range(3)
 
 
@@ -118,8 +118,8 @@ def _ground(rng: np.random.Generator) -> Singles:
     tint = rng.uniform(90, 170) + rng.uniform(-20, 20, 3)
     slope = np.linspace(-1, 1, CANVAS)[:, None] * rng.uniform(0, 30)
     coarse = rng.normal(0, 9, (CANVAS // 8 + 1, CANVAS // 8 + 1))
-    at = np.arange(CANVAS) / 8
-    low, part = at.astype(np.intp), at % 1
+    positions = np.arange(CANVAS) / 8
+    low, part = positions.astype(np.intp), positions % 1
     rows = coarse[low] * (1 - part)[:, None] + coarse[low + 1] * part[:, None]
     blotches = rows[:, low] * (1 - part) + rows[:, low + 1] * part
     grain = rng.normal(0, 6, (CANVAS, CANVAS))
@@ -156,16 +156,16 @@ def paint(scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
     return picture.clip(0, 255).astype(np.uint8), owner
 
 
-def _sphere(u: Singles, v: Singles, light: Singles) -> Shaded:
+def _sphere(u: Singles, v: Singles, light: Singles) -> Shading:
     """Pixels and brightness of a unit sphere resting with its lowest point on the foot row."""
     w = v + (1 - _TILT)
     square = u**2 + w**2
-    facing = np.sqrt(np.maximum(1 - square, 0))
-    lambert = np.maximum(u * light[0] + w * light[1] + facing * light[2], 0)
+    toward_viewer = np.sqrt(np.maximum(1 - square, 0))
+    lambert = np.maximum(u * light[0] + w * light[1] + toward_viewer * light[2], 0)
     return square <= 1, _AMBIENT + 0.75 * lambert + 0.8 * lambert**16
 
 
-def _prism(u: Singles, v: Singles, light: Singles, turn: float | None) -> Shaded:
+def _prism(u: Singles, v: Singles, light: Singles, turn: float | None) -> Shading:
     """Pixels and brightness of an upright cube turned by `turn`, or of a cylinder if it is None."""
     if turn is None:
         front = back = np.sqrt(np.maximum(1 - u**2, 0))

@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 # reason there are no dominoes or dice (counts), no O, square, disc or heart (digits, sprites), and
 # no sign that looks like a digit when turned (infinity).
 LATIN = "ABCDEFGHJKLMNPQRSTUVWXYZabdefghijkmnqrty"
-OTHER = (
+SYMBOLS = (
     "ΓΔΘΞΠΣΦΨΩαβγδεζηθλμξπσφψω"
     "БДЖИЛЦШЩЫЬЭЮЯЂЉЊвфђ"
     "ԱԲԳԴԵԶԷԸԹԺԻԾԿՂՃՄՊՋՌՎՏՐՓՔՖաբգդեզէըթժլխծկհձղճմյնշպջռվտցփքֆև"
@@ -29,12 +29,12 @@ OTHER = (
     "✂✈✉✌✎✓✠✡✦✪✸✿❀❄❖◗▰→"
     "∀∂∈∫∮√∅∝≈⊕⋈⌘℞ℵ℘€£¥§¶&@#?ß"
 )
-GLYPHS = LATIN + OTHER
+GLYPHS = LATIN + SYMBOLS
 # The cm fonts keep other drawings under Unicode's code points, except for the Latin letters.
 LATIN_FONTS = ("cmr10", "cmss10", "cmti10", "cmtt10", "cmb10")
 FONTS = ("DejaVuSans*", "DejaVuSerif*", "STIXGeneral*")
 GLYPH_IMAGE_SIDE, GLYPH, CELLS = 32, 32, 4
-NOTHING = -100  # the label that cross-entropy skips
+NO_GLYPH = -100  # the label that cross-entropy skips
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,14 @@ def draw_scenes(bank: GlyphBank, size: int, generator: Generator, hardness: floa
         return torch.rand(shape, generator=generator)
 
     kinds = len(bank.count)
-    many = (2 + (uniform(size) * (crowd - 1)).long()).clamp(max=crowd)
-    number = torch.where(uniform(size) < 0.5 * hardness, many, 1)
+    crowd_size = (2 + (uniform(size) * (crowd - 1)).long()).clamp(max=crowd)
+    number = torch.where(uniform(size) < 0.5 * hardness, crowd_size, 1)
     ground = _shades(uniform(size, 2, 3), uniform(size, 2))
     dark = uniform(size, 1, 1, 1) < 0.4
     images = torch.where(dark, ground * uniform(size, 1, 1, 1) * 0.3, ground)
     present = torch.zeros(size, kinds)
     cover = torch.zeros(size, CELLS * CELLS)
-    cells = torch.full((size, CELLS * CELLS), NOTHING)
+    cells = torch.full((size, CELLS * CELLS), NO_GLYPH)
     for slot in range(crowd):
         rows = (number > slot).nonzero()[:, 0]
         n = len(rows)
@@ -139,9 +139,9 @@ def draw_scenes(bank: GlyphBank, size: int, generator: Generator, hardness: floa
         images[rows] = torch.lerp(images[rows], colour.masked_fill(white, 1.0), ink)
         present[rows, kind] = 1
         part = F.avg_pool2d(ink, GLYPH_IMAGE_SIDE // CELLS).flatten(1)
-        more = (part > 0.04) & (part > cover[rows])
-        cells[rows] = torch.where(more, kind[:, None], cells[rows])
-        cover[rows] = torch.where(more, part, cover[rows])
+        covers_most = (part > 0.04) & (part > cover[rows])
+        cells[rows] = torch.where(covers_most, kind[:, None], cells[rows])
+        cover[rows] = torch.where(covers_most, part, cover[rows])
     noise = torch.randn(images.shape, generator=generator) * uniform(size, 1, 1, 1).pow(3) * 0.08
     return GlyphScenes((images + noise).clamp(0, 1), present / present.sum(1, keepdim=True), cells)
 
@@ -160,12 +160,12 @@ def _grid(pixels: Tensor, hardness: float, draw: Tensor, bend: Tensor) -> Tensor
 
     `draw` (N, 6) gives place, turn, stretch and shear, `bend` (N, 2, 5, 5) the elastic field.
     """
-    signed = draw.mul(2).sub(1)
+    offsets = draw.mul(2).sub(1)
     room = (GLYPH_IMAGE_SIDE - 0.7 * pixels)[:, None].clamp(min=0) / GLYPH_IMAGE_SIDE
-    centre = signed[:, :2] * room * hardness
-    turn = signed[:, 2] * hardness * 0.8
-    stretch = torch.exp(signed[:, 3] * hardness * 0.4)
-    shear = signed[:, 4] * hardness * 0.4
+    centre = offsets[:, :2] * room * hardness
+    turn = offsets[:, 2] * hardness * 0.8
+    stretch = torch.exp(offsets[:, 3] * hardness * 0.4)
+    shear = offsets[:, 4] * hardness * 0.4
     scale = GLYPH_IMAGE_SIDE / pixels * (GLYPH - 4) / GLYPH
     cosine, sine = turn.cos() * scale, turn.sin() * scale
     rows = torch.stack((cosine * stretch + sine * shear, sine * stretch - cosine * shear, -sine, cosine), 1).view(
@@ -176,5 +176,5 @@ def _grid(pixels: Tensor, hardness: float, draw: Tensor, bend: Tensor) -> Tensor
     base = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)
     field = F.interpolate(bend.mul(2).sub(1), (side, side), mode="bilinear", align_corners=True)
     local = base.view(1, -1, 2) - centre[:, None]
-    warped = local @ rows.transpose(1, 2) + field.flatten(2).transpose(1, 2) * 0.22 * hardness
-    return warped.view(-1, side, side, 2)
+    points = local @ rows.transpose(1, 2) + field.flatten(2).transpose(1, 2) * 0.22 * hardness
+    return points.view(-1, side, side, 2)

@@ -97,26 +97,26 @@ def forgetting_figure(points: Sequence[Point]) -> Figure | None:
     """The score on the tasks against the upstream score after fine-tuning; None where no record has the latter."""
     point_values: list[tuple[Point, Floats]] = []
     for point in points:
-        after = None if point.reason else point.costs(_after)
-        if after is not None:
-            point_values.append((point, after))
+        end_value = None if point.reason else point.costs(_upstream_after)
+        if end_value is not None:
+            point_values.append((point, end_value))
     if not point_values:
         return None
     upstream = point_values[0][0].records[0].upstream or {}
     metric, upstream_metric = point_values[0][0].metric, Metric(**upstream["metric"])
-    before, dots, rows = upstream_metric.scale * upstream["before"], [], []
-    for point, after in point_values:
-        learned = _in_unit(point.score, metric)
-        upstream_score = _in_unit(statistics.mean(after.tolist()), upstream_metric)
-        dots.append(Dot(point.method, learned, upstream_score, "spoiled" if point.contaminated else "other"))
-        rows.append([point.method, *_cells(learned), f"{before:.4f}", *_cells(upstream_score)[:3]])
+    start_value, dots, rows = upstream_metric.scale * upstream["before"], [], []
+    for point, end_value in point_values:
+        gain = _in_unit(point.score, metric)
+        upstream_score = _in_unit(statistics.mean(end_value.tolist()), upstream_metric)
+        dots.append(Dot(point.method, gain, upstream_score, "spoiled" if point.contaminated else "other"))
+        rows.append([point.method, *_cells(gain), f"{start_value:.4f}", *_cells(upstream_score)[:3]])
     sides = [value for dot in dots for value in (dot.x.value, dot.x.low, dot.x.high) if not math.isnan(value)]
     across = _axis(points, metric, sides)
     title = f"upstream {_scale_of_upstream(upstream_metric)}, after fine-tuning"
-    up = _bounded(title, upstream_metric, [*_ends(dots), before])
+    up = _scale_within(title, upstream_metric, [*_ends(dots), start_value])
     start = upstream_metric.with_unit(upstream["before"], upstream_metric.digits - 1)
     alt = f"Learning against forgetting of {len(dots)} methods; before fine-tuning {start}."
-    image = scatter_plot(dots, across, up, alt, before)
+    image = scatter_plot(dots, across, up, alt, start_value)
     head = [*_head(metric), "upstream_before", "upstream_after", "after_low", "after_high"]
     names = {point.method for point, _ in point_values}
     absent = [p.method for p in points if p.method not in names]
@@ -130,13 +130,13 @@ def task_figures(group: Group, points: Sequence[Point]) -> list[Figure]:
     rank = {p.method: -p.metric.sign * p.score.value for p in points if not p.reason}
     figures = []
     for task, cells in group.by_task.items():
-        metric = next((cell.metric for cell in cells if cell.done), group.metric)
+        metric = next((cell.metric for cell in cells if cell.finished_runs), group.metric)
         if metric is None:
             continue
         cells = sorted(cells, key=lambda cell: (rank.get(cell.method, math.inf), cell.method))
         body = []
         for cell in cells:
-            values = _cells(_in_unit(cell.score, metric)) if cell.done else ("failed", "", "", "0")
+            values = _cells(_in_unit(cell.score, metric)) if cell.finished_runs else ("failed", "", "", "0")
             body.append([cell.method, *values])
         alt = f"{metric.heading} of {len(cells)} methods on {task}, with 95 % intervals"
         image = bar_chart(cells, metric, alt[:1].upper() + alt[1:])
@@ -173,7 +173,7 @@ def _cost(point: Point, axis: Axis) -> float | None:
     return None if point.reason else point.cost(axis)
 
 
-def _after(r: Record) -> float | None:
+def _upstream_after(r: Record) -> float | None:
     """The upstream metric after fine-tuning."""
     return r.upstream["after"] if r.upstream else None
 
@@ -182,10 +182,10 @@ def _axis(points: Iterable[Point], metric: Metric, values: Sequence[float]) -> S
     """An axis of scores."""
     count = max((len(point.runs) for point in points), default=0)
     title = f"{metric.heading}, mean of {count} tasks" if count > 1 else metric.heading
-    return _bounded(title if metric.higher_is_better else f"{title} (lower is better)", metric, values)
+    return _scale_within(title if metric.higher_is_better else f"{title} (lower is better)", metric, values)
 
 
-def _bounded(title: str, metric: Metric, values: Sequence[float]) -> Scale:
+def _scale_within(title: str, metric: Metric, values: Sequence[float]) -> Scale:
     ends = [None if end is None else metric.scale * end for end in (metric.low, metric.high)]
     return axis_of(title, values, *ends)
 

@@ -29,14 +29,14 @@ def standalone_svg(image: str, paragraphs: Iterable[str]) -> str:
     lines = [line for paragraph in paragraphs for line in wrap(paragraph, _CHARACTERS)]
     view_box = re.search(r'viewBox="0 0 (\S+) (\S+)"', image)
     assert view_box is not None, "a figure of the page has a viewBox"
-    above = LINE * len(lines) + 8
-    wide, high = float(view_box[1]), float(view_box[2]) + above
+    height_of_title = LINE * len(lines) + 8
+    wide, high = float(view_box[1]), float(view_box[2]) + height_of_title
     style = (files("glorabench.reports.html") / "report.css").read_text(encoding="utf-8")
     size = f"width: {_SCALE * wide:g}px; height: {_SCALE * high:g}px"
     size_style = f"svg {{ {size}; font-family: var(--font); background: var(--paper); }}"
-    head, _, body = image.replace(view_box[0], f'viewBox="0 {-above:g} {wide:g} {high:g}"', 1).partition(">")
+    head, _, body = image.replace(view_box[0], f'viewBox="0 {-height_of_title:g} {wide:g} {high:g}"', 1).partition(">")
     head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-    heading = svg_text(lines, 0, -(above + LINE) / 2 + 4, 'class="title"')
+    heading = svg_text(lines, 0, -(height_of_title + LINE) / 2 + 4, 'class="title"')
     return f"{head}><style><![CDATA[\n{style}{size_style}\n]]></style>{heading}{body}\n"
 
 

@@ -33,7 +33,7 @@ def best_so_far(sides: Iterable[Side]) -> list[CurvePoint]:
 
 def _best_at(best: Sequence[Sequence[Any]], count: int) -> float:
     """The best score of the first `count` candidates; `best` has (candidates, score) at the first and at each rise."""
-    return best[bisect_right([at for at, _ in best], count) - 1][1]
+    return best[bisect_right([position for position, _ in best], count) - 1][1]
 
 
 def curves_csv(points: Iterable[CurvePoint]) -> str:

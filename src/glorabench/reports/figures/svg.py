@@ -61,16 +61,18 @@ def scatter_plot(dots: Sequence[Dot], across: Scale, up: Scale, alt: str, level:
     tall = max(_LEAST, sum(heights.values()) - 14)
     right = WIDE - _RIGHT
 
-    def at(x: float, y: float) -> tuple[float, float]:
+    def place_of(x: float, y: float) -> tuple[float, float]:
         return _LEFT + across.place(x) * (right - _LEFT), _TOP + (1 - up.place(y)) * tall
 
-    dots = sorted(dots, key=lambda dot: (at(dot.x.value, dot.y.value)[1], -at(dot.x.value, dot.y.value)[0], dot.name))
-    places = [at(dot.x.value, dot.y.value) for dot in dots]
+    dots = sorted(
+        dots, key=lambda dot: (place_of(dot.x.value, dot.y.value)[1], -place_of(dot.x.value, dot.y.value)[0], dot.name)
+    )
+    places = [place_of(dot.x.value, dot.y.value) for dot in dots]
     sizes = [heights[dot.name] for dot in dots]
     centres = _keep_above(spread_labels([y for _, y in places], sizes, _TOP - 8), sizes, _TOP + tall + 10)
     parts = [*_frame(across, up, right, tall)]
     if level is not None:
-        y = at(across.low, level)[1]
+        y = place_of(across.low, level)[1]
         parts.append(f'<path class="level" d="M{_LEFT} {y:.1f}H{right}"/>')
     for i, ((x, y), centre) in enumerate(zip(places, centres, strict=True)):
         parts.append(f'<path class="leader" data-i="{i}" d="M{x:.1f} {y:.1f}L{right + 6} {centre:.1f}h4"/>')
@@ -78,10 +80,12 @@ def scatter_plot(dots: Sequence[Dot], across: Scale, up: Scale, alt: str, level:
         dot, (x, y) = dots[i], places[i]
         parts.append(f'<g class="{dot.kind}" data-i="{i}"><title>{escape(_tooltip(dot, across, up))}</title>')
         if not math.isnan(dot.y.low):
-            ends = [at(dot.x.value, min(max(value, up.low), up.high))[1] for value in (dot.y.low, dot.y.high)]
+            ends = [place_of(dot.x.value, min(max(value, up.low), up.high))[1] for value in (dot.y.low, dot.y.high)]
             parts.append(f'<path class="span" d="M{x:.1f} {ends[0]:.1f}V{ends[1]:.1f}"/>')
         if not math.isnan(dot.x.low):
-            ends = [at(min(max(value, across.low), across.high), dot.y.value)[0] for value in (dot.x.low, dot.x.high)]
+            ends = [
+                place_of(min(max(value, across.low), across.high), dot.y.value)[0] for value in (dot.x.low, dot.x.high)
+            ]
             parts.append(f'<path class="span" d="M{ends[0]:.1f} {y:.1f}H{ends[1]:.1f}"/>')
         parts.append(f"{_mark(dot.kind, x, y)}</g>")
     for i, (dot, centre) in enumerate(zip(dots, centres, strict=True)):
@@ -93,8 +97,8 @@ def scatter_plot(dots: Sequence[Dot], across: Scale, up: Scale, alt: str, level:
 
 def _keep_above(centres: list[float], sizes: Sequence[float], bottom: float) -> list[float]:
     """Move centres up where the last labels would lie below the bottom."""
-    mirrored = [bottom - centre for centre in centres[::-1]]
-    return [bottom - centre for centre in spread_labels(mirrored, sizes[::-1], 0)][::-1]
+    flipped_centres = [bottom - centre for centre in centres[::-1]]
+    return [bottom - centre for centre in spread_labels(flipped_centres, sizes[::-1], 0)][::-1]
 
 
 def _mark(kind: str, x: float, y: float) -> str:
@@ -248,9 +252,9 @@ def spread_labels(targets: Sequence[float], heights: Sequence[float], top: float
         ideal, size, count = centre - height / 2, height, 1
         begin = max(top, ideal)
         while blocks and blocks[-1][0] + blocks[-1][1] > begin:
-            _, above, wish, before = blocks.pop()
-            ideal += wish - count * above  # the labels below need a block whose top is higher by `above`
-            count, size = before + count, above + size
+            _, block_height, wish, block_count = blocks.pop()
+            ideal += wish - count * block_height  # the labels below need a block whose top is higher by its height
+            count, size = block_count + count, block_height + size
             begin = max(top, ideal / count)
         blocks.append((begin, size, ideal, count))
     centres: list[float] = []
@@ -278,7 +282,7 @@ def bar_chart(rows: Sequence[Cell], metric: Metric, alt: str) -> str:
         metric: the metric of the scores; where it has no upper end, the longest bar or interval sets the end.
         alt: a description of the figure for readers who do not see it.
     """
-    longest = max((max(cell.score.value, _high(cell.score)) for cell in rows if cell.done), default=0.0)
+    longest = max((max(cell.score.value, _high(cell.score)) for cell in rows if cell.finished_runs), default=0.0)
     end = metric.high if metric.high is not None else longest or 1.0
     y, parts, body = float(_BARS_TOP), [], []
     for cell in rows:
@@ -288,7 +292,7 @@ def bar_chart(rows: Sequence[Cell], metric: Metric, alt: str) -> str:
         body.append(_bar(cell, metric, end, y + room / 2))
         y += room
     for part in (0, 0.5, 1):
-        x = _at(part)
+        x = _bar_end(part)
         anchor = ("start", "middle", "end")[round(2 * part)]
         parts.append(f'<path class="grid" d="M{x:g} {_BARS_TOP}V{y:.1f}"/>')
         label = f"{metric.scale * part * end:.3g}"
@@ -298,7 +302,7 @@ def bar_chart(rows: Sequence[Cell], metric: Metric, alt: str) -> str:
     return f'<svg viewBox="0 0 {_BARS_WIDE} {high:g}" role="img" aria-label="{escape(alt)}">{inside}</svg>'
 
 
-def _at(part: float) -> float:
+def _bar_end(part: float) -> float:
     return round(_BARS_LEFT + part * (_BARS_WIDE - _BARS_LEFT - _BARS_RIGHT), 1)
 
 
@@ -307,17 +311,17 @@ def _high(estimate: Estimate) -> float:
 
 
 def _bar(cell: Cell, metric: Metric, end: float, y: float) -> str:
-    if not cell.done:
+    if not cell.finished_runs:
         return f'<text class="tick" x="{_BARS_LEFT + 4}" y="{y + 4:.1f}">failed</text>'
     score, kind = cell.score, "bar spoiled" if cell.contaminated else "bar"
-    width = _at(max(0.0, score.value) / end) - _BARS_LEFT
+    width = _bar_end(max(0.0, score.value) / end) - _BARS_LEFT
     parts = [f'<rect class="{kind}" x="{_BARS_LEFT}" y="{y - 4.5:.1f}" width="{width:.1f}" height="9"/>']
     interval = ""
     if not math.isnan(score.low):
         low, high = (metric.within(value) for value in (score.low, score.high))
         ends = [metric.text(value, metric.digits - 1) for value in (low, high)]
         interval = f", 95 % interval {ends[0]} to {ends[1]}"
-        left, right = _at(max(0.0, low) / end), _at(max(0.0, high) / end)
+        left, right = _bar_end(max(0.0, low) / end), _bar_end(max(0.0, high) / end)
         parts.append(f'<path class="span" d="M{left} {y:.1f}H{right}M{left} {y - 3:.1f}v6"/>')
         parts.append(f'<path class="span" d="M{right} {y - 3:.1f}v6"/>')
     score_text = metric.text(score.value)

@@ -84,5 +84,5 @@ class HtmlTable:
 
 
 def _is_numeric(cells: Iterable[str]) -> bool:
-    filled = [cell for cell in cells if cell.strip("- ")]
-    return 2 * sum(bool(_NUMBER.match(cell.strip())) for cell in filled) >= len(filled)
+    texts = [cell for cell in cells if cell.strip("- ")]
+    return 2 * sum(bool(_NUMBER.match(cell.strip())) for cell in texts) >= len(texts)

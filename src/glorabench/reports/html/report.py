@@ -49,12 +49,12 @@ def report_page(records: Iterable[Record]) -> str:
     return report_pages(records, "", math.inf)[0]
 
 
-def report_pages(records: Iterable[Record], beside: str, limit: float = PAGE_LIMIT) -> tuple[str, str | None]:
+def report_pages(records: Iterable[Record], runs_page: str, limit: float = PAGE_LIMIT) -> tuple[str, str | None]:
     """Render the report; where it is larger than `limit` bytes, the cards of runs move to a second page.
 
     Args:
         records: records of any suites.
-        beside: the name of the second page; the first page links to it.
+        runs_page: the name of the second page; the first page links to it.
         limit: the largest size of a page with cards, in bytes.
 
     Returns:
@@ -63,18 +63,18 @@ def report_pages(records: Iterable[Record], beside: str, limit: float = PAGE_LIM
     Raises:
         BadInput: the records do not compare (see `cells.cells`).
     """
-    ordered = sorted(records, key=lambda r: (r.names["data"], r.names["task"], r.names["method"], r.run_id))
+    sorted_records = sorted(records, key=lambda r: (r.names["data"], r.names["task"], r.names["method"], r.run_id))
     by_suite: dict[str, list[Record]] = {}
-    for r in ordered:
+    for r in sorted_records:
         by_suite.setdefault(r.names["data"], []).append(r)
     groups = [group for of_suite in by_suite.values() for group in groups_of(of_suite)]
     sections = [_section(number, group) for number, group in enumerate(groups, start=1)]
-    title, about = f"glorabench: {', '.join(by_suite)}", f"{len(ordered)} runs. {_origins(ordered)}"
+    title, about = f"glorabench: {', '.join(by_suite)}", f"{len(sorted_records)} runs. {_origins(sorted_records)}"
     cards = runs_json(groups)
     whole = _render(title=title, about=about, sections=sections, cards=cards, runs_address="#runs")
     if len(whole) <= limit and len(whole.encode()) <= limit:
         return whole, None
-    first = _render(title=title, about=about, sections=sections, cards="", runs_address=quote(beside))
+    first = _render(title=title, about=about, sections=sections, cards="", runs_address=quote(runs_page))
     return first, _render(title=f"{title}: the runs", about=about, sections=[], cards=cards, runs_address="#runs")
 
 
@@ -148,7 +148,7 @@ class Section:
 def _section(number: int, group: Group) -> Section:
     title = captions.title_of(group.records, True)
     all_points = points(group)
-    score = _capitalised(captions.label_of(group.metric))
+    score = _capitalise(captions.label_of(group.metric))
     forgetting = figures.forgetting_figure(all_points)
     try:
         standings, remarks = costs.standings(all_points), []
@@ -173,12 +173,12 @@ def _section(number: int, group: Group) -> Section:
         forgetting_note=_READ_FORGETTING if forgetting else _NO_FORGETTING,
         forgetting_figures=[DrawnFigure.from_figure(forgetting)] if forgetting else [],
         forgetting_tables=_forgetting_tables(number, title, group) if forgetting else [],
-        bars_note=_READ_BARS.format(_capitalised(figures.scale_text(group))),
+        bars_note=_READ_BARS.format(_capitalise(figures.scale_text(group))),
         bars=[DrawnFigure.from_figure(figure) for figure in figures.task_figures(group, all_points)],
     )
 
 
-def _capitalised(text: str) -> str:
+def _capitalise(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 

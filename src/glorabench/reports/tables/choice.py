@@ -34,7 +34,7 @@ def choice_part(group: Group, budget: Budget) -> Part:
     body = [_row(point, choice) for point in choice.within]
     lines = [sentence(choice, budget)]
     if choice.beyond:
-        lines.append("beyond the budget: " + "; ".join(f"{name} ({why})" for name, why in choice.beyond.items()))
+        lines.append("beyond the budget: " + "; ".join(f"{name} ({reason})" for name, reason in choice.beyond.items()))
     return Part(title_of(group.records, True), head, body, lines, _NOTE)
 
 
@@ -56,14 +56,14 @@ def sentence(choice: Choice, budget: Budget) -> str:
     """What to take within a budget, in one sentence."""
     first = choice.best[0]
     metric = first.metric
-    names = _listed([point.method for point in choice.best])
+    names = _join_names([point.method for point in choice.best])
     verb = "are the best" if len(choice.best) > 1 else "is the best"
     text = f"{budget_text(budget)}{names} {verb}, with {metric.label} {metric.with_unit(first.score.value)}"
     if not choice.tied:
         return text
     smallest = choice.smallest
-    tied = _listed([point.method for point in choice.tied])
-    text += f"; not told apart from it: {tied}"
+    ties = _join_names([point.method for point in choice.tied])
+    text += f"; not told apart from it: {ties}"
     params = smallest.cost(AXES[0])
     return text if params is None else f"{text}; the smallest of them is {smallest.method}, {params:,.0f} parameters"
 
@@ -76,5 +76,5 @@ def budget_text(budget: Budget) -> str:
     return f"Within {', '.join(words)}: " if words else ""
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

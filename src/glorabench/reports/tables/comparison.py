@@ -11,19 +11,19 @@ from glorabench.analysis.cells import cells
 from glorabench.analysis.comparison import Comparison, Side, TaskComparison, compare_sides, place_of
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import MARK
-from glorabench.records.filters import conditions_text, matching
+from glorabench.records.filters import conditions_text, filter_records
 from glorabench.records.record import Record
 from glorabench.reports.captions import DETAILS, FAKE, any_fake, count_text, interval_text
 from glorabench.reports.rendering import Part
 
 _OUTCOME = {1: "win", -1: "loss", 0: "tie"}
 _EQUAL = 0.05  # values that differ by less than this share count as equal
-_AT: Mapping[str, tuple[str, Callable[[Side], float | None]]] = {
+_COSTS: Mapping[str, tuple[str, Callable[[Side], float | None]]] = {
     "params": ("parameters", lambda side: side.params),
     "flops": ("FLOPs of training and search", lambda side: side.flops),
     "time": ("seconds of training and search", lambda side: side.seconds),
 }
-AT = tuple(_AT)
+COST_NAMES = tuple(_COSTS)
 _NOTES = (
     "{}: {} of the first side minus that of the second, with its 95 % interval by paired outcomes. A task is won or "
     f"lost where the interval excludes zero. {DETAILS}"
@@ -44,7 +44,10 @@ def comparison_part(
         BadInput: a side has no run, or has several configurations without `at` or with equal ratios in it; both sides
             are the same, or they have nothing in common.
     """
-    first_sides, second_sides = _configurations(matching(records, first)), _configurations(matching(records, second))
+    first_sides, second_sides = (
+        _configurations(filter_records(records, first)),
+        _configurations(filter_records(records, second)),
+    )
     _check_candidates(first_sides, first, at)
     _check_candidates(second_sides, second, at)
     left, right, remarks = _nearest_pair(first_sides, second_sides, at)
@@ -65,7 +68,9 @@ def _check_candidates(sides: Sequence[Side], conditions: Mapping[str, Any], at: 
         raise BadInput(f"no run of {words} is done")
     if len(sides) > 1 and at is None:
         names = "; ".join(side.label for side in sides)
-        raise BadInput(f"{words} is {len(sides)} configurations ({names}): add a word, or --at {' or '.join(AT)}")
+        raise BadInput(
+            f"{words} is {len(sides)} configurations ({names}): add a word, or --at {' or '.join(COST_NAMES)}"
+        )
 
 
 def _configurations(records: Sequence[Record]) -> list[Side]:
@@ -81,7 +86,7 @@ def _nearest_pair(firsts: Sequence[Side], seconds: Sequence[Side], at: str | Non
     """The pair of sides whose values of `at` are nearest to each other, and a remark about their ratio."""
     if at is None:
         return firsts[0], seconds[0], []
-    quantity, value_of = _AT[at]
+    quantity, value_of = _COSTS[at]
     ratios: list[tuple[float, Side, Side]] = []
     for first, second in product(firsts, seconds):
         first_value, second_value = value_of(first), value_of(second)
@@ -127,7 +132,7 @@ def _part(comparison: Comparison, remarks: Sequence[str], records: Sequence[Reco
         gap = (metric.difference_text(comparison.mean.value), interval_text(comparison.mean, metric))
         body.append((f"mean of {len(comparison.tasks)}", *means, *gap, str(comparison.mean.n), ""))
     prices = []
-    for quantity, value_of in _AT.values():
+    for quantity, value_of in _COSTS.values():
         first_value, second_value = value_of(comparison.first), value_of(comparison.second)
         if first_value is not None and second_value:
             prices.append(f"{first_value / second_value:.2f} ({quantity})")
@@ -143,7 +148,7 @@ def _part(comparison: Comparison, remarks: Sequence[str], records: Sequence[Reco
 def _row(task: TaskComparison) -> tuple[str, ...]:
     metric = task.metric
     outcome = _OUTCOME[task.sign]
-    if not task.paired:
+    if not task.is_paired:
         outcome += " (no outcomes in common: interval over seeds)"
     gap = (metric.difference_text(task.difference.value), interval_text(task.difference, metric))
     return (task.task, metric.text(task.first), metric.text(task.second), *gap, str(task.difference.n), outcome)
@@ -155,8 +160,8 @@ def conclusion_of(comparison: Comparison) -> str:
     contaminated_sides = [side.label for side in (comparison.first, comparison.second) if side.contaminated]
     if contaminated_sides:
         return f"not decided: {' and '.join(contaminated_sides)} saw the test split"
-    won, tied, lost = comparison.tally
-    tally = f"{count_text(won, 'win')}, {count_text(tied, 'tie')}, {count_text(lost, 'loss', 'losses')}"
+    wins, ties, losses = comparison.tally
+    tally = f"{count_text(wins, 'win')}, {count_text(ties, 'tie')}, {count_text(losses, 'loss', 'losses')}"
     tally += f" of {count_text(len(comparison.tasks), 'task')}"
     if difference is None:
         return f"no mean: the tasks of {first} and {second} are scored by metrics of different units ({tally})"

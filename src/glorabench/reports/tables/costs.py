@@ -79,14 +79,14 @@ def _standing(standing: Standing | None) -> str:
 
 def remarks(group: Group) -> list[str]:
     """Notes on columns and marks, and a warning where values cannot be compared."""
-    done = [r for r in group.records if r.status == "done"]
-    devices = sorted({str(r.provenance["device"]) for r in done if "device" in r.provenance})
-    kinds = sorted({str(r.cost["peak_kind"]) for r in done if "peak_kind" in r.cost})
+    finished_runs = [r for r in group.records if r.status == "done"]
+    devices = sorted({str(r.provenance["device"]) for r in finished_runs if "device" in r.provenance})
+    kinds = sorted({str(r.cost["peak_kind"]) for r in finished_runs if "peak_kind" in r.cost})
     lines = [NOTES[0].format(unit_text(group.metric)), NOTES[1] + notes_of_marks(group)]
     if len(devices) > 1 or len(kinds) > 1:
         machines = "; ".join([*devices, *(kinds if len(kinds) > 1 else [])])
         lines.append(f"MEASURED ON DIFFERENT MACHINES ({machines}): do not compare seconds, memory or latency here.")
-    if any(not r.cost.get("stages") for r in done):
+    if any(not r.cost.get("stages") for r in finished_runs):
         lines.append("Runs of before stages were recorded have no FLOPs and no seconds.")
     return lines
 

@@ -88,7 +88,7 @@ def _cells_called(group: Group, method: str) -> list[Cell]:
 
 def _cell_lines(cell: Cell, group: Group, paths: Mapping[str, Path], name: str | None) -> Iterator[str]:
     metric = _metric(cell, name)
-    scores = [r.metrics[metric.name] for r in cell.done if metric.name in r.metrics] if metric else []
+    scores = [r.metrics[metric.name] for r in cell.finished_runs if metric.name in r.metrics] if metric else []
     mean = "no result"
     if metric and scores:
         mean = f"{metric.label} {metric.text(statistics.mean(scores).value)}, n {len(scores)}"
@@ -102,9 +102,9 @@ def _cell_lines(cell: Cell, group: Group, paths: Mapping[str, Path], name: str |
 
 def _metric(cell: Cell, name: str | None) -> Metric | None:
     """The metric of a column, or the one that decides where the column names none; None without a result."""
-    if not cell.done:
+    if not cell.finished_runs:
         return None
-    return metric_named(cell.done[0].measures, name) if name else cell.metric
+    return metric_named(cell.finished_runs[0].measures, name) if name else cell.metric
 
 
 def _rival_lines(cell: Cell, rivals: Mapping[str, Cell], name: str | None) -> Iterator[str]:
@@ -154,10 +154,10 @@ def _environment(r: Record) -> dict[str, Any]:
 def _difference_lines(heading: str, names: Sequence[str], flats: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A line for each key in which the mappings differ."""
     keys = sorted({key for values in flats for key in values})
-    differing = [key for key in keys if any(values.get(key) != flats[0].get(key) for values in flats)]
-    if differing:
+    keys_that_differ = [key for key in keys if any(values.get(key) != flats[0].get(key) for values in flats)]
+    if keys_that_differ:
         yield f"  {heading}:"
-    for key in differing:
+    for key in keys_that_differ:
         names_of: dict[str, list[str]] = {}
         for name, values in zip(names, flats, strict=True):
             names_of.setdefault(str(values.get(key)), []).append(name)

@@ -29,8 +29,8 @@ def forgetting_part(group: Group) -> Part:
     first = rows[0]
     metric, upstream_metric = first.point.metric, first.upstream_metric
     upstream = first.point.records[0].upstream or {}
-    before = upstream_metric.with_unit(upstream["before"])
-    lines = [f"{upstream['task']}: {before} of {upstream['n']:,} images before fine-tuning"]
+    score_before = upstream_metric.with_unit(upstream["before"])
+    lines = [f"{upstream['task']}: {score_before} of {upstream['n']:,} images before fine-tuning"]
     lines += [against_full(row) for row in rows if row.against_base]
     lines += [f"left out: {line}" for line in omissions]
     head = ("method", metric.heading, _INTERVAL, "n")
@@ -41,15 +41,15 @@ def forgetting_part(group: Group) -> Part:
 
 def _row(row: Forgetting) -> tuple[str, ...]:
     metric, upstream_metric = row.point.metric, row.upstream_metric
-    learned = (*estimate_text(row.learned, metric), str(row.learned.n))
+    gain = (*estimate_text(row.learned, metric), str(row.learned.n))
     forgotten = (upstream_metric.difference_text(row.forgotten.value), interval_text(row.forgotten, upstream_metric))
-    return (row.point.method, *learned, *estimate_text(row.after, upstream_metric), *forgotten, row.verdict)
+    return (row.point.method, *gain, *estimate_text(row.after, upstream_metric), *forgotten, row.verdict)
 
 
 def against_full(row: Forgetting) -> str:
     """A line with both differences from full fine-tuning and their intervals."""
-    learned, forgotten = row.against_base or (row.learned, row.forgotten)
-    texts = [_difference(learned, row.point.metric), _difference(forgotten, row.upstream_metric)]
+    gain, forgotten = row.against_base or (row.learned, row.forgotten)
+    texts = [_difference(gain, row.point.metric), _difference(forgotten, row.upstream_metric)]
     return f"{row.point.method} against {BASE}: learned {texts[0]}, forgotten {texts[1]}: {row.verdict}"
 
 

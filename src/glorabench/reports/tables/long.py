@@ -24,7 +24,7 @@ EXACT_SIZES = ("params", "head", "stored_bytes", "supernet")
 
 def long_columns(group: Group) -> tuple[str, ...]:
     """The heads of the columns; where tasks have different metrics, one column names the metric."""
-    metrics = {cell.metric for cell in group.cells if cell.done}
+    metrics = {cell.metric for cell in group.cells if cell.finished_runs}
     scores = (heading_of(group.metric),) if len(metrics) <= 1 else ("metric", "score")
     return ("task", "method", *scores, "95 % interval", "n", "verdict", *SIZES, "step ms", "latency", "merge")
 
@@ -46,7 +46,7 @@ def long_rows(group: Group) -> list[tuple[str, ...]]:
 def _means(group: Group) -> Iterator[tuple[str, ...]]:
     """Rows with the mean over tasks and common seeds, for every method that has a result on all tasks."""
     tasks = list(group.by_task)
-    if len(tasks) < 2 or not equal_scale(cell.metric for cell in group.cells if cell.done):
+    if len(tasks) < 2 or not equal_scale(cell.metric for cell in group.cells if cell.finished_runs):
         return
     rivals: dict[str, dict[str, Cell]] = {}
     for cell in group.cells:
@@ -66,11 +66,11 @@ def _means(group: Group) -> Iterator[tuple[str, ...]]:
 
 
 def _row(cell: Cell, verdict: Verdict | None, with_metric: bool) -> tuple[str, ...]:
-    failed = [r for r in cell.records if r.status != "done"]
-    if not cell.done:
-        reason = (failed[0].error or {}).get("kind", "unknown")
+    failed_runs = [r for r in cell.records if r.status != "done"]
+    if not cell.finished_runs:
+        reason = (failed_runs[0].error or {}).get("kind", "unknown")
         return (cell.task, cell.method, *([""] if with_metric else []), f"failed: {reason}", "", "0")
-    count = str(cell.score.n) + (f" ({len(failed)} failed)" if failed else "")
+    count = str(cell.score.n) + (f" ({len(failed_runs)} failed)" if failed_runs else "")
     return (
         cell.task,
         cell.method,
@@ -78,19 +78,19 @@ def _row(cell: Cell, verdict: Verdict | None, with_metric: bool) -> tuple[str, .
         *estimate_text(cell.score, cell.metric),
         count,
         verdict.kind if verdict else "",
-        *Sizes.from_runs(cell.done).texts,
-        _step_text(cell.done),
-        _latency_text(cell.done),
-        _merge_text([r.merge for r in cell.done if r.merge]),
+        *Sizes.from_runs(cell.finished_runs).texts,
+        _step_text(cell.finished_runs),
+        _latency_text(cell.finished_runs),
+        _merge_text([r.merge for r in cell.finished_runs if r.merge]),
     )
 
 
 def _merge_text(certificates: Sequence[dict[str, Any]]) -> str:
     if not all(certificate["mergeable"] for certificate in certificates):
         return "no"
-    flipped = sum(certificate.get("flipped") or 0 for certificate in certificates)
+    flips = sum(certificate.get("flipped") or 0 for certificate in certificates)
     largest = max((certificate.get("max_abs_diff") or 0.0 for certificate in certificates), default=0.0)
-    return f"{largest:.0e}, {flipped} flipped" if flipped else f"{largest:.0e}"
+    return f"{largest:.0e}, {flips} flipped" if flips else f"{largest:.0e}"
 
 
 def _latency_text(records: Iterable[Record]) -> str:
@@ -123,10 +123,10 @@ def findings(group: Group) -> list[str]:
     lines = []
     verdicts = verdicts_by_task(group)
     for task, task_cells in group.by_task.items():
-        cells = [cell for cell in task_cells if cell.done]
+        cells = [cell for cell in task_cells if cell.finished_runs]
         if len(cells) > 1:
             lines.append(f"{task}: {'; '.join(_comparisons(cells, verdicts))}")
-        lines += [f"{task}: {_winner(cell)}" for cell in cells if any(r.search for r in cell.done)]
+        lines += [f"{task}: {_winner(cell)}" for cell in cells if any(r.search for r in cell.finished_runs)]
         lines += [f"{task}: {words}" for words in _further_metrics(cells)]
     return lines
 
@@ -148,16 +148,16 @@ def _comparisons(cells: Sequence[Cell], verdicts: dict[tuple[str, str], Verdict]
 
 def _further_metrics(cells: Sequence[Cell]) -> Iterator[str]:
     """Means over runs of what else was measured on the test split; metrics of further test sets are called SET/NAME."""
-    further = {m.name: m for cell in cells for m in cell.done[0].measures[1:] if "/" not in m.name}
+    further = {m.name: m for cell in cells for m in cell.finished_runs[0].measures[1:] if "/" not in m.name}
     for name, metric in further.items():
-        runs = {cell.method: [r.metrics[name] for r in cell.done if name in r.metrics] for cell in cells}
+        runs = {cell.method: [r.metrics[name] for r in cell.finished_runs if name in r.metrics] for cell in cells}
         values = (f"{metric.with_unit(fmean(values))} of {method}" for method, values in runs.items() if values)
         yield f"{metric.label} {', '.join(values)}"
 
 
 def _winner(cell: Cell) -> str:
     """The scores of search winners where they were chosen, on held-out examples and on test: means over seeds."""
-    searches = [r.search for r in cell.done if r.search]
+    searches = [r.search for r in cell.finished_runs if r.search]
     held_out = [search["held_out"] for search in searches if search["held_out"] is not None]
     examples = _examples(cell)
 

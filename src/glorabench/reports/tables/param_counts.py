@@ -32,11 +32,11 @@ class Counting:
     """Functions that count parameters. They need networks, so the caller of a table passes them in.
 
     Args:
-        trained: overrides of a config -> its trained parameters without head.
+        size: overrides of a config -> its trained parameters without head.
         head: config of a backbone -> parameters of its head for one class.
     """
 
-    trained: Callable[[Sequence[str]], int]
+    size: Callable[[Sequence[str]], int]
     head: Callable[[Mapping[str, Any]], int]
 
 
@@ -49,12 +49,12 @@ def count_of_row(
         BadInput: as `profiling.parameters_of`.
     """
     if not row.per_task:
-        return count.trained([*row.run, *words])
+        return count.size([*row.run, *words])
     overrides: dict[str, tuple[str, ...]] = {}
     for group in tasks.values():
         for task, facts in group.items():
             overrides[task] = tuple(f"{key}={facts[name]}" for key, name in row.per_task.items())
-    sizes = {values: count.trained([*row.run, *values, *words]) for values in set(overrides.values())}
+    sizes = {values: count.size([*row.run, *values, *words]) for values in set(overrides.values())}
     return {task: sizes[values] for task, values in overrides.items()}
 
 
@@ -67,18 +67,18 @@ def count_tables(config: CountConfig, words: Sequence[str], count: Counting) -> 
         BadInput: the words are wrong. A method that a backbone cannot host has the reason in its row.
     """
     backbone_words = [word for word in words if word.partition("=")[0] == "backbone"]
-    others = [word for word in words if word not in backbone_words]
-    method_words = [word for word in others if word.startswith("method")]
+    other_words = [word for word in words if word not in backbone_words]
+    method_words = [word for word in other_words if word.startswith("method")]
     backbone_words = backbone_words or [f"backbone={','.join(config.backbones)}"]
     for (backbone,) in expand(backbone_words, multirun=True)[0]:
         if any(word.partition("=")[0] == "method" for word in method_words):
-            shared = [backbone, *(word for word in others if word not in method_words)]
+            shared = [backbone, *(word for word in other_words if word not in method_words)]
             jobs = expand([*shared, *method_words], multirun=True)[0]
             runs = [[word for word in job if word.startswith("method")] for job in jobs]
             rows = [CountRow(" ".join(run), run) for run in runs]
             yield _counts_table(config, rows, shared, UnsuitableBackbone, count)
         else:
-            yield _counts_table(config, config.rows, [backbone, *others], BadInput, count)
+            yield _counts_table(config, config.rows, [backbone, *other_words], BadInput, count)
 
 
 def _counts_table(
@@ -93,7 +93,7 @@ def _counts_table(
     per_class = count.head(run_config["backbone"])
     rows = [row for row in rows if not row.families or family in row.families]
     lines: list[tuple[str, ...]] = []
-    cited: dict[str, str] = {}
+    citations: dict[str, str] = {}
     console = Console(stderr=True)
     for row in track(rows, f"counting on {name}", console=console, transient=True, disable=not console.is_terminal):
         try:
@@ -101,9 +101,9 @@ def _counts_table(
         except row_error as error:
             lines.append((row.label, "", "", f"{UNDEFINED}{error}"))
             continue
-        cited |= {figure.source: config.sources[figure.source] for figure in row.published.get(name, [])}
+        citations |= {figure.source: config.sources[figure.source] for figure in row.published.get(name, [])}
         lines += _row_lines(row, name, size, per_class, config.tasks)
-    notes = [_head_note(per_class, config.tasks), *(f"{source}: {text}" for source, text in cited.items())]
+    notes = [_head_note(per_class, config.tasks), *(f"{source}: {text}" for source, text in citations.items())]
     return CountTable(name, lines, "; ".join(notes) + ".")
 
 
@@ -118,8 +118,8 @@ def _row_lines(
         remarks.append((f"{figure.printed}, {figure.source}", arithmetic))
     if backbone in row.note:
         remarks.append(("", row.note[backbone]))
-    first, *more = remarks or [("", "")]
-    return [(row.label, size_text, *first), *(("", "", *remark) for remark in more)]
+    first, *other_remarks = remarks or [("", "")]
+    return [(row.label, size_text, *first), *(("", "", *remark) for remark in other_remarks)]
 
 
 def _head_note(per_class: int, tasks: published_counts.Tasks) -> str:

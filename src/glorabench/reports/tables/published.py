@@ -67,7 +67,7 @@ def _notes_of_papers(rows: Sequence[Paper], layout: Layout) -> list[str]:
     for note, methods in keys_of.items():
         names = list(methods)
         if has_several_keys:
-            names = [f"{method} ({layout.by[0]} {', '.join(keys)})" for method, keys in methods.items()]
+            names = [f"{method} ({layout.row_keys[0]} {', '.join(keys)})" for method, keys in methods.items()]
         lines.append(f"{', '.join(names)}: {note}")
     return lines
 
@@ -75,11 +75,11 @@ def _notes_of_papers(rows: Sequence[Paper], layout: Layout) -> list[str]:
 def _line(row: Paper, source: str, layout: Layout) -> WideRow:
     values = {}
     for entry in layout.entries:
-        printed = row.values.get(entry.name)
-        if printed is None:
+        value = row.values.get(entry.name)
+        if value is None:
             values[entry.name] = Value(None, blank="-")
         else:
-            alone = statistics.Estimate(0.01 * printed, float("nan"), float("nan"), 1)
+            alone = statistics.Estimate(0.01 * value, float("nan"), float("nan"), 1)
             values[entry.name] = Value(alone, _ACCURACY, mark=f" [{source}]")
     size = f"{row.params} M [{source}]" if row.params else ""
     return WideRow(row.method, row.keys, values, row.facts.get("seeds", ""), (size, "", ""))
@@ -89,7 +89,7 @@ def published_csv(suite: str) -> str:
     """All published values and means of a suite as CSV, a line for each, with source and note."""
     layout, out = LAYOUTS[suite], io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*_CSV_COLUMNS[:2], *layout.by, *_CSV_COLUMNS[2:]])
+    writer.writerow([*_CSV_COLUMNS[:2], *layout.row_keys, *_CSV_COLUMNS[2:]])
     for row in published_results.papers(suite):
         for name in (entry.name for entry in layout.entries if entry.name in row.values):
             value = f"{round(row.values[name], 2):g}"
@@ -205,7 +205,7 @@ def published_comparisons(
     widest = max((len(entry.groups) for entry in means), default=0)
     entries = layout.entries if every_column else [entry for entry in means if len(entry.groups) == widest]
     for line in rows:
-        records = [r for cell in line.cells.values() for r in cell.done]
+        records = [r for cell in line.cells.values() for r in cell.finished_runs]
         paper = _counterpart(records, line.keys)
         if paper is None:
             continue
@@ -216,7 +216,7 @@ def published_comparisons(
                 text = line.values[entry.name].text(1, " ")
                 deviations.append(Deviation(entry.name, 100 * estimate.value, text, paper.values[entry.name]))
         if deviations:
-            keys = [f"{key} {value}" for key, value in zip(layout.by, line.keys, strict=True)]
+            keys = [f"{key} {value}" for key, value in zip(layout.row_keys, line.keys, strict=True)]
             name = ", ".join([line.method, *keys])
             yield PublishedComparison(line, name, paper, tuple(deviations), fact_pairs(records, paper))
 

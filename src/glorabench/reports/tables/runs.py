@@ -42,16 +42,16 @@ def run_rows(records_by_path: Mapping[Path, Record], sort: str | None) -> list[t
 
 
 def _cells(r: Record, label: str) -> dict[str, Any]:
-    done = r.status == "done"
+    is_done = r.status == "done"
     return {
         "run": r.run_id,
         "suite": r.names["data"],
         "task": r.names["task"],
         "method": label,
         "seed": r.config["seed"],
-        "status": r.status if done else f"failed: {(r.error or {}).get('kind', 'unknown')}",
-        "metric": r.metric.heading if done else "",
-        "score": r.metric.scale * r.score if done else None,
+        "status": r.status if is_done else f"failed: {(r.error or {}).get('kind', 'unknown')}",
+        "metric": r.metric.heading if is_done else "",
+        "score": r.metric.scale * r.score if is_done else None,
         "params": r.params.get("method"),
         "seconds": stage_total(r, "seconds"),
     }

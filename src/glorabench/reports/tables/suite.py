@@ -27,8 +27,8 @@ def suite_markdown(records: Sequence[Record], long: bool = False, published: boo
 
 def parts_markdown(tables: Sequence[Part], groups: Sequence[Group]) -> str:
     """Render tables as Markdown, with titles where there are several."""
-    titled = len(groups) > 1 or any(any_fake(group.records) for group in groups)
-    return "\n".join(rendering.part_markdown(part, titled=titled or part.title == _AGAINST) for part in tables)
+    has_titles = len(groups) > 1 or any(any_fake(group.records) for group in groups)
+    return "\n".join(rendering.part_markdown(part, with_title=has_titles or part.title == _AGAINST) for part in tables)
 
 
 def suite_parts(
@@ -96,8 +96,8 @@ def _wide_csv(groups: Sequence[Group], layout: wide.Layout, published: bool) -> 
         first = group.records[0]
         origin = [first.names["backbone"], selection_text(first), str(first.protocol)]
         body += [[*origin, *row] for row in wide.wide_exact(lines, layout)[1]]
-    more_head, more = published_tables.published_columns(lines_of, layout, published)
-    return [*head, *more_head], [[*row, *cells] for row, cells in zip(body, more, strict=True)]
+    more_head, other_cells = published_tables.published_columns(lines_of, layout, published)
+    return [*head, *more_head], [[*row, *cells] for row, cells in zip(body, other_cells, strict=True)]
 
 
 def show_suite(records: Sequence[Record], long: bool = False, published: bool = False) -> None:

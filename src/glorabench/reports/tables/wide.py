@@ -68,7 +68,7 @@ class WideRow:
         values: the cells of columns and means.
         n: the number of seeds.
         sizes: the columns SIZES of the long table.
-        mixed: settings in which its tasks differ, except the keys of a recipe.
+        mixture: settings in which its tasks differ, except the keys of a recipe.
         cells: the cells of the columns that have records.
         verdicts: the verdicts on the columns and means that are compared.
     """
@@ -78,7 +78,7 @@ class WideRow:
     values: Mapping[str, Value]
     n: str
     sizes: tuple[str, ...]
-    mixed: tuple[str, ...] = ()
+    mixture: tuple[str, ...] = ()
     cells: Mapping[str, Cell] = field(default_factory=dict)
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
@@ -92,7 +92,7 @@ def wide_rows(group: Group, layout: Layout) -> list[WideRow]:
     methods: dict[str, dict[tuple[int, ...], dict[str, Cell]]] = {}
     for cell in group.cells:
         data = cell.records[0].config["data"]
-        key = tuple(data[name] for name in layout.by)
+        key = tuple(data[name] for name in layout.row_keys)
         methods.setdefault(cell.row, {}).setdefault(key, {})[data["task"]] = cell
     lines = []
     for method, by_key in methods.items():
@@ -141,29 +141,31 @@ def _line(method: str, key: tuple[int, ...], by_task: Mapping[str, Cell], layout
         if isinstance(entry, Mean):
             values[entry.name] = _mean(entry, seeds, [values[name].metric for name in entry.groups])
     counts = sorted({len(by_draw) for by_draw in seeds.values()}) or [0]
-    done = [r for cell in by_task.values() for r in cell.done]
-    texts = long.Sizes.from_runs(done).texts if done else ("",) * len(long.SIZES)
+    finished_runs = [r for cell in by_task.values() for r in cell.finished_runs]
+    texts = long.Sizes.from_runs(finished_runs).texts if finished_runs else ("",) * len(long.SIZES)
     n = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     cells = {column.name: by_task[column.task] for column in layout.columns if column.task in by_task}
-    mixed = setting_differences({cell.task: settings(cell.done[0].config) for cell in cells.values() if cell.done})
-    return WideRow(method, tuple(map(str, key)), values, n, texts, tuple(mixed), cells)
+    mixture = setting_differences(
+        {cell.task: settings(cell.finished_runs[0].config) for cell in cells.values() if cell.finished_runs}
+    )
+    return WideRow(method, tuple(map(str, key)), values, n, texts, tuple(mixture), cells)
 
 
 def _value(cell: Cell | None, column: Column) -> Value:
     if cell is None:
         return Value(None, blank="-", reason=NO_RUN)
     kinds = sorted({(r.error or {}).get("kind", "unknown") for r in cell.records if r.status != "done"})
-    if not cell.done:
+    if not cell.finished_runs:
         return Value(None, blank="failed", reason=f"failed: {', '.join(kinds)}")
     name = column.metric or cell.metric.name
-    scored = [r for r in cell.done if name in r.metrics]
-    if not scored:
+    records = [r for r in cell.finished_runs if name in r.metrics]
+    if not records:
         return Value(None, blank="-", reason="not scored")
-    without = len(cell.records) - len(scored)
+    without = len(cell.records) - len(records)
     cause = f"failed: {', '.join(kinds)}" if kinds else "not scored"
     reason = f"{without} of {len(cell.records)} seeds {cause}" if without else ""
-    metric = metric_named(scored[0].measures, name)
-    return Value(statistics.mean([r.metrics[name] for r in scored]), metric, reason=reason)
+    metric = metric_named(records[0].measures, name)
+    return Value(statistics.mean([r.metrics[name] for r in records]), metric, reason=reason)
 
 
 def _mean(entry: Mean, seeds: Mapping[str, Mapping[Draw, float]], metrics: Sequence[Metric | None]) -> Value:
@@ -202,12 +204,14 @@ def row_gaps(rows: Sequence[WideRow], layout: Layout) -> list[str]:
             verdict = line.verdicts.get(entry.name)  # a verdict on a column is among the findings
             if isinstance(entry, Mean) and verdict and verdict.reason:
                 by_reason.setdefault(f"against the best mean it {verdict.reason}", []).append(entry.name)
-        name = ", ".join([line.method, *(f"{key} {value}" for key, value in zip(layout.by, line.keys, strict=True))])
+        name = ", ".join(
+            [line.method, *(f"{key} {value}" for key, value in zip(layout.row_keys, line.keys, strict=True))]
+        )
         for reason, columns in by_reason.items():
             is_long_list = reason == NO_RUN and 2 * len(columns) > len(layout.columns)
             columns_text = f"{len(columns)} of {len(layout.columns)}" if is_long_list else ", ".join(columns)
             names_of.setdefault(f"{reason} ({columns_text})", []).append(name)
-        for setting in line.mixed:
+        for setting in line.mixture:
             names_of.setdefault(setting, []).append(name)
     return [f"{'; '.join(names)}: {words}" for words, names in names_of.items()]
 
@@ -215,15 +219,21 @@ def row_gaps(rows: Sequence[WideRow], layout: Layout) -> list[str]:
 def wide_text(rows: Iterable[WideRow], layout: Layout) -> HeadAndBody:
     """Head and rows for people: short names, one digit (two in means), marks, half of each interval, and sizes."""
     rows = list(rows)
-    filled = [i for i, _ in enumerate(long.SIZES) if not rows or any(line.sizes[i] for line in rows)]
-    head = ["method", *layout.by, *(entry.short for entry in layout.entries), "n", *(long.SIZES[i] for i in filled)]
+    size_indices = [i for i, _ in enumerate(long.SIZES) if not rows or any(line.sizes[i] for line in rows)]
+    head = [
+        "method",
+        *layout.row_keys,
+        *(entry.short for entry in layout.entries),
+        "n",
+        *(long.SIZES[i] for i in size_indices),
+    ]
     body = []
     for line in rows:
         values = []
         for entry in layout.entries:
             sign = line.verdicts[entry.name].sign if entry.name in line.verdicts else ""
             values.append(line.values[entry.name].text(int(isinstance(entry, Mean)), " ", sign))
-        body.append([line.method, *line.keys, *values, line.n, *(line.sizes[i] for i in filled)])
+        body.append([line.method, *line.keys, *values, line.n, *(line.sizes[i] for i in size_indices)])
     return head, body
 
 
@@ -239,12 +249,12 @@ def wide_exact(rows: Iterable[WideRow], layout: Layout) -> HeadAndBody:
     body = []
     for line in rows:
         of_kind = [" ".join(n for n, verdict in line.verdicts.items() if verdict.kind == kind) for kind in kinds]
-        done = [r for cell in line.cells.values() for r in cell.done]
-        sizes = long.Sizes.from_runs(done).exact if done else ("",) * len(long.EXACT_SIZES)
+        finished_runs = [r for cell in line.cells.values() for r in cell.finished_runs]
+        sizes = long.Sizes.from_runs(finished_runs).exact if finished_runs else ("",) * len(long.EXACT_SIZES)
         values = [line.values[name].text(1, None) for name in names]
         spans = [text for name in names for text in _ends(line.values[name])]
         body.append([line.method, *line.keys, *values, line.n, *sizes, *of_kind, *spans])
-    return ["method", *layout.by, *names, "n", *long.EXACT_SIZES, *kinds, *ends], body
+    return ["method", *layout.row_keys, *names, "n", *long.EXACT_SIZES, *kinds, *ends], body
 
 
 def _ends(value: Value) -> tuple[str, str]:
@@ -255,4 +265,4 @@ def _ends(value: Value) -> tuple[str, str]:
 
 def wide_blocks(layout: Layout) -> tuple[int, list[int]]:
     """How a table is cut: the number of columns that every page repeats, and the sizes of blocks of columns."""
-    return 1 + len(layout.by), [len(block) for block in layout.blocks]
+    return 1 + len(layout.row_keys), [len(block) for block in layout.blocks]

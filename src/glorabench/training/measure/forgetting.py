@@ -58,14 +58,14 @@ def measure_forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, 
     return {
         "task": recipe_facts["task"],
         "n": len(labels),
-        "before": _before(json.dumps(config["backbone"], sort_keys=True), config["cache_dir"], device),
+        "before": _score_of_plain_backbone(json.dumps(config["backbone"], sort_keys=True), config["cache_dir"], device),
         "after": _score(Upstream(backbone, _head(path)), images, labels, device),
         "metric": asdict(_ACCURACY),
     }
 
 
 @lru_cache(4)  # a sweep asks for each of its runs
-def _before(config: str, cache_dir: str, device: str) -> float:
+def _score_of_plain_backbone(config: str, cache_dir: str, device: str) -> float:
     plain = make(json.loads(config), BACKBONE)
     plain.net.to(device)
     held_out = _held_out(Path(cache_dir) / "upstream" / plain.name)

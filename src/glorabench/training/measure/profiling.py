@@ -34,19 +34,19 @@ def parameters(backbone: Backbone) -> dict[str, int | None]:
         (trained tensors and head); supernet: trained parameters without head over all paths, or None.
     """
     head_ids = {id(p) for p in backbone.head_parameters()}
-    trained = [p for p in backbone.net.parameters() if p.requires_grad]
-    head = sum(p.numel() for p in trained if id(p) in head_ids)
-    allocated = sum(p.numel() for p in trained if id(p) not in head_ids)
+    trainable = [p for p in backbone.net.parameters() if p.requires_grad]
+    head = sum(p.numel() for p in trainable if id(p) in head_ids)
+    allocated_size = sum(p.numel() for p in trainable if id(p) not in head_ids)
     space = PathSpace(backbone.net)
-    method = space.size(space.genome(space.current())) if space.is_supernet else allocated
-    frozen = sum(p.numel() for p in backbone.net.parameters() if not p.requires_grad)
-    width = trained[0].element_size()
+    method = space.size(space.genome(space.current())) if space.is_supernet else allocated_size
+    frozen_size = sum(p.numel() for p in backbone.net.parameters() if not p.requires_grad)
+    width = trainable[0].element_size()
     return {
         "method": method,
         "head": head,
-        "total": frozen + method + head,
+        "total": frozen_size + method + head,
         "stored_bytes": (method + head) * width,
-        "supernet": allocated if space.is_supernet else None,
+        "supernet": allocated_size if space.is_supernet else None,
     }
 
 
@@ -101,7 +101,7 @@ def latency(
     Returns:
         For each name {median, iqr} over the rounds.
     """
-    started = time.perf_counter()
+    start = time.perf_counter()
     threads = torch.get_num_threads()
     timers = {
         name: Timer("net(inputs)", globals={"net": net.eval(), "inputs": inputs}, num_threads=threads)
@@ -113,7 +113,7 @@ def latency(
     for _ in range(rounds):
         for name, timer in timers.items():
             samples[name].append(timer.timeit(repeats[name]).mean * 1e3)
-        if time.perf_counter() - started > seconds:
+        if time.perf_counter() - start > seconds:
             break
     result = {}
     for name, times in samples.items():
@@ -129,12 +129,12 @@ def certificate(unmerged: nn.Module, merged: nn.Module, inputs: Tensor) -> dict[
     Returns:
         max_abs_diff: of the logits; flipped: predictions that changed; n: examples; dtype.
     """
-    before, after = unmerged.eval()(inputs), merged.eval()(inputs)
+    logits, merged_logits = unmerged.eval()(inputs), merged.eval()(inputs)
     return {
-        "max_abs_diff": float((before - after).abs().max()),
-        "flipped": int((before.argmax(-1) != after.argmax(-1)).sum()),
+        "max_abs_diff": float((logits - merged_logits).abs().max()),
+        "flipped": int((logits.argmax(-1) != merged_logits.argmax(-1)).sum()),
         "n": len(inputs),
-        "dtype": str(after.dtype).removeprefix("torch."),
+        "dtype": str(merged_logits.dtype).removeprefix("torch."),
     }
 
 

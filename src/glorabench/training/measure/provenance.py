@@ -59,8 +59,8 @@ def _git() -> dict[str, Any] | None:
         return process.stdout.strip()
 
     try:
-        changed = ask("status", "--porcelain", "--", "src", "conf")
-        return {"sha": ask("rev-parse", "HEAD"), "dirty": bool(changed)}
+        changes = ask("status", "--porcelain", "--", "src", "conf")
+        return {"sha": ask("rev-parse", "HEAD"), "dirty": bool(changes)}
     except (subprocess.CalledProcessError, OSError):
         return None
 

@@ -58,10 +58,10 @@ class Classification:
         logits = net(inputs)
         values, predictions = {}, {}
         for name, classes in self.scorings[test].items():
-            predicted = _prediction(logits, classes)
-            values[name] = predicted == labels
+            prediction = _prediction(logits, classes)
+            values[name] = prediction == labels
             prefix = "" if name == TOP1.name else f"{name}/"
-            predictions |= {f"{prefix}predicted": predicted, f"{prefix}label": labels}
+            predictions |= {f"{prefix}predicted": prediction, f"{prefix}label": labels}
         return Evaluation(values, predictions)
 
     def whole_split(self, values: Mapping[str, Tensor], predictions: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -82,5 +82,5 @@ def _prediction(logits: Tensor, classes: Sequence[int] | None) -> Tensor:
     """The predicted class of each image, among those that may be answered."""
     if classes is None:
         return logits.argmax(-1)
-    allowed = torch.tensor(classes, device=logits.device)
-    return allowed[logits[:, allowed].argmax(-1)]
+    class_ids = torch.tensor(classes, device=logits.device)
+    return class_ids[logits[:, class_ids].argmax(-1)]
