@@ -248,11 +248,19 @@ def reports_the_same(made, again):
     assert [entry.get("test_top1") for entry in again.history] == [entry.get("test_top1") for entry in made.history]
 
 
-def test_what_was_best_travels_in_the_checkpoint():
-    one, other = selection.BestEpoch(), selection.BestEpoch()
-    one.epoch, one.score, one.tensors = 3, 0.5, {"a": torch.ones(2)}
-    other.load_state_dict(one.state_dict())
-    assert (other.epoch, other.score, list(other.tensors)) == (3, 0.5, ["a"])
+def test_a_checkpoint_keeps_the_best_epoch():
+    first, second = selection.BestEpoch(), selection.BestEpoch()
+    first.epoch, first.score, first.tensors = 3, 0.5, {"a": torch.ones(2)}
+    state = first.state_dict()
+    assert set(state) == {"epoch", "best_score", "best_tensors"}
+    second.load_state_dict(state)
+    assert (second.epoch, second.score, list(second.tensors)) == (3, 0.5, ["a"])
+
+
+def test_the_best_epoch_of_an_older_checkpoint_is_read():
+    best = selection.BestEpoch()
+    best.load_state_dict({"epoch": 3, "top": 0.5, "kept": {"a": torch.ones(2)}})
+    assert (best.epoch, best.score, list(best.tensors)) == (3, 0.5, ["a"])
 
 
 def test_a_training_shorter_than_the_interval_is_tested_at_its_end():

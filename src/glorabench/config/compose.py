@@ -32,7 +32,7 @@ _RECIPE_KEY = re.compile(r"\$\{recipe:(\w+)\s*,")
 
 
 def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
-    """The plain resolved config of one run; `names` has the options of its groups.
+    """The resolved config of one run as plain values. Its key `names` holds the chosen option of each group.
 
     Raises:
         BadInput: a value refers to nothing, a key is not known, or a value is not of its type or range.
@@ -58,7 +58,7 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     for key in ("results_dir", "cache_dir"):
         config[key] = _expand_home(key, config[key])
     backbone = config["backbone"]
-    if backbone.get("sha256") is None:  # the run is of these weights, wherever the file lies
+    if backbone.get("sha256") is None:  # the id depends on the content of the weights and not on their folder
         backbone["sha256"] = checksum.expected_sha256(backbone.get("weights_from"), backbone.get("name"))
     schema.mark_checked(config)
     return config
@@ -76,7 +76,7 @@ def _plain(node: DictConfig) -> dict[str, Any]:
 
 @cache
 def _number_forms(group: str, name: str | None) -> Any:
-    """Numbers in the form in which this package writes them: as in the file of the group and `schema.NUMBER_FORMS`."""
+    """Numbers in the form that ids use (1 or 1.0), from the file of the option and `schema.NUMBER_FORMS`."""
     forms = dict(schema.NUMBER_FORMS.get(group, {}))
     path = conf_dir() / group / f"{name}.yaml"
     if name is None or not path.is_file():
@@ -87,7 +87,7 @@ def _number_forms(group: str, name: str | None) -> Any:
 
 
 def _default(value: Any) -> Any:
-    """A value of a file; of `${recipe:KEY,DEFAULT}` the default."""
+    """The default in `${recipe:KEY,DEFAULT}`; any other value as it is."""
     match = re.fullmatch(r"\$\{recipe:\w+\s*,\s*(.+)\}", value) if isinstance(value, str) else None
     return value if match is None else OmegaConf.from_dotlist([f"value={match[1]}"]).value
 
@@ -130,12 +130,17 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
     return _compose_cached(conf_dir(), tuple(overrides))
 
 
-@lru_cache(maxsize=2)  # a run is looked at when its command is expanded, and again when its config is resolved
+@lru_cache(maxsize=2)  # a run is composed twice: when the command is expanded, and for its config
 def _compose_cached(folder: Path, overrides: tuple[str, ...]) -> DictConfig:
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
             return hydra_compose("run", overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:  # some are for odd names of a group
+    except (
+        HydraException,
+        OmegaConfBaseException,
+        ValueError,
+        OSError,
+    ) as error:  # ValueError and OSError come from odd names of a group
         raise BadInput(_explain(error, overrides)) from error
 
 
@@ -166,8 +171,8 @@ def _keys(cfg: DictConfig, prefix: str = "") -> list[str]:
 def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], bool]:
     """The overrides of every run of a command, and whether the command is a sweep.
 
-    An experiment may be a sweep by itself (`hydra.mode: MULTIRUN` with `hydra.sweeper.params`); `method=glob(*)`
-    is every method.
+    An experiment can be a sweep without -m, by `hydra.mode: MULTIRUN` and `hydra.sweeper.params`. `method=glob(*)` is
+    every method.
 
     Raises:
         BadInput: a list of values without -m, or words that are no overrides.
@@ -201,7 +206,7 @@ def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], b
 
 
 def resolve_recipe(key: str, default: Any, *, _root_: DictConfig) -> Any:
-    """`${recipe:scale,1.0}`: `recipe.<method>.scale` (of a mapping, the entry of the task), or else the default.
+    """`${recipe:scale,1.0}`: `recipe.<method>.scale`, or the default. If that is a mapping, its entry for the task.
 
     Raises:
         BadInput: the mapping has no entry for the task.
@@ -218,24 +223,21 @@ def resolve_recipe(key: str, default: Any, *, _root_: DictConfig) -> Any:
 
 
 def resolve_warmup(recipe_warmup: float, *, _root_: DictConfig) -> float:
-    """`${warmup:10}`: epochs of warm-up; half of the shortest training of a run that would end before they do."""
+    """`${warmup:10}`: epochs of warm-up, at most half of the shortest training of the run if that is not longer."""
     lengths = [OmegaConf.select(_root_, key) for key in ("train.epochs", "search.epochs")]
-    epochs_of_stages = [
-        epochs for epochs in lengths if type(epochs) is int and epochs > 0
-    ]  # what is none is refused later
+    # the schema refuses other values later
+    epochs_of_stages = [epochs for epochs in lengths if type(epochs) is int and epochs > 0]
     if not epochs_of_stages:
         return recipe_warmup
     epochs = min(epochs_of_stages)
     if (warmup := fitting_warmup(recipe_warmup, epochs)) != recipe_warmup:
-        note = (
-            f"train.warmup_epochs is {warmup}: the {recipe_warmup} of the recipe do not fit into a training of {epochs}"
-        )
-        _WARMUP_NOTES.add(note)
+        reason = f"the {recipe_warmup} of the recipe do not fit into a training of {epochs}"
+        _WARMUP_NOTES.add(f"train.warmup_epochs is {warmup}: {reason}")
     return warmup
 
 
 def take_warmup_notes() -> list[str]:
-    """The notes on warm-ups that were shortened, each once; they are then forgotten."""
+    """Return the notes on shortened warm-ups, each once, and delete them."""
     notes = sorted(_WARMUP_NOTES)
     _WARMUP_NOTES.clear()
     return notes
@@ -245,7 +247,7 @@ OmegaConf.register_new_resolver("recipe", resolve_recipe, replace=True)
 
 
 def fitting_warmup(warmup: float, epochs: int) -> float:
-    """The warm-up of a recipe for a run of some epochs: half of these, rounded down, where it is not shorter."""
+    """The warm-up of a recipe in a training of `epochs`; half of these, rounded down, if it is not shorter."""
     return warmup if warmup < epochs else epochs // 2
 
 
@@ -257,12 +259,12 @@ def check_recipes(recipes: Any, method: str, methods: Iterable[str], paths: Iter
 
     Args:
         recipes: the key `recipe` of a config.
-        method: the chosen one.
-        methods: all that there are.
+        method: the chosen method.
+        methods: all methods.
         paths: the files that may hold `${recipe:KEY,DEFAULT}`.
 
     Raises:
-        BadInput: it is no mapping, it names no method, or it has a key for the method that none of the files uses.
+        BadInput: the recipe is no mapping, names an unknown method, or has a key for the method that no file uses.
     """
     if recipes is None:
         return

@@ -23,7 +23,7 @@ from typing import Any, get_type_hints
 from glorabench.errors import BadInput, first_line, nearest
 
 TARGET = "_target_"
-_ALLOW_VARIABLE = "GLORABENCH_ALLOW"  # in the environment, so that jobs in other processes know it, too
+_ALLOW_VARIABLE = "GLORABENCH_ALLOW"  # an environment variable, so that jobs in other processes inherit it
 _ADDRESS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
 
@@ -67,10 +67,10 @@ NODE_KINDS = (METHOD, BACKBONE, DATA, ALGORITHM)
 def allow_packages(packages: Iterable[str]) -> Iterator[None]:
     """Inside the block, configs may name methods, backbones, loaders and searches of these packages.
 
-    The packages are imported, also from the current folder. Jobs that the block starts inherit the permission.
+    The packages are found in the current folder, too. Jobs that the block starts inherit the permission.
 
     Raises:
-        BadInput: no name of a package.
+        BadInput: a word is no name of a package.
     """
     packages = list(packages)
     for name in packages:
@@ -116,10 +116,10 @@ def check_address(node: Any, kind: NodeKind) -> str:
 
 
 def target_of(node: Any, kind: NodeKind) -> Callable[..., Any]:
-    """The class or function that a node names, imported.
+    """Import the class or function that a node names.
 
     Raises:
-        BadInput: see `check_address`; or there is no such thing, or it is of another kind.
+        BadInput: see `check_address`; also if the address does not exist, or is not of this kind.
     """
     address = check_address(node, kind)
     module, _, name = address.rpartition(".")
@@ -141,10 +141,10 @@ def target_of(node: Any, kind: NodeKind) -> Callable[..., Any]:
 
 
 def check_arguments(node: Any, kind: NodeKind) -> None:
-    """Check the arguments of a node by names and types; nothing is made.
+    """Check the names and types of a node's arguments, without making the object.
 
     Raises:
-        BadInput: see `target_of`; or an argument that is not known, is missing, or is of another type.
+        BadInput: see `target_of`; also if an argument is unknown, missing or of another type.
     """
     target = target_of(node, kind)
     _check_types(target, _arguments(target, node, kind), kind)
@@ -155,11 +155,11 @@ def make(node: Any, kind: NodeKind, **overrides: Any) -> Any:
 
     Args:
         node: `_target_` and arguments.
-        kind: what it is for.
+        kind: the purpose of the node.
         overrides: arguments that replace those of the node.
 
     Raises:
-        BadInput: see `check_arguments`; or what the object's own code says is wrong.
+        BadInput: see `check_arguments`; also if the object's own code refuses a value.
     """
     target = target_of(node, kind)
     arguments = _arguments(target, {**node, **overrides}, kind)
@@ -189,7 +189,7 @@ def _arguments(target: Callable[..., Any], node: Mapping[str, Any], kind: NodeKi
 
 
 def _check_types(target: Callable[..., Any], arguments: Mapping[str, Any], kind: NodeKind) -> None:
-    """Hold arguments against the annotations of `target`; the numbers of a class are for its own `__post_init__`."""
+    """Check arguments against the annotations of `target`. A class checks its numbers in `__post_init__`."""
     from pydantic import TypeAdapter, ValidationError
 
     hints = get_type_hints(target)
@@ -197,7 +197,7 @@ def _check_types(target: Callable[..., Any], arguments: Mapping[str, Any], kind:
         annotation = hints.get(name, Any)
         if annotation is Any or (inspect.isclass(target) and annotation in (int, float, bool)):
             continue
-        strict = "tuple" not in str(annotation)  # a list is welcome where a tuple is kept
+        strict = "tuple" not in str(annotation)  # a list may stand for a tuple
         try:
             TypeAdapter(annotation).validate_python(value, strict=strict)
         except ValidationError as error:
@@ -218,7 +218,7 @@ def _describe(annotation: Any) -> str:
 
 
 def _refuse_instructions(node: Any, key: str, depth: int = 0) -> None:
-    """Refuse keys that Hydra's `instantiate` would obey anywhere in a node: here they are no settings."""
+    """Refuse the keys that are instructions for Hydra's `instantiate`. Here they are no settings."""
     if isinstance(node, Mapping):
         for name, value in node.items():
             instruction = isinstance(name, str) and re.fullmatch(r"_\w+_", name)
@@ -232,7 +232,7 @@ def _refuse_instructions(node: Any, key: str, depth: int = 0) -> None:
 
 @cache
 def _modules(package: str) -> frozenset[str]:
-    """The modules of one of our packages, by its files: nothing is imported."""
+    """The names of the modules of one of our packages, from its files. Nothing is imported."""
     root = Path(str(files("glorabench")))
     folder = root.joinpath(*package.split(".")[1:])
     return frozenset(f"{package}.{path.stem}" for path in folder.glob("[!_]*.py"))

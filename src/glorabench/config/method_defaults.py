@@ -21,10 +21,10 @@ def default_method_node(
     """The config node of a method.
 
     Args:
-        method: its name.
-        family: of the network, such as `vit`; None where it has none.
-        targets: the roles or layers; None is what the file gives this family.
-        values: of hyper-parameters, which replace those of the file.
+        method: name of the method.
+        family: family of the network, such as `vit`; None if it has none.
+        targets: the roles or layers; None for those that the file gives this family.
+        values: hyper-parameters that replace those of the file.
 
     Raises:
         BadInput: there is no such method or hyper-parameter, or the file gives no targets for this family.
@@ -39,7 +39,7 @@ def default_method_node(
 
 
 def _resolve(method: str, key: str, value: Any, family: str | None) -> Any:
-    """A value without references: a recipe's is its default, and a family's that of the family."""
+    """A value without references: the default of a recipe, or the value of the family."""
     if not isinstance(value, str):
         return value
     if match := _RECIPE.fullmatch(value):

@@ -13,7 +13,7 @@ CONFIG_GROUPS = ("method", "backbone", "data", "train", "search", "logger", "exp
 
 
 def conf_dir() -> Path:
-    """The configuration: $GLORABENCH_CONF, else the copy in the installed package, else the checkout's.
+    """The folder conf/: $GLORABENCH_CONF, or the copy in the installed package, or the folder of the checkout.
 
     Raises:
         BadInput: none of them holds `run.yaml`.
@@ -29,4 +29,6 @@ def conf_dir() -> Path:
 
 def options(group: str) -> list[str]:
     """The names that a config group offers."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("[!_]*.yaml"))  # _base is what others start from
+    return sorted(
+        path.stem for path in (conf_dir() / group).glob("[!_]*.yaml")
+    )  # _base is no option: other files include it

@@ -1,4 +1,4 @@
-"""The schema of a config: which keys there are, of which type, in which range. One message for the first wrong value.
+"""The schema of a config: its keys, their types and their ranges. The message names the first wrong value.
 
 This file checks what every run has. The arguments of a method, a backbone, a loader or a search are checked against its
 class or function (`instantiate.check_arguments`).
@@ -28,7 +28,7 @@ from glorabench.errors import BadInput, nearest, nearest_key
 
 LARGEST_COUNT = 2**31 - 1  # no count of epochs, images or tokens is larger
 
-# of a search: raise it, and conf/search/_base.yaml, when the same config may find another winner
+# raise this and `version` in conf/search/_base.yaml if the same config may find another winner
 SEARCH_VERSION = 3
 
 
@@ -37,7 +37,7 @@ def _refuse(phrase: str, value: object) -> PydanticCustomError:
 
 
 def _either(phrase: str, holds: Callable[[Any], bool], optional: bool) -> Any:
-    """A validator: the value as it is, if `holds` says so, or null where it is optional."""
+    """A validator that accepts a value if `holds` is true for it, and null if the value is optional."""
 
     def check(value: Any) -> Any:
         if (optional and value is None) or (value is not None and holds(value)):
@@ -48,12 +48,12 @@ def _either(phrase: str, holds: Callable[[Any], bool], optional: bool) -> Any:
 
 
 def is_whole(value: object, least: float = -math.inf, most: float = math.inf) -> bool:
-    """True for a whole number in a range; a boolean is none."""
+    """True for a whole number in a range. A boolean is no number."""
     return type(value) is int and least <= value <= most
 
 
 def is_number(value: object, least: float = -math.inf, limit: float = math.inf) -> bool:
-    """True for a finite number from `least` to less than `limit`; a boolean is none."""
+    """True for a finite number from `least` to less than `limit`. A boolean is no number."""
     return type(value) in (int, float) and math.isfinite(value) and least <= value < limit  # type: ignore[arg-type]
 
 
@@ -186,11 +186,11 @@ class RunConfig(_Node):
     progress: Annotated[str, _one_of("auto", "bar", "lines", "none")]
 
 
-_CHECKED_IDS: set[int] = set()  # configs that were checked in this process
+_CHECKED_IDS: set[int] = set()  # hashes of the configs that were checked in this process
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Check the keys, types and ranges of a resolved config; nothing heavy is imported.
+    """Check the keys, types and ranges of a resolved config. Imports no torch.
 
     Raises:
         BadInput: naming the first wrong key, its value and what is allowed.
@@ -202,16 +202,16 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 
 def mark_checked(config: Mapping[str, Any]) -> None:
-    """Say that a config needs no check any more: it is a checked one with its places written out."""
+    """Mark a config as checked. It equals a checked one, except for its paths."""
     with once(_CHECKED_IDS, config):
         pass
 
 
 @contextmanager
 def once(checked_ids: set[int], config: Mapping[str, Any]) -> Iterator[bool]:
-    """Gives whether a config is not among the `checked_ids` ones, which it joins if the block raises nothing.
+    """Give the block True if the config is new. If the block raises nothing, the config counts as checked.
 
-    A sweep composes each of its runs twice, and each run asks again.
+    A sweep composes each run twice, and each run asks again.
     """
     key = hash((_in_order(config), *allowed_packages()))
     yield key not in checked_ids
@@ -219,14 +219,14 @@ def once(checked_ids: set[int], config: Mapping[str, Any]) -> Iterator[bool]:
 
 
 def _in_order(node: Any) -> str:
-    """A node as text that does not depend on the order of keys; 1, 1.0 and "1" are told apart."""
+    """A node as text that does not depend on the order of keys. 1, 1.0 and "1" give different texts."""
     if not isinstance(node, Mapping):
         return repr(node)
     return "{" + ", ".join(sorted(f"{key!r}: {_in_order(value)}" for key, value in node.items())) + "}"
 
 
 def check_nodes(config: Mapping[str, Any]) -> None:
-    """Check the nodes of a config, also of a record: they name only what is allowed, and hold plain values.
+    """Check that the nodes of a config or a record name only allowed addresses and hold plain values.
 
     Raises:
         BadInput: naming the key.
@@ -241,7 +241,7 @@ def check_nodes(config: Mapping[str, Any]) -> None:
 
 
 def validate(model: type[BaseModel], node: Any, prefix: str = "") -> None:
-    """Hold a node against a model of this schema.
+    """Check a node against a model of this schema.
 
     Raises:
         BadInput: naming the first wrong key below `prefix`, its value and what is allowed.
@@ -253,7 +253,7 @@ def validate(model: type[BaseModel], node: Any, prefix: str = "") -> None:
 
 
 def message(errors: Iterable[ErrorDetails], model: type[BaseModel], prefix: str = "") -> str:
-    """The first error in one line; an unknown key comes first: it may be a misspelling of the missing one."""
+    """The first error in one line. An unknown key comes before a missing one, as it may be a misspelling of that."""
     sorted_errors = sorted(errors, key=lambda error: error["type"] != "extra_forbidden")
     error = sorted_errors[0]
     key = ".".join([*filter(None, [prefix]), *(str(part) for part in error["loc"] if part != "[key]")])
@@ -286,7 +286,7 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def _check_plain(node: Any, key: str) -> None:
-    """Numbers are finite everywhere, keys are names, and text has no control characters."""
+    """Check that all numbers are finite, keys are names, and text has no control characters."""
     if isinstance(node, Mapping):
         for name, value in node.items():
             if not is_text(name):
@@ -354,7 +354,7 @@ _NUMBERS = (
     "cutmix",
     "label_smoothing",
 )
-NUMBER_FORMS: Mapping[str, Any] = {  # of values that a YAML file leaves open, or computes
+NUMBER_FORMS: Mapping[str, Any] = {  # numbers that a YAML file leaves out or computes
     "train": {**dict.fromkeys(_NUMBERS, 0.0), "warmup_epochs": 0},
     "backbone": {"drop_path": 0.0},
     "search": {"held_out": 0.0},

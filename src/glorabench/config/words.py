@@ -14,7 +14,7 @@ from glorabench.errors import BadInput, first_line
 
 PATH_KEYS = ("results_dir", "cache_dir", "data.root", "data.cache_dir", "backbone.weights_from")
 OPTIONAL_GROUPS = ("search", "experiment")  # groups that may be left out
-# what is no path: null and booleans, lists, sweeps, interpolations, and what is quoted already
+# values that are no paths: null, booleans, lists, sweeps, interpolations and quoted text
 _NO_PATH = re.compile(
     r"(?i:null|true|false)|[\[{'\"].*|.*\$\{.*|(choice|range|interval|glob|sort|shuffle|tag|str)\(.*\)"
 )
@@ -34,10 +34,10 @@ def _quote(word: str) -> str:
 
 
 def parse_words(parser: OverridesParser, words: Sequence[str]) -> list[Override]:
-    """The words as Hydra's overrides, each of a group with one name.
+    """Parse the words as Hydra's overrides.
 
     Raises:
-        BadInput: a word is no override; says how its value is quoted.
+        BadInput: a word is no override. The message says how to quote its value.
     """
     return [_parse_word(parser.parse_overrides, word) for word in words]
 

@@ -1,4 +1,4 @@
-"""Build the parts of a run from a config: task, injected backbone, method, data, objective; refuse bad values."""
+"""Build the parts of a run from its config, and refuse values that cannot work."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from glorabench.training.objectives.base import Objective
 
 @dataclass
 class Parts:
-    """What one run is made of; the backbone is injected already."""
+    """The parts of one run. The method is in the backbone already."""
 
     task: Task
     kind: TaskKind
@@ -40,10 +40,10 @@ class Parts:
 def build(config: dict[str, Any]) -> Parts:
     """Task, injected backbone, method, data and objective of a checked config.
 
-    What is random in them is a function of the seed.
+    Their random values depend only on the seed.
 
     Raises:
-        BadInput: the data are missing or damaged, or the backbone does not read what the task has.
+        BadInput: the data are missing or damaged, or the backbone does not read this kind of examples.
     """
     torch.manual_seed(config["seed"])
     task, backbone = make(config["data"], DATA), make(config["backbone"], BACKBONE)
@@ -65,7 +65,7 @@ _CHECKED_IDS: set[int] = set()  # configs that were checked in this process
 
 
 def check_run(config: dict[str, Any]) -> None:
-    """Refuse what would only fail later: values, their combinations, and a method that the backbone cannot host.
+    """Refuse wrong values, values that do not fit together, and a method that does not fit the backbone.
 
     Raises:
         BadInput: naming the key.
@@ -85,15 +85,15 @@ def _check_parts(config: dict[str, Any]) -> None:
     reads, space = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
     if config.get("search"):
         space.check_limits(config["search"]["min_params"], config["search"]["max_params"])
-    task_type = get_type_hints(target_of(config["data"], DATA)).get("return")  # a loader says which task it returns
+    task_type = get_type_hints(target_of(config["data"], DATA)).get("return")  # a loader's annotation
     check_reads(config["names"]["task"], getattr(task_type, "reads", None), config["backbone"]["name"], reads)
 
 
 def check_weights(config: dict[str, Any]) -> None:
-    """Refuse weights that are not there, or no file.
+    """Refuse a path of weights where there is no file and no folder.
 
     Raises:
-        BadInput: naming the file, and the ways out.
+        BadInput: naming the file, and what to do.
     """
     source = config["backbone"].get("weights_from")
     if source in (None, "embedded", "hub"):
@@ -103,19 +103,19 @@ def check_weights(config: dict[str, Any]) -> None:
         make(config["backbone"], BACKBONE)
 
 
-@lru_cache(maxsize=256)  # the runs of a sweep share few
+@lru_cache(maxsize=256)  # the runs of a sweep have few different backbones and methods
 def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
-    """Inject a method into a backbone on the meta device, where nothing is computed or read.
+    """Inject a method into a backbone as a test, on the meta device, which neither reads nor computes values.
 
     Args:
-        backbone: its config node, in JSON.
-        method: that of the method.
+        backbone: config node of the backbone, in JSON.
+        method: config node of the method, in JSON.
 
     Returns:
-        What the backbone reads, and the paths that a search could choose.
+        What the backbone reads (images or tokens), and the paths from which a search can choose.
 
     Raises:
-        BadInput: one of them cannot be made, or the backbone cannot host the method.
+        BadInput: one of the nodes is wrong, or the method does not fit the backbone.
     """
     method_instance = make(json.loads(method), METHOD)
     with torch.device("meta"):
@@ -123,17 +123,17 @@ def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
             trunk = make(json.loads(backbone), BACKBONE)
         except BadInput:
             raise
-        except Exception as error:  # whatever timm or transformers say of a size
+        except Exception as error:  # timm and transformers raise many kinds for a wrong size
             raise BadInput(f"backbone: it cannot be built with these values ({first_line(error)})") from error
         if trunk.head is not None:
             trunk.set_head(2)
-        with suppress(NotImplementedError, RuntimeError):  # some tuners of peft compute when they start
+        with suppress(NotImplementedError, RuntimeError):  # some tuners of peft compute values when they start
             method_instance.inject(trunk)
     return _reads(trunk), PathSpace(trunk.net)
 
 
 def check_search(search: dict[str, Any], selection: dict[str, Any]) -> None:
-    """Refuse what no search can do.
+    """Refuse settings with which no search can work.
 
     Raises:
         BadInput: naming the key.
@@ -147,7 +147,7 @@ def check_search(search: dict[str, Any], selection: dict[str, Any]) -> None:
         raise BadInput(
             "search.fit_on=trainval trains the supernet on the images that score it: it is for search.on=test"
         )
-    # a record of before has none, and would be made anew under its id
+    # records of earlier releases have no version; without this check such a run would be repeated under its old id
     if repr(search.get("version")) != repr(SEARCH_VERSION):
         raise BadInput(
             f"search.version is {SEARCH_VERSION} in this release, got {search.get('version')!r}: leave it as it is"

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: written whole, known by their checksum, and the one before is kept until then."""
+"""Checkpoints of a training: each file is written whole and ends with its checksum, and the previous one is kept."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ _FIX = (
 
 
 class DamagedCheckpoint(ValueError):
-    """A checkpoint that no training goes on from; the message says what is wrong with it."""
+    """A checkpoint from which no training can continue. The message says what is wrong with it."""
 
 
 class Saver(Checkpoint):
-    """Writes the checkpoint every few epochs, after the last one, and when a signal asks for the end.
+    """Writes a checkpoint every few epochs, after the last epoch, and when a signal asks for the end.
 
     Args:
-        folder: of the checkpoint.
-        every: epochs between two.
+        folder: folder of the checkpoints.
+        epochs: number of epochs between two checkpoints.
     """
 
     def __init__(self, folder: Path, epochs: int) -> None:
         self.path, self.epochs = folder / LAST, epochs
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save, if it is time.
+        """Write a checkpoint if one is due.
 
         Raises:
-            KeyboardInterrupt: a signal has asked for the end; the checkpoint is written.
-            BadInput: it cannot be written.
+            KeyboardInterrupt: a signal has asked for the end. The checkpoint is written before.
+            BadInput: the checkpoint cannot be written.
         """
         epoch = trainer.current_epoch + 1
         if epoch % self.epochs == 0 or epoch == trainer.max_epochs or signals.is_stopping():
@@ -59,16 +59,16 @@ class Saver(Checkpoint):
 
 
 class WholeFiles(CheckpointIO):
-    """How Lightning writes and reads a checkpoint here."""
+    """Lightning writes and reads checkpoints with the functions of this file."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write a checkpoint; see `write`."""
+        """Write a checkpoint; see `write_checkpoint`."""
         write_checkpoint(checkpoint, Path(path))
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint, never with pickle; see `read`."""
+        """Read a checkpoint, without pickle; see `read_training_state`."""
         return read_training_state(Path(path))
 
     def remove_checkpoint(self, path: str | Path) -> None:
@@ -77,10 +77,10 @@ class WholeFiles(CheckpointIO):
 
 
 def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint and its checksum beside its place; the one that it replaces becomes PREVIOUS.
+    """Write a checkpoint and its checksum, whole or not at all. The old checkpoint becomes PREVIOUS.
 
     Raises:
-        BadInput: the disk is full or the folder is not writable; what was there before is untouched.
+        BadInput: the disk is full or the folder is not writable. The old checkpoints are untouched.
     """
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
@@ -93,7 +93,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
 
 
 def _keep(path: Path) -> None:
-    """Give a checkpoint a second name; where the file system has no links, that one alone."""
+    """Give a checkpoint the name PREVIOUS as a second name. On a file system without links, rename it."""
     with files.whole_file(path.with_name(PREVIOUS), _FIX) as draft:
         try:
             os.link(path, draft)
@@ -105,7 +105,7 @@ def read_training_state(path: Path) -> dict[str, Any]:
     """The checkpoint at `path`.
 
     Raises:
-        Damaged: it is cut or altered, or no checkpoint.
+        DamagedCheckpoint: the file is cut off, altered or no checkpoint.
     """
     if not path.is_file():
         raise DamagedCheckpoint("it is no regular file")
@@ -117,19 +117,19 @@ def read_training_state(path: Path) -> dict[str, Any]:
         return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except DamagedCheckpoint:
         raise
-    except Exception as error:  # of the file system, or of any part of torch's reader
+    except Exception as error:  # from the file system, or from any part of torch's reader
         raise DamagedCheckpoint(f"it cannot be read: {first_line(error)}") from error
 
 
 def latest_checkpoint(folder: Path, tuner: FineTuner, callbacks: Iterable[Callback]) -> Path | None:
-    """The newest checkpoint in `folder` that this training can go on from; None where there is none.
+    """The newest checkpoint in `folder` from which this training can continue; None if there is none.
 
-    What a killed process has left half-written is removed. What is damaged is set aside and named.
+    Half-written files of killed processes are removed. A damaged checkpoint is renamed, with a warning.
 
     Args:
-        folder: of the checkpoints.
-        tuner: to be trained.
-        callbacks: of its Trainer.
+        folder: folder of the checkpoints.
+        tuner: the module to train.
+        callbacks: the callbacks of its Trainer.
     """
     files.sweep(folder)
     paths = [path for path in (folder / LAST, folder / PREVIOUS) if os.path.lexists(path)]
@@ -147,10 +147,10 @@ def latest_checkpoint(folder: Path, tuner: FineTuner, callbacks: Iterable[Callba
 
 
 def _check(checkpoint: dict[str, Any], tuner: FineTuner, callbacks: Iterable[Callback]) -> None:
-    """Refuse what Lightning would stumble over, or train on although it is nonsense.
+    """Refuse a checkpoint on which Lightning would fail, or which it would load although its values are wrong.
 
     Raises:
-        Damaged: saying why.
+        DamagedCheckpoint: the message says why.
     """
     if not isinstance(checkpoint, dict):
         raise DamagedCheckpoint("it holds no checkpoint")

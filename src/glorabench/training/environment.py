@@ -1,4 +1,4 @@
-"""Where Lightning runs: one process on one device, whatever a launcher's variables say."""
+"""Run Lightning as one process on one device, whatever the variables of a launcher say."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 class OneProcess(LightningEnvironment):
     """A run is one process on one device, also inside `sbatch --ntasks=4`, `torchrun` or `mpirun`.
 
-    Lightning would take a rank and a world size from their variables, and under Slurm it would save, requeue and
-    restore the run by itself. The ranks of such a launcher are several users of one results folder (see `ownership`).
+    By itself Lightning takes a rank and a world size from the variables of these launchers. Under Slurm it also saves,
+    requeues and restores the run. Here each rank is a process of its own, and they share one results folder (see
+    `ownership`).
     """
 
     def __init__(self) -> None:
@@ -19,15 +20,15 @@ class OneProcess(LightningEnvironment):
 
     @property
     def creates_processes_externally(self) -> bool:
-        """Nobody starts further processes of a run."""
+        """False: no launcher starts more processes for a run."""
         return False
 
     def local_rank(self) -> int:
-        """The only one."""
+        """0: there is only one process."""
         return 0
 
     def node_rank(self) -> int:
-        """The only one."""
+        """0: there is only one node."""
         return 0
 
     def teardown(self) -> None:
@@ -35,5 +36,5 @@ class OneProcess(LightningEnvironment):
 
 
 def be_first() -> None:
-    """Make Lightning's loggers and messages work in this process: it takes RANK or SLURM_PROCID for its rank."""
+    """Make Lightning log and print in this process. Otherwise it takes its rank from RANK or SLURM_PROCID."""
     rank_zero_only.rank = 0  # type: ignore[attr-defined]

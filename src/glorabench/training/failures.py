@@ -1,4 +1,4 @@
-"""The record of a failed run: kind, message and traceback of the error, without paths of this machine."""
+"""The record of a failed run: kind, message and traceback of the error, without the paths of this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from glorabench.training.measure.provenance import provenance
 
 _PACKAGE = Path(str(files("glorabench")))
 _PLACES = ("results_dir", "cache_dir")
-# at least two parts below the root: /s in "images/s" is none, nor is what follows a scheme or a word
+# an absolute path has at least two parts: /s in "images/s" is none, nor is the end of a URL or of a relative path
 _ABSOLUTE = re.compile(r"(?<![\w.:/~<>\]-])(?:/[^\s/'\"`,;:()\[\]{}<>|]+){2,}/?")
 
 
@@ -37,22 +37,22 @@ def failure(config: Mapping[str, Any], error: Exception) -> Record:
     return Record(
         run_id=record.run_id(config),
         status="failed",
-        config=record.identity(config),  # nothing of this machine: where it puts things is not the run
+        config=record.identity(config),  # without the folders of this machine: they are not part of the run
         error={name: "\n".join(map(printable, text.split("\n"))) for name, text in error_texts.items()},
         provenance=provenance(),
     )
 
 
 def show_error(error: Exception) -> None:
-    """Print the traceback of an error where the user wants it: with HYDRA_FULL_ERROR=1 or GLORABENCH_DEBUG=1."""
+    """Print the traceback of an error if the user asks for it with HYDRA_FULL_ERROR=1 or GLORABENCH_DEBUG=1."""
     if any(os.environ.get(name, "0") not in ("", "0") for name in ("HYDRA_FULL_ERROR", "GLORABENCH_DEBUG")):
         traceback.print_exception(error, file=sys.stderr)
 
 
 def without_places(text: str, config: Mapping[str, Any]) -> str:
-    """A text whose absolute paths are relative to what they belong to, or only end as they did.
+    """A text without the absolute paths of this machine.
 
-    `<results_dir>` and the like stand for folders that the config names; of any other place the last two parts stay.
+    A folder that the config names becomes `<results_dir>` or the like. Of any other path only the last two parts stay.
     """
     for place, name in sorted(_places(config).items(), key=lambda item: -len(item[0])):
         text = re.sub(rf"(?<![\w.-]){re.escape(place)}(?![\w.-])", name.replace("\\", r"\\"), text)
@@ -60,7 +60,7 @@ def without_places(text: str, config: Mapping[str, Any]) -> str:
 
 
 def _places(config: Mapping[str, Any]) -> dict[str, str]:
-    """The folders of this machine that a message may name, and what is said in their place."""
+    """Folders of this machine that a message may name -> the text that replaces each."""
     places_by_name = {f"<{key}>": config.get(key) for key in _PLACES}
     places_by_name["<data.root>"] = (config.get("data") or {}).get("root")
     places_by_name |= {"glorabench": _PACKAGE, "site-packages": sysconfig.get_paths()["purelib"]}

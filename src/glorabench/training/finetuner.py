@@ -1,4 +1,4 @@
-"""FineTuner: the training of one injected network, as a LightningModule that knows no method by name."""
+"""Train one network that has a method in it. This LightningModule treats all methods alike."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from glorabench.training.objectives.base import Objective
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The training loss became NaN or infinite; the message names the step, and the learning rate after the first."""
+    """The training loss became NaN or infinite. The message names the step and, after step 0, the learning rate."""
 
 
 class FineTuner(LightningModule):
     """AdamW with a schedule on the trainable parameters of `net`.
 
-    All randomness of a step, a supernet's path included, is a function of (seed, step), and the order of batches
-    one of (seed, epoch): a run resumed at an epoch's end computes what an uninterrupted one computes.
+    The randomness of a step, including the path of a supernet, depends only on (seed, step). The order of batches
+    depends only on (seed, epoch). So a run that is resumed after an epoch gives the same result as one without a stop.
 
     Args:
-        net: what is trained; the objective knows how to call it.
-        objective: loss of a batch, and what each example gets.
+        net: the network to train; the objective calls it.
+        objective: gives the loss of a batch and the outcome of each example.
         lr: peak learning rate.
-        weight_decay: of AdamW, on the parameters that `decay` selects.
+        weight_decay: weight decay of AdamW on the parameters that `decay` selects.
         decay: `matrices` (1-D parameters are exempt) or `all`.
         total_steps: optimiser steps of the whole training.
         lr_factor: learning rate of a step relative to `lr`.
-        clip: largest norm of the gradient; None is off.
-        seed: of the run.
-        sampler: chooses the path of each step, where there is a choice.
-        evaluation_split: what the split that is evaluated during training is called.
+        clip: largest norm of the gradient; None does not clip.
+        seed: the seed of the run.
+        sampler: chooses the path of each step if the network is a supernet.
+        evaluation_split: name of the split that is evaluated during training.
     """
 
     def __init__(
@@ -64,18 +64,18 @@ class FineTuner(LightningModule):
         self.paths = PathSpace(net)
         self.metric_mean = MeanMetric()
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
-        self.outcomes: dict[str, list[Tensor]] = {}  # metric -> what the examples of each batch got
+        self.outcomes: dict[str, list[Tensor]] = {}  # metric -> outcomes of each batch
         self.predictions: dict[str, list[Tensor]] = {}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Restart the generators from (seed, step), and draw the paths of this step."""
+        """Seed the random generators from (seed, step), and draw the path of this step."""
         seed_words = np.random.SeedSequence([self.seed, self.global_step]).generate_state(1)
-        torch.manual_seed(int(seed_words[0]))  # torch's CPU generator looks at 32 bits of a seed only
+        torch.manual_seed(int(seed_words[0]))  # torch's CPU generator uses only 32 bits of a seed
         if self.paths.is_supernet:
             self.paths.set(self.sampler(self.paths, self.seed, self.global_step))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Loss of a batch; a bad loss is noted on the device and read once an epoch."""
+        """Loss of a batch. The step of a bad loss stays on the device and is read once an epoch, to save time."""
         loss = self.objective.loss(self.net, batch)
         healthy = loss.detach().isfinite() | (self.bad_step >= 0)
         self.bad_step = torch.where(healthy, self.bad_step, self.global_step)
@@ -83,12 +83,13 @@ class FineTuner(LightningModule):
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip: the Trainer would refuse to with a fused optimiser under mixed precision (bf16 needs no unscaling)."""
+        """Clip the gradient. The Trainer refuses to do so for a fused optimiser in mixed precision; bf16 needs no
+        unscaling, so here it is safe."""
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_((p for p in self.net.parameters() if p.grad is not None), self.clip)
 
     def on_train_end(self) -> None:
-        """Notice a last step that spoiled the parameters after a finite loss.
+        """Check the parameters, which the last step may have made infinite although its loss was finite.
 
         Raises:
             NonFiniteLoss: naming the step.
@@ -120,7 +121,7 @@ class FineTuner(LightningModule):
         )
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Accumulate the metric that decides on the watched split."""
+        """Accumulate the deciding metric on the split that is evaluated during training."""
         metric = self.objective.metrics[0]
         values = self.objective.evaluate(self.net, batch).values[metric.name]
         self.metric_mean.update(values.float())
@@ -128,11 +129,11 @@ class FineTuner(LightningModule):
         self.log(name, self.metric_mean, on_step=False, on_epoch=True, batch_size=len(values))
 
     def on_test_epoch_start(self) -> None:
-        """Forget earlier outcomes."""
+        """Delete earlier outcomes."""
         self.outcomes, self.predictions = {}, {}
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Keep what each example got, and the predictions, of the test set that the batch is of."""
+        """Keep the outcomes and the predictions of a batch of a test set."""
         evaluation = self.objective.evaluate(self.net, batch, dataloader_idx)
         for name, values in evaluation.values.items():
             self.outcomes.setdefault(name, []).append(values)
@@ -140,7 +141,7 @@ class FineTuner(LightningModule):
             self.predictions.setdefault(name, []).append(values)
 
     def configure_optimizers(self) -> Any:
-        """AdamW in two groups; the schedule advances every step."""
+        """AdamW with and without weight decay. The learning rate changes at every step."""
         trainable = [p for p in self.net.parameters() if p.requires_grad]
         exempt = [p for p in trainable if p.ndim < 2 and self.decay == "matrices"]
         exempt_ids = {id(p) for p in exempt}
@@ -153,7 +154,7 @@ class FineTuner(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The trainable tensors only: what a checkpoint of a frozen backbone needs."""
+        """Only the trainable tensors. The frozen ones come from the weights of the backbone."""
         trainable_names = {name for name, p in self.named_parameters() if p.requires_grad}
         state: Mapping[str, Any] = super().state_dict(*args, **kwargs)
         return {name: value for name, value in state.items() if name in trainable_names}

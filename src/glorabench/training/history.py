@@ -1,4 +1,4 @@
-"""What a training did, epoch by epoch, kept in its checkpoints; its progress as plain lines."""
+"""The history of a training, epoch by epoch. It is part of the checkpoints, and can be printed as progress lines."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from glorabench.training import signals
 from glorabench.training.finetuner import FineTuner
 
-_STEPS_FOR_FLOPS = 8  # steps whose FLOPs are averaged; more than one because a supernet's paths differ
+_STEPS_FOR_FLOPS = 8  # the FLOPs are the mean of so many steps, because the paths of a supernet differ
 
 
 class TrainingHistory(Callback):
     """History, step time and FLOPs of a run.
 
-    The FLOPs are those of the first training steps themselves, so nothing is computed twice; the time of an
-    epoch runs to the end of its last step, with one synchronisation.
+    FLOPs are counted during the first training steps, so nothing is computed twice. The time of an epoch ends with its
+    last step, after one synchronisation with the device.
 
     Args:
-        lines: print progress as lines (about ten over the whole training).
-        title: what stands before each of them.
+        lines: print progress as lines, five to ten for a training.
+        title: the beginning of each line.
     """
 
     def __init__(self, lines: bool, title: str = "") -> None:
@@ -42,7 +42,7 @@ class TrainingHistory(Callback):
         self._has_validation = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """There is a metric of this epoch."""
+        """Note that this epoch has a validation metric."""
         self._has_validation = True
 
     def on_train_batch_start(
@@ -52,10 +52,10 @@ class TrainingHistory(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count the FLOPs of the first steps; stop where an interruption has met code that swallowed it.
+        """Count the FLOPs of the first steps.
 
         Raises:
-            KeyboardInterrupt: it has.
+            KeyboardInterrupt: a signal asked for the end, but some code caught the exception.
         """
         if signals.is_interrupted():
             raise KeyboardInterrupt
@@ -71,7 +71,7 @@ class TrainingHistory(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Close the count; stop the clock at the last step."""
+        """End the count of FLOPs; after the last step, stop the clock."""
         if self._counter is not None:
             self._counter.__exit__(None, None, None)
             self.step_flops.append(self._counter.get_total_flops())
@@ -82,13 +82,13 @@ class TrainingHistory(Callback):
             self._seconds = time.perf_counter() - self._start
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave no counter open behind a failed step."""
+        """End the count of FLOPs after a failed step."""
         if self._counter is not None:
             self._counter.__exit__(None, None, None)
             self._counter = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the epoch down."""
+        """Add an entry for the epoch."""
         assert isinstance(pl_module, FineTuner)
         metric = pl_module.objective.metrics[0]
         step, metric_key = trainer.global_step, f"{pl_module.evaluation_split}_{metric.name}"
@@ -109,15 +109,15 @@ class TrainingHistory(Callback):
             print(line, flush=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Travels in the checkpoint."""
+        """What a checkpoint keeps."""
         return {"history": self.history, "step_flops": self.step_flops}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         self.history, self.step_flops = list(state_dict["history"]), list(state_dict["step_flops"])
 
     def cost(self, steps_per_epoch: int) -> dict[str, float | int]:
-        """train_s; step_ms: median over the epochs after the first, which warms up; flops_per_step."""
+        """{train_s, step_ms, flops_per_step}. step_ms is a median over epochs, without the first, which is slower."""
         seconds = [entry["seconds"] for entry in self.history]
         return {
             "train_s": round(sum(seconds), 3),

@@ -1,7 +1,7 @@
 """Kinds of tasks: which data module and which objective belong to a task.
 
-A task names its kind. A task of your own may bring a kind of its own: an object with the same three functions, as its
-`kind`; nothing here has to be edited for it (docs/data.md).
+A task names its kind. The `kind` of a task of your own may also be an object with the three functions of `TaskKind`.
+Then nothing in this file needs to change (docs/data.md).
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _Config = Mapping[str, Any]
 
 
 class TaskKind(Protocol):
-    """What a run needs to know of a kind of task."""
+    """The three functions that a run needs for a kind of task."""
 
     def prepare(self, backbone: Backbone, task: Any) -> None:
-        """Make a backbone fit the task, before a method is put into it, such as by a fresh head."""
+        """Fit a backbone to the task before the method is put into it, for example with a new head."""
         ...
 
     def data(self, task: Any, backbone: Backbone, config: _Config) -> TaskData:
-        """The batches of the task, as the backbone reads them."""
+        """The data module, which makes batches in the form that the backbone reads."""
         ...
 
     def objective(self, task: Any, config: _Config) -> Objective:
-        """What is minimised and what is reported."""
+        """The objective: the loss and the reported metrics."""
         ...
 
 
@@ -42,7 +42,7 @@ class ImageClassification:
     """Images with one label each."""
 
     def prepare(self, backbone: Backbone, task: ImageTask) -> None:
-        """A fresh head for the classes of the task."""
+        """Give the backbone a new head for the classes of the task."""
         backbone.set_head(task.classes)
 
     def data(self, task: ImageTask, backbone: Backbone, config: _Config) -> ImageData:
@@ -56,7 +56,7 @@ class ImageClassification:
         )
 
     def objective(self, task: ImageTask, config: _Config) -> Classification:
-        """Cross-entropy and top-1, under every scoring of the task's test sets."""
+        """Cross-entropy, and top-1 for every scoring of the test sets."""
         scorings = [_scoring(task, name) for name in task.tests]
         return Classification(task.classes, config["train"]["label_smoothing"], scorings, task.balanced_metric)
 
@@ -68,7 +68,7 @@ def _scoring(task: ImageTask, test: str) -> dict[str, Sequence[int] | None]:
 
 
 def data_settings(config: _Config) -> dict[str, Any]:
-    """What every data module takes from a config (see `TaskData`)."""
+    """The settings that every data module takes from a config (see `TaskData`)."""
     selection, train = config["selection"], config["train"]
     return {
         "fit_on": selection["fit_on"],
@@ -83,7 +83,7 @@ TASK_KINDS: Mapping[str, Callable[[], TaskKind]] = {"image_classification": Imag
 
 
 def kind_of(task: Task) -> TaskKind:
-    """The kind of a task: by its name, or what a task of your own brings.
+    """The kind of a task: looked up by its name, or the object that a task of your own has.
 
     Raises:
         BadInput: there is no kind of this name.
@@ -100,13 +100,13 @@ def kind_of(task: Task) -> TaskKind:
 
 
 def check_reads(task: str, task_reads: str | None, backbone: Backbone | str, reads: str) -> None:
-    """Refuse a backbone that does not read what a task has.
+    """Refuse a backbone that cannot read the examples of a task.
 
     Args:
-        task: its name.
-        task_reads: what its examples are; None where a loader of your own does not say it.
-        backbone: its name.
-        reads: what it reads.
+        task: name of the task.
+        task_reads: what its examples are; None if a loader of your own does not say so.
+        backbone: name of the backbone.
+        reads: what the backbone reads.
 
     Raises:
         BadInput: naming both.

@@ -1,6 +1,6 @@
 """Let one process at a time make a run; others wait for its record, or make another run first.
 
-Light: no torch. The owner holds a lock below the results folder, which ends with its process, however that ends.
+The owner holds a lock in the results folder. The lock ends with its process, even if that is killed. Light: no torch.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from glorabench.records import record
 
 @contextmanager
 def own_run(config: Mapping[str, Any], noun: str = "this run") -> Iterator[None]:
-    """Be the only process that makes the run of `config`; while another one does, say so and wait for it.
+    """Inside the block this is the only process that makes the run. If another one makes it, say so and wait.
 
     Args:
-        config: of a run, or of a stage that several runs share.
-        noun: is made, as the message calls it.
+        config: the config of a run, or of a stage that several runs share.
+        noun: what is made, in the words of the message.
     """
     with files.alone(_lock(config), f"another process makes {noun}: waiting for it"):
         yield

@@ -1,10 +1,10 @@
-"""The recipe behind the weights of `vit_mini` that ship with the package.
+"""The recipe that made the weights of `vit_mini`, which are part of the package.
 
-Three objectives share the trunk. The class token names the glyphs of the scene; each patch token
-names the glyph in its cell, which is how the trunk learns to keep things apart in space without
-being told where they are; and the class token redraws the picture in small, which keeps in it what
-naming alone would throw away. Only the first one's head is saved. Scenes start easy and grow harder
-over most of the run: on the hardest alone, hundreds of steps pass without one glyph told from another.
+Three objectives share the trunk. First, the class token names the glyphs of the scene. Second, each
+patch token names the glyph in its cell, so the trunk learns to separate things by place without
+labels of places. Third, the class token predicts a small copy of the picture, so it keeps what the
+names leave out. Only the head of the first objective is saved. Scenes are easy at first and grow
+harder over most of the run. With only the hardest ones, hundreds of steps pass without any progress.
 """
 
 import hashlib
@@ -35,21 +35,21 @@ VALIDATION_IMAGES = 2048
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every value that decides the weights, besides the code.
+    """All values on which the weights depend, apart from the code.
 
     Attributes:
         steps: optimiser steps.
-        batch: scenes a step; none is drawn twice.
+        batch: scenes in a step; every scene is new.
         muon_lr: peak learning rate of Muon, which trains the matrices of the blocks.
         adam_lr: peak learning rate of AdamW, which trains everything else.
-        warmup: steps up to the peak; a cosine to zero follows.
-        weight_decay: of both.
+        warmup: steps until the peak; then the rate falls to zero along a cosine.
+        weight_decay: weight decay of both optimisers.
         clip: largest norm of the gradient.
         crowd: the most glyphs in a scene.
         growth: share of the steps over which the hardness grows from 0 to 1.
         cells: weight of the patch tokens' loss.
         redraw: weight of the class token's squared error on the small picture.
-        thumbnail: side of the small, grey picture.
+        thumbnail: side of the small grey picture in pixels.
     """
 
     steps: int = 4800
@@ -70,9 +70,9 @@ def pretrain(folder: Path, seed: int = 0, recipe: Recipe | None = None) -> dict[
     """Train `vit_mini` from scratch on glyphs and write its weights and their record.
 
     Args:
-        folder: folder of `vit_mini.safetensors` (half precision) and `vit_mini.json`.
-        seed: of the initialisation and of every image.
-        recipe: the values to train with; the shipped ones if None.
+        folder: where `vit_mini.safetensors` (half precision) and `vit_mini.json` are written.
+        seed: seed of the initialisation and of every image.
+        recipe: the values to train with; None for those of the shipped weights.
 
     Returns:
         The record, as written to `vit_mini.json`.
@@ -106,7 +106,7 @@ def pretrain(folder: Path, seed: int = 0, recipe: Recipe | None = None) -> dict[
 
 
 def _optimisers(net: VisionTransformer, heads: nn.ModuleDict, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of hidden layers, which it is made for, and AdamW for everything else."""
+    """Muon for the matrices of the hidden layers, and AdamW for everything else."""
     matrices = [p for p in net.blocks.parameters() if p.ndim == 2]
     matrix_ids = {id(p) for p in matrices}
     other_parameters = [p for p in (*net.parameters(), *heads.parameters()) if id(p) not in matrix_ids]
@@ -171,7 +171,7 @@ def evaluate_upstream(net: nn.Module) -> float:
 
 
 def held_out() -> tuple[Tensor, Tensor]:
-    """The held-out upstream set, one glyph a scene at full hardness: 2048 x 3 x 32 x 32 normalised, and labels."""
+    """The held-out upstream set: 2048 x 3 x 32 x 32 normalised images of one glyph at full hardness, and labels."""
     generator, bank = Generator().manual_seed(VALIDATION_SEED), glyphs.draw_bank()
     batches = [glyphs.draw_scenes(bank, 256, generator, hardness=1.0, crowd=1) for _ in range(VALIDATION_IMAGES // 256)]
     images = torch.cat([normalise(batch.images) for batch in batches])
@@ -180,7 +180,7 @@ def held_out() -> tuple[Tensor, Tensor]:
 
 def _save(net: nn.Module, folder: Path, seed: int, recipe: Recipe, start: float) -> dict[str, Any]:
     half = {name: tensor.half().contiguous() for name, tensor in net.state_dict().items()}
-    net.load_state_dict(half)  # the accuracy on record is that of the rounded weights
+    net.load_state_dict(half)  # the accuracy in the record is that of the rounded weights
     file = folder / "vit_mini.safetensors"
     with whole_file(file) as draft:
         save_file(half, draft)

@@ -1,4 +1,4 @@
-"""Whether a record answers a config: it is one of the data that the config names now."""
+"""Check whether a record was made on the data that a config names now."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _OUR_PACKAGE = "glorabench."  # loaders whose config says which data they load
 
 
 def same_data(record: Record, config: Mapping[str, Any]) -> bool:
-    """Whether the data of a record are those that `config` names now, as far as that can be told.
+    """True if a record was made on the data that `config` names now, as far as this can be known.
 
-    The id of a run has the hash of a suite's images. A loader of one's own is asked for its fingerprint, and where it
-    cannot tell, because its files are not on this machine, the record stands.
+    For a suite, the id of a run contains the hash of the images. A loader of your own is asked for its fingerprint. If
+    it cannot give one, because its files are not on this machine, the answer is True.
     """
     data = config["data"]
     fingerprint = (record.provenance.get("data") or {}).get("fingerprint")
@@ -30,5 +30,5 @@ def same_data(record: Record, config: Mapping[str, Any]) -> bool:
 def _fingerprint(data: str) -> str | None:
     try:
         return make(json.loads(data), DATA).fingerprint
-    except Exception:  # of code that is not ours; the run itself says what is wrong
+    except Exception:  # any error of code that is not ours; the run itself reports it
         return None

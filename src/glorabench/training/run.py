@@ -1,4 +1,4 @@
-"""One run: config -> build -> fit -> test -> record; idempotent."""
+"""Make one run: config -> build -> fit -> test -> record. A run that has a record is not made again."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from glorabench.training.wandb_logger import Tracker
 
 
 def run(config: dict[str, Any]) -> Record:
-    """The record of a config: read if it exists, else made.
+    """The record of a config. It is read if it exists; otherwise the run is made.
 
-    An interrupted training goes on from its checkpoint. A run that fails leaves a record with the reason. Of several
-    processes one makes the run, and the others wait for its record.
+    An interrupted training continues from its checkpoint. A failed run leaves a record with the reason. If several
+    processes want the same run, one makes it and the others wait for its record.
 
     Raises:
         BadInput: the config or the machine is not ready for the run, or its record cannot be written.
@@ -58,7 +58,7 @@ def run(config: dict[str, Any]) -> Record:
             failures.show_error(error)
             result = failures.failure(config, error)
             if (current := find(path)) is not None and _is_current(current, config):
-                return current  # where locks are unknown: another process finished it, and removed its checkpoint
+                return current  # without locks another process may have finished it
         if (current := find(path)) is not None and current.status == "done":
             aside = record.set_aside(path, "old").name
             print(f"the data of this run have changed: its record of the old ones is {aside}", flush=True)
@@ -74,7 +74,7 @@ def _is_current(result: Record, config: dict[str, Any]) -> bool:
 
 
 def find(path: Path) -> Record | None:
-    """The record at `path`, if there is a whole one; a corrupt one is set aside and named."""
+    """The record at `path`, or None. A corrupt record is renamed, with a warning."""
     if not path.exists():
         return None
     try:
@@ -85,7 +85,7 @@ def find(path: Path) -> Record | None:
 
 
 def _execute(config: dict[str, Any]) -> Record:
-    gc.collect()  # the run before this one, whose Trainer and module hold each other
+    gc.collect()  # the previous run: its Trainer and module refer to each other
     names = config["names"]
     title = "-".join([names["method"], *filter(None, [names.get("search")]), names["task"], f"s{config['seed']}"])
     check_run(config)
@@ -147,9 +147,10 @@ class _TrainingOutcome:
 
     Args:
         last: the stage whose network is tested.
-        stages, history: costs and history of all stages.
-        report: the report of a search.
-        supernet: {supernet: parameters of all paths} after a search.
+        stages: the cost of each stage.
+        history: the entries of all stages.
+        report: the report of a search, or None.
+        supernet: {supernet: parameters of all paths} after a search, otherwise empty.
     """
 
     last: Stage
@@ -160,14 +161,14 @@ class _TrainingOutcome:
 
 
 def _train(config: dict[str, Any], tracker: Tracker) -> _TrainingOutcome:
-    """Train once; or supernet, search and winner."""
+    """Train once, or train a supernet, search it and take the winner."""
     if config.get("search"):
         search = searched_run.run_stages(config, tracker)
         sizes = {"supernet": search.supernet}
         return _TrainingOutcome(search.last, search.stages, search.history, search.report, sizes)
     stage = Stage(config, build(config), tracker, "train", checkpoint_folder(config))
     stage.fit()
-    if stage.tuner.paths.is_supernet:  # without a search one drawn path stands for it, as in the official code
+    if stage.tuner.paths.is_supernet:  # no search: test one random path, as the official code does
         stage.tuner.paths.set(stage.tuner.paths.draw(config["seed"], stage.tuner.total_steps))
     return _TrainingOutcome(stage, {"train": stage.summary()}, stage.history())
 
@@ -187,7 +188,7 @@ def _provenance(parts: Parts, last: Stage) -> dict[str, Any]:
     """Code, versions, machine, weights and data of a run."""
     return {
         **provenance(parts.backbone.net),
-        **({"allowed": allowed_packages()} if allowed_packages() else {}),  # code of the user's own, by --allow
+        **({"allowed": allowed_packages()} if allowed_packages() else {}),  # packages of the user, from --allow
         "weights": parts.backbone.weights,
         "data": parts.data.facts(),
         "precision": str(last.trainer.precision),
@@ -196,7 +197,7 @@ def _provenance(parts: Parts, last: Stage) -> dict[str, Any]:
 
 
 def _save(config: dict[str, Any], parts: Parts, predictions: dict[str, torch.Tensor]) -> None:
-    """Adapter (named as in the backbone's network) and predictions beside the record; not in git."""
+    """Save the trained tensors, named as in the network, and the predictions beside the record. Git ignores both."""
     for name, tensors in (("adapters", trained_network.tensors(parts.backbone)), ("predictions", predictions)):
         path = Path(config["results_dir"]) / name / f"{record.run_id(config)}.safetensors"
         trained_network.save_tensors(tensors, path)
@@ -205,12 +206,15 @@ def _save(config: dict[str, Any], parts: Parts, predictions: dict[str, torch.Ten
 def _deployment(
     config: dict[str, Any], parts: Parts, device: torch.device, train_s: float
 ) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """Inference latency of the plain, the trained and the merged network, None with latency_rounds=0, and the merge
-    certificate or the reason why there is none; where a method has nothing to fold, merging is the network itself and
-    its time is not taken twice. Measuring ends after as many seconds as training took, or ten."""
+    """Inference latency of the plain, the trained and the merged network, and the result of the merge.
+
+    The latency is None with latency_rounds=0. The result of the merge is the comparison with the trained network, or
+    the reason why merging is not possible. If a method has nothing to fold, the merged network is the trained one and
+    is not timed again. No round begins after as many seconds as training took, but at least ten.
+    """
     net = parts.backbone.net.to(device).eval()
     if config["compile"] is not None:
-        net = copy.deepcopy(net)  # a copy is not compiled, as the others are not
+        net = copy.deepcopy(net)  # a copy is not compiled, like the other networks
     inputs = parts.data.example(256, device)
     nets = {"unmerged": net}
     if reason := merge_obstacle(net):
@@ -222,7 +226,7 @@ def _deployment(
             nets["merged"] = merged
     if not config["latency_rounds"]:
         return None, proof
-    plain = make(config["backbone"], BACKBONE, weights_from=None)  # its time does not depend on its weights
+    plain = make(config["backbone"], BACKBONE, weights_from=None)  # random weights: the time does not depend on them
     parts.kind.prepare(plain, parts.task)
     nets = {"plain": plain.net.to(device), **nets}
     measure = partial(profiling.latency, nets, rounds=config["latency_rounds"], seconds=max(train_s, 10.0) / 2)

@@ -1,4 +1,4 @@
-"""Schedules: the learning rate of a step relative to the peak."""
+"""Schedules of the learning rate: the rate of a step as a fraction of the peak."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def cosine(step: int, warmup: int, total: int, floor: float) -> float:
 
 
 def timm_epoch_factor(step: int, per_epoch: int, warmup: float, total: int, start: float, end: float) -> float:
-    """What the published code of FacT, Convpass, RepAdapter, NOAH and GLoRA ran, as a factor of the peak.
+    """The schedule of the published code of FacT, Convpass, RepAdapter, NOAH and GLoRA, as a factor of the peak.
 
-    Its scheduler (timm's CosineLRScheduler) is told, after each epoch, the index of the epoch that has just ended: the
-    first two epochs both run at the start of the warm-up, and each later one at the rate meant for the one before. The
-    warm-up does not shift the cosine, so the peak itself is never reached.
+    After each epoch that code gives timm's CosineLRScheduler the index of the epoch that has just ended. So the first
+    two epochs both run at the start of the warm-up, and each later epoch runs at the rate meant for the epoch before
+    it. The warm-up does not shift the cosine, so the peak itself is never reached.
 
     Args:
-        step: of the training.
-        per_epoch: steps of an epoch.
-        warmup: epochs.
-        total: epochs.
-        start: where the warm-up begins, relative to the peak.
-        end: where the cosine ends, relative to the peak.
+        step: number of the step.
+        per_epoch: steps in an epoch.
+        warmup: epochs of the warm-up.
+        total: epochs of the whole training.
+        start: factor at the start of the warm-up.
+        end: factor at the end of the cosine.
     """
     epoch = max(0, step // per_epoch - 1)
     if epoch < warmup:
@@ -42,11 +42,11 @@ def timm_epoch_factor(step: int, per_epoch: int, warmup: float, total: int, star
 
 
 def lr_factor_of(train: Mapping[str, Any], per_epoch: int) -> Callable[[int], float]:
-    """The schedule that a recipe chooses, as a function of the step.
+    """The schedule of a recipe, as a function of the step.
 
     Args:
         train: the recipe, as in conf/train.
-        per_epoch: steps of an epoch.
+        per_epoch: steps in an epoch.
     """
     epochs, warmup = train["epochs"], train["warmup_epochs"]
     if train.get("schedule") is None:
@@ -63,11 +63,11 @@ def lr_factor_of(train: Mapping[str, Any], per_epoch: int) -> Callable[[int], fl
 
 
 def check_schedule(train: Mapping[str, Any], supernet_epochs: int | None = None) -> None:
-    """Refuse rates that the chosen schedule cannot use, or would not, and a warm-up that does not end before the run.
+    """Refuse learning rates that do not belong to the schedule, and a warm-up that is not shorter than the training.
 
     Args:
         train: the recipe, as in conf/train.
-        supernet_epochs: search.epochs, where a supernet is trained for another number of epochs.
+        supernet_epochs: search.epochs, if the supernet has its own number of epochs.
 
     Raises:
         BadInput: naming the key.

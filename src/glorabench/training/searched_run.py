@@ -1,7 +1,7 @@
-"""A searched run: a supernet trained on train, a path searched on val, and the winner, inherited or trained again.
+"""A searched run: train a supernet on train, search a path on val, and keep the winner's weights or train it again.
 
-The supernet and the state of the search are kept below the results folder under names of their own: runs that differ
-only in what comes after share them, and a killed run finds them again. Each is computed once.
+The supernet and the state of the search have files of their own in the results folder. Runs that differ only in a later
+stage share these files, and a killed run continues from them. So each is computed once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from glorabench.training.wandb_logger import Tracker
 _Config = dict[str, Any]
 
 SEARCH_KEYS = ("search", "logger", "progress", "cache_dir", "checkpoint_every", "latency_rounds")
-SUPERNET_KEYS = ("epochs", "sampler", "fit_on")  # of config.search: what the supernet depends on
+SUPERNET_KEYS = ("epochs", "sampler", "fit_on")  # keys of config.search on which the supernet depends
 
 
 @dataclass
@@ -64,10 +64,10 @@ class SearchOutcome:
 
 
 def run_stages(config: _Config, tracker: Tracker) -> SearchOutcome:
-    """Train the supernet, search a path, and train the winner again unless it inherits its weights.
+    """Train the supernet, search a path, and train the winner again unless it keeps the weights of the supernet.
 
     Raises:
-        BadInput: the method is no supernet, no path lies within the limits, or a kept state is of another search.
+        BadInput: the method has no supernet, no path lies within the limits, or the saved state is of another search.
     """
     first = train_supernet(config, tracker)
     stages, history = {"supernet": first.summary()}, first.history()
@@ -84,7 +84,7 @@ def run_stages(config: _Config, tracker: Tracker) -> SearchOutcome:
 
 
 def supernet_config(config: _Config) -> _Config:
-    """The part of a config that the supernet depends on: not how it is searched, nor what becomes of the winner."""
+    """The part of a config on which the supernet depends: all but the search and the treatment of the winner."""
     settings, names = config["search"], {key: value for key, value in config["names"].items() if key != "search"}
     other_settings = {key: value for key, value in config.items() if key != "search"}
     epochs = config["train"]["epochs"] if settings["epochs"] is None else settings["epochs"]
@@ -103,10 +103,10 @@ def supernet_path(config: _Config) -> Path:
 
 
 def train_supernet(config: _Config, tracker: Tracker) -> Stage:
-    """The trained supernet of a searched run: loaded from its file, or trained and written.
+    """The trained supernet of a searched run. It is loaded from its file, or trained and saved.
 
     Raises:
-        BadInput: the method is no supernet, or no path lies within the limits.
+        BadInput: the method has no supernet, or no path lies within the limits.
     """
     stage_config, settings, path = supernet_config(config), config["search"], supernet_path(config)
 
@@ -119,7 +119,7 @@ def train_supernet(config: _Config, tracker: Tracker) -> Stage:
         if path.exists():
             try:
                 supernet.restore(trained_network.load_trained(supernet.parts.backbone, path))
-                shutil.rmtree(supernet.folder, ignore_errors=True)  # of a run that was killed behind its training
+                shutil.rmtree(supernet.folder, ignore_errors=True)  # from a run that was killed just after its training
                 return supernet
             except (BadInput, LookupError) as error:
                 print(f"warning: {error}; kept as {record.set_aside(path).name}, trained again", file=sys.stderr)
@@ -131,7 +131,7 @@ def train_supernet(config: _Config, tracker: Tracker) -> Stage:
 
 
 def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[str, Any], dict[str, Any]]:
-    """What the search finds on the supernet of `stage`, its report and its cost; goes on from the kept state."""
+    """The result of a search on the supernet of `stage`, its report and its cost. It continues from a saved state."""
     settings, space, data = config["search"], stage.tuner.paths, stage.parts.data
     limits = space.check_limits(settings["min_params"], settings["max_params"])
     data.contaminated = settings["on"] == "test"
@@ -156,7 +156,7 @@ def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[s
         result = run_search(space, algorithm, limits, config["seed"], score, state, progress(config))
     on_held_out = metric.sign * evaluator(held_out)(result.winner).value if n_held_out else None
     report = report_of(result, space, metric.sign, n, n_held_out, on_held_out)
-    if not evaluate.flops:  # everything was in the state already
+    if not evaluate.flops:  # all candidates were in the saved state: score one to count its FLOPs
         evaluate(result.winner)
     examples, flops = n * len(result.lines), round(evaluate.flops * evaluate.passes(result.scoring_order))
     return result, report, {"seconds": round(result.seconds, 3), "steps": 0, "examples": examples, "flops": flops}
@@ -168,16 +168,18 @@ def report_of(
     """The report of a search for the record, in the metric that decides.
 
     Args:
-        result: its scores are higher where a path is better.
-        space: of the supernet.
-        sign: -1 where a lower value of the metric is better.
-        n, held: examples that chose, and that were held out.
-        held_out: value of the winner on the latter.
+        result: the result of the search; higher scores are better.
+        space: the paths of the supernet.
+        sign: -1 if a lower value of the metric is better, otherwise 1.
+        n: number of examples that scored the candidates.
+        n_held_out: number of held-out examples.
+        held_out: value of the winner on the held-out examples, None if there are none.
 
     Returns:
-        evaluated: candidates; score: value of the winner on the `n` examples that chose it; held_out: on `n_held_out`
-        others, None without such; params: of the winner; first: mean value of the first batch asked for; best:
-        [[candidates, best value so far], ...]; front: {params, score, genome} of each path that no other beats in both.
+        evaluated: number of candidates. score: value of the winner on the `n` examples that scored it. held_out: its
+        value on the `n_held_out` other examples. params: its parameters. first: mean value of the first batch of
+        candidates. best: [[number of candidates, best value so far], ...]. front: {params, score, genome} of each path
+        that no other path beats in both parameters and score.
     """
     return {
         "evaluated": len(result.lines),
@@ -193,7 +195,7 @@ def report_of(
 
 
 def _front(result: SearchResult, sign: int) -> list[dict[str, Any]]:
-    """Candidates that no other candidate beats in both parameters and score, by size; of equal ones the first."""
+    """The candidates that no other one beats in both parameters and score, by size. Of equal ones the first stays."""
     scores, sizes = np.array(result.scores), np.array(result.sizes, np.float64)
     front: dict[tuple[int, float], dict[str, Any]] = {}
     for index in np.flatnonzero(on_front(scores, sizes)):
@@ -204,7 +206,7 @@ def _front(result: SearchResult, sign: int) -> list[dict[str, Any]]:
 
 
 def _search_config(config: _Config, stage: Stage) -> _Config:
-    """The config that identifies a search; all winners of the same candidates share it."""
+    """The config that identifies a search. Runs that differ only in the treatment of the winner share it."""
     search = {key: value for key, value in record.identity(config["search"]).items() if key != "winner"}
     return {**config, "names": stage.config["names"], "search": search}
 
@@ -217,10 +219,10 @@ def _journal(identity: _Config, space: PathSpace) -> SearchJournal:
 
 
 def config_of_search(record: Record, root: Path, words: Sequence[str], weights: Sequence[str]) -> dict[str, Any]:
-    """The config of a searched run on the supernet of `record`; without words the search is the official one.
+    """The config of a searched run on the supernet of `record`. Without words the search is the official evolution.
 
     Raises:
-        BadInput: the run has no supernet, or one that has seen val.
+        BadInput: the run has no supernet, or its supernet was trained on val.
     """
     old = record.config
     if record.params["supernet"] is None:
@@ -249,10 +251,10 @@ def config_of_search(record: Record, root: Path, words: Sequence[str], weights: 
 
 
 def adopt_supernet(record: Record, root: Path, config: dict[str, Any]) -> None:
-    """Put the trained supernet where the searched run looks for it, if it is not there.
+    """Copy the trained supernet to the place where the searched run looks for it, unless it is there already.
 
     Raises:
-        BadInput: its weights are gone.
+        BadInput: the weights of the supernet are gone.
     """
     path, file = supernet_path(config), root / "adapters" / f"{record.run_id}.safetensors"
     if path.exists():

@@ -1,4 +1,4 @@
-"""What is evaluated during training, which epoch is the result, and what the test split has chosen."""
+"""The rule that selects the epoch of the result, and whether the test split was used to choose something."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from glorabench.training.finetuner import FineTuner
 
 BEST = "best_test_epoch"
 RULES = ("last_epoch", BEST)
-EVERY = 10  # of FacT, Convpass, RepAdapter and NOAH
+EVERY = 10  # epochs between test evaluations in the code of FacT, Convpass, RepAdapter and NOAH
 
 
 def check_selection(config: dict[str, Any]) -> None:
-    """Refuse a selection that is none, or that says two things.
+    """Refuse settings of the selection that are unknown or contradict each other.
 
     Raises:
         BadInput: naming the key.
@@ -40,13 +40,13 @@ def check_selection(config: dict[str, Any]) -> None:
 
 
 def is_contaminated(config: dict[str, Any]) -> bool:
-    """True when the test split has chosen something: the path, the epoch or the hyper-parameters."""
+    """True if the path, the epoch or the hyper-parameters were chosen on the test split."""
     selection, search = config["selection"], config.get("search") or {}
     return search.get("on") == "test" or selection["rule"] == BEST or selection.get("tuned_on") == "test"
 
 
 def split_to_watch(config: dict[str, Any]) -> tuple[str, int] | None:
-    """The split that is evaluated during training, and every how many epochs; None where there is none."""
+    """The split that is evaluated during training and the epochs between evaluations, or None without evaluations."""
     selection = config["selection"]
     if selection["rule"] == BEST:
         return "test", min(selection.get("every") or EVERY, config["train"]["epochs"])
@@ -54,14 +54,14 @@ def split_to_watch(config: dict[str, Any]) -> tuple[str, int] | None:
 
 
 class BestEpoch(Callback):
-    """Keeps the trained tensors of the best evaluated epoch, the first of equals; saved in the checkpoint."""
+    """Keeps the trained tensors of the best epoch; if two epochs are equally good, the earlier one wins."""
 
     def __init__(self) -> None:
         self.epoch, self.score = 0, -math.inf
         self.tensors: dict[str, Tensor] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Copy the trained tensors if this epoch is better than all before."""
+        """Copy the trained tensors if this epoch is better than all earlier ones."""
         assert isinstance(pl_module, FineTuner)
         metric = pl_module.objective.metrics[0]
         score = metric.sign * float(trainer.callback_metrics[f"{pl_module.evaluation_split}/{metric.name}"])
@@ -74,9 +74,10 @@ class BestEpoch(Callback):
         tuner.load_state_dict(self.tensors, strict=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """Travels in the checkpoint."""
-        return {"epoch": self.epoch, "top": self.score, "kept": self.tensors}
+        """What a checkpoint keeps."""
+        return {"epoch": self.epoch, "best_score": self.score, "best_tensors": self.tensors}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.epoch, self.score, self.tensors = state_dict["epoch"], state_dict["top"], dict(state_dict["kept"])
+        """Continue from a checkpoint, also from one of an earlier release, which has the keys `top` and `kept`."""
+        score, tensors = ("top", "kept") if "top" in state_dict else ("best_score", "best_tensors")
+        self.epoch, self.score, self.tensors = state_dict["epoch"], state_dict[score], dict(state_dict[tensors])

@@ -1,7 +1,8 @@
-"""Signals end a command as Ctrl-C does, and none is lost. Light: no torch.
+"""Let signals end a command as Ctrl-C does. No signal is lost. Light: no torch.
 
-SIGINT, SIGTERM and SIGHUP stop at once. SIGUSR1, by which Slurm announces the end (`#SBATCH --signal=USR1@120`), stops
-at the next point from which the run can continue exactly: after an epoch, with a checkpoint, or after a candidate.
+SIGINT, SIGTERM and SIGHUP stop the command at once. Slurm can send SIGUSR1 before a job ends (`#SBATCH
+--signal=USR1@120`). SIGUSR1 stops the command at the next point from which it can continue exactly: after an epoch,
+when the checkpoint is written, or after a candidate of a search.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _SIGNAL_NAMES: set[str] = set()
 
 @contextmanager
 def handle_signals() -> Iterator[None]:
-    """Inside the block signals raise KeyboardInterrupt; a signal that was ignored, as under nohup, stays ignored."""
+    """Let signals raise KeyboardInterrupt inside the block. A signal that is ignored, as under nohup, stays ignored."""
     _SIGNAL_NAMES.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -41,7 +42,7 @@ def handle_signals() -> Iterator[None]:
 
 
 def is_stopping() -> bool:
-    """True if a signal asks for the end: save what there is and stop."""
+    """True if a signal asks for the end. The caller should save its work and stop."""
     return bool(_SIGNAL_NAMES)
 
 
@@ -61,7 +62,7 @@ def raise_if_stopping() -> None:
 
 
 def _numbers(names: tuple[str, ...]) -> list[signal.Signals]:
-    return [signal.Signals[name] for name in names if hasattr(signal, name)]  # Windows lacks some
+    return [signal.Signals[name] for name in names if hasattr(signal, name)]  # Windows has only some of them
 
 
 def _handle(number: int, _: FrameType | None) -> None:
@@ -71,9 +72,9 @@ def _handle(number: int, _: FrameType | None) -> None:
 
 
 def _without_interruptions(hook: Any) -> Any:
-    """A hook that is silent about interrupted destructors: Python prints a traceback for them and goes on.
+    """Wrap Python's hook so that it says nothing about an interrupted destructor.
 
-    `raise_if_stopping` ends the run afterwards.
+    Python would print a traceback and go on. `raise_if_stopping` ends the run afterwards.
     """
 
     def show(unraisable: Any) -> None:

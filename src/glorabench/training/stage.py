@@ -1,4 +1,4 @@
-"""One training of a run: its network, its Trainer and its cost. Most runs have one stage."""
+"""One training of a run: its network, its Trainer and its cost. Only a searched run has several stages."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Stage:
     """The training of an injected backbone, ready to `fit` and to test.
 
     Args:
-        config: of the stage.
-        parts: task, backbone, method and data built from it.
-        tracker: mirror of the metrics.
+        config: the config of the stage.
+        parts: task, backbone, method and data, built from the config.
+        tracker: gets a copy of the metrics.
         name: train, supernet or retrain.
-        folder: of its checkpoints.
+        folder: folder of the checkpoints.
 
     Raises:
-        BadInput: `compile` or the best epoch is asked of a network whose path changes at every step.
+        BadInput: `compile` or the best epoch is asked for, but the path of the network changes at every step.
     """
 
     def __init__(self, config: dict[str, Any], parts: Parts, tracker: Tracker, name: str, folder: Path) -> None:
@@ -40,7 +40,7 @@ class Stage:
         self.best = BestEpoch() if split == "test" else None
         callbacks = [self.ledger, *filter(None, [self.best])]
         self.trainer = trainer_of(config, callbacks, tracker, epochs, folder)
-        data.evaluation_split, data.contaminated = split, split == "test"  # no other rule may test during training
+        data.evaluation_split, data.contaminated = split, split == "test"  # only this rule may use test during training
         self.device = self.trainer.strategy.root_device
         parts.backbone.net.to(self.device)
         self.objective = parts.objective
@@ -48,7 +48,7 @@ class Stage:
         with profiling.PeakMemory() as self.peak:
             net, self.shortcuts = network(parts, train, self.trainer)
             start = time.perf_counter()
-            loader = data.train_dataloader()  # where features are cached, they are computed here
+            loader = data.train_dataloader()  # this computes the features if they are cached
             self.features_s = round(time.perf_counter() - start, 3)
         self.steps, self.batch_size = len(loader), cast(int, loader.batch_size)
         self.tuner = FineTuner(
@@ -74,7 +74,7 @@ class Stage:
             net.compile(backend=config["compile"])
 
     def fit(self) -> None:
-        """Train, from the last checkpoint if there is one."""
+        """Train, from the newest checkpoint if there is one."""
         with profiling.PeakMemory() as peak:
             fit_from_checkpoint(self.trainer, self.tuner, self.parts.data, self.folder)
         self.peak.bytes = max(self.peak.bytes, peak.bytes)
@@ -87,13 +87,13 @@ class Stage:
         return {"ledger": self.ledger.state_dict(), "peak": peak, "features_s": self.features_s}
 
     def restore(self, notes: dict[str, Any]) -> None:
-        """Take over history and cost of an earlier training."""
+        """Take the history and the cost from an earlier training."""
         self.ledger.load_state_dict(notes["ledger"])
         self.peak.bytes, self.peak.kind = notes["peak"]["bytes"], notes["peak"]["kind"]
         self.features_s = notes["features_s"]
 
     def cost(self) -> dict[str, Any]:
-        """Time, memory and FLOPs as the record has them."""
+        """Time, memory and FLOPs, with the keys of the record."""
         return {
             **self.ledger.cost(self.steps),
             "features_s": self.features_s,
@@ -112,10 +112,10 @@ class Stage:
         }
 
     def best_epoch(self) -> dict[str, int]:
-        """Which epoch is the result, where it is not the last."""
+        """{epoch: the epoch of the result}; empty if the result is the last epoch."""
         return {"epoch": self.best.epoch} if self.best else {}
 
     def history(self) -> list[dict[str, Any]]:
-        """One entry per epoch; of a run of several stages each names its stage."""
+        """One entry for each epoch. In a run of several stages each entry names its stage."""
         stage_entry = {} if self.name == "train" else {"stage": self.name}
         return [{**stage_entry, **entry} for entry in self.ledger.history]

@@ -1,8 +1,8 @@
-"""Start a run sooner: import torchmetrics and timm without packages that they import only because they are installed.
+"""Start a run faster: import torchmetrics and timm without the optional packages that these import.
 
-torchmetrics imports transformers for metrics of text, timm imports wandb for its own training script. A run on images
-uses neither, and they take seconds. What does use them imports them itself, later: Llama, the logger. In this process
-torchmetrics reports those metrics of text as not installed.
+torchmetrics imports transformers for its text metrics. timm imports wandb for its own training script. Both take
+seconds, and a run on images needs neither. Code that needs them (Llama, the logger) imports them later. In this process
+torchmetrics reports that its text metrics are not installed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def import_without_extras() -> None:
 
 @contextmanager
 def _hide(package: str) -> Iterator[None]:
-    """Inside the block the package cannot be imported, and torchmetrics finds no version of it."""
+    """Inside the block the package cannot be imported, and torchmetrics does not find its version."""
     from lightning_utilities.core import imports
 
-    version = getattr(imports, "_version", None)  # by which it decides what is installed
+    version = getattr(imports, "_version", None)  # torchmetrics decides with it what is installed
     if package in sys.modules or version is None:
         yield
         return
@@ -36,7 +36,7 @@ def _hide(package: str) -> Iterator[None]:
             raise PackageNotFoundError(name)
         return version(name)
 
-    sys.modules[package] = None  # type: ignore[assignment] # for Python: an import of it fails
+    sys.modules[package] = None  # type: ignore[assignment] # makes an import fail
     imports.__dict__["_version"] = version_of
     try:
         yield

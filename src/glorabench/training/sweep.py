@@ -1,4 +1,4 @@
-"""Make the runs that a command line stands for: records that exist are used, missing ones made."""
+"""Make the runs of a command line. Runs that have a record are not made again."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from glorabench.training import ownership, signals
 from glorabench.training.reuse import same_data
 from glorabench.training.startup import import_without_extras
 
-_START_TIME = time.time()  # of the sweep, or of a process that makes some of its runs
+_START_TIME = time.time()  # start of the sweep, or of a process that makes some of its runs
 _RUNS_OF_OTHERS: set[str] = set()  # runs that this process left to others
 
 
 def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]], list[Path]]:
-    """Make the runs that `words` stand for and that have no record yet.
+    """Make the runs of a command line that have no record yet.
 
     Returns:
-        The config of every run, and where its record is, if it could be made.
+        The config of every run, and the path of its record. A run that could not be made has no file there.
 
     Raises:
-        BadInput: the words or the machine are not ready; nothing was started.
+        BadInput: the words are wrong or the machine is not ready. Nothing was started.
     """
-    take_warmup_notes()  # of an earlier command
+    take_warmup_notes()  # drop those of an earlier command
     words = quote_paths(words)
     jobs, is_sweep = expand(words, multirun)
     if len(jobs) > 100:
@@ -50,14 +50,14 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
     configs_to_run = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
     for config in configs:
-        if config not in configs_to_run:  # a run that was killed behind its record has left its checkpoint
+        if config not in configs_to_run:  # a run that was killed just after its record left a checkpoint
             shutil.rmtree(record.checkpoint_folder(config), ignore_errors=True)
     print(f"{len(configs) - len(configs_to_run)} of {len(configs)} found", flush=True)
     if configs_to_run:
         import_without_extras()
         from glorabench.training.build import check_run, check_weights
 
-        for config in configs_to_run:  # refuse the whole command before the first training
+        for config in configs_to_run:  # before the first training
             check_run(config)
             check_weights(config)
         check_tasks(config["data"] for config in configs_to_run)
@@ -71,7 +71,7 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
 
 
 def _writable(folder: Path) -> None:
-    """Refuse before training what could not be written after it."""
+    """Refuse a folder that is not writable, before training and not after it."""
     check_writable(folder, "set results_dir=FOLDER", f"results_dir {folder} is not writable")
 
 
@@ -83,7 +83,7 @@ def _is_done(path: Path, config: dict[str, Any]) -> bool:
 
 
 def _sweep(words: Sequence[str], configs: Sequence[dict[str, Any]]) -> None:
-    """Launch the sweep; wait for the runs that other processes make, and launch again what they have left undone."""
+    """Launch the sweep, wait for runs that other processes make, and launch again if these left some unfinished."""
     global _START_TIME
     _START_TIME = time.time()
     _RUNS_OF_OTHERS.clear()
@@ -97,14 +97,14 @@ def _sweep(words: Sequence[str], configs: Sequence[dict[str, Any]]) -> None:
                 signals.raise_if_stopping()
         has_waited = bool(busy or _RUNS_OF_OTHERS)
         _RUNS_OF_OTHERS.clear()
-        if not has_waited:  # nobody makes them: their jobs were lost
+        if not has_waited:  # no process makes the open runs: their jobs were lost
             return
         if not all(_is_settled(path, config) for config, path in open_runs):
             _launch(words)
 
 
 def _is_settled(path: Path, config: dict[str, Any]) -> bool:
-    """True when there is a result, or a failure of after this command began."""
+    """True if the run has a result, or has failed since this command began."""
     try:
         if _is_done(path, config):
             return True
@@ -114,7 +114,7 @@ def _is_settled(path: Path, config: dict[str, Any]) -> bool:
 
 
 def _launch(words: Sequence[str]) -> None:
-    """Hand the sweep to Hydra: any of its launchers can run `job`."""
+    """Give the sweep to Hydra. Any of its launchers can run `job`."""
     import hydra
 
     argv = sys.argv
@@ -126,7 +126,7 @@ def _launch(words: Sequence[str]) -> None:
 
 
 def job(cfg: DictConfig) -> str:
-    """One run of a sweep, in whatever process the launcher chose; a failure is recorded, never raised."""
+    """Make one run of a sweep, in the process that the launcher chose. A failure is recorded and not raised."""
     from hydra.core.hydra_config import HydraConfig
 
     from glorabench.training import failures
@@ -149,7 +149,7 @@ def job(cfg: DictConfig) -> str:
     except BadInput as error:
         print(f"    failed: {error}", flush=True)
         result = failures.failure(config, error)
-        with suppress(BadInput):  # if the record cannot be written, the command says that there is none
+        with suppress(BadInput):  # without a record the command says that there is none
             record.write_record(result, path)
     else:
         print(f"    {_outcome(result)}", flush=True)
@@ -158,7 +158,7 @@ def job(cfg: DictConfig) -> str:
 
 
 def title_of_run(config: dict[str, Any]) -> str:
-    """A run, as messages call it."""
+    """The name of a run in messages."""
     names = config["names"]
     return f"{names['method']} on {names['task']}, seed {config['seed']}"
 

@@ -1,4 +1,4 @@
-"""A trained network: its tensors in a file, and the network built again from its record."""
+"""Save the tensors of a trained network, and build the network again from its record."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ WEIGHTS = "backbone.weights_from"
 
 
 def tensors(backbone: Backbone) -> dict[str, Tensor]:
-    """Every tensor that is trained, head included."""
+    """All trained tensors, including the head."""
     return {name: p for name, p in backbone.net.named_parameters() if p.requires_grad}
 
 
 def save_tensors(named_tensors: Mapping[str, Tensor], path: Path, notes: Mapping[str, Any] | None = None) -> None:
-    """Write atomically: a file that exists is whole.
+    """Write tensors to a file, whole or not at all.
 
     Raises:
         BadInput: the folder is not writable or the disk is full.
@@ -46,7 +46,7 @@ def save_tensors(named_tensors: Mapping[str, Tensor], path: Path, notes: Mapping
         with files.whole_file(path, fix) as draft:
             cpu_tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named_tensors.items()}
             save_file(cpu_tensors, draft, metadata)
-    except SafetensorError as error:  # its own kind, also for a full disk
+    except SafetensorError as error:  # safetensors raises its own kind, also for a full disk
         raise BadInput(f"{path} cannot be written ({first_line(error)}): {fix}") from error
 
 
@@ -70,10 +70,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 @torch.no_grad()
 def load_trained(backbone: Backbone, path: Path) -> dict[str, Any]:
-    """Fill in every trained tensor from a file; its notes.
+    """Load every trained tensor from a file, and return the notes of the file.
 
     Raises:
-        BadInput: there is no such file, it is damaged, or it holds other tensors. The backbone is as it was.
+        BadInput: there is no such file, it is damaged, or it holds other tensors. The backbone is unchanged.
     """
     (file_tensors, notes), targets = read_tensors(path), tensors(backbone)
     shapes = {name: tuple(stored_tensor.shape) for name, stored_tensor in targets.items()}
@@ -86,19 +86,19 @@ def load_trained(backbone: Backbone, path: Path) -> dict[str, Any]:
 
 
 def rebuild_backbone(record: Record, file: Path, overrides: Sequence[str] = ()) -> Backbone:
-    """The trained backbone of a finished run, in evaluation mode; a supernet computes the run's path.
+    """The trained backbone of a finished run, in evaluation mode. A supernet computes the path of the run.
 
     Args:
-        record: of the run.
+        record: the record of the run.
         file: its trained tensors, named as in the network.
-        overrides: `backbone.weights_from=PATH` where the checkpoint lies elsewhere than conf/ says.
+        overrides: `backbone.weights_from=PATH` if the checkpoint is not where conf/ says.
 
     Raises:
-        BadInput: checkpoint or tensors are missing, damaged, or not those of the run.
+        BadInput: the checkpoint or the tensors are missing, damaged or not those of the run.
     """
     schema.check_nodes(record.config)
     try:
-        torch.manual_seed(record.config["seed"])  # some tuners of peft freeze random tensors
+        torch.manual_seed(record.config["seed"])  # some tuners of peft have frozen random tensors
         backbone: Backbone = make(backbone_node(record, overrides), BACKBONE)
         if backbone.head is not None:
             backbone.set_head(_classes(file, backbone.head))
@@ -110,7 +110,7 @@ def rebuild_backbone(record: Record, file: Path, overrides: Sequence[str] = ()) 
             space.set(space.genome(record.paths))
     except BadInput:
         raise
-    except Exception as error:  # whatever values that no run was made with lead to
+    except Exception as error:  # values with which no run was made may raise anything
         raise BadInput(
             f"run {record.run_id}: its network cannot be built from its record ({first_line(error)}): repeat the run"
         ) from error
@@ -119,9 +119,10 @@ def rebuild_backbone(record: Record, file: Path, overrides: Sequence[str] = ()) 
 
 
 def method_node(record: Record) -> dict[str, Any]:
-    """The config of the method as of the tensors that were kept.
+    """The config of the method for the saved tensors.
 
-    Of a supernet all paths are kept; where one path was trained (drawn, or found and trained again), it is named.
+    A supernet is saved with all its paths. If only one path was trained (a random one, or a winner that was trained
+    again), the config names that path.
     """
     node = dict(record.config["method"])
     if record.paths is not None and (is_retrained(record) or node.get("path") == "random"):
@@ -130,15 +131,15 @@ def method_node(record: Record) -> dict[str, Any]:
 
 
 def is_retrained(record: Record) -> bool:
-    """Tell whether the tensors that were kept are of a winner that was trained again, not of a supernet."""
+    """True if the saved tensors are those of a winner that was trained again, and not those of a supernet."""
     return (record.config.get("search") or {}).get("winner") == "retrain"
 
 
 def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The config of the backbone. Of its weights a record keeps the name of the file; the folder is that of conf/.
+    """The config of the backbone. A record has only the file name of the weights; the folder comes from conf/.
 
     Raises:
-        BadInput: an override of something else than the place of the weights.
+        BadInput: an override of anything but the place of the weights, or weights that must be downloaded first.
     """
     node = dict(record.config["backbone"])
     words = parse_export_words(overrides, [WEIGHTS])
@@ -160,18 +161,18 @@ def plain_network(node: Mapping[str, Any], classes: int | None) -> nn.Module:
     """The network of a backbone's config as its library builds it, in evaluation mode.
 
     Args:
-        node: of the backbone; shortcuts and drop-path are left out.
-        classes: of the head, which is fresh; None for a network without one.
+        node: config node of the backbone; shortcuts and drop-path are left out.
+        classes: number of classes of the new head; None for a network without a head.
     """
     usual = {"drop_path": 0.0, "last_block": "all"}
     net: Any = make({**node, **{key: value for key, value in usual.items() if key in node}}, BACKBONE).net
     if classes is not None:
-        net.reset_classifier(classes)  # timm's own, by which the network knows how many
+        net.reset_classifier(classes)  # timm's function, so that the network knows the number
     return net.eval()
 
 
 def example(backbone: Backbone, count: int = 8) -> Tensor:
-    """Random normalised images, or token ids where the backbone reads tokens."""
+    """Random inputs: normalised images, or token ids if the backbone reads tokens."""
     generator = torch.Generator().manual_seed(0)
     if backbone.preprocess is None:
         embedding = cast(Any, backbone.net).get_input_embeddings()
@@ -181,10 +182,10 @@ def example(backbone: Backbone, count: int = 8) -> Tensor:
 
 
 def parse_export_words(words: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
-    """The words key=value by key.
+    """The values of words key=value, by key.
 
     Raises:
-        BadInput: a key that is not known, or without a value.
+        BadInput: a key is unknown or has no value.
     """
     values = {}
     for word in words:
@@ -197,10 +198,10 @@ def parse_export_words(words: Sequence[str], keys: Sequence[str]) -> dict[str, s
 
 
 def run_of_words(words: Mapping[str, str]) -> tuple[Path, Record, list[str]]:
-    """Of the words run=, results_dir= and backbone.weights_from=: the results folder, the run's record, the overrides.
+    """The results folder, the record and the overrides that run=, results_dir= and backbone.weights_from= stand for.
 
     Raises:
-        BadInput: whatever `located` refuses.
+        BadInput: see `find_run`.
     """
     roots = [Path(words["results_dir"]).expanduser()] if "results_dir" in words else ROOTS
     overrides = [f"{WEIGHTS}={words[WEIGHTS]}"] if WEIGHTS in words else []
@@ -208,16 +209,16 @@ def run_of_words(words: Mapping[str, str]) -> tuple[Path, Record, list[str]]:
 
 
 def _classes(file: Path, head: str) -> int:
-    """Of the head that was trained."""
+    """The number of classes of the trained head."""
     try:
         with safe_open(file, "pt") as tensors:
             return tensors.get_slice(f"{head}.weight").get_shape()[0]
     except (OSError, SafetensorError):
-        return 1  # whatever is wrong with the file, `load` says it
+        return 1  # `load_trained` says what is wrong with the file
 
 
 def _check_weights(record: Record, backbone: Backbone) -> None:
-    """Refuse a checkpoint that is not the run's."""
+    """Refuse weights of a backbone that are not those of the run."""
     sha256, checksum = (record.provenance.get("weights") or {}).get("sha256"), backbone.weights.get("sha256")
     if sha256 != checksum:
         raise BadInput(

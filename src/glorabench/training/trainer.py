@@ -1,4 +1,4 @@
-"""Lightning's Trainer for a config: what is trained, and going on from a checkpoint."""
+"""Make Lightning's Trainer for a config, choose the network to train, and continue from a checkpoint."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from glorabench.training.environment import OneProcess
 from glorabench.training.finetuner import FineTuner
 from glorabench.training.wandb_logger import Tracker
 
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # device banners belong in the record
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # the record names the device
 for _message in (
-    ".*does not have many workers.*",  # batches come from memory
-    ".*LeafSpec.*is deprecated.*",  # Lightning's own use of torch
-    "The `srun` command is available",  # a run is one process: nothing for srun to start
+    ".*does not have many workers.*",  # one process is enough: batches come from memory
+    ".*LeafSpec.*is deprecated.*",  # Lightning itself uses the deprecated class
+    "The `srun` command is available",  # a run is one process, so it needs no srun
     ".*module\\(s\\) in eval mode at the start.*",  # a constant trunk stays in eval mode on purpose
 ):
     warnings.filterwarnings("ignore", message=_message)
 
 
 def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.Module, dict[str, bool]]:
-    """What is trained: the network, or the head alone on features computed once when the trunk is constant."""
+    """The network to train. If the trunk is constant and its features are computed once, it is only the head."""
     backbone, data = parts.backbone, parts.data
     is_frozen = backbone.trunk_is_frozen()
-    backbone.net.train(not is_frozen)  # nothing to learn in the trunk: no drop-path in it either
+    backbone.net.train(not is_frozen)  # a trunk that learns nothing has no drop-path
     is_cached = is_frozen and train["cache_features"] and not data.varies
     data.device = trainer.strategy.root_device
     if not is_cached or backbone.classifier is None:
@@ -57,14 +57,14 @@ def trainer_of(
 ) -> Trainer:
     """Lightning's Trainer for a config: one process, one device, a checkpoint in `folder` every few epochs.
 
-    Its root is a folder that nobody makes: Lightning restores by itself what it finds there under Slurm.
+    Its root is a folder that does not exist, because under Slurm Lightning restores any checkpoint in its root.
 
     Args:
-        config: of the training.
+        config: the config of the training.
         observers: further callbacks.
-        tracker: mirror of the metrics.
-        epochs: epochs between evaluations; None is never.
-        folder: of the checkpoint.
+        tracker: gets a copy of the metrics.
+        epochs: epochs between evaluations; None for no evaluation.
+        folder: folder of the checkpoints.
     """
     train, bar = config["train"], progress(config) == "bar"
     precision = train["precision"]
@@ -85,20 +85,20 @@ def trainer_of(
         num_sanity_val_steps=0,
         limit_val_batches=1.0 if epochs else 0,
         check_val_every_n_epoch=epochs or 1,
-        log_every_n_steps=1,  # only epoch means are logged
+        log_every_n_steps=1,  # only means of epochs are logged
         default_root_dir=folder / "lightning",
     )
 
 
 def progress(config: dict[str, Any]) -> str:
-    """`bar`, `lines` or `none`; `auto` is a bar on a terminal and lines elsewhere."""
+    """How progress is shown: `bar`, `lines` or `none`. `auto` becomes a bar on a terminal and lines elsewhere."""
     if config["progress"] != "auto":
         return config["progress"]
     return "bar" if sys.stdout.isatty() else "lines"
 
 
 def fit_from_checkpoint(trainer: Trainer, tuner: FineTuner, data: TaskData, folder: Path) -> None:
-    """Train, from the newest checkpoint that is whole, if there is one; Ctrl-C stays Ctrl-C."""
+    """Train, from the newest undamaged checkpoint if there is one. Ctrl-C raises KeyboardInterrupt."""
     signals.raise_if_stopping()
     start = latest_checkpoint(folder, tuner, trainer.callbacks)  # type: ignore[attr-defined]
     with interruptible():
@@ -107,7 +107,7 @@ def fit_from_checkpoint(trainer: Trainer, tuner: FineTuner, data: TaskData, fold
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C stays Ctrl-C: Lightning answers it with sys.exit(1)."""
+    """Let Ctrl-C raise KeyboardInterrupt inside the block. Lightning turns it into sys.exit(1)."""
     try:
         yield
     except SystemExit as stop:

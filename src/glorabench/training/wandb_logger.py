@@ -1,4 +1,4 @@
-"""W&B while a run trains: offline unless asked; whatever goes wrong with it, the run goes on."""
+"""Log a training to W&B: offline unless the user asks for online. An error of W&B never stops the run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MODES = ("offline", "online", "disabled")
 
 
 class Tracker(Logger):
-    """Guards Lightning's WandbLogger: the first failure is said once, then nothing more is logged.
+    """Lightning's WandbLogger with a guard: it reports its first failure, and then logs nothing more.
 
     Args:
-        run_id: W&B's id of the run, so that a resumed run is the same run.
-        name: what W&B shows.
-        folder: where W&B keeps its files.
+        run_id: W&B's id of the run. A resumed run has the same id.
+        name: the name that W&B shows.
+        folder: the folder of W&B's files.
         mode: `offline`, `online` or `disabled`.
         project, group: as in W&B.
     """
@@ -32,7 +32,7 @@ class Tracker(Logger):
         super().__init__()
         one_of("logger.mode", mode, MODES)
         self.id, self.title, self.folder, self.project, self.group = run_id, name, folder, project, group
-        self.prefix = ""  # of the metrics' names: which stage of the run is logging
+        self.prefix = ""  # the stage of the run, before the name of each metric
         self._logger: Any = None
         if mode != "disabled":
             self._guard(lambda: self._open(mode))
@@ -44,12 +44,12 @@ class Tracker(Logger):
 
         be_first()
         self.folder.mkdir(parents=True, exist_ok=True)
-        # without a key W&B asks on a terminal, without network it waits: both end soon, in an exception
+        # without a key W&B asks for one, and without a network it waits: end both soon with an exception
         settings = wandb.Settings(silent=True, console="off", login_timeout=15, init_timeout=20)
 
         def start(mode: str) -> Any:
             for leftover in (self.folder / "wandb").glob(f"offline-run-*-{self.id}"):
-                shutil.rmtree(leftover, ignore_errors=True)  # of an attempt that was killed: one run, one folder
+                shutil.rmtree(leftover, ignore_errors=True)  # from a killed attempt: a run has one folder
             experiment = wandb.init(
                 name=self.title,
                 dir=str(self.folder),
@@ -91,18 +91,18 @@ class Tracker(Logger):
         return self.id
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Mirror a row of metrics, their names behind the stage's."""
+        """Log a row of metrics, each name with the prefix of the stage."""
         if self._logger is not None:
             values = {f"{self.prefix}{name}": value for name, value in metrics.items()}
             self._guard(lambda: self._logger.log_metrics(values, step))
 
     def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
-        """Mirror the config."""
+        """Log the config."""
         if self._logger is not None and params:
             self._guard(lambda: self._logger.log_hyperparams(params))
 
     def close(self, summary: Mapping[str, Any], has_failed: bool = False) -> None:
-        """Mirror the summary of the record and end W&B's run, so that the next run is one of its own."""
+        """Log the summary of the record and end W&B's run, so that the next run does not continue it."""
         if self._logger is None:
             return
 

@@ -1,4 +1,4 @@
-"""Measure what a fine-tuned trunk still knows of the task that its backbone was pretrained on."""
+"""Measure how well a fine-tuned trunk still solves the task on which its backbone was pretrained."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ACCURACY = Metric("upstream", "upstream")
 
 
 class Upstream(nn.Module):
-    """The trunk of a backbone, as it is now, under the head that it was pretrained with."""
+    """The present trunk of a backbone with the head of its pretraining."""
 
     def __init__(self, backbone: Backbone, head: dict[str, Tensor]) -> None:
         super().__init__()
@@ -38,16 +38,16 @@ class Upstream(nn.Module):
 
 
 def measure_forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, Any] | None:
-    """Accuracy of the adapted trunk on its upstream task, with the upstream head, before and after fine-tuning.
+    """Accuracy of the trunk on its pretraining task, with the head of its pretraining, before and after fine-tuning.
 
-    Only of backbones that ship with that head and the recipe of its held-out images: the embedded one.
+    This needs that head and held-out images of that task. Only the embedded backbone has both.
 
     Args:
-        config: of the run.
-        backbone: trained; its task head is not used.
+        config: the config of the run.
+        backbone: the trained backbone; its own head is not used.
 
     Returns:
-        {task, n, before, after, metric}; None where no upstream head is at hand.
+        {task, n, before, after, metric}; None if there is no such head.
     """
     if config["backbone"].get("weights_from") != "embedded":
         return None
@@ -78,7 +78,7 @@ def _head(path: Path) -> dict[str, Tensor]:
 
 
 def _held_out(folder: Path) -> Arrays:
-    """The held-out images of the recipe, as the network takes them, and the glyph of each; drawn once."""
+    """The held-out images of the pretraining recipe, ready for the network, and their labels. They are drawn once."""
 
     def draw() -> dict[str, Arrays]:
         from glorabench.training.pretrain import held_out  # draws with matplotlib's fonts

@@ -1,4 +1,4 @@
-"""Measure what a method costs: parameters, FLOPs, memory, latency; certify that merging changed nothing."""
+"""Measure the cost of a method (parameters, FLOPs, memory, latency), and check that merging changes no prediction."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from glorabench.search.space import PathSpace
 
 
 def parameters(backbone: Backbone) -> dict[str, int | None]:
-    """Exact integers of an injected backbone.
+    """Exact parameter counts of a backbone with a method in it.
 
     Returns:
-        method: trained parameters without head (of the current path, when the method is a supernet);
-        head; total: all parameters of the network that runs; stored_bytes: what has to be kept for a task
-        (trained tensors and head); supernet: trained parameters without head over all paths, or None.
+        method: trained parameters without the head; of a supernet, those of the current path. head: parameters of the
+        head. total: all parameters of the network that runs. stored_bytes: size of the trained tensors and the head,
+        which a task has to keep. supernet: trained parameters of all paths without the head, or None.
     """
     head_ids = {id(p) for p in backbone.head_parameters()}
     trainable = [p for p in backbone.net.parameters() if p.requires_grad]
@@ -51,14 +51,14 @@ def parameters(backbone: Backbone) -> dict[str, int | None]:
 
 
 def flops(step: Callable[[], Tensor]) -> int:
-    """FLOPs (two per multiply-add) of `step` and of the backward pass of the loss it returns; works on meta tensors."""
+    """FLOPs (two per multiply-add) of `step`, which returns a loss, and of its backward pass; also on meta tensors."""
     with FlopCounterMode(display=False) as counter:
         step().backward()
     return counter.get_total_flops()
 
 
 class PeakMemory:
-    """The highest memory use of a block: allocated bytes on CUDA, else the resident set of the process."""
+    """The peak memory of a `with` block: allocated bytes on CUDA, elsewhere the resident set of the process."""
 
     _refs, _status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
@@ -90,16 +90,16 @@ class PeakMemory:
 def latency(
     nets: Mapping[str, nn.Module], inputs: Tensor, rounds: int, seconds: float = math.inf
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds of a forward pass of each network, measured in turns so that drift hits all alike.
+    """Milliseconds of a forward pass of each network. The networks take turns, so that drift affects all alike.
 
     Args:
-        nets: by name.
-        inputs: of all of them.
-        rounds: of at least 5 ms for each network.
-        seconds: after which no further round begins.
+        nets: the networks by name.
+        inputs: one batch for all networks.
+        rounds: number of rounds; in each, every network runs for at least 5 ms.
+        seconds: no new round begins after so many seconds.
 
     Returns:
-        For each name {median, iqr} over the rounds.
+        name -> {median, iqr} over the rounds.
     """
     start = time.perf_counter()
     threads = torch.get_num_threads()
@@ -124,10 +124,11 @@ def latency(
 
 @torch.inference_mode()
 def certificate(unmerged: nn.Module, merged: nn.Module, inputs: Tensor) -> dict[str, Any]:
-    """How far the merged network is from the one that was trained, on real inputs.
+    """Compare the outputs of the merged network with those of the trained one on real inputs.
 
     Returns:
-        max_abs_diff: of the logits; flipped: predictions that changed; n: examples; dtype.
+        max_abs_diff: largest difference of a logit. flipped: number of predictions that differ. n: number of examples.
+        dtype: type of the logits.
     """
     logits, merged_logits = unmerged.eval()(inputs), merged.eval()(inputs)
     return {
@@ -138,9 +139,9 @@ def certificate(unmerged: nn.Module, merged: nn.Module, inputs: Tensor) -> dict[
     }
 
 
-@lru_cache(maxsize=2)  # a table asks for the same backbone, or the same two, in every row
+@lru_cache(maxsize=2)  # the rows of a table share one or two backbones
 def bare_backbone(config: str, classes: int = 1) -> Backbone:
-    """The backbone of a config, in JSON, on the meta device, with a head where it has one: copy it."""
+    """The backbone of a config (JSON) on the meta device. Callers must copy it before they change it."""
     with torch.device("meta"):
         backbone = make(json.loads(config), BACKBONE)
         if backbone.head is not None:
@@ -149,11 +150,11 @@ def bare_backbone(config: str, classes: int = 1) -> Backbone:
 
 
 def parameters_of(overrides: Sequence[str]) -> dict[str, int | None]:
-    """What `parameters` says of a config, for a head of one class.
+    """The counts of `parameters` for a config, with a head of one class.
 
     Raises:
         BadInput: a hyper-parameter is wrong.
-        Unhosted: the backbone cannot host the method.
+        UnsuitableBackbone: the method does not fit the backbone.
     """
     try:
         config = compose(overrides)
@@ -170,7 +171,7 @@ def parameters_of(overrides: Sequence[str]) -> dict[str, int | None]:
 
 
 def trained_size(overrides: Sequence[str]) -> int:
-    """Trained parameters without head; of all paths, where the method is a supernet.
+    """Number of trained parameters without the head; of a supernet, those of all paths.
 
     Raises:
         BadInput: as `parameters_of`.
@@ -182,5 +183,5 @@ def trained_size(overrides: Sequence[str]) -> int:
 
 
 def head_size(backbone: Mapping[str, Any]) -> int:
-    """Parameters of a head of one class, on the backbone of a config; 0 where it has none."""
+    """Parameters of a head of one class on the backbone of a config; 0 if the backbone has no head."""
     return sum(p.numel() for p in bare_backbone(json.dumps(backbone)).head_parameters())

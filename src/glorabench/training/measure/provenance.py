@@ -1,4 +1,4 @@
-"""Where a number comes from: code, versions, machine."""
+"""The provenance of a result: commit, versions, machine."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 import torch
 from torch import nn
 
-# what computes, and what decodes, resizes and ships images
+# packages that compute, and packages that decode, resize or ship images
 _PACKAGES = ("glorabench", "torch", "timm", "lightning", "numpy", "torchvision", "Pillow", "scipy", "scikit-learn")
-_PARTS = ("peft", "transformers")  # named where the network has layers of theirs
+_PARTS = ("peft", "transformers")  # only if the network has layers of them
 
 
 def provenance(net: nn.Module | None = None) -> dict[str, Any]:
     """{git: {sha, dirty}, versions, threads}; git is None outside a checkout.
 
     Args:
-        net: of the run, where there is one.
+        net: the network of the run, if there is one.
     """
     package_names = set()
     if net is not None:
@@ -41,7 +41,7 @@ def provenance(net: nn.Module | None = None) -> dict[str, Any]:
 
 @cache
 def _version(name: str) -> str | None:
-    """Of its metadata: nothing is imported for it."""
+    """The version in the metadata of a package, which is not imported."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -52,7 +52,7 @@ def _version(name: str) -> str | None:
 def _git() -> dict[str, Any] | None:
     root = Path(str(files("glorabench"))).parents[1]
     if not (root / "conf" / "run.yaml").is_file():
-        return None  # an installed wheel; a repository around it is somebody else's
+        return None  # an installed wheel: a repository around it is another project
 
     def ask(*words: str) -> str:
         process = subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True, text=True)

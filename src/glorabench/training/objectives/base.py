@@ -16,8 +16,8 @@ class Evaluation:
     """The outcomes of the examples of a batch.
 
     Args:
-        values: by the name of a metric, one for each example: true or false, or a number.
-        predictions: what is kept of them beside the record, by name; one row for each example.
+        values: name of a metric -> one value for each example: true or false, or a number.
+        predictions: name -> one row for each example; they are saved beside the record.
     """
 
     values: dict[str, Tensor]
@@ -25,11 +25,11 @@ class Evaluation:
 
 
 class Objective(Protocol):
-    """What is minimised, and what is reported."""
+    """The loss that is minimised, and the metrics that are reported."""
 
     @property
     def metrics(self) -> Sequence[Metric]:
-        """All that it reports; the first decides."""
+        """All metrics; the first one decides."""
         ...
 
     def size(self, batch: Any) -> int:
@@ -41,13 +41,13 @@ class Objective(Protocol):
         ...
 
     def evaluate(self, net: nn.Module, batch: Any, test: int = 0) -> Evaluation:
-        """What the examples of a batch of test set number `test` got; 0 is the split that decides, and val."""
+        """The outcomes of a batch of test set number `test`. The deciding split and val have the number 0."""
         ...
 
 
 @runtime_checkable
 class WholeSplitObjective(Protocol):
-    """An objective with a metric for which what an example gets depends on the other examples."""
+    """An objective with a metric whose value for an example depends on the other examples."""
 
     def whole_split(self, values: Mapping[str, Tensor], predictions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Further values, by the name of their metric, from all values and predictions of the evaluated examples."""

@@ -1,4 +1,4 @@
-"""Classification: cross-entropy, and whether the predicted class is the right one."""
+"""Classification: cross-entropy as the loss, and whether each prediction is right."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Classification:
     Args:
         classes: number of classes.
         label_smoothing: mass spread evenly over the classes while training.
-        scorings: for each test set the name of every scoring and the classes that may be answered, None for all.
-        balanced: report the macro accuracy of the report split, too.
+        scorings: for each test set: name of a scoring -> classes that may be predicted, None for all.
+        balanced: also report the macro accuracy of the report split.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Classification:
         return F.cross_entropy(net(inputs), labels, label_smoothing=self.label_smoothing)
 
     def evaluate(self, net: nn.Module, batch: ImageBatch, test: int = 0) -> Evaluation:
-        """Right or wrong for each image under every scoring of a test set, and the predicted and the true class."""
+        """Whether each image is right, for every scoring of a test set; and the predicted and the true classes."""
         inputs, labels = batch
         logits = net(inputs)
         values, predictions = {}, {}
@@ -65,7 +65,7 @@ class Classification:
         return Evaluation(values, predictions)
 
     def whole_split(self, values: Mapping[str, Tensor], predictions: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What examples get that depends on the whole split: their parts in the macro accuracy.
+        """The contribution of each image to the macro accuracy, which depends on the whole split.
 
         The macro accuracy is the mean over the classes of the share of their images that are right. An image of a class
         with n of the N images counts N / (C n) if it is right, C being the number of classes that occur, and 0 if not.
@@ -79,7 +79,7 @@ class Classification:
 
 
 def _prediction(logits: Tensor, classes: Sequence[int] | None) -> Tensor:
-    """The predicted class of each image, among those that may be answered."""
+    """The predicted class of each image, among `classes` (None: all)."""
     if classes is None:
         return logits.argmax(-1)
     class_ids = torch.tensor(classes, device=logits.device)
