@@ -237,7 +237,7 @@ def test_v2_sorted_as_strings_is_found_out(root: Path) -> None:
     write(root / "imagenetv2" / "annotations" / "val_meta.list", right)
     assert imagenet.read_shift("v2", root).labels == found.labels
     write(root / "imagenetv2" / "annotations" / "val_meta.list", [*right[:-1], right[-1].replace(" 999", " 7")])
-    assert "has label 7, not 999: another order of classes" in problem(root)
+    assert "has label 7, not 999: another class order" in problem(root)
 
 
 def test_v2_of_another_version(root: Path) -> None:
@@ -315,7 +315,7 @@ def test_a_real_set_must_be_whole(root: Path) -> None:
 def test_a_list_in_another_order_of_classes(root: Path) -> None:
     lines = [f"{WNIDS[c]}/{WNIDS[c]}_{n}.JPEG {CLASSES.index(c)}" for c in CLASSES for n in range(16)]
     source = write(root / "imagenet" / "annotations" / "train_meta.list.num_shot_16.seed_0", lines)
-    assert f"{source}: '{lines[16].split()[0]}' has label 1, not 3: another order of classes" in problem(root)
+    assert f"{source}: '{lines[16].split()[0]}' has label 1, not 3: another class order" in problem(root)
 
 
 @pytest.mark.parametrize("options", [{"shots": 0}, {"shots": "16"}, {"split_seed": -1}, {"shots": 30}])

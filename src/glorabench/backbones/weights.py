@@ -132,9 +132,8 @@ def load_trunk(net: nn.Module, head: str, path: Path | str, state: dict[str, Ten
         BadInput: they are those of another network, or not finite.
     """
     plain_state, prefix = strip_prefix(state, net.state_dict(), (f"{head}.", *OLD_HEADS))
-    attempts = (
-        [(state, {}), (plain_state, prefix)] if prefix else [(state, {})]
-    )  # timm knows some files by their prefix
+    # timm knows some files by their prefix
+    attempts = [(state, {}), (plain_state, prefix)] if prefix else [(state, {})]
     for tensors, prefix_note in attempts:
         try:
             trunk, notes = _match(net, head, path, tensors)

@@ -223,7 +223,7 @@ def resolve_recipe(key: str, default: Any, *, _root_: DictConfig) -> Any:
 
 
 def resolve_warmup(recipe_warmup: float, *, _root_: DictConfig) -> float:
-    """`${warmup:10}`: epochs of warm-up, at most half of the shortest training of the run if that is not longer."""
+    """`${warmup:10}`: 10 epochs of warm-up. If a training of the run is not longer, half of that training."""
     lengths = [OmegaConf.select(_root_, key) for key in ("train.epochs", "search.epochs")]
     # the schema refuses other values later
     epochs_of_stages = [epochs for epochs in lengths if type(epochs) is int and epochs > 0]

@@ -34,7 +34,7 @@ class NodeKind:
     Args:
         key: of the config, such as `method`.
         noun: the name of such an object in messages.
-        base: the class that a target is derived from, as an address; None where targets are functions.
+        base: the class that a target is derived from, as an address; None if targets are functions.
         package: whose modules may define such classes.
         addresses: functions that may be named.
     """

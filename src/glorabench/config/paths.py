@@ -29,6 +29,4 @@ def conf_dir() -> Path:
 
 def options(group: str) -> list[str]:
     """The names that a config group offers."""
-    return sorted(
-        path.stem for path in (conf_dir() / group).glob("[!_]*.yaml")
-    )  # _base is no option: other files include it
+    return sorted(path.stem for path in (conf_dir() / group).glob("[!_]*.yaml"))  # _base is included by others

@@ -25,7 +25,8 @@ Arrays = tuple[NDArray[Any], NDArray[np.int64]]  # inputs and labels of a split
 
 Product = TypeVar("Product")
 Content = TypeVar("Content")
-DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError)  # what loading raises if nothing whole is there
+# what loading raises if a folder is missing or damaged
+DAMAGE = (OSError, ValueError, LookupError, TypeError, EOFError)
 
 
 def cached_splits(folder: Path, draw: Callable[[], Mapping[str, Arrays]]) -> tuple[dict[str, Arrays], str]:
@@ -143,7 +144,7 @@ def cached_ragged(folder: Path, count: int, images: Callable[[], Iterable[NDArra
 def load_or_make(
     folder: Path, load: Callable[[], Product], draw: Callable[[], Content], write: Callable[[Path, Content], None]
 ) -> Product:
-    """Load from `folder`; if nothing whole is there, one process draws the content and writes it first.
+    """Load from `folder`. If it is missing or damaged, one process first draws the content and writes it.
 
     Raises:
         BadInput: the cache cannot be written or read.

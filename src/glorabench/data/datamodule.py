@@ -1,4 +1,4 @@
-"""Batches of a task for the Trainer, whatever its examples are: which split is read when; test is read once."""
+"""Batches of a task for the Trainer, for any kind of examples. Decides which split is read when; test is read once."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from glorabench.errors import BadInput, one_of
 
 
 class TaskData(LightningDataModule, ABC):
-    """Batches of one task; a kind of task says how they are made.
+    """Batches of one task. A subclass for each kind of task says how they are made.
 
     Args:
         task: the task.
         fit_on: `trainval`, or `train` (then val is evaluated every epoch).
         report_on: `test`, or `val` for tuning.
-        batch_size: of training.
-        eval_batch_size: of evaluation.
-        seed: of the order of batches and of what a search holds out.
+        batch_size: batch size of training.
+        eval_batch_size: batch size of evaluation.
+        seed: seed of the order of batches and of the held-out part of a search.
     """
 
     def __init__(
@@ -37,16 +37,16 @@ class TaskData(LightningDataModule, ABC):
             raise BadInput("selection.report_on=val needs selection.fit_on=train: trainval contains val")
         self.task, self.fit_on, self.report_on = task, fit_on, report_on
         self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
-        self.varies = False  # inputs differ from visit to visit, so that nothing computed of them can be kept
-        self.encode: Callable[[Any], Tensor] | None = None  # computes features where the trunk is constant
+        self.varies = False  # True if inputs differ in each epoch, so that their features cannot be cached
+        self.encode: Callable[[Any], Tensor] | None = None  # computes features, if the trunk is constant
         self.device = torch.device("cpu")  # where `encode` computes and training examples are kept
-        self.contaminated = False  # by a search on test, or an epoch chosen on it
-        self.evaluation_split = "val"  # or test: what is evaluated during training
+        self.contaminated = False  # True if a search uses test, or the epoch is chosen on it
+        self.evaluation_split = "val"  # or test: the split that is evaluated during training
         self._test_was_read = False
 
     @abstractmethod
     def training_batches(self, split: str) -> Any:
-        """Batches of a split in an order of (seed, epoch)."""
+        """Batches of a split. Their order depends only on (seed, epoch)."""
 
     @abstractmethod
     def evaluation_batches(self, split: str) -> Iterable[Any]:
@@ -54,32 +54,32 @@ class TaskData(LightningDataModule, ABC):
 
     @abstractmethod
     def example(self, count: int, device: torch.device) -> Tensor:
-        """Inputs of the first `count` training examples, as they would be evaluated, ready for the network."""
+        """Inputs of the first `count` training examples, prepared as for evaluation."""
 
     @abstractmethod
     def search_batches(self, on: str, held_out: float, device: torch.device) -> tuple[list[Any], list[Any]]:
         """Batches that score the candidates of a search, ready for the network and kept on `device`.
 
-        Their order is drawn by the seed, as a part of them is held out and lists are often sorted by class.
+        The examples are shuffled by the seed first, because lists are often sorted by class and a part is held out.
 
         Args:
             on: val or test.
-            held_out: the share of the examples that chooses nothing.
-            device: of the network.
+            held_out: share of the examples that score no candidates.
+            device: device of the network.
 
         Returns:
-            The batches that choose, and those that are held out.
+            The batches that score candidates, and the held-out batches.
 
         Raises:
             LeakError: see `check_search`.
         """
 
     def facts(self) -> dict[str, Any]:
-        """What a record says of the data; records that differ in it do not compare."""
+        """Facts about the data for the record. Records with different facts are not compared."""
         return {"suite": self.task.suite, "task": self.task.name, "fingerprint": self.task.fingerprint}
 
     def read_all(self) -> None:
-        """Read every split that the run keeps, so that a damaged example is met before training and not after."""
+        """Read every split that the run caches, so that a damaged example is found before training and not after it."""
         return
 
     def train_dataloader(self) -> Any:
@@ -87,10 +87,10 @@ class TaskData(LightningDataModule, ABC):
         return self.training_batches(self.fit_on)
 
     def val_dataloader(self) -> Iterable[Any]:
-        """What is evaluated during training: val, which is not trained on then, or test where a rule declares it.
+        """The batches that are evaluated during training: val, or test if the run declares it.
 
         Raises:
-            LeakError: test is asked for, and not declared `contaminated`, as the record would have to say.
+            LeakError: test is asked for, but the run does not declare that it is `contaminated`.
         """
         if self.evaluation_split == "test" and not self.contaminated:
             raise LeakError("testing during training has to be declared: selection.rule=best_test_epoch")
@@ -100,7 +100,7 @@ class TaskData(LightningDataModule, ABC):
         """The report split, once: val, or every test set in the order of `task.tests`.
 
         Raises:
-            LeakError: asked for outside the final test step, or a second time.
+            LeakError: test is asked for outside the final test step, or for a second time.
         """
         if self.report_on == "val":
             return [self.val_dataloader()]
@@ -110,17 +110,17 @@ class TaskData(LightningDataModule, ABC):
         return [_loader(self.evaluation_batches(name)) for name in self.task.tests]
 
     def check_search(self, on: str) -> None:
-        """Refuse a search on test that does not say so.
+        """Refuse an undeclared search on test.
 
         Raises:
-            LeakError: it is not declared `contaminated`, as its record would have to say.
+            LeakError: the run does not declare that it is `contaminated`.
         """
         if on == "test" and not self.contaminated:
             raise LeakError("a search on test has to be declared: search.on=test")
 
 
 def _loader(batches: Iterable[Any]) -> Iterable[Any]:
-    """Batches as Lightning takes them: a list would be one loader for each of them."""
+    """Batches for Lightning. It would take each batch of a list for a loader, so a list is wrapped."""
     if isinstance(batches, list):
         return DataLoader(cast("Dataset[Any]", batches), batch_size=None)
     return batches

@@ -31,13 +31,13 @@ def load(
         root: folder of the suite.
         cache_dir: folder of decoded splits.
         preprocess: an id, or None for the geometry of the suite with the statistics of the checkpoint.
-        sha256: of the images, part of a run's identity; None takes the task as it is.
+        sha256: hash of the images, part of the id of a run; None accepts any images.
         cache_test: True, False or auto.
-        label: name of the task in tables; None is its own name.
-        options: of the suite, such as shots.
+        label: name of the task in tables; None for its own name.
+        options: options of the suite, such as shots.
 
     Raises:
-        BadInput: something a run needs is missing, damaged or not what the suite says.
+        BadInput: something that a run needs is missing, damaged or does not fit the suite.
     """
     one_of("data.suite", suite, SUITES)
     one_of("data.cache_test", str(cache_test).lower(), ("true", "false", "auto"))

@@ -37,15 +37,15 @@ def load(
     The split is written to `cache_dir`/splits, so that it can be read.
 
     Args:
-        root: folder, or list of images.
+        root: a folder, or a list of images.
         cache_dir: folder of decoded images and of splits.
-        task: what it is called; None is the name of the root.
-        shots, fraction, per_class: which part of train is used; at most one of them.
-        split_seed: of every draw.
-        val_share, test_share: shares of what is not given.
+        task: name of the task; None for the name of the root.
+        shots, fraction, per_class: the part of train that is used; at most one of them.
+        split_seed: seed of every draw.
+        val_share, test_share: shares of val and test, if these are not given.
         allow_duplicates: accept one image in two splits.
         preprocess: an id, or None for the whole image with the statistics of the checkpoint.
-        sha256: of the images, part of a run's identity; None takes them as they are.
+        sha256: hash of the images, part of the id of a run; None accepts any images.
         cache_test: True, False or auto.
 
     Raises:
@@ -76,7 +76,7 @@ def load(
 
 
 def _facts(look: FolderReport, split_file: str) -> dict[str, Any]:
-    """What a record says of the data: class names, sizes, where the split comes from, and what was turned."""
+    """Facts for the record: class names, sizes, the origin of the splits, and the number of turned images."""
     classes = look.classes
     return {
         "class_names": list(classes) if len(classes) <= _MOST_NAMES else len(classes),
@@ -88,7 +88,7 @@ def _facts(look: FolderReport, split_file: str) -> dict[str, Any]:
 
 
 def _write_split(look: FolderReport, task: str, cache_dir: Path) -> str:
-    """Write path, class and split of every image that is used; returns where, below the cache.
+    """Write path, class and split of every used image to a file; return its place in the cache.
 
     Raises:
         BadInput: it cannot be written.

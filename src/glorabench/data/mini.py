@@ -1,15 +1,16 @@
 """The embedded suite `mini`: five small image tasks drawn from code and scikit-learn, no download.
 
-Split rule. Each task has a pool of exactly train + val + test pictures: all 1,797 digits, the first
-3,000 sprites of a seeded random order whose 32 x 32 pictures all differ (so orientations 0 and 39,
-or the symmetries of a square, never put one picture in two splits), or scenes 0 .. 2,999. The pool
-is shuffled once with the seed SEED, a constant of the suite and never the seed of a run. Train,
-then val, takes from each class the first pictures in that order, as many as the largest-remainder
-share of the class in what is left; test is the rest. The splits are therefore disjoint and every
-class stands in each. Both dsprites tasks share one pool, and so do both shapes tasks.
+Split rule. Each task has a pool of exactly train + val + test pictures: all 1,797 digits, or scenes
+0 .. 2,999, or 3,000 sprites. The sprites are the first ones of a seeded random order whose 32 x 32
+pictures all differ. So orientations 0 and 39, or the symmetries of a square, never put one picture
+into two splits. The pool is shuffled once with SEED, a constant of the suite, which is never the
+seed of a run. Train takes the first pictures of each class in that order, then val does the same,
+and test is the rest. The size of each class is its share by largest remainders. So the splits are
+disjoint, and each of them has every class. Both dsprites tasks share one pool, and so do both shapes
+tasks.
 
-Pictures and splits rest on numpy's random streams, which a new numpy release may change. Raise
-VERSION whenever pixels or splits may change; caches are keyed by it.
+Pictures and splits depend on numpy's random streams, which a new numpy release may change. Raise
+VERSION whenever pixels or splits may change: the names of the caches depend on it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class MiniTask:
         classes: Number of classes; labels are 0 .. classes - 1.
         group: VTAB's group of such a task.
         sizes: Number of pictures in train, val and test.
-        pool: Draws all pictures (N, 32, 32) or (N, 32, 32, 3) and labels (N,), N the sum of sizes.
+        pool: Draws all pictures (N, 32, 32) or (N, 32, 32, 3) and labels (N,); N is the sum of sizes.
     """
 
     name: str
@@ -60,14 +61,14 @@ def _digits() -> tuple[Images, ClassLabels]:
 
     values, labels = map(np.asarray, load_digits(return_X_y=True))
     grey = np.rint(values.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    # Bicubic, not nearest: 4 x 4 blocks would put edges into the picture that no pen drew.
+    # Bicubic and not nearest: 4 x 4 blocks would have edges that no pen drew.
     size = (MINI_SIDE, MINI_SIDE)
     images = [Image.fromarray(g).resize(size, Image.Resampling.BICUBIC) for g in grey]
     return np.stack([np.asarray(image) for image in images]), labels.astype(np.int64)
 
 
 def _sprites(label: Callable[[NDArray[np.int64]], ClassLabels]) -> tuple[Images, ClassLabels]:
-    size, spare = sum(_SIZES), 200  # `spare` replaces pictures that are drawn twice: here there is one
+    size, spare = sum(_SIZES), 200  # `spare` sprites replace pictures that are drawn twice, of which there is one
     indices = np.random.default_rng(SEED).choice(dsprites.COUNT, size + spare, replace=False)
     # The mean of 2 x 2 pixels keeps half-pixel moves visible as grey edges; dropping pixels would
     # map neighbouring positions and orientations to one picture.
@@ -79,7 +80,7 @@ def _sprites(label: Callable[[NDArray[np.int64]], ClassLabels]) -> tuple[Images,
 
 
 def _scenes(label: Callable[[clevr_scenes.Scene], int]) -> tuple[Images, ClassLabels]:
-    # A generator: a scene holds its ground at full size, so 3,000 at once would take 330 MB.
+    # A generator, because 3,000 scenes at once would take 330 MB: each has its ground at full size.
     scenes = (clevr_scenes.draw_scene(SEED, number) for number in range(sum(_SIZES)))
     images, labels = zip(*((clevr_scenes.render_scene(scene), label(scene)) for scene in scenes), strict=True)
     return np.stack(images), np.array(labels, np.int64)
@@ -106,8 +107,8 @@ def quotas(counts: NDArray[np.integer], size: int) -> NDArray[np.int64]:
         size: Places to give, at most the sum of counts.
 
     Returns:
-        (classes,) places of each class, summing to `size`, none above its count; equal remainders
-        go to the lower class.
+        (classes,) places of each class. Their sum is `size`, and none is above its count. Of equal
+        remainders, that of the lower class wins.
 
     Raises:
         BadInput: There are more places than pictures, or fewer than 0.

@@ -1,4 +1,4 @@
-"""Orders of training examples that are functions of (seed, epoch)."""
+"""Orders of training examples that depend only on (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.utils.data import Sampler
 
 
 class Shuffle(Sampler[int]):
-    """A permutation that is a function of (seed, epoch), so that a resumed run sees the same batches."""
+    """A permutation that depends only on (seed, epoch), so that a resumed run sees the same batches."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size, self.seed, self.epoch = size, seed, 0
@@ -26,7 +26,7 @@ class Shuffle(Sampler[int]):
 
 
 class VisitShuffle(Shuffle):
-    """The same order, as (epoch, index): what the randomness of an augmented image is a function of."""
+    """The same order as pairs (epoch, index), on which the randomness of an augmented image depends."""
 
     def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
         yield from ((self.epoch, index) for index in super().__iter__())

@@ -1,4 +1,4 @@
-"""What every task has, whatever its examples are."""
+"""The interface of a task, for any kind of examples."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ class LeakError(RuntimeError):
 
 
 class Task(Protocol):
-    """A task: splits of examples, and what they are called.
+    """A task: its splits, its names and its facts.
 
-    Its class says by `reads` what a backbone has to read (`images` or `tokens`), so that a command can refuse a
-    backbone before any data is loaded.
+    The attribute `reads` of its class says what a backbone must read (`images` or `tokens`), so that a command can
+    refuse a backbone before it loads any data.
     """
 
     reads: ClassVar[str]
-    # The name of its kind, which chooses data module and objective; of a task of your own, the kind itself
-    # (see training/kinds.py).
+    # The name of its kind, which chooses the data module and the objective. A task of your own may have the kind itself
+    # here (see training/kinds.py).
     kind: ClassVar[Any]
 
     @property
     def suite(self) -> str:
-        """What it is part of."""
+        """The name of its suite."""
         ...
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name of the task."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Of the data: a record that was made on other data does not answer for this task."""
+        """The fingerprint of the data. A record with another fingerprint is not a result of this task."""
         ...
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What else a record says of the data; records that differ in it do not compare."""
+        """Further facts about the data for the record. Records with different facts are not compared."""
         ...
 
     @property

@@ -18,7 +18,7 @@ from glorabench.errors import BadInput, check_whole_number
 from glorabench.search.candidates import Candidates
 from glorabench.search.space import Genome
 
-_TRIES = 10  # for each child that is wanted, as in the official code
+_TRIES = 10  # tries for each child, as in the official code
 Proposals = Generator[list[Genome], list[float], None]
 
 
@@ -44,7 +44,7 @@ class Algorithm(ABC):
 
     @abstractmethod
     def propose(self, candidates: Candidates) -> Proposals:
-        """Yields a batch of new candidates, is sent their accuracies, and so on."""
+        """A generator: it yields a batch of new candidates, is sent their scores, and so on."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Random(Algorithm):
 
     @property
     def evaluations(self) -> int:
-        """All of them."""
+        """The number of candidates in all."""
         return self.total
 
     def propose(self, candidates: Candidates) -> Proposals:

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from glorabench.search.space import Genome, PathSpace
 
-TRIES = 250  # draws for one candidate, at most: a space may be used up
+TRIES = 250  # draws for one candidate at most, because a small space can be used up
 
 
 class Candidates:
     """New genomes of a space.
 
     Args:
-        space: the paths there are.
-        low, high: parameters of a subnet, both included.
-        rng: of all draws; an algorithm may use it for its own.
+        space: the paths of the supernet.
+        low, high: least and most parameters of a subnet.
+        rng: the source of all draws; an algorithm may use it, too.
     """
 
     def __init__(self, space: PathSpace, low: int, high: int, rng: np.random.Generator) -> None:
@@ -98,6 +98,6 @@ class Candidates:
         return genomes
 
     def recombine(self, first: Genome, second: Genome, rate: float) -> NDArray[np.int64]:
-        """Each gene is that of one of the two parents, or, with probability `rate`, drawn again."""
+        """A child of two parents: each gene is that of one parent or, with probability `rate`, drawn at random."""
         genome = np.where(self.rng.random(len(first)) < 0.5, first, second)
         return np.where(self.rng.random(len(first)) < rate, self.rng.integers(self.space.options), genome)

@@ -20,7 +20,7 @@ from glorabench.backbones.base import Backbone
 from glorabench.methods.reparam import Reparametrized, merge, set_weights
 from glorabench.search.space import Genome, PathSpace
 
-CACHE_BYTES = 2 << 30  # the first blocks keep their outputs as far as these fit into it; others are always computed
+CACHE_BYTES = 2 << 30  # limit of the kept outputs; blocks beyond it are always computed again
 
 
 class CachedBlock(nn.Module):
@@ -56,13 +56,13 @@ class Score:
 
 
 class Evaluator:
-    """Scores of paths of a trained supernet on batches that stay on the device.
+    """Score paths of a trained supernet on batches that stay on the device.
 
     Args:
-        backbone: injected with a supernet and trained; it is left as it is.
-        batches: on the device of the network, ready for it.
-        values: from a network and a batch to a value for each example; the higher the better.
-        context: entered around every forward pass (autocast).
+        backbone: the trained backbone with a supernet in it; it is not changed.
+        batches: batches on the device of the network, ready for it.
+        values: (network, batch) -> one value for each example; higher is better.
+        context: makes the context of every forward pass (autocast).
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Evaluator:
         self._previous: Genome | None = None
         self.blocks, self._gene_ends = self._cached_blocks(backbone)
         self._sizes = [0] * len(batches)
-        self.flops = 0  # of a candidate that shares no block; counted on the first one
+        self.flops = 0  # FLOPs of a candidate that shares no block; counted on the first one
 
     def _genes_of_wrappers(self) -> dict[str, slice]:
         """The genes of each wrapper; `PathSpace` has the layers in the same order."""

@@ -42,7 +42,7 @@ class SearchJournal:
 
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
         self.path = path
-        self.header: dict[str, Any] = json.loads(json.dumps(header))  # as it is read back: tuples are lists
+        self.header: dict[str, Any] = json.loads(json.dumps(header))  # as it is read again, with lists for tuples
         self.lines: dict[Genome, dict[str, Any]] = {genome_of(line["genome"]): line for line in self._read()}
         files.write_text(path, "".join(map(self._line, [self.header, *self.lines.values()])), _FIX)
         try:
@@ -65,7 +65,7 @@ class SearchJournal:
 
     def close(self) -> None:
         """Close the file."""
-        with suppress(OSError):  # every line was flushed; one that the full disk refused is refused again
+        with suppress(OSError):  # every line is on disk, except one that did not fit on a full disk
             self._file.close()
 
     def _write_error(self, error: OSError) -> BadInput:
@@ -91,7 +91,7 @@ class SearchJournal:
                 "anew, or set results_dir=FOLDER"
             )
         whole = [line for line, digest in rest if digest == _checksum(self.header, line)]
-        is_last_torn = bool(rest) and not rest[-1][0]  # a kill leaves half of the last line, and that is no damage
+        is_last_torn = bool(rest) and not rest[-1][0]  # a kill may cut the last line off: that is no damage
         if header != self.header and not whole:
             aside = record.set_aside(self.path)
             print(f"warning: {self.path} is damaged; kept as {aside.name}, the search starts again", file=sys.stderr)
@@ -106,7 +106,7 @@ def _checksum(header: dict[str, Any], content: dict[str, Any]) -> str:
 
 
 def _lines(path: Path) -> list[tuple[dict[str, Any], Any]]:
-    """Each line and its checksum; empty for a line that is no JSON object.
+    """Each line and its checksum. A line that is no JSON object gives an empty mapping.
 
     Raises:
         BadInput: the file cannot be read.

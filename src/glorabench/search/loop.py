@@ -19,7 +19,7 @@ from glorabench.search.evaluator import Score
 from glorabench.search.journal import SearchJournal
 from glorabench.search.space import Genome, PathSpace
 
-_STREAM = (0, 0, 1)  # follows the seed, so that no draw of training, a function of (seed, step), is the same
+_STREAM = (0, 0, 1)  # appended to the seed, so that the draws differ from those of training, which use (seed, step)
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class SearchResult:
     """The result of a search.
 
     Args:
-        winner: the best path; if several are equally accurate, the smallest, then the first.
-        first_batch: how many candidates were proposed before any score was there.
+        winner: the best path. If two paths are equally good, the smaller one wins, then the earlier one.
+        first_batch: how many candidates were proposed before the first score.
         lines: {genome, score, seconds} of each candidate, in the order in which they were proposed.
         sizes: parameters of each candidate.
         scoring_order: the candidates in the order in which they are scored, if nothing interrupts it.
@@ -42,7 +42,7 @@ class SearchResult:
 
     @property
     def scores(self) -> list[float]:
-        """Accuracy of each candidate."""
+        """The score of each candidate."""
         return [line["score"] for line in self.lines]
 
     @property
@@ -68,15 +68,15 @@ def run_search(
     journal: SearchJournal,
     progress: str,
 ) -> SearchResult:
-    """Propose and score candidates until the algorithm ends; candidates in the journal are not scored again.
+    """Propose and score candidates until the algorithm ends. Candidates in the journal are not scored again.
 
     Args:
-        space: of the supernet.
+        space: the paths of the supernet.
         algorithm: proposes candidates.
         limits: least and most parameters of a subnet.
-        seed: of all draws.
-        evaluate: accuracy of a path.
-        journal: of this search; it grows by every scored candidate.
+        seed: seed of all draws.
+        evaluate: gives the score of a path.
+        journal: the journal of this search; every scored candidate is added to it.
         progress: `bar`, `lines` or `none`.
 
     Raises:

@@ -12,12 +12,12 @@ Sampler = Callable[[PathSpace, int, int], Genome]
 
 
 def uniform(space: PathSpace, seed: int, step: int) -> Genome:
-    """Every choice at random, independently (the official GLoRA code)."""
+    """Each choice is drawn independently and uniformly, as in the official GLoRA code."""
     return space.draw(seed, step)
 
 
 def fair(space: PathSpace, seed: int, step: int) -> Genome:
-    """Every gene takes each of its choices once in as many steps as it has choices, in a random order.
+    """A gene with n choices takes each of them once in every n steps, in a random order.
 
     This is the strict fairness of FairNAS (Chu et al., arXiv 1907.01845, section 3.3) with one path per step. A step
     costs as much as with `uniform`, and no choice is trained less often than another.
@@ -31,7 +31,7 @@ def fair(space: PathSpace, seed: int, step: int) -> Genome:
 
 
 def sandwich(space: PathSpace, seed: int, step: int) -> Genome:
-    """The largest path, two random ones and the smallest, in turns.
+    """The largest path, two random paths and the smallest path take turns.
 
     This is the sandwich rule (Yu and Huang, arXiv 1903.05134, section 3.2) without distillation, spread over four steps
     instead of added up in one. A step costs as much as with `uniform`.

@@ -52,7 +52,7 @@ class PathSpace:
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
-        """Parameters of every choice: genes x most options, -1 where a gene has no such option."""
+        """Parameters of every choice: an array of genes x options, with -1 for options that a gene does not have."""
         table = np.full((len(self.options), max(self.options, default=0)), -1, np.int64)
         for row, (layer, name, options) in zip(table, self._genes, strict=True):
             row[: len(options)] = [layer.size({name: choice}) for choice in options]
@@ -84,7 +84,7 @@ class PathSpace:
             layer.path = path
 
     def current(self) -> list[dict[str, str]]:
-        """The present path of each layer."""
+        """The path that each layer has now."""
         return [dict(layer.path) for layer in self.layers]
 
     def size(self, genome: Genome | NDArray[np.int64]) -> int:

@@ -20,7 +20,7 @@ from glorabench.data.suites.suite import Splits
 from glorabench.errors import BadInput
 from glorabench.files import check_regular
 
-_THREADS = 16  # they mostly wait: for the disk or, while an image is decoded, outside of Python
+_THREADS = 16  # threads mostly wait for the disk, or decode outside of Python
 _CHUNK = 64
 _JPEG = b"\xff\xd8\xff"
 _LOSSY = (_JPEG, b"RIFF")  # RIFF is WebP
@@ -118,7 +118,7 @@ def split_fingerprints(splits: Splits, statuses: Mapping[str, FileStatuses]) -> 
 
 
 def split_stamps(splits: Splits, statuses: Mapping[str, FileStatuses]) -> dict[str, str]:
-    """The same with the folder and the times of change of each file, so that it changes if a file is replaced.
+    """Like `split_fingerprints`, but also over the folder and the times of change, so that a replaced file changes it.
 
     It also changes if files are copied or touched. So it identifies files on this machine, and not the data of a run.
     """

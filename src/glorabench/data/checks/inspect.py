@@ -23,20 +23,20 @@ _MOST_NAMES = 5  # unreadable images of a split that are named; further ones are
 
 @dataclass(frozen=True)
 class Report:
-    """What a check says of a task.
+    """The result of a check of a task.
 
     Args:
         task: its name.
         splits: its listings; none if they could not be read.
-        problems: one line each; a run is possible if there are none.
-        extraction: jpeg or lossless, by the images that were checked.
-        fake: made by `glorabench data fake`.
+        problems: one line for each; a run is possible if there are none.
+        extraction: jpeg or lossless, from the checked images.
+        fake: True if `glorabench data fake` made the images.
         fingerprint: sha256 over names, labels and file sizes of all splits; None if files are missing.
         fingerprints: the same for each split whose files are all there.
-        stamps: the same with the times of change, for each such split; a cache on this machine is found by it.
+        stamps: like `fingerprints`, but with the times of change. Caches on this machine are found by it.
         digests: for each split, index of a decoded image -> hash of its file.
-        overlaps: images that two splits share by their contents, but too few for a leak; one line each.
-        has_no_folder: the task has no folder.
+        overlaps: one line for each pair of splits that share images by content, but too few for a leak.
+        has_no_folder: True if the task has no folder.
     """
 
     task: str
@@ -46,7 +46,7 @@ class Report:
     fake: bool = False
     fingerprint: str | None = None
     fingerprints: Mapping[str, str] = field(default_factory=dict)
-    stamps: Mapping[str, str] = field(default_factory=dict, compare=False)  # of this machine
+    stamps: Mapping[str, str] = field(default_factory=dict, compare=False)  # they differ between machines
     digests: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     overlaps: tuple[str, ...] = ()
     has_no_folder: bool = False
@@ -75,7 +75,7 @@ def inspect_task(
         deep: decode every image.
         ends: read the first and last bytes of every image, which show a truncated one.
         on_progress: called with the number of images that are checked, and the number of all.
-        reports: what earlier checks say of the same files; these are not checked again.
+        reports: reports of earlier checks; these files are not checked again.
     """
     try:
         folder = suite.folder(row, root)
@@ -195,7 +195,7 @@ def _file_reports(
     on_progress: OnProgress | None,
     reports: FileReports,
 ) -> dict[str, dict[int, FileReport]]:
-    """What the checks say of the files that are checked, by split and index; adds new ones to `reports`."""
+    """The reports of the checked files by split and index. New reports are added to `reports`."""
     requests: dict[str, dict[int, tuple[str, bool]]] = {}
     for split, listing in splits.items():
         sample = set(_sample(statuses[split], every=False))

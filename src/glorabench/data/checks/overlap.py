@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from glorabench.data.suites.suite import Splits
 
 TRAINING_SPLITS = ("train", "val", "trainval")  # trainval may hold train and val
-LEAK_SHARE = 0.02  # of the smaller split: some shared sets hold a few images twice, which is no leak
+LEAK_SHARE = 0.02  # share of the smaller split; some public sets hold a few images twice, which is no leak
 
 
 def shared_paths(splits: Splits) -> Iterator[str]:
@@ -38,7 +38,7 @@ def _paths(splits: Splits, split: str) -> list[str]:
 
 
 def shared_contents(splits: Splits, digests: Mapping[str, Mapping[int, str]]) -> tuple[list[str], list[str]]:
-    """Pairs of splits that share images by content: leaks, and notes on smaller overlaps; one line each.
+    """Pairs of splits that share images by content: one line for each leak, and one for each smaller overlap.
 
     Args:
         splits: the listings.

@@ -23,9 +23,9 @@ MINI_LOADER = "glorabench.data.mini.load"
 
 
 def identify_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What identifies the data of a run: the task's own name for an alias, and `sha256` of its images (or None).
+    """The keys that identify the data of a run: `task` (never an alias) and the `sha256` of its images, or None.
 
-    The place of the images does not matter. The same lists with other files, such as fake ones, are another run.
+    The folder of the images does not matter. The same lists with other images, such as fake ones, are another run.
 
     Raises:
         BadInput: no such suite or task.
@@ -44,7 +44,7 @@ def identify_data(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_task(data: Mapping[str, Any]) -> inspect.Report:
-    """The check of its task that a run makes first.
+    """Check the task of a run before its training.
 
     Raises:
         BadInput: something that a run needs is missing or damaged, or contradicts the suite.
@@ -101,7 +101,7 @@ def _sha256(suite: str, task: str, root: str, options: _OptionPairs) -> str | No
             row, definition.folder(row, Path(root).expanduser()), {**definition.options, **dict(options)}
         )
     except (BadInput, OSError):
-        return None  # the run itself says what is wrong
+        return None  # the check before the run says what is wrong
     return image_files.task_fingerprint(
         image_files.split_fingerprints(splits, image_files.split_statuses(splits)), splits
     )

@@ -1,4 +1,4 @@
-"""What a check of data sets found, task by task, as text. Light: no torch."""
+"""Print the results of a check of data sets, task by task. Light: no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHECK_COLUMNS = ("task", "group", "images", "extraction", "status", "fingerprint
 
 @dataclass(frozen=True)
 class TaskCheck:
-    """One line of the table: a task, what it is called here, and what was found, for each variant of its options."""
+    """A line of the table: a task, its name in the table, and a report for each variant of its options."""
 
     row: SuiteTask
     name: str
@@ -23,32 +23,32 @@ class TaskCheck:
 
     @property
     def problems(self) -> list[str]:
-        """Of all variants, each once."""
+        """The problems of all variants, each once."""
         return list(dict.fromkeys(problem for report in self.reports for problem in report.problems))
 
     @property
     def notes(self) -> list[str]:
-        """What the listings have to tell, and the images that two splits share, each once."""
+        """The notes of the listings and the overlaps of splits, each once."""
         notes = [listing.note for report in self.reports for listing in report.splits.values() if listing.note]
         return list(dict.fromkeys([*notes, *(line for report in self.reports for line in report.overlaps)]))
 
     @property
     def has_no_folder(self) -> bool:
-        """There is no folder of the task."""
+        """True if the task has no folder."""
         return self.reports[0].has_no_folder
 
     @property
     def extractions(self) -> list[str]:
-        """Of the variants, each once."""
+        """The extractions of all variants, each once."""
         return list(dict.fromkeys(report.extraction for report in self.reports if report.extraction))
 
     @property
     def fake(self) -> bool:
-        """Made by `glorabench data fake`."""
+        """True if `glorabench data fake` made the images."""
         return any(report.fake for report in self.reports)
 
     def cells(self) -> tuple[str, ...]:
-        """The line."""
+        """The cells of the line."""
         sizes: dict[str, set[int]] = {}
         for report in self.reports:
             for split, listing in report.splits.items():
@@ -64,7 +64,7 @@ class TaskCheck:
 
 
 def print_checks(suite: Suite, checks: Sequence[TaskCheck], root: Path) -> None:
-    """Print what a check found of a suite."""
+    """Print the results for a suite."""
     from rich.console import Console
     from rich.table import Table
 
@@ -79,7 +79,7 @@ def print_checks(suite: Suite, checks: Sequence[TaskCheck], root: Path) -> None:
 
 
 def _wrong(suite: Suite, checks: Sequence[TaskCheck], root: Path) -> Iterator[str]:
-    """One line for each problem; then what is missing and how to get it."""
+    """One line for each problem, then the missing tasks and how to get them."""
     for check in checks:
         yield from (f"{check.name}: {problem}" for problem in check.problems if not check.has_no_folder)
     if absent := list({check.row.name: check.row for check in checks if check.has_no_folder}.values()):
@@ -90,7 +90,7 @@ def _wrong(suite: Suite, checks: Sequence[TaskCheck], root: Path) -> Iterator[st
 
 
 def _notes(suite: Suite, checks: Sequence[TaskCheck]) -> Iterator[str]:
-    """What is no fault, but good to know."""
+    """Notes: not faults, but useful to know."""
     for check in checks:
         yield from (f"note: {check.name}: {note}" for note in check.notes)
     kinds = {kind: [check.name for check in checks if kind in check.extractions] for kind in ("lossless", "jpeg")}

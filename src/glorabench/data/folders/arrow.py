@@ -31,7 +31,7 @@ class _Columns(NamedTuple):
 
 
 def is_saved_dataset(root: Path) -> bool:
-    """Whether `save_to_disk` has written a folder."""
+    """True for a folder that `save_to_disk` has written."""
     is_one = (root / "dataset_info.json").is_file() and (root / "state.json").is_file()
     return is_one or (root / "dataset_dict.json").is_file()
 
@@ -57,7 +57,7 @@ def read_saved_dataset(root: Path, exports: Path) -> Examples:
 
 
 def _parts(root: Path) -> dict[str, Path]:
-    """The folder of each split; the split is empty where there is one alone.
+    """The folder of each split. A data set without splits has the empty name.
 
     Raises:
         BadInput: a split has an unknown name.
@@ -89,7 +89,7 @@ def _columns(folder: Path) -> _Columns:
     """The first column of images, and the first of classes.
 
     Raises:
-        BadInput: there is none of them.
+        BadInput: one of the two is missing.
     """
     features = _json(folder / "dataset_info.json").get("features")
     kinds = {str(name): column for name, column in (features or {}).items() if isinstance(column, dict)}
@@ -114,7 +114,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _key(parts: Mapping[str, Path]) -> str:
-    """A name that changes with the files of a data set."""
+    """A name for the files of a data set; it changes if they change."""
     states = [
         (split, str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns)
         for split, folder in parts.items()
@@ -124,7 +124,7 @@ def _key(parts: Mapping[str, Path]) -> str:
 
 
 def _write_images(folder: Path, split: str, columns: _Columns, target: Path) -> Iterator[Example]:
-    """Write every image of a split as the file that it was.
+    """Write every image of a split to a file, with its original bytes.
 
     Raises:
         BadInput: pyarrow is not installed, or a row has no image or no class.

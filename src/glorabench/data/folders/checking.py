@@ -1,6 +1,6 @@
 """Check a data set of the user before a run, and identify it by what its files hold. Light: no torch.
 
-What was looked at is kept as long as the process lives, so that no data set is read twice.
+Results are kept until the process ends, so that no data set is read twice.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _MOST_FAULTS = 5  # unreadable images that are named; further ones are counted
 
 @dataclass(frozen=True)
 class FolderReport:
-    """What a check says of a data set.
+    """The result of a check of a data set.
 
     Args:
-        report: as for the task of a suite.
-        classes: their names; a label is a place in them.
-        turn_count: images that are turned as their EXIF data say.
+        report: the report, as for the task of a suite.
+        classes: names of the classes; a label is an index into them.
+        turn_count: number of images that are turned because of their EXIF data.
         origin: where the splits come from, in words.
     """
 
@@ -49,16 +49,16 @@ class FolderReport:
 
 
 def folder_task(root: str | None, task: str | None) -> str:
-    """What the task is called: as given, or as its folder or list."""
+    """The name of the task: the given one, or that of its folder or list."""
     place = Path(os.path.abspath(Path(root or "").expanduser()))
     return task or (place.stem if place.is_file() else place.name) or FOLDER
 
 
 def check_root(root: str | None) -> str:
-    """The root.
+    """Return the root.
 
     Raises:
-        BadInput: none is given.
+        BadInput: no root is given.
     """
     if not root:
         raise BadInput(
@@ -70,10 +70,10 @@ def check_root(root: str | None) -> str:
 def identify_folder(data: Mapping[str, Any]) -> dict[str, Any]:
     """The name of the task, and the hash of its images.
 
-    The hash is None where the images have a fault or no root is given: the check that a run makes first says it.
+    The hash is None if the images have a fault or no root is given. The check before the run reports that.
 
     Raises:
-        BadInput: an option has a value that is not possible.
+        BadInput: the value of an option is not possible.
     """
     root = data.get("root")
     task = folder_task(root, data.get("task"))
@@ -83,7 +83,7 @@ def identify_folder(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_folder(data: Mapping[str, Any]) -> FolderReport:
-    """The check that a run makes first.
+    """Check the data set of a run before its training.
 
     Raises:
         BadInput: something is missing, cannot be read, or contradicts itself.
@@ -108,7 +108,7 @@ def _inspect(root: str, task: str, options: SplitOptions, cache_dir: str) -> Fol
 
 
 def task_caches(cache_dir: Path, task: str) -> Path:
-    """The folder of what is kept of a task."""
+    """The folder of the caches of a task."""
     return cache_dir / FOLDER / safe_name(task)
 
 
@@ -123,10 +123,10 @@ def inspect_folder(
     """Check a data set: its form, its classes, every file, and whether an image is in two splits.
 
     Args:
-        root: folder or list.
-        task: what it is called.
-        options: how it is divided.
-        cache_dir: where surveys, and the images of a saved Hugging Face data set, are kept.
+        root: a folder or a list.
+        task: name of the task.
+        options: how the images are divided.
+        cache_dir: folder of the surveys, and of the images of a saved Hugging Face data set.
         deep: decode every image.
         on_progress: called with the number of images that are decoded, and the number of all.
     """
@@ -169,7 +169,7 @@ def _hashes_of_splits(examples: Examples, survey: Survey, splits: Splits) -> dic
 
 
 def _fingerprint(splits: Splits, hashes: Mapping[str, list[str]]) -> str:
-    """Sha256 over the splits: the label and content of each image, in order. Names and places do not matter."""
+    """Sha256 over the label and content of each image, in order. Names and folders do not matter."""
     digest = hashlib.sha256()
     for split in sorted(splits):
         digest.update(f"{split} {len(splits[split])}\n".encode())
@@ -204,7 +204,7 @@ def _decoding_faults(splits: Splits, on_progress: OnProgress | None) -> Iterator
 
 
 def _with_notes(splits: Splits, examples: Examples, survey: Survey, origin: str) -> Splits:
-    """The splits, with what is good to know as notes of train."""
+    """The splits, with notes on the data set at train."""
     names = examples.classes
     names_text = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
     notes = [f"{len(names):,} classes: {names_text}", origin, *examples.notes]

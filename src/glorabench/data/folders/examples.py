@@ -1,4 +1,4 @@
-"""The examples of a data set of the user: paths, classes and, where they are given, splits. Light: no torch."""
+"""The examples of a data set of the user: paths, classes, and splits if there are any. Light: no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MULTI_LABEL = "images with several labels are not supported: keep one label for 
 
 
 class Example(NamedTuple):
-    """An image below the folder of a data set, its class, and its split; the split is empty where none is given."""
+    """An image in the folder of a data set, its class, and its split. The split is empty if none is given."""
 
     name: str
     label: str
@@ -33,10 +33,10 @@ class Examples:
 
     Args:
         source: the file or folder that lists them.
-        folder: names are below it.
-        names, labels, splits: of each example; a split is empty where none is given.
-        classes: their names; a label is a place in them.
-        notes: what a check prints.
+        folder: the names are relative to it.
+        names, labels, splits: one entry for each example; a split is empty if none is given.
+        classes: names of the classes; a label is an index into them.
+        notes: lines that a check prints.
     """
 
     source: Path
@@ -57,7 +57,7 @@ class Examples:
 
 
 def collect_examples(source: Path, folder: Path, rows: Sequence[Example], notes: Sequence[str] = ()) -> Examples:
-    """Examples in the order of class and name. Classes are in the order of their names, or of their numbers.
+    """Examples in the order of class and name. Classes are sorted by name, or by number if all are numbers.
 
     Raises:
         BadInput: there are no images, one class, labels that are no classes, or a name that is no text.
@@ -89,7 +89,7 @@ def _sorted_classes(source: Path, labels: set[str]) -> list[str]:
     """The classes in order.
 
     Raises:
-        BadInput: the labels are measurements: all are numbers, and some are no whole ones.
+        BadInput: the labels are measurements: all are numbers, and some are not whole.
     """
     numbers = [_number(label) for label in labels]
     if None in numbers:

@@ -1,4 +1,4 @@
-"""Read the images of a user from what lies at a path: class folders, with or without splits, or a list. No torch."""
+"""Read images of the user: class folders, with or without splits, or a list. Light: no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from glorabench.data.folders.tables import TABLE_SUFFIXES, read_table
 from glorabench.data.suites.listing import is_hidden
 from glorabench.errors import BadInput
 
-_NO_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")  # Pillow knows their names and reads them not by itself
+# Pillow knows these formats, but cannot read them without further software
+_NO_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")
 
 
 @cache
@@ -74,7 +75,7 @@ def _read_folders(root: Path) -> Examples:
 
 
 def _hint(root: Path, files: list[str]) -> str:
-    """How to come from the files beside the class folders to a task."""
+    """A hint on how to make a task of the files that were found."""
     if lists := [name for name in files if Path(name).suffix.lower() in TABLE_SUFFIXES]:
         return f": if {lists[0]} lists them, give data.root={root / lists[0]}"
     if any(_is_picture(name) for name in files):
@@ -83,7 +84,7 @@ def _hint(root: Path, files: list[str]) -> str:
 
 
 def _class_images(root: Path, inside: str, split: str, notes: list[str]) -> Iterator[Example]:
-    """Every image in the class folders of `root`/`inside`; what is left out is added to `notes`."""
+    """Every image in the class folders of `root`/`inside`. Files that are left out are added to `notes`."""
     folders, files = _entries(root / inside)
     if loose := [name for name in files if _is_picture(name)]:
         notes.append(
@@ -103,7 +104,7 @@ def _class_images(root: Path, inside: str, split: str, notes: list[str]) -> Iter
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    """The files below a folder, also behind links, with their folders; hidden ones are skipped."""
+    """The files below a folder, with their subfolders. Links are followed, and hidden files are skipped."""
     real_folders: set[str] = set()
     for place, inner, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -117,7 +118,7 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def _entries(folder: Path) -> tuple[list[str], list[str]]:
-    """The folders and the files in a folder, sorted; hidden ones are skipped."""
+    """The folders and the files in a folder, sorted. Hidden ones are skipped."""
     entries = [entry for entry in os.scandir(folder) if not is_hidden(entry.name)]
     folders = sorted(entry.name for entry in entries if entry.is_dir())
     return folders, sorted(entry.name for entry in entries if not entry.is_dir())

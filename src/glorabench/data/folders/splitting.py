@@ -1,4 +1,4 @@
-"""The rule by which images become train, val and test, and by which a part of train is drawn. Light: no torch.
+"""Divide images into train, val and test, and draw a part of train. Light: no torch.
 
 Each class is divided on its own. Its images are sorted by name and put in the order of numpy's
 `default_rng([split_seed, class]).permutation`. The first of them are test, the next val, and the rest train: as many as
@@ -23,11 +23,11 @@ class SplitOptions:
     """How images are divided, and which part of train is used.
 
     Args:
-        val_share, test_share: shares of the images from which val and test are drawn, where they are not given.
-        shots: images of each class in train, exactly; None is all.
-        per_class: images of each class in train, at most; None is all.
-        fraction: share of each class in train, rounded, at least one image; None is all.
-        split_seed: of every draw.
+        val_share, test_share: share of the images that val and test get when they are drawn.
+        shots: exact number of images of each class in train; None for all.
+        per_class: largest number of images of each class in train; None for all.
+        fraction: share of each class in train, rounded, at least one image; None for all.
+        split_seed: seed of every draw.
         allow_duplicates: accept one image in two splits.
     """
 
@@ -40,7 +40,7 @@ class SplitOptions:
     allow_duplicates: bool = False
 
     def __post_init__(self) -> None:
-        """Raises BadInput, naming the key, where a value is not possible."""
+        """Raise BadInput if a value is not possible; the message names the key."""
         for key in ("val_share", "test_share"):
             _check_share(f"data.{key}", getattr(self, key), below_one=True)
         if self.val_share + self.test_share >= 1:
@@ -74,14 +74,14 @@ def _check_share(key: str, value: object, below_one: bool) -> None:
 
 
 def split_examples(examples: Examples, hashes: Sequence[str], options: SplitOptions) -> tuple[dict[str, Listing], str]:
-    """The splits train, val, trainval and test, and in words where they come from.
+    """The splits train, val, trainval and test, and a text on where they come from.
 
-    Trainval is train and val. Where a part of train is drawn, it is that part alone.
+    Trainval is train and val together. If a part of train is drawn, trainval is only that part.
 
     Args:
-        examples: of the data set.
-        hashes: of the contents of their files.
-        options: how they are divided.
+        examples: the examples of the data set.
+        hashes: the hash of each file's content.
+        options: how the images are divided.
 
     Raises:
         BadInput: a class has too few images.
@@ -133,7 +133,7 @@ def _images(count: int) -> str:
 
 
 def _sizes(count: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """How many of `count` images each part and train get: rounded halves go up, and nothing is left without one."""
+    """How many of `count` images each part and train get. Halves are rounded up, and each gets at least one image."""
     sizes = {split: max(1, math.floor(count * share + 0.5)) for split, share in shares.items()}
     while sum(sizes.values()) >= count:
         sizes[max(sizes, key=lambda split: sizes[split])] -= 1

@@ -1,7 +1,7 @@
 """A survey of image files: the hash of each content, its kind, and whether its EXIF data turn it. Light: no torch.
 
-All files are read once. The survey is saved under their names, sizes and times of change, and read from there as long
-as these stay.
+All files are read once. The survey is saved under their names, sizes and times of change. While these stay the same,
+the saved survey is used.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _FILE = "survey.txt"
 
 @dataclass(frozen=True)
 class Survey:
-    """What the files of a listing hold.
+    """The survey of the files of a listing.
 
     Args:
-        hashes: of the content of each.
-        kinds: jpeg or lossless, of each.
-        turn_count: how many the EXIF data turn.
+        hashes: the hash of each file's content.
+        kinds: the kind of each file: jpeg or lossless.
+        turn_count: number of files whose EXIF data turn the image.
     """
 
     hashes: tuple[str, ...]

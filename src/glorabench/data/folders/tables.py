@@ -21,7 +21,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", *_JSON)
 _PATHS = ("path", "image_path", "file_path", "filepath", "img_path", "file_name", "filename", "file", "image", "img")
 _LABELS = ("label", "class", "target", "category", "class_name", "label_name", "labels")
 _SPLITS = ("split", "subset", "partition", "set")
-_MARKS = ("|", ";")  # between labels: hardly any class has them in its name
+_MARKS = ("|", ";")  # marks between several labels; few names of classes contain them
 
 Cells = Mapping[str, Any]
 
@@ -34,7 +34,7 @@ class _Row(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """What the columns of a list are called."""
+    """The names of the columns of a list."""
 
     path: str
     label: str
@@ -45,7 +45,7 @@ def read_table(source: Path) -> Examples:
     """The examples that a list names; paths are relative to the list.
 
     Raises:
-        BadInput: it is no such list, a column is missing, images are missing, or labels are no classes.
+        BadInput: the file is no such list, a column or images are missing, or labels are no classes.
     """
     rows = list(_rows(source))
     if not rows:
@@ -112,7 +112,7 @@ def _json_rows(source: Path, text: str) -> Iterator[_Row]:
 
 
 def _columns(source: Path, names: Sequence[str]) -> _Columns:
-    """The columns of path, label and split; of several that fit, the first of the known names.
+    """The columns of path, label and split. If several fit, the first of the known names wins.
 
     Raises:
         BadInput: there is no column of paths or of labels.
@@ -161,7 +161,7 @@ def _example(source: Path, row: _Row, columns: _Columns) -> Example:
 
 
 def _refuse_missing(source: Path, examples: Sequence[Example], lines: Sequence[int]) -> None:
-    """Refuse a list of which images are not there."""
+    """Refuse a list that names missing images."""
     absent = [i for i, example in enumerate(examples) if not _exists(f"{source.parent}/{example.name}")]
     if absent:
         further = f" ({len(absent):,} of {len(examples):,} images are missing)" if len(absent) > 1 else ""
@@ -194,7 +194,7 @@ def _without_repeats(source: Path, examples: Sequence[Example], lines: Sequence[
 
 
 def _refuse_several_labels(source: Path, examples: Sequence[Example], lines: Sequence[int]) -> None:
-    """Refuse cells that hold several labels: with a mark that no class name has, or with commas between classes."""
+    """Refuse cells with several labels: with one of _MARKS between them, or with commas between known classes."""
     counts = Counter(example.label for example in examples)
     for line, example in zip(lines, examples, strict=True):
         parts = [part.strip() for part in example.label.split(",")]

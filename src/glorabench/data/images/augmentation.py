@@ -1,9 +1,9 @@
-"""Augmentation: single images on the processor, batches on the device. Both depend only on the seed and the place.
+"""Augmentation of single images on the processor and of batches on the device. Both can be repeated from the seed.
 
-Recipe `timm` is NOAH's and GLoRA's for few-shot sets and ImageNet: timm's random crop, flip, RandAugment
-m9-mstd0.5-inc1 and random erasing with probability 0.25; timm leaves their colour jitter 0.4 out beside RandAugment.
-Recipe `crop` is VPT's for FGVC: shorter side to 256, random 224 x 224, flip. Mixup and CutMix mix a batch, one or the
-other with equal probability, as timm does.
+Recipe `timm` is that of NOAH and GLoRA for few-shot sets and ImageNet: timm's random crop, flip, RandAugment
+m9-mstd0.5-inc1, and random erasing with probability 0.25. Their colour jitter of 0.4 has no effect, because timm leaves
+it out when RandAugment is used. Recipe `crop` is that of VPT for FGVC: shorter side to 256, random 224 x 224, flip.
+Mixup and CutMix mix the images of a batch. If both are on, each is chosen with probability 0.5, as in timm.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from glorabench.data.images.preprocessing import MARGIN, View, shorter_to
 from glorabench.data.images.task import Pictures
 
 AUGMENTATIONS: Final = ("timm", "crop")
-_IMAGE, _BATCH = 1, 2  # two streams of random numbers; the order of the images has another one
+_IMAGE, _BATCH = 1, 2  # two streams of random numbers; the order of the images has its own
 Transform = Callable[[Image.Image], Image.Image]
 
 
@@ -40,7 +40,7 @@ def seed_generators(*words: int) -> None:
 
 
 def make_transform(recipe: str, view: View) -> Transform:
-    """An image -> the image that is trained on, side `view.size`."""
+    """A function from an image to an augmented image with side `view.size`."""
     if recipe == "timm":
         parts: Any = create_transform(
             view.size,
@@ -50,7 +50,8 @@ def make_transform(recipe: str, view: View) -> Transform:
             mean=view.mean,
             separate=True,
         )
-        return v2.Compose(list(parts[:2]))  # the third makes tensors, and erases: `BatchMixing` does so on the device
+        # the third part makes tensors and erases, which `BatchMixing` does on the device
+        return v2.Compose(list(parts[:2]))
     crop = v2.Compose([v2.RandomCrop(view.size), v2.RandomHorizontalFlip()])
     return partial(_crop, crop, view)
 
@@ -60,7 +61,7 @@ def _crop(crop: Transform, view: View, image: Image.Image) -> Image.Image:
 
 
 class AugmentedImages(Dataset[tuple[Tensor, Tensor]]):
-    """Images that differ in each epoch; `augmented[epoch, i]` depends on (seed, epoch, i) alone."""
+    """Images that differ in each epoch. `augmented[epoch, i]` depends only on (seed, epoch, i)."""
 
     def __init__(self, whole: Pictures, labels: NDArray[np.int64], recipe: str, view: View, seed: int) -> None:
         self.whole, self.labels, self.seed = whole, labels, seed
@@ -80,10 +81,10 @@ class BatchMixing:
     """Augment normalised batches: random erasing, then Mixup or CutMix, which turn labels into probabilities.
 
     Args:
-        recipe: of the augmentation; `timm` erases.
-        mixup, cutmix: Beta parameters; None is off.
+        recipe: the augmentation; only `timm` erases.
+        mixup, cutmix: parameters of the Beta distribution; None is off.
         classes: number of classes.
-        seed: of the run.
+        seed: seed of the run.
     """
 
     def __init__(self, recipe: str | None, mixup: float | None, cutmix: float | None, classes: int, seed: int) -> None:
@@ -93,7 +94,7 @@ class BatchMixing:
         self.mix = v2.RandomChoice(mixers) if mixers else None
 
     def __call__(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """A batch of training step `step`."""
+        """The augmented batch of training step `step`."""
         if not self.erases and self.mix is None:
             return images, labels
         seed_generators(_BATCH, self.seed, step)

@@ -1,7 +1,7 @@
 """Hashes of the contents of image files, so that decoded images of other files are never used.
 
-The name of a cache depends on the contents of all files. To know it, every file would have to be read. So the hashes
-of the files are saved beside the caches, under the names, sizes and times of change of the files. Light: no torch.
+The name of a cache depends on the contents of all files. To find it again without reading every file, the hashes of the
+files are saved beside the caches, under the names, sizes and times of change of the files. Light: no torch.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def load_hashes(folder: Path, current: Mapping[int, str]) -> list[str]:
     """The hashes of a split that are saved in `folder`; empty if there are none, or if files have changed.
 
     Args:
-        folder: of the hashes.
+        folder: folder of the hashes.
         current: index of an image -> hash of its file now, for images that a check has read.
     """
     try:

@@ -22,7 +22,7 @@ from glorabench.data.samplers import Shuffle, VisitShuffle
 from glorabench.errors import one_of
 
 Batch = tuple[Tensor, Tensor]
-_FREE = 4  # a split may take one part in so many of an accelerator's free memory
+_FREE = 4  # a split may take at most 1 / _FREE of the accelerator's free memory
 
 
 class ImageData(TaskData):
@@ -32,10 +32,10 @@ class ImageData(TaskData):
         task: the task.
         fit_on: `trainval`, or `train` (then val is evaluated every epoch).
         report_on: `test`, or `val` for tuning.
-        batch_size: of training; the last incomplete batch is dropped, unless it is the only one.
-        eval_batch_size: of evaluation.
-        seed: of the order of batches, of augmentation and of what a search holds out.
-        size, mean, std, interpolation: what the backbone wants.
+        batch_size: batch size of training. An incomplete last batch is dropped, unless it is the only one.
+        eval_batch_size: batch size of evaluation.
+        seed: seed of the order of batches, of the augmentation and of the held-out part of a search.
+        size, mean, std, interpolation: the inputs that the backbone reads.
         augment: a recipe of `augmentation.py`, or None.
         mixup, cutmix: Beta parameters, or None.
     """
@@ -75,17 +75,17 @@ class ImageData(TaskData):
         self._feature_arrays: dict[str, Arrays] = {}
 
     def facts(self) -> dict[str, Any]:
-        """What a record says of the data; records that differ in it do not compare."""
+        """Facts about the data for the record. Records with different facts are not compared."""
         return super().facts() | ({"preprocess": self.view.id, **self.images.facts} if self.view.id else {})
 
     def read_all(self) -> None:
-        """Decode every split that the run keeps."""
+        """Decode every split that the run caches."""
         for name in self.task.tests if self.report_on == "test" else ():
             if self.images.geometry is not None and self.images.splits[name].has_stills(self.view):
                 self.images.splits[name].still(self.view)
 
     def _still_batches(self, split: Split) -> Iterable[Batch]:
-        """All of a split in order: out of a cache, or decoded on the way."""
+        """All images of a split in order, from a cache or decoded one by one."""
         if not split.has_stills(self.view):
             return Stream(lambda index: split.read(self.view, index), split.labels, self.eval_batch_size)
         return self._loader(Batches((split.still(self.view), split.labels)), self.eval_batch_size)
@@ -94,7 +94,7 @@ class ImageData(TaskData):
         return DataLoader(batches, batch_size=size, collate_fn=as_is, **options)
 
     def _features(self, name: str, split: Split) -> Arrays:
-        """What `encode` makes of a split, once."""
+        """The features of a split, which are computed once."""
         assert self.encode is not None
         if name not in self._feature_arrays:
             batches = [self.encode(self.normalise(x.to(self.device))).cpu() for x, _ in self._still_batches(split)]
@@ -102,7 +102,7 @@ class ImageData(TaskData):
         return self._feature_arrays[name]
 
     def evaluation_batches(self, split: str) -> Iterable[Batch]:
-        """All of a split in order; where the trunk is constant, of its features."""
+        """All examples of a split in order: images, or features if the trunk is constant."""
         return self._evaluation(split, self.images.splits[split])
 
     def _evaluation(self, name: str, split: Split) -> Iterable[Batch]:
@@ -111,13 +111,13 @@ class ImageData(TaskData):
         return self._loader(Batches(self._features(name, split)), self.eval_batch_size)
 
     def training_batches(self, split: str) -> DataLoader[Batch]:
-        """Batches of a split in an order of (seed, epoch); the last incomplete one is dropped, unless it is alone."""
+        """Batches of a split in an order of (seed, epoch). An incomplete last batch is dropped unless it is alone."""
         examples, seed = self.images.split(split), self.seed
         size = min(self.batch_size, len(examples.labels))
         if self.augment is not None:
             images = AugmentedImages(examples.whole(), examples.labels, self.augment, self.view, seed)
             order = VisitShuffle(len(images), seed)
-            workers = THREADS if THREADS > 2 else 0  # with two cores they would take the network's
+            workers = THREADS if THREADS > 2 else 0  # with two cores, workers would take time from the network
             return DataLoader(
                 images,
                 size,
@@ -135,22 +135,22 @@ class ImageData(TaskData):
         )
 
     def example(self, count: int, device: torch.device) -> Tensor:
-        """Inputs of the first `count` training examples, as they would be evaluated, ready for the network."""
+        """Inputs of the first `count` training examples, prepared as for evaluation."""
         split = self.images.split(self.fit_on)
         if self.augment is None or self.view.geometry is None:
             images = split.still(self.view)[:count]
-        else:  # only the uncropped images are kept
+        else:  # only uncropped images are cached
             whole = split.whole()
             images = np.stack([self.view.still(Image.fromarray(whole[i])) for i in range(min(count, len(whole)))])
         return self.normalise(torch.tensor(images).to(device))
 
     def search_batches(self, on: str, held_out: float, device: torch.device) -> tuple[list[Batch], list[Batch]]:
-        """(inputs, labels) that choose, and that are held out; see `TaskData`."""
+        """Batches (inputs, labels) that score candidates, and held-out batches; see `TaskData`."""
         self.check_search(on)
         split = self.images.splits["test"] if on == "test" else self.images.split(on)
         size = (len(split.labels), 3, self.view.size, self.view.size)
         places = torch.randperm(size[0], generator=torch.Generator().manual_seed(self.seed)).to(device)
-        inputs = torch.empty(size, device=device)  # filled in place: a large test split is there once
+        inputs = torch.empty(size, device=device)  # filled in place, so that a large test split is in memory only once
         for indices, (images, _) in zip(places.split(self.eval_batch_size), self._still_batches(split), strict=True):
             inputs[indices] = self.normalise(images.to(device))
         labels = torch.tensor(split.labels, device=device)[places.argsort()]
@@ -162,7 +162,7 @@ class ImageData(TaskData):
         return list(zip(inputs.split(size), labels.split(size), strict=True)) if len(labels) else []
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Normalise on the device; erase and mix what is trained on."""
+        """Normalise on the device; erase and mix training batches."""
         images, labels = self.normalise(batch[0]), batch[1]
         if self.trainer is not None and self.trainer.training:
             return self.mixing(images, labels, self.trainer.global_step)
@@ -179,11 +179,11 @@ class ImageData(TaskData):
 
 
 class Batches(Dataset[Batch]):
-    """Arrays that hand out a whole batch for a list of indices; reading changes nothing.
+    """Arrays that give a whole batch for a list of indices.
 
     Args:
         arrays: inputs and labels.
-        device: of an accelerator on which they are kept, where there is room; None leaves them where they are.
+        device: an accelerator to which the arrays are copied if there is room; None does not copy them.
     """
 
     def __init__(self, arrays: Arrays, device: torch.device | None = None) -> None:
@@ -200,7 +200,7 @@ class Batches(Dataset[Batch]):
         return inputs[0], labels[0]
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        """(inputs, labels) of a batch, copied out of the cache."""
+        """A batch (inputs, labels), copied from the cache."""
         if self.resident is not None:
             inputs, labels = self.resident
             places = torch.tensor(indices).to(inputs.device, non_blocking=True)
@@ -213,12 +213,12 @@ def _fits(size: int, device: torch.device) -> bool:
 
 
 class Stream:
-    """Batches decoded ahead in threads and in order; nothing is kept.
+    """Batches that are decoded ahead, in threads and in order. Nothing is cached.
 
     Args:
         read: index -> image, 3 x height x width.
         labels: (N,).
-        size: of a batch; the last may be smaller.
+        size: size of a batch; the last batch may be smaller.
     """
 
     def __init__(self, read: Callable[[int], NDArray[np.uint8]], labels: NDArray[np.int64], size: int) -> None:
@@ -235,5 +235,5 @@ class Stream:
 
 
 def as_is(batch: Any) -> Any:
-    """Batches arrive whole from `__getitems__`."""
+    """Return a batch unchanged: `__getitems__` gives whole batches."""
     return batch

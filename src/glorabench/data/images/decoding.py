@@ -1,7 +1,7 @@
 """Decode image files to RGB pixels, in threads and in order. An image that cannot be decoded is named.
 
 Values of 16 bits are scaled to 8. The range of 32-bit integers and floats is not known, so they are refused. Rotation
-by EXIF is applied where it is asked for. It is not for published suites, as in the code of their papers.
+by EXIF is applied only if it is asked for. Published suites do not ask for it, like the code of their papers.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from glorabench.errors import BadInput, first_line
 from glorabench.files import check_regular
 
 T = TypeVar("T")
-DECODING_VERSION = 2  # raise it when the same file may become other pixels: caches are keyed by it
+DECODING_VERSION = 2  # raise this if the same file may give other pixels; the names of caches depend on it
 THREADS = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 PIXEL_LIMIT_VARIABLE = "GLORABENCH_MAX_PIXELS"
-DEFAULT_PIXEL_LIMIT = 178_956_970  # of one image; where Pillow would refuse it as a decompression bomb
-Image.MAX_IMAGE_PIXELS = None  # the limit is kept here, where the message names the way out
-_FAULTS = (OSError, ValueError, SyntaxError, EOFError)  # Pillow's, of a damaged image
-_AHEAD = 4 * THREADS  # decoded and not yet taken: bounds the memory
+DEFAULT_PIXEL_LIMIT = 178_956_970  # pixels of one image; above this Pillow refuses it as a decompression bomb
+Image.MAX_IMAGE_PIXELS = None  # Pillow's limit is off: `open_image` has its own, whose message names the fix
+_FAULTS = (OSError, ValueError, SyntaxError, EOFError)  # what Pillow raises for a damaged image
+_AHEAD = 4 * THREADS  # most images that are decoded ahead, to bound the memory
 _BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,7 +40,7 @@ _TURNS = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}  # the value of EXIF's Orientation -> what makes the image upright
+}  # value of EXIF's Orientation -> the turn that makes the image upright
 _lock = Lock()
 _images_decoded = 0
 
@@ -51,7 +51,7 @@ def images_decoded() -> int:
 
 
 def pixel_limit() -> int:
-    """The most pixels that an image may have: `GLORABENCH_MAX_PIXELS`, or PIXELS.
+    """The most pixels that an image may have: `GLORABENCH_MAX_PIXELS`, or DEFAULT_PIXEL_LIMIT.
 
     Raises:
         BadInput: the variable is no whole number of at least 1.
@@ -96,7 +96,7 @@ def _limit_pixels(image: Image.Image, path: str | Path) -> None:
         factor = 2
         while factor < 8 and width * height > limit * factor**2:
             factor *= 2
-        image.draft(None, (width // factor, height // factor))  # does nothing to other formats
+        image.draft(None, (width // factor, height // factor))  # has no effect on other formats
     if image.width * image.height > limit:
         raise BadInput(
             f"{path} has {width:,} x {height:,} pixels, more than the {limit:,} that an image may have: make it "
@@ -105,14 +105,14 @@ def _limit_pixels(image: Image.Image, path: str | Path) -> None:
 
 
 def decode(path: str | Path, upright: bool = False) -> Image.Image:
-    """The whole image in a file as RGB, for a check as for a run; of an animation, the first frame.
+    """The whole image in a file as RGB, for checks and runs alike. Of an animation it is the first frame.
 
     Args:
-        path: of the file.
+        path: path of the file.
         upright: turn the image as its EXIF data say.
 
     Raises:
-        BadInput: as `open_image`, or the range of its values is not known.
+        BadInput: see `open_image`; also if the range of the values is not known.
     """
     with open_image(path) as image:
         rgb = to_rgb(image, path)
@@ -121,7 +121,7 @@ def decode(path: str | Path, upright: bool = False) -> Image.Image:
 
 
 def turn_of(image: Image.Image) -> Image.Transpose | None:
-    """How the EXIF data of an open image say that it has to be turned or mirrored; damaged EXIF data say nothing.
+    """The turn or mirroring that the EXIF data of an open image ask for. Damaged EXIF data are ignored.
 
     Pillow turns a TIFF itself when it reads the pixels, and from then on nothing is left to turn.
     """
@@ -132,7 +132,7 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
 
 
 def decode_for_run(path: Path, upright: bool = False) -> Image.Image:
-    """`decode`, counted by `images_decoded`."""
+    """Decode an image, and count it for `images_decoded`."""
     global _images_decoded
     with _lock:
         _images_decoded += 1
@@ -158,7 +158,7 @@ def to_rgb(image: Image.Image, path: str | Path) -> Image.Image:
 
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Grey values scaled by 1/257 and rounded: 65,535 becomes 255. Of a TIFF of 12 bits 4,095 does."""
+    """Grey values scaled by 1/257 and rounded: 65,535 becomes 255. In a TIFF of 12 bits, 4,095 becomes 255."""
     tags = getattr(image, "tag_v2", {})
     top = 4095 if tags.get(_BITS) == (12,) else 65535
     grey = (np.asarray(image).astype(np.int64).clip(0, top) * 255 + top // 2) // top
@@ -166,7 +166,7 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
 
 
 def map_in_threads(read: Callable[[int], T], count: int, title: str | None = None) -> Iterator[T]:
-    """read(0) .. read(count - 1), computed ahead in threads; with a `title` it shows progress on a terminal."""
+    """read(0) .. read(count - 1), computed ahead in threads. A `title` shows progress on a terminal."""
     numbers: Iterator[int] = iter(range(count))
     if title and sys.stdout.isatty():
         from rich.progress import track

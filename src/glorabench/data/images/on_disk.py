@@ -18,8 +18,8 @@ from glorabench.data.images.preprocessing import View, shorter_to
 from glorabench.data.suites.listing import Listing
 from glorabench.errors import BadInput
 
-SHORTER_SIDE = 512  # at most, of an image in the cache for augmentation
-_PROBES = 64  # images of a split whose headers are read to estimate the size of all
+SHORTER_SIDE = 512  # longest shorter side of an image in the cache for augmentation, in pixels
+_PROBES = 64  # the size of a split is estimated from the headers of so many images
 CACHED_TEST_BYTES = 4 * 2**30  # bytes up to which `cache_test: auto` keeps a decoded test split
 
 
@@ -29,11 +29,11 @@ class FilesOnDisk:
 
     Args:
         listing: names and labels.
-        name: of the split.
+        name: name of the split.
         caches: folder of the caches of this task.
-        stamp: identifies its files without reading them, see `image_files.split_stamps`.
+        stamp: identifies the files without reading them, see `image_files.split_stamps`.
         hashes_read: index of an image -> hash of its file, for images that a check has read.
-        keep: whether evaluation reads a cache: True, False, or auto, if it is small.
+        keep: whether evaluation uses a cache: True, False, or auto (only if it is small).
         upright: turn images as their EXIF data say.
     """
 
@@ -50,7 +50,7 @@ class FilesOnDisk:
         self.labels = np.array(self.listing.labels, np.int64)
 
     def has_stills(self, view: View) -> bool:
-        """Whether `still` is the way to read this split: it is decoded already, or small enough to be kept."""
+        """True if this split should be read with `still`: it is decoded already, or small enough to be cached."""
         if self.keep != "auto":
             return bool(self.keep)
         hashes = content_hashes.load_hashes(self._hashes_folder, self.hashes_read)
@@ -116,14 +116,14 @@ class FilesOnDisk:
         return decoding.map_in_threads(read, len(self.listing), f"decoding {self.name}")
 
     def read(self, view: View, index: int) -> NDArray[np.uint8]:
-        """One image as it is evaluated, decoded anew."""
+        """One image as it is evaluated, decoded from its file."""
         return view.still(decoding.decode_for_run(self.listing.path(index), self.upright))
 
     def whole(self) -> cache.RaggedImages:
         """All images uncropped, for augmentation, decoded once; a shorter side above 512 pixels becomes 512.
 
         Raises:
-            BadInput: as `still`.
+            BadInput: see `still`.
         """
         folder = self.folder / f"whole_{SHORTER_SIDE}"
 
@@ -140,10 +140,10 @@ class FilesOnDisk:
         return sum(_bytes_in_memory(self.listing.path(i * count // probes)) for i in range(probes)) * count // probes
 
     def _announce(self, folder: Path, size: int) -> None:
-        """Print what is decoded.
+        """Print which images are decoded, and where they are stored.
 
         Raises:
-            BadInput: the disk has no room for it.
+            BadInput: the disk has no room for them.
         """
         images = f"{len(self.listing):,} images of {self.name}"
         free = self._free()

@@ -1,7 +1,7 @@
 """Preprocessing ids: how a decoded image becomes an input. An id is <geometry>_<interpolation>_<normalisation>.
 
-vtab_bicubic_imagenet is what NOAH, FacT, RepAdapter and GLoRA ran on VTAB-1k; vtab_bicubic_half is what the original
-ViT was pretrained with; vtab_bicubic_unnorm is Binary-Adapter's; vtab_bilinear_imagenet is V-PETL's.
+NOAH, FacT, RepAdapter and GLoRA used vtab_bicubic_imagenet on VTAB-1k. The original ViT was pretrained with
+vtab_bicubic_half. Binary-Adapter uses vtab_bicubic_unnorm, and V-PETL vtab_bilinear_imagenet.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ MARGIN: Final = 256 / 224  # the side before the crop, relative to the side afte
 
 
 def _squash(image: Picture, size: int, resampling: Image.Resampling) -> Picture:
-    """The whole image, its aspect not kept: KITTI's 1242 x 375 become square, and nothing is cut off."""
+    """The whole image as a square. Its aspect changes, as with KITTI's 1242 x 375, and nothing is cut off."""
     return image.resize((size, size), resampling)
 
 
 def _squash_crop(image: Picture, size: int, resampling: Image.Resampling) -> Picture:
-    """NOAH's evaluation on few-shot sets and ImageNet: squashed to 256, the middle 224 kept."""
+    """NOAH's evaluation on few-shot sets and ImageNet: squashed to 256 x 256, then the middle 224 x 224."""
     return _middle(_squash(image, round(size * MARGIN), resampling), size)
 
 
 def _short_crop(image: Picture, size: int, resampling: Image.Resampling) -> Picture:
-    """VPT's evaluation on FGVC: the shorter side to 256, the middle 224 x 224 kept."""
+    """VPT's evaluation on FGVC: the shorter side to 256, then the middle 224 x 224."""
     return _middle(shorter_to(image, round(size * MARGIN), resampling), size)
 
 
 def shorter_to(image: Picture, side: int, resampling: Image.Resampling) -> Picture:
-    """The image with its shorter side of `side` pixels, aspect kept (torchvision's rounding)."""
+    """The image with a shorter side of `side` pixels and the same aspect, with torchvision's rounding."""
     width, height = image.size
     short, long = min(width, height), max(width, height)
     other_side = int(side * long / short)
@@ -66,7 +66,7 @@ GEOMETRIES: Final[dict[str, Callable[[Picture, int, Image.Resampling], Picture]]
 
 @dataclass(frozen=True)
 class View:
-    """How images become inputs: side in pixels, mean and std of values in [0, 1], and how images get that side.
+    """How images become inputs: side in pixels, mean and std of values in [0, 1], and the way to resize.
 
     Without a `geometry`, images are arrays and are resized on the device.
     """
@@ -80,12 +80,12 @@ class View:
 
     @property
     def id(self) -> str | None:
-        """Its id in records."""
+        """The preprocessing id in records."""
         return self.geometry and f"{self.geometry}_{self.interpolation}_{self.norm}"
 
     @property
     def key(self) -> str:
-        """The part of it on which a cache of uint8 images depends: all but the normalisation."""
+        """The part of the id on which a cache of uint8 images depends: all but the normalisation."""
         return f"{self.geometry}_{self.interpolation}_{self.size}"
 
     @property
@@ -101,10 +101,10 @@ class View:
 
 
 def view(geometry: str, preprocess: str | None, size: int, mean: Rate, std: Rate, interpolation: str) -> View:
-    """The view of an id; without one, the geometry of the suite with the statistics of the checkpoint.
+    """The view of a preprocessing id. Without an id: the geometry of the suite and the statistics of the checkpoint.
 
     Raises:
-        BadInput: no such id.
+        BadInput: there is no such id.
     """
     if preprocess is None:
         names = [name for name, pair in NORMALISATIONS.items() if pair == (tuple(mean), tuple(std))]

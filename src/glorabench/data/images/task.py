@@ -30,7 +30,7 @@ class Split(Protocol):
         ...
 
     def has_stills(self, view: View) -> bool:
-        """Whether `still` is the way to read it; otherwise images are read one by one."""
+        """True if the split should be read with `still`; otherwise images are read one by one."""
         ...
 
     def still(self, view: View) -> NDArray[np.uint8]:
@@ -38,7 +38,7 @@ class Split(Protocol):
         ...
 
     def read(self, view: View, index: int) -> NDArray[np.uint8]:
-        """One of them."""
+        """One image as it is evaluated, 3 x height x width."""
         ...
 
     def whole(self) -> Pictures:
@@ -47,13 +47,13 @@ class Split(Protocol):
 
 
 class ArraySplit(NamedTuple):
-    """A split in memory: images N x 3 x H x W, labels (N,); a backbone's size is met on the device."""
+    """A split in memory: images N x 3 x H x W, labels (N,). Images are resized for the backbone on the device."""
 
     images: NDArray[np.uint8]
-    labels: NDArray[np.int64]  # type: ignore[assignment] - a field is a property that can be read
+    labels: NDArray[np.int64]  # type: ignore[assignment] - the protocol has a property
 
     def has_stills(self, view: View) -> bool:
-        """Always."""
+        """True: all images are in memory."""
         return True
 
     def still(self, view: View) -> NDArray[np.uint8]:
@@ -61,7 +61,7 @@ class ArraySplit(NamedTuple):
         return self.images
 
     def read(self, view: View, index: int) -> NDArray[np.uint8]:
-        """One of them."""
+        """One image."""
         return self.images[index]
 
     def whole(self) -> Pictures:
@@ -70,24 +70,26 @@ class ArraySplit(NamedTuple):
 
 
 def concatenate(first: ArraySplit, second: ArraySplit) -> ArraySplit:
-    """One split and then the other."""
+    """The examples of the first split, then those of the second."""
     return ArraySplit(np.concatenate([first.images, second.images]), np.concatenate([first.labels, second.labels]))
 
 
 @dataclass(frozen=True)
 class ImageTask:
-    """What a task is.
+    """A task of images with one label each.
 
     Args:
-        suite, name, group: what it is called and what its mean is part of.
+        suite, name: names of the suite and of the task.
+        group: the group of tasks over which a mean is taken.
         classes: number of classes.
         splits: train, val, trainval, test, and further test sets.
-        fingerprint: of the data.
-        geometry: how the suite's protocol makes images fit; None resizes them on the device.
-        preprocess: a preprocessing id, or None for what the checkpoint was trained with.
-        facts: what else a record says of the data.
-        scorings: test set -> {name: classes that may be answered, None for all}; others are scored once, as top1.
-        balanced_metric: report the macro accuracy of the report split beside top-1.
+        fingerprint: fingerprint of the data.
+        geometry: how the suite's protocol resizes images; None resizes them on the device.
+        preprocess: a preprocessing id, or None for that of the checkpoint.
+        facts: further facts about the data for the record.
+        scorings: test set -> {name: classes that may be predicted, None for all}. Other test sets are scored once, as
+            top1.
+        balanced_metric: also report the macro accuracy of the report split.
     """
 
     reads: ClassVar[str] = "images"
@@ -109,7 +111,7 @@ class ImageTask:
         """Train, val or trainval.
 
         Raises:
-            LeakError: asked for a test set, which only the final test step opens.
+            LeakError: a test set is asked for, which only the final test step may read.
         """
         if name not in ("train", "val", "trainval"):
             raise LeakError("test labels are read by the final test step only")
@@ -122,7 +124,7 @@ class ImageTask:
         return ["test", *further_tests]
 
     def view(self, size: int, mean: tuple[float, ...], std: tuple[float, ...], interpolation: str) -> View:
-        """How its images come to a backbone that was trained with these."""
+        """How the images become inputs of a backbone that was trained with these values."""
         if self.geometry is None:
             return View(size, mean, std, interpolation)
         return view(self.geometry, self.preprocess, size, mean, std, interpolation)

@@ -21,7 +21,7 @@ def draw_fake_image(path: Path, label: int, number: int, size: tuple[int, int]) 
     Args:
         path: of the file; its folder is made.
         label: its class.
-        number: of the picture; the same label, number and size give the same picture.
+        number: number of the picture; the same label, number and size give the same picture.
         size: (width, height).
     """
     import numpy as np
@@ -39,22 +39,22 @@ def draw_fake_image(path: Path, label: int, number: int, size: tuple[int, int]) 
 
 
 def fake_label(index: int, classes: int, classes_used: int) -> int:
-    """Label of image `index`: labels go round through `classes_used` of the classes, with the first and the last."""
+    """Label of image `index`. Labels repeat over `classes_used` of the classes, among them the first and the last."""
     count = min(classes, classes_used)
     return index % count * (classes - 1) // max(count - 1, 1)
 
 
 def build_fake_task(folder: Path, suite: str, sizes: Mapping[str, int], fill: Callable[[Path], None]) -> bool:
-    """Make the folder of a fake task, whole or not at all; an existing folder with the same marker stays.
+    """Make the folder of a fake task, whole or not at all. A folder with the same marker stays as it is.
 
     Args:
-        folder: of the task.
-        suite: of the task; the folder may be that of a real task of another one.
+        folder: folder of the task.
+        suite: suite of the task; the folder may belong to a real task of another suite.
         sizes: number of images of each split; other splits may have any number.
         fill: writes lists and images into a folder.
 
     Returns:
-        Whether it was made here; False if it existed, or another process was faster.
+        True if it was made here; False if it existed, or another process was faster.
 
     Raises:
         BadInput: another folder is there, perhaps with real data, or this one cannot be written.
@@ -77,10 +77,10 @@ def refusal(folder: Path) -> BadInput:
 
 
 def write_marker(folder: Path, suite: str, sizes: Mapping[str, int]) -> None:
-    """Say in a folder that it is a fake task.
+    """Mark a folder as that of a fake task.
 
     Args:
-        folder: of the task.
+        folder: folder of the task.
         suite: as in `build_fake_task`.
         sizes: as in `build_fake_task`.
     """
@@ -89,7 +89,7 @@ def write_marker(folder: Path, suite: str, sizes: Mapping[str, int]) -> None:
 
 
 def read_marker(folder: Path, suite: str) -> dict[str, int] | None:
-    """The sizes that `write_marker` wrote into a folder of that suite; None where the data are real.
+    """The sizes that `write_marker` wrote into a folder of that suite; None if the data are real.
 
     A marker that names no suite belongs to any.
 

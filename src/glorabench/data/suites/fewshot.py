@@ -27,7 +27,7 @@ from glorabench.errors import BadInput, check_whole_number
 SHOTS: Final = (1, 2, 4, 8, 16)
 SEEDS: Final = (0, 1, 2)
 INSIDE: Final = ("", "few-shot", "few_shot", "fewshot")
-FEWSHOT_PREFIXES: Final = ("images", "jpg", "data/images", "")  # folders to which the paths of a list may refer
+FEWSHOT_PREFIXES: Final = ("images", "jpg", "data/images", "")  # the paths of a list may be relative to these folders
 FEWSHOT_OPTIONS: Final[Options] = {"shots": 1, "split_seed": 0, "val_shots": 4, "noah_compat": False}
 NOAH_LISTS: Final = "the lists are in https://github.com/ZhangYuanhan-AI/NOAH, data/few-shot (MIT)"
 
@@ -39,7 +39,7 @@ def _row(name: str, classes: int, val: int, test: int, folders: str, aliases: st
     )  # fmt: skip
 
 
-# Folders: the name in NOAH's scripts, NOAH's folder of lists (its spelling), torchvision's and other names.
+# Folders: the name in NOAH's scripts, NOAH's folder of lists in its spelling, then torchvision's and other names.
 FEWSHOT_TASKS: Final = (
     _row("food101", 101, 20200, 30300, "food-101 food101 Food101", "food-101 food",
          "Images (5 GB): data.vision.ee.ethz.ch/cvl/datasets_extra/food-101"),
@@ -67,7 +67,7 @@ def fewshot_sizes(row: SuiteTask, options: Options) -> Mapping[str, tuple[int, .
     sizes = {"train": train, "trainval": train, "test": row.sizes["test"]}
     if settings["val_shots"] is None:
         sizes["val"] = row.sizes["val"]
-    elif settings["val_shots"] <= 4:  # every class of every val list has that many
+    elif settings["val_shots"] <= 4:  # every class of every val list has so many images
         sizes["val"] = (settings["val_shots"] * row.classes,)
     return sizes
 
@@ -102,7 +102,7 @@ def read_fewshot_splits(row: SuiteTask, folder: Path, options: Options) -> Split
     if settings["val_shots"] is not None:
         val = draw_shots(val, settings["val_shots"], settings["split_seed"])
     test = _listing(lists / "test_meta.list", places)
-    # The protocol trains on the shots alone: with val added, one shot would become five or five hundred.
+    # The protocol trains only on the shots. With val, one shot would become five or five hundred.
     return {"train": train, "val": val, "trainval": train, "test": test}
 
 
@@ -132,7 +132,7 @@ def _shot_list(lists: Path, shots: int, seed: int) -> Path:
     """The list of this number of shots and this seed.
 
     Raises:
-        BadInput: there is none; the message names those that exist.
+        BadInput: there is no such list; the message names those that exist.
     """
     path = lists / f"train_meta.list.num_shot_{shots}.seed_{seed}"
     if path.is_file():
@@ -183,7 +183,7 @@ def write_fake_fewshot(root: Path, full: bool) -> list[bool]:
 
 
 def write_fake_fewshot_task(row: SuiteTask, root: Path, full: bool) -> bool:
-    """Write one set; the shots of all its lists are 16 images for each class that it uses."""
+    """Write one set. The shots of all its lists are the same 16 images of each class that it uses."""
     classes = row.classes if full else 8
     val, test = (row.sizes[split][0] if full else 4 * classes for split in ("val", "test"))
     fill = partial(_fill, row, classes, val, test)

@@ -24,8 +24,8 @@ def _row(name: str, classes: int, sizes: tuple[int, int, int], folders: str, ali
 
 
 _JSON: Final = "train.json, val.json and test.json: VPT's README, or json.zip of XiN0919/FGVC at Hugging Face"
-# Counts of train and val: VPT's paper; they sum to the official ones. Folders: VPT's, then V-PETL's and others, but
-# none that few-shot sets and VTAB-1k use, which may lie below the same root.
+# The counts of train and val are those of VPT's paper; their sums are the official counts. The folders are VPT's, then
+# V-PETL's and others. Names that few-shot sets or VTAB-1k use are left out, as these may lie below the same root.
 FGVC_TASKS: Final = (
     _row("cub", 200, (5394, 600, 5794), "CUB CUB_200_2011 cub", "cub200 cub-200-2011 cub_200_2011",
          f"Images (1.1 GB): data.caltech.edu/records/65de6-vp158. {_JSON}"),
@@ -43,8 +43,8 @@ FGVC_TASKS: Final = (
 def read_fgvc_splits(_task: SuiteTask, folder: Path, _options: Options) -> Splits:
     """The splits of one data set.
 
-    VPT tunes on val, and trains also its final model on train alone (its train.py adds val for VTAB only). So trainval
-    is train here. With val, numbers would not be comparable with VPT's.
+    VPT tunes on val and also trains its final model only on train (its train.py adds val for VTAB only). So trainval is
+    train here. With val, results would not be comparable with VPT's.
 
     Raises:
         BadInput: a file is missing or holds something else, or the images are missing.
@@ -64,7 +64,7 @@ FGVC: Final = Suite(
     obtain=f"Five image archives; {_JSON}", holds=_holds, layout=layout_with_mean(
         "fgvc", columns_of([row.name for row in FGVC_TASKS], "CUB|NABir.|Flow.|Dogs|Cars"), "data sets"
     ),
-    complete=True,  # ids are ranks within a split's own file, so a split without a class would be mislabelled
+    complete=True,  # ids are ranks within the file of a split, so a split without a class would get wrong labels
 )  # fmt: skip
 
 _NAMES: Final = {"cub": "images", "nabirds": "images", "dogs": "Images", "flowers": "jpg", "cars": "cars"}

@@ -25,11 +25,11 @@ class Shift:
     """One further test set.
 
     Args:
-        name: of its split.
+        name: name of its split.
         size: its number of images.
-        classes: those that occur in it.
-        folders: names of its folder; NOAH's and CoOp's is the first.
-        inner: names of the folder in it that holds the class folders.
+        classes: the classes that occur in it.
+        folders: names of its folder; the first is that of NOAH and CoOp.
+        inner: names of the folder inside it that holds the class folders.
         label_of: name of a class folder -> label, or None.
         obtain: where to get it.
         images_per_class: of every class, if this is one number.
@@ -72,7 +72,7 @@ def _rank_in(labels: tuple[int, ...]) -> Callable[[str], int | None]:
     return {wnids[label]: label for label in labels}.get
 
 
-IMAGENET_R_CLASSES: Final = tuple(map(int, _timm_list("imagenet_r_indices.txt")))  # and of ImageNet-R; 86 are in both
+IMAGENET_R_CLASSES: Final = tuple(map(int, _timm_list("imagenet_r_indices.txt")))  # those of ImageNet-R; 86 are in both
 SHIFTS: Final = {
     "v2": Shift(
         "imagenetv2",
@@ -114,7 +114,7 @@ SHIFTS: Final = {
 }
 
 IMAGENET_OPTIONS: Final[Options] = {"shots": 16, "split_seed": 0, "shifts": " ".join(SHIFTS)}
-VAL_SHOTS: Final = 4  # images of each class in a val that is drawn
+VAL_SHOTS: Final = 4  # images of each class, if val is drawn
 NOAH_IMAGENET_LISTS: Final = "https://github.com/ZhangYuanhan-AI/NOAH, data/few-shot/imagenet/annotations (MIT)"
 NOAH_VAL_LIST: Final = "unofficial_val_list_4_shot16seed0"  # NOAH's val
 
@@ -133,7 +133,7 @@ def _shifts(options: Options) -> tuple[str, ...]:
 
 
 def imagenet_sizes(row: SuiteTask, options: Options) -> Mapping[str, tuple[int, ...]]:
-    """Numbers of images. Val has none: it is NOAH's list without training images, or VAL_SHOTS of each class."""
+    """The numbers of images. That of val varies: NOAH's list without training images, or VAL_SHOTS of each class."""
     train = ({**IMAGENET_OPTIONS, **options}["shots"] * row.classes,)
     names = {"test", *(SHIFTS[key].name for key in _shifts(options))}
     return {"train": train, "trainval": train, **{name: size for name, size in row.sizes.items() if name in names}}
@@ -184,7 +184,7 @@ def read_imagenet_splits(_task: SuiteTask, folder: Path, options: Options) -> Sp
     return {
         "train": train,
         "val": _val(lists, train, seed),
-        "trainval": train,  # the protocol trains on the shots and on nothing else
+        "trainval": train,  # the protocol trains only on the shots
         "test": _test(lists),
         **{SHIFTS[key].name: read_shift(key, folder.parent) for key in shifts},
     }
@@ -239,10 +239,10 @@ def _test(lists: _Lists) -> Listing:
 
 
 def read_shift(key: str, root: Path) -> Listing:
-    """One further test set below `root`, by NOAH's list if it is there, else by its folders.
+    """One further test set below `root`, from NOAH's list if it is there, otherwise from its folders.
 
     Raises:
-        BadInput: it is not there, or is another version, or the list labels it otherwise than its folders do.
+        BadInput: the set is missing or is another version, or its list and its folders have different labels.
     """
     shift = SHIFTS[key]
     folders = [root / name for name in shift.folders if (root / name).is_dir()]
@@ -274,11 +274,9 @@ def check_labels(listing: Listing, label_of: Callable[[str], int | None]) -> Lis
             raise BadInput(f"{listing.source}: '{name}' lies in no class folder of this set: fetch the list again")
         if label != folder_label:
             sort = label_of is _number and label == _as_strings()[str(folder_label)]
-            hint = (
-                "folders sorted as strings, so 988 of 1,000 classes are wrong" if sort else "another order of classes"
-            )
+            cause = "folders sorted as strings, so 988 of 1,000 classes are wrong" if sort else "another class order"
             raise BadInput(
-                f"{listing.source}: '{name}' has label {label}, not {folder_label}: {hint}; use NOAH's list or none"
+                f"{listing.source}: '{name}' has label {label}, not {folder_label}: {cause}; use NOAH's list or none"
             )
     return listing
 

@@ -1,4 +1,4 @@
-"""How the table of a suite looks: its columns, in their order, and the means over them. Light: no torch."""
+"""The layout of a suite's table: its columns in their order, and the means over them. Light: no torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Column:
     """One test set of one task.
 
     Args:
-        name: in CSV.
-        short: where there is little room; breaks at its spaces.
-        task: as `data.task` has it.
-        metric: of the records; None is the one that decides on the task.
+        name: name in CSV files.
+        short: name where there is little room; it may break at spaces.
+        task: value of `data.task`.
+        metric: a metric of the records; None for the deciding metric of the task.
     """
 
     name: str
@@ -28,7 +28,7 @@ def mean_of_tasks(values: Mapping[str, float], groups: Mapping[str, str]) -> flo
     """The mean of the values of all tasks.
 
     Args:
-        values: by task; further tasks are left out.
+        values: value of each task; tasks that have no group are left out.
         groups: the group of each task of the suite.
 
     Raises:
@@ -42,8 +42,8 @@ class Mean:
     """A mean over columns.
 
     Args:
-        name: in CSV.
-        short: where there is little room.
+        name: name in CSV files.
+        short: name where there is little room.
         groups: name of a column -> its group.
         average: the mean as a function of values and groups.
     """
@@ -55,7 +55,7 @@ class Mean:
 
     @property
     def weights(self) -> dict[str, float]:
-        """What each column is worth in it."""
+        """The weight of each column in the mean."""
         return {name: self.average({n: float(n == name) for n in self.groups}, self.groups) for name in self.groups}
 
 
@@ -64,10 +64,10 @@ class Layout:
     """A table with a row for each method and a column for each test set.
 
     Args:
-        blocks: what stays together where a table is too wide: columns and means.
-        notes: about the columns.
-        row_keys: keys of `data` that a method has rows of its own for.
-        whole: of runs on all its tasks alone; a few of them are shown task by task.
+        blocks: groups of columns and means that stay together if the table is cut.
+        notes: remarks on the columns.
+        row_keys: keys of `data`; a method has one row for each of their values.
+        whole: True if the table needs runs on all tasks; fewer tasks are shown one by one.
     """
 
     blocks: tuple[tuple[Column | Mean, ...], ...]
@@ -77,35 +77,35 @@ class Layout:
 
     @property
     def columns(self) -> list[Column]:
-        """All of them, without the means."""
+        """All columns, without the means."""
         return [entry for block in self.blocks for entry in block if isinstance(entry, Column)]
 
     @property
     def entries(self) -> list[Column | Mean]:
-        """Columns and means, in their order."""
+        """All columns and means, in their order."""
         return [entry for block in self.blocks for entry in block]
 
 
 def mean_of_groups(values: Mapping[str, float], groups: Mapping[str, str]) -> float:
-    """The mean of the means of the groups; arguments and error as of `mean_of_tasks`."""
+    """The mean of the means of the groups. Arguments and errors: see `mean_of_tasks`."""
     names = dict.fromkeys(groups.values())
     return fmean(fmean(values[task] for task in groups if groups[task] == name) for name in names)
 
 
 def columns_of(names: Iterable[str], shorts: str) -> list[Column]:
-    """A column for each task, with what it is called where there is little room: names with bars between them."""
+    """A column for each task. `shorts` has their short names, separated by bars."""
     return [Column(name, short, name) for name, short in zip(names, shorts.split("|"), strict=True)]
 
 
 def layout_with_mean(
     suite: str, columns: list[Column], noun: str, row_keys: tuple[str, ...] = (), whole: bool = False
 ) -> Layout:
-    """The columns and one mean over all of them.
+    """A layout of columns and one mean over all of them.
 
     Args:
-        suite: its name.
-        columns: in their order.
-        noun: what the columns are, such as `tasks`.
+        suite: name of the suite.
+        columns: the columns in their order.
+        noun: a word for the columns, such as `tasks`.
         row_keys, whole: see `Layout`.
     """
     count = len(columns)

@@ -32,7 +32,7 @@ class Listing:
         return len(self.names)
 
     def path(self, index: int) -> Path:
-        """Where image `index` lies."""
+        """The path of image `index`."""
         return self.folder / self.names[index]
 
     def take(self, indices: Sequence[int]) -> Listing:
@@ -41,7 +41,7 @@ class Listing:
         return replace(self, names=names, labels=labels)
 
     def with_note(self, note: str) -> Listing:
-        """The same with one more note, which the check prints."""
+        """The same listing with one more note, which the check prints."""
         return replace(self, note="; ".join(filter(None, (self.note, note))))
 
 
@@ -50,7 +50,7 @@ def read_list(source: Path, folders: Sequence[Path]) -> Listing:
 
     Args:
         source: the list.
-        folders: to which its paths may refer; the first one that holds the first image is used.
+        folders: folders to which the paths may be relative; the first one that holds the first image is used.
 
     Raises:
         BadInput: there is no such list, it is empty, or a line has another form.
@@ -97,10 +97,10 @@ def read_json_list(source: Path) -> Listing:
 
 
 def list_folders(folder: Path, label_of: Callable[[str], int | None]) -> Listing:
-    """A folder with a folder of images for each class; other files and hidden ones are skipped.
+    """Read a folder that has a folder of images for each class. Other files and hidden ones are skipped.
 
     Args:
-        folder: of the classes.
+        folder: the folder of the class folders.
         label_of: name of a class folder -> label, or None if it is no class.
 
     Raises:
@@ -123,7 +123,7 @@ def list_folders(folder: Path, label_of: Callable[[str], int | None]) -> Listing
 
 
 def is_hidden(name: str) -> bool:
-    """A name that no data set uses: files that macOS and other systems add (._a.JPEG, .DS_Store)."""
+    """True for names of hidden files, which macOS and other systems add (._a.JPEG, .DS_Store)."""
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -132,19 +132,19 @@ def _is_image(name: str) -> bool:
 
 
 def _folder_of(folders: Sequence[Path], name: str) -> Path:
-    """The first folder that holds `name`; if none does, the first of all, and the check will name what is missing."""
+    """The first folder that holds `name`. If none does, the first one, and the check names the missing image later."""
     return next((folder for folder in folders if (folder / name).is_file()), folders[0])
 
 
 def locate_images(listing: Listing, places: Sequence[Path], prefixes: Sequence[str]) -> Listing:
-    """The same with the folder that holds its images.
+    """The same listing with the folder that holds its images.
 
-    A set may be half unpacked, so the first, the middle and the last image are looked for.
+    A set may be only half unpacked, so this looks for the first, the middle and the last image.
 
     Args:
         listing: names and labels.
         places: folders of the set.
-        prefixes: folders in each of them to which names may refer.
+        prefixes: folders inside each of them, to which the names may be relative.
 
     Raises:
         BadInput: none of the three images is in any of them.
@@ -162,7 +162,7 @@ def locate_images(listing: Listing, places: Sequence[Path], prefixes: Sequence[s
 
 
 def without_repeats(listing: Listing) -> Listing:
-    """Every image once, at its first place."""
+    """The listing with every image once, at its first position."""
     first = {name: i for i, name in reversed(list(enumerate(listing.names)))}
     return listing.take(sorted(first.values()))
 

@@ -1,4 +1,4 @@
-"""Suites on disk: facts about their tasks, and how their splits are read from a folder. Light: no torch."""
+"""Suites on disk: facts about their tasks, and the way to read their splits from a folder. Light: no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glorabench.data.suites.listing import Listing
 from glorabench.errors import BadInput, nearest
 
 Options = Mapping[str, Any]  # further settings of a suite, such as shots
-Splits = dict[str, Listing]  # of train, val, trainval, test and further test sets
+Splits = dict[str, Listing]  # by name: train, val, trainval, test and further test sets
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class SuiteTask:
     """One task of a suite.
 
     Args:
-        name: of the task; `aliases` are accepted for it.
-        group: what its mean is part of.
+        name: name of the task; the `aliases` stand for it, too.
+        group: the group of tasks over which a mean is taken.
         classes: number of classes; labels are 0 .. classes - 1, even if not all occur.
-        sizes: the numbers of images that a split may have; other splits may have any number.
+        sizes: split -> the numbers of images that it may have; other splits may have any number.
         folders: names that people use for its folder, the usual one first.
-        obtain: where to get it, its size and its licence.
+        obtain: where to get the data, their size and their licence.
     """
 
     name: str
@@ -47,7 +47,7 @@ def _accept(_: Path) -> bool:
 
 
 def _bare(name: str) -> str:
-    """A name without quotes and spaces, which a shell or a file name may remove: clevr(task=count_all)."""
+    """A name without quotes and spaces, which a shell or a file system may remove: clevr(task=count_all)."""
     return re.sub(r"[\"'\s]", "", name)
 
 
@@ -61,16 +61,16 @@ class Suite:
         rows: its tasks.
         geometry: how its protocol resizes images, the first word of its preprocessing ids.
         inside: folders below a root in which the task folders may lie ("" is the root itself).
-        read: (row, folder of the task, options) -> splits; BadInput names the file and the fix.
+        read: (row, folder of the task, options) -> splits. A BadInput names the file and the fix.
         options: the options of `read` with their defaults.
         obtain: how to get the suite.
-        scorings: test set -> {name of a scoring: the classes that may be answered, None for all}; other test sets are
+        scorings: test set -> {name of a scoring: the classes that may be predicted, None for all}. Other test sets are
             scored once, as top1.
-        alike: one program wrote all images of a task, so JPEG and lossless images in one task are an error.
-        complete: every split holds every class; a split without one of them is damaged.
-        sizes: (row, options) -> the numbers of images that each split may have; other splits may have any number.
-        variants: the options that `data check` goes through, one after the other.
-        holds: whether a folder looks like a task of this suite: folders of other suites may have the same name.
+        alike: True if one program wrote all images of a task. Then JPEG and lossless images in one task are a fault.
+        complete: True if every split holds every class. Then a split without one of them is damaged.
+        sizes: (row, options) -> split -> the numbers of images that it may have; other splits may have any number.
+        variants: the options that `data check` tries one after the other.
+        holds: True if a folder looks like a task of this suite; folders of other suites may have the same name.
         layout: the columns and means of its table.
     """
 
@@ -94,7 +94,7 @@ class Suite:
         """The task of that name or alias, with or without quotes and spaces in it.
 
         Raises:
-            BadInput: there is none, with the nearest right name.
+            BadInput: there is no such task; the message has the nearest right name.
         """
         for row in self.rows:
             if _bare(task) in map(_bare, (row.name, *row.aliases)):
@@ -102,7 +102,7 @@ class Suite:
         raise BadInput(f"no task '{task}' in the suite {self.name}{nearest(task, [row.name for row in self.rows])}")
 
     def folder(self, row: SuiteTask, root: Path) -> Path:
-        """The folder of a task below `root`: the first that looks like one of this suite, or else the first.
+        """The folder of a task below `root`: the first that looks like a task of this suite, otherwise the first.
 
         Raises:
             BadInput: the root or the folder is missing.

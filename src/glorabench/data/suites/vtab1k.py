@@ -1,7 +1,8 @@
 """VTAB-1k: 19 tasks of 1,000 training images each, in the layout that NOAH wrote and FacT and GLoRA read.
 
-A task folder holds train800.txt, val200.txt, train800val200.txt and test.txt, lines `<path> <label>`, and the images
-of each list in a folder of its own. The lists of 800 and of 1,000 are separate copies with their own numbering.
+A task folder holds train800.txt, val200.txt, train800val200.txt and test.txt, with lines `<path> <label>`. The images
+of each list are in a folder of their own. The lists of 800 and of 1,000 name separate copies of the images, with their
+own numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _TINY: Final = {"train": 24, "val": 8, "trainval": 32, "test": 16}
 def _row(name: str, group: str, classes: int, test: tuple[int, ...], aliases: str, folders: str = "") -> SuiteTask:
     sizes = {"train": (800,), "val": (200,), "trainval": (1000,), "test": test}
     names = aliases.split("|")
-    names += [f"vtab-{word}" for word in (name, *names)]  # as VPT's code calls them
+    names += [f"vtab-{word}" for word in (name, *names)]  # the names in VPT's code
     return SuiteTask(name, group, classes, sizes, (name, *folders.split()), tuple(names))
 
 
@@ -68,7 +69,7 @@ _SIDES: Final = {
 
 
 def read_vtab1k_splits(_row: SuiteTask, folder: Path, _options: Options) -> Splits:
-    """The splits of a task by its four lists.
+    """The splits of a task, from its four lists.
 
     Raises:
         BadInput: a list is missing or is no list.
@@ -119,7 +120,7 @@ def write_fake_vtab1k(root: Path, full: bool) -> list[bool]:
 
     Args:
         root: the folder.
-        full: as many images as the true set has, instead of 80 for each task.
+        full: write as many images as the true set has, and not 80 for each task.
 
     Returns:
         For each task whether it is new.
@@ -143,14 +144,14 @@ def write_fake_vtab1k(root: Path, full: bool) -> list[bool]:
 
 
 def _fill(row: SuiteTask, sizes: Mapping[str, int], classes: int, folder: Path) -> None:
-    """All lists and images of a task; trainval has the pictures of train and val again, as in the true set."""
+    """Write all lists and images of a task. Trainval repeats the pictures of train and val, as in the true set."""
     for split, size in sizes.items():
         first = {"val": sizes["train"], "test": 10_000}.get(split, 0)
         _write(row, folder, split, range(first, first + size), classes)
 
 
 def _write(row: SuiteTask, folder: Path, split: str, numbers: range, classes: int) -> None:
-    """One list and its images."""
+    """Write one list and its images."""
     box = _SIDES.get(row.name, (64, 64))
     lines = []
     for index, number in enumerate(numbers):

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from matplotlib.ft2font import FT2Font
 from torch import Generator, Tensor
 
-# If symbols are the same drawing turned (arrows, triangles, horseshoes), only one of them is here:
-# to distinguish them is to distinguish orientations, which is a downstream task. For the same
-# reason there are no dominoes or dice (counts), no O, square, disc or heart (digits, sprites), and
-# no sign that looks like a digit when turned (infinity).
+# Of symbols that are turned copies of one drawing (arrows, triangles, horseshoes) only one is here:
+# to tell them apart is to tell orientations apart, and that is a downstream task. For the same reason
+# there are no dominoes or dice (counts), no O, square, disc or heart (digits, sprites), and no sign
+# that looks like a digit when turned (infinity).
 LATIN = "ABCDEFGHJKLMNPQRSTUVWXYZabdefghijkmnqrty"
 SYMBOLS = (
     "ΓΔΘΞΠΣΦΨΩαβγδεζηθλμξπσφψω"
@@ -44,7 +44,7 @@ class GlyphBank:
     Attributes:
         drawings: (drawings, 1, 32, 32) coverage in [0, 1], the longer side filling 28 pixels.
         first: (glyphs,) index of each glyph's first drawing.
-        count: (glyphs,) how many drawings, one a font, each glyph has.
+        count: (glyphs,) number of drawings of each glyph, one for each font.
     """
 
     drawings: Tensor
@@ -104,8 +104,9 @@ def draw_scenes(bank: GlyphBank, size: int, generator: Generator, hardness: floa
         bank: the drawings.
         size: how many scenes.
         generator: the source of every random choice.
-        hardness: 0 for single glyphs, large, central and upright; at 1 half of the scenes are
-            crowded, and glyphs are anywhere, down to a quarter of the side, and most distorted.
+        hardness: from 0 to 1. At 0 each scene has one glyph, which is large, central and upright. At 1
+            half of the scenes are crowded. Glyphs are then anywhere, strongly distorted, and as small
+            as a quarter of the side.
         crowd: the most glyphs in a scene; 1 for scenes of one glyph only.
     """
 
@@ -129,10 +130,10 @@ def draw_scenes(bank: GlyphBank, size: int, generator: Generator, hardness: floa
         small = hardness * uniform(n)
         pixels = torch.where(number[rows] == 1, 28 * 0.32**small, 15 * 0.5**small)
         grid = _grid(pixels, hardness, uniform(n, 6), uniform(n, 2, 5, 5))
-        # Sampled at twice the side and averaged down, against aliasing.
+        # Sample at twice the side and average, against aliasing.
         ink = F.avg_pool2d(F.grid_sample(bank.drawings[drawing], grid, align_corners=False), 2)
         colour = _shades(uniform(n, 2, 3), uniform(n, 2))
-        # A glyph of its ground's own shade cannot be seen: draw light on dark, dark on light.
+        # Draw light on dark and dark on light: a glyph in the shade of its ground cannot be seen.
         light = images[rows].mean((1, 2, 3)).view(n, 1, 1, 1) < 0.4
         colour = torch.where(light, 0.45 + 0.55 * colour, 0.45 * colour)
         white = (uniform(n, 1, 1, 1) < 0.3) & light
