@@ -36,7 +36,7 @@ def run(*words: str, multirun: bool = False) -> Records:
     return Records([read_record(path) for path in paths])
 
 
-def all_records(folder: str | Path) -> Records:
+def records(folder: str | Path) -> Records:
     """The records of a results folder.
 
     Raises:
