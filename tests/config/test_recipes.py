@@ -345,7 +345,7 @@ def test_an_experiment_is_so_many_runs_that_could_start(name, size):
 def test_an_experiment_begins_with_its_command_a_published_number_and_its_cost(name):
     text = (CONF / "experiment" / f"{name}.yaml").read_text()
     assert text.splitlines()[1].startswith(f"# glorabench run experiment={name} data.root=FOLDER")
-    assert "an estimate" in text
+    assert "Estimated cost" in text
     assert "published" in text.lower()
 
 
