@@ -90,7 +90,7 @@ def test_labels_name_the_glyphs_drawn(bank: glyphs.GlyphBank) -> None:
     assert batch.images.min() >= 0
     assert batch.images.max() <= 1
     torch.testing.assert_close(batch.present.sum(1), torch.ones(128))
-    row, cell = (batch.cells != glyphs.NOTHING).nonzero(as_tuple=True)
+    row, cell = (batch.cells != glyphs.NO_GLYPH).nonzero(as_tuple=True)
     assert len(row) > 128
     assert (batch.present[row, batch.cells[row, cell]] > 0).all()
     alone = scenes(bank, 3, crowd=1)
