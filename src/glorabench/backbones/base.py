@@ -53,6 +53,13 @@ class Role:
         return [path for path in paths if regex.fullmatch(path)]
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where a role lives in one network: its sites in order, for a network that no table of patterns is written for."""
+
+    sites: tuple[Site, ...]
+
+
 @dataclass
 class Backbone:
     """A network, the roles of its layers, and the facts a run needs about it.
@@ -60,7 +67,7 @@ class Backbone:
     Args:
         name: its name in tables.
         net: maps a batch of inputs to logits.
-        roles: role -> where it lives.
+        roles: role -> where it lives, by a pattern or site by site.
         head: path of the task classifier, an `nn.Linear`; None for a model that is trained as it is.
         prefix_tokens: tokens before the first patch token; None when the network has no class token.
         preprocess: derived from the checkpoint, overridable, recorded; None for a model that reads tokens.
@@ -73,7 +80,7 @@ class Backbone:
 
     name: str
     net: nn.Module
-    roles: Mapping[str, Role]
+    roles: Mapping[str, Role | Places]
     head: str | None
     prefix_tokens: int | None
     preprocess: Preprocess | None
@@ -89,20 +96,15 @@ class Backbone:
             BadInput: a role is unknown to this backbone or names nothing in it, or two roles share rows.
         """
         paths = [path for path, _ in self.net.named_modules()]
-        depths = self._depths(paths)
         sites: list[Site] = []
         for target in targets:
             if target not in self.roles:
-                hint = nearest(target, self.roles)
-                raise BadInput(f"backbone {self.name} has no role '{target}'{hint}")
+                raise BadInput(f"backbone {self.name} has no role '{target}'{nearest(target, self.roles)}")
             role = self.roles[target]
-            matches = role.find(paths)
+            matches = role.sites if isinstance(role, Places) else self._sites_of(target, role, paths)
             if not matches:
                 raise BadInput(f"targets: role '{target}' matches no layer of {self.name}")
-            for path in matches:
-                rows, depth = self._rows(path, role), -1 if role.stem else depths[path]
-                width = self._width(path, rows, depth, depths)
-                sites.append(Site(path, target, depth, width, role.axis, rows))
+            sites += matches
         order = {path: i for i, path in enumerate(paths)}
         sites.sort(key=lambda site: (order[site.path], site.rows.start if site.rows else 0))
         for first, second in pairwise(sites):
@@ -112,9 +114,17 @@ class Backbone:
                 raise BadInput(f"targets: '{first.role}' and '{second.role}' overlap in {first.path}; name it once")
         return sites
 
+    def _sites_of(self, name: str, role: Role, paths: Sequence[str]) -> list[Site]:
+        """The sites of a role that a pattern describes."""
+        depths, sites = self._depths(paths), []
+        for path in role.find(paths):
+            rows, depth = self._rows(path, role), -1 if role.stem else depths[path]
+            sites.append(Site(path, name, depth, self._width(path, rows, depth, depths), role.axis, rows))
+        return sites
+
     def _depths(self, paths: Sequence[str]) -> dict[str, int]:
         """How many blocks end before each path begins."""
-        blocks = set(self.roles["block"].find(paths))
+        blocks = set(self._paths_of("block", paths))
         depth, current, depths = 0, None, {}
         for path in paths:
             if current is not None and not path.startswith(f"{current}."):
@@ -123,6 +133,10 @@ class Backbone:
                 current = path
             depths[path] = depth
         return depths
+
+    def _paths_of(self, name: str, paths: Iterable[str]) -> list[str]:
+        role = self.roles[name]
+        return [site.path for site in role.sites] if isinstance(role, Places) else role.find(paths)
 
     def _rows(self, path: str, role: Role) -> slice | None:
         if role.part is None:
@@ -137,7 +151,7 @@ class Backbone:
         weight = getattr(self.net.get_submodule(path), "weight", None)
         if isinstance(weight, Tensor):
             return len(weight)
-        norms = [p for p in self.roles["norm2"].find(depths) if depths[p] == depth]
+        norms = [p for p in self._paths_of("norm2", depths) if depths[p] == depth]
         weight = getattr(self.net.get_submodule(norms[0]), "weight", None) if norms else None
         if not isinstance(weight, Tensor):
             kind = type(self.net.get_submodule(path)).__name__

@@ -1,0 +1,429 @@
+"""Find the roles of the layers of a network that no table is written for.
+
+What decides is what the network calls, in which order and with which shapes (`calls.record_calls`). Names are asked for
+one thing alone: which layers are the projections of an attention. A layer of which nothing is known but its kind has
+the role `conv` or `linear`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from glorabench.backbones.base import Places, Site
+from glorabench.backbones.calls import Call
+
+# the names that authors give to projections, and what each holds
+PROJECTIONS: Mapping[str, str] = {
+    **dict.fromkeys(("qkv", "qkvs", "Wqkv", "qkv_proj", "to_qkv"), "qkv"),
+    **dict.fromkeys(("kv", "kv_proj", "to_kv"), "kv"),
+    **dict.fromkeys(("qk",), "qk"),
+    **dict.fromkeys(("q", "q_proj", "query", "to_q", "wq", "q_lin"), "q"),
+    **dict.fromkeys(("k", "k_proj", "key", "to_k", "wk", "k_lin"), "k"),
+    **dict.fromkeys(("v", "v_proj", "value", "to_v", "wv", "v_lin"), "v"),
+}
+_INNER_NAMES = {"conv", "linear", "proj", "dense", "c", "fn", "0", "1"}  # of the one layer inside a projection
+# attention whose fused projections are one part behind the other, so that equal shares of the rows are q, k and v;
+# tests/backbones/test_structure.py holds each class to it
+PARTS_IN_ORDER = {
+    "timm.layers.attention.Attention",
+    "timm.models.swin_transformer.WindowAttention",
+    "timm.models.swin_transformer_v2.WindowAttention",
+}
+_GATES = ("fc1_g", "gate_proj", "gate", "w1")  # of two layers that read the same, the one before the activation
+
+
+@dataclass(eq=False)
+class Attention:
+    """An attention: its projections by what they hold, its output layer, and its own module where it has one."""
+
+    path: str
+    projections: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
+    output: Call | None = None
+    call: Call | None = None
+
+    @property
+    def layers(self) -> list[Call]:
+        """Projections and output layer, in the order of calls."""
+        calls = [call for group in self.projections.values() for call in group]
+        return sorted([*calls, *filter(None, [self.output])], key=lambda call: call.start)
+
+
+@dataclass(eq=False)
+class FeedForward:
+    """A feed-forward path: the layers that read its input, the last layer, and its own module where it has one."""
+
+    firsts: list[Call]
+    last: Call
+    call: Call | None = None
+
+
+def in_width(layer: nn.Module) -> int:
+    """Features that a linear layer or a convolution reads."""
+    return layer.in_features if isinstance(layer, nn.Linear) else int(layer.in_channels)  # type: ignore[arg-type]
+
+
+def out_width(layer: nn.Module) -> int:
+    """Features that a layer gives, by its weight."""
+    return len(layer.get_parameter("weight"))
+
+
+def is_matrix(layer: nn.Module) -> bool:
+    """A product with the features at each place alone: a linear layer or a 1 x 1 convolution."""
+    if isinstance(layer, nn.Conv2d):
+        return layer.kernel_size == (1, 1) and layer.stride == (1, 1) and layer.groups == 1
+    return isinstance(layer, nn.Linear)
+
+
+def is_norm(layer: nn.Module) -> bool:
+    """A normalisation with a learned scale."""
+    weight = getattr(layer, "weight", None)
+    return "norm" in type(layer).__name__.lower() and isinstance(weight, Tensor) and weight.ndim == 1
+
+
+def find_roles(calls: Sequence[Call], head: str | None) -> dict[str, Places]:
+    """The places of every role.
+
+    Args:
+        calls: of the network, see `record_calls`.
+        head: the path of its classifier, which has no role.
+    """
+    first_calls = {call.path: call for call in reversed(calls)}
+    layers = [
+        call
+        for call in sorted(first_calls.values(), key=lambda call: call.start)
+        if call.path != head and (isinstance(call.module, nn.Linear | nn.Conv2d) or is_norm(call.module))
+    ]
+    attentions = _attentions(layers, first_calls)
+    blocks = _blocks(layers, first_calls, attentions)
+    book = _Book([(block.start, block.stop) for block in blocks])
+    counts = defaultdict(int)
+    for call in calls:
+        counts[call.path] += 1
+    for block in blocks:
+        inside = [call for call in layers if call.is_within(block)]
+        own = [attention for attention in attentions if _starts_with(attention.path, block.path)]
+        _Inside(block, inside, own, [c for c in calls if c.is_within(block) and counts[c.path] == 1], book).note_all()
+    _note_outside(layers, blocks, book)
+    return book.places()
+
+
+def _starts_with(path: str, start: str) -> bool:
+    return path == start or path.startswith(f"{start}.")
+
+
+class _Book:
+    """The sites that have been found; each layer is noted as a whole once, and perhaps by its parts."""
+
+    def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
+        self.spans = spans
+        self.sites: dict[str, dict[tuple[str, int], tuple[int, Site]]] = defaultdict(dict)
+        self.known: set[str] = set()
+
+    def note(self, role: str, call: Call | None, rows: slice | None = None, width: int | None = None) -> None:
+        """Note that a module has a role; one whose output has no axis of features is left out."""
+        if call is None:
+            return
+        width = out_width(call.module) if width is None else width
+        axis = _axis_of(call, width) if rows is None else -1
+        if axis is None:
+            return
+        depth = sum(start < call.start for start, _ in self.spans) - 1
+        if not any(start <= call.start < stop for start, stop in self.spans) and depth >= 0:
+            depth += 1  # between blocks: that of the next one
+        width = width if rows is None else rows.stop - rows.start
+        start = 0 if rows is None else rows.start
+        self.sites[role][call.path, start] = (call.start, Site(call.path, role, depth, width, axis, rows))
+        self.known.add(call.path)
+
+    def note_thirds(self, kind: str, call: Call) -> None:
+        """Note the equal parts of a fused projection."""
+        step = out_width(call.module) // len(kind)
+        for number, role in enumerate(kind):
+            self.note(role, call, slice(number * step, (number + 1) * step))
+
+    def places(self) -> dict[str, Places]:
+        """Role -> places, in the order of calls."""
+        ordered = {role: sorted(sites.values(), key=lambda pair: pair[0]) for role, sites in self.sites.items()}
+        return {role: Places(tuple(site for _, site in sites)) for role, sites in ordered.items()}
+
+
+def _axis_of(call: Call, width: int) -> int | None:
+    """The axis of the features in the output of a module: -1, or 1 for images; None where no axis is so wide."""
+    if isinstance(call.module, nn.Linear):
+        return -1
+    if isinstance(call.module, nn.Conv2d):
+        return 1
+    if call.output is None or call.output.ndim not in (2, 3, 4):
+        return None
+    shape, kind = call.output.shape, type(call.module).__name__
+    if isinstance(call.module, nn.LayerNorm) and "2d" not in kind:
+        return -1
+    if len(shape) == 4 and shape[1] == width and shape[2] == shape[3]:
+        return 1
+    return -1 if shape[-1] == width else None
+
+
+def _projection_of(path: str) -> tuple[str, str] | None:
+    """What a layer of an attention holds by its name, and the path of the module that has the projections."""
+    parts = path.split(".")
+    for end in range(len(parts), 1, -1):
+        name = parts[end - 1]
+        if name in PROJECTIONS:
+            return PROJECTIONS[name], ".".join(parts[: end - 1])
+        if name not in _INNER_NAMES:
+            return None
+    return None
+
+
+def _attentions(layers: Sequence[Call], calls: Mapping[str, Call]) -> list[Attention]:
+    """Every attention: a module whose parts are named as its projections."""
+    found: dict[str, Attention] = {}
+    for call in layers:
+        if is_norm(call.module) or not is_matrix(call.module) or (named := _projection_of(call.path)) is None:
+            continue
+        kind, path = named
+        found.setdefault(path, Attention(path)).projections[kind].append(call)
+    attentions = []
+    for attention in found.values():
+        kinds = set(attention.projections)
+        if not any(needed <= kinds for needed in ({"qkv"}, {"q", "k", "v"}, {"q", "kv"}, {"qk", "v"})):
+            continue
+        parent = attention.path.rpartition(".")[0]
+        for path in (attention.path, *([parent] if not parent.rpartition(".")[2].isdigit() else [])):
+            if output := _output_layer(attention, path, layers):
+                attention.path, attention.output = path, output
+                break
+        attention.call = calls.get(attention.path)
+        attentions.append(attention)
+    return attentions
+
+
+def _output_layer(attention: Attention, path: str, layers: Sequence[Call]) -> Call | None:
+    """The first matrix behind the projections, as wide as what they read."""
+    projections = attention.layers
+    width = in_width(projections[0].module)
+    for call in layers:
+        behind = call.start > projections[-1].start and _starts_with(call.path, path) and is_matrix(call.module)
+        if behind and not is_norm(call.module) and out_width(call.module) == width:
+            return call
+    return None
+
+
+def _blocks(layers: Sequence[Call], calls: Mapping[str, Call], attentions: Sequence[Attention]) -> list[Call]:
+    """The modules that repeat: innermost numbered ones with two layers or more that are no part of an attention."""
+    matrices = [call for call in layers if not is_norm(call.module)]
+    in_attention = {call.path for a in attentions if not _is_numbered(a.path) for call in calls.values()
+                    if call.path.startswith(f"{a.path}.")}  # fmt: skip
+    numbered = [
+        call
+        for path, call in calls.items()
+        if _is_numbered(path) and path not in in_attention and sum(c.is_within(call) for c in matrices) > 1
+    ]
+    inner = [call for call in numbered if not any(other.is_within(call) for other in numbered)]
+    blocks = []
+    for block in inner:
+        own = [a for a in attentions if a.path.startswith(f"{block.path}.")]
+        blocks += _units(block, matrices, calls, own) if len(own) > 1 else [block]
+    return sorted(blocks, key=lambda call: call.start)
+
+
+def _is_numbered(path: str) -> bool:
+    return path.rpartition(".")[2].isdigit()
+
+
+def _units(
+    block: Call, matrices: Sequence[Call], calls: Mapping[str, Call], attentions: Sequence[Attention]
+) -> list[Call]:
+    """The children of a block with several attentions, if each has at most one of them and layers besides it."""
+    depth = block.path.count(".") + 1
+    children = [
+        call for path, call in calls.items() if path.startswith(f"{block.path}.") and path.count(".") == depth
+    ]
+    units = [child for child in children if sum(call.is_within(child) for call in matrices) > 1]
+    holders = [[unit for unit in units if a.path.startswith(f"{unit.path}.")] for a in attentions]
+    if all(len(units) == 1 for units in holders) and len({units[0].path for units in holders}) == len(attentions):
+        return units
+    return [block]
+
+
+class _Inside:
+    """The layers of one block.
+
+    Args:
+        block: the call of the block.
+        layers: the calls of its layers.
+        attentions: those in it.
+        singles: the calls in it of modules that the network calls once.
+        book: where sites are noted.
+    """
+
+    def __init__(
+        self, block: Call, layers: Sequence[Call], attentions: Sequence[Attention], singles: Sequence[Call], book: _Book
+    ) -> None:
+        self.block, self.attentions, self.singles, self.book = block, attentions, singles, book
+        parts = {call.path for attention in attentions for call in attention.layers}
+        modules = [a.call for a in attentions if a.call is not None and a.call is not block]
+        self.layers = layers
+        self.rest = [c for c in layers if c.path not in parts and not any(c.is_within(module) for module in modules)]
+        self.norms = [call for call in self.rest if is_norm(call.module)]
+        widths = [out_width(call.module) for call in layers if not is_norm(call.module)]
+        self.width = widths[-1]
+
+    def note_all(self) -> None:
+        """Note the block, its paths, their norms, and the layers that remain."""
+        self.book.note("block", self.block, width=self.width)
+        feed_forwards = self._feed_forwards()
+        for attention in self.attentions:
+            self._note_attention(attention)
+        for path in feed_forwards:
+            self._note_feed_forward(path)
+        if len(self.attentions) <= 1 and len(feed_forwards) <= 1:
+            self._note_ends(self.attentions[0] if self.attentions else None, feed_forwards[0] if feed_forwards else None)
+        for call in self.layers:
+            if call.path not in self.book.known and not is_norm(call.module):
+                self.book.note(_plain_role(call), call)
+
+    def _note_attention(self, attention: Attention) -> None:
+        for kind, calls in attention.projections.items():
+            for call in calls:
+                self.book.note("qkv", call)
+                parent = self._holder(call)
+                if len(kind) == 1:
+                    self.book.note(kind, call)
+                elif parent in PARTS_IN_ORDER:
+                    self.book.note_thirds(kind, call)
+        self.book.note("o", attention.output)
+        if attention.call is not None and attention.call is not self.block:
+            self.book.note("attn", attention.call, width=self.width)
+
+    def _holder(self, projection: Call) -> str:
+        """The class of the attention that a fused projection belongs to."""
+        parent = projection.path.rpartition(".")[0]
+        kind = next((type(call.module) for call in self.singles if call.path == parent), type(self.block.module))
+        return f"{kind.__module__}.{kind.__name__}"
+
+    def _feed_forwards(self) -> list[FeedForward]:
+        """Every pair of layers (or three, where one is a gate) that widens the stream and narrows it again."""
+        matrices = [call for call in self.rest if not is_norm(call.module) and is_matrix(call.module)]
+        found, number = [], 0
+        while number < len(matrices) - 1:
+            first, second, *more = matrices[number : number + 3]
+            gated = bool(more) and _read_the_same(first, second) and out_width(first.module) == out_width(second.module)
+            firsts, last = ([first, second], more[0]) if gated else ([first], second)
+            path = self._feed_forward(firsts, last)
+            if path is not None:
+                found.append(path)
+            number += 1 if path is None else len(firsts) + 1
+        return found
+
+    def _feed_forward(self, firsts: list[Call], last: Call) -> FeedForward | None:
+        narrow, wide, hidden = in_width(firsts[0].module), out_width(firsts[0].module), in_width(last.module)
+        if not (narrow == out_width(last.module) == self.width <= hidden and hidden in (wide, wide / 2)):
+            return None
+        path = _common_path([*firsts, last])
+        module = next((call for call in self.singles if call.path == path), None)
+        if module is None and isinstance(last.module, nn.Conv2d):
+            return None  # an inverted bottleneck, whose layers are convolutions among others
+        return FeedForward(firsts, last, module)
+
+    def _note_feed_forward(self, path: FeedForward) -> None:
+        for call in path.firsts:
+            self.book.note("fc1", call)
+        self.book.note("fc2", path.last)
+        names = [call.path.rpartition(".")[2] for call in path.firsts]
+        if len(names) == 2 and sum(name in _GATES for name in names) == 1:
+            for name, call in zip(names, path.firsts, strict=True):
+                self.book.note("gate" if name in _GATES else "up", call)
+            self.book.note("down", path.last)
+        self.book.note("mlp", path.call, width=self.width)
+
+    def _note_ends(self, attention: Attention | None, path: FeedForward | None) -> None:
+        """Note where the two paths of a block begin and end, and their norms."""
+        first = attention.call if attention and attention.call is not self.block else None
+        second = path.call if path else None
+        norm2 = self._norm_before(path.firsts[0], second) if path else None
+        before = first or (attention.layers[0] if attention else None)
+        norm1 = self._last([c for c in self.norms if before and c.stop < before.start])
+        if attention is None and norm2 is not None:
+            norm1 = self._last([c for c in self.norms if c.stop < norm2.start])
+        for number, call, norm, start in (("1", first, norm1, before), ("2", second, norm2, second)):
+            after = norm or self._norm_after(call, second if number == "1" else None)
+            self.book.note(f"norm{number}", after)
+            if norm is not None or start is not None:
+                self.book.note(f"in{number}", norm or start, width=self.width)
+        stop = (norm2 or second or path.firsts[0]).start if path else self.block.stop
+        self.book.note("out1", self._end(first, stop), width=self.width)
+        self.book.note("out2", self._end(second, self.block.stop), width=self.width)
+
+    def _norm_before(self, first: Call, module: Call | None) -> Call | None:
+        """The norm whose output is what a path reads."""
+        readers = [call for call in (module, first) if call is not None]
+        for norm in self.norms:
+            if any(norm.output is not None and norm.output is tensor for call in readers for tensor in call.inputs):
+                return norm
+        return None
+
+    def _norm_after(self, module: Call | None, following: Call | None) -> Call | None:
+        """The norm behind a path, before the next one begins, where none stands in front of it."""
+        if module is None:
+            return None
+        stop = following.start if following is not None else self.block.stop
+        return next((norm for norm in self.norms if module.stop < norm.start < stop), None)
+
+    def _end(self, module: Call | None, stop: int) -> Call | None:
+        """The last module of a path that gives what the path adds to the stream: behind it no other layer comes."""
+        if module is None or (axis := _axis_of(module, self.width)) is None:
+            return None
+        depth = self.block.path.count(".") + 1
+        behind = [c for c in self.singles if module.stop < c.start < stop and c.path.count(".") == depth]
+        fitting = [c for c in behind if _axis_of(c, self.width) == axis]
+        return self._last(fitting) or module
+
+    @staticmethod
+    def _last(calls: Iterable[Call]) -> Call | None:
+        return max(calls, key=lambda call: call.start, default=None)
+
+
+def _read_the_same(first: Call, second: Call) -> bool:
+    return bool(first.inputs and second.inputs) and first.inputs[0] is second.inputs[0]
+
+
+def _common_path(calls: Sequence[Call]) -> str:
+    """The path of the innermost module that holds all of these."""
+    parts = zip(*(call.path.split(".") for call in calls), strict=False)
+    shared: list[str] = []
+    for names in parts:
+        if len(set(names)) > 1:
+            break
+        shared.append(names[0])
+    return ".".join(shared)
+
+
+def _plain_role(call: Call) -> str:
+    """The role of a layer of which only the kind is known."""
+    if not isinstance(call.module, nn.Conv2d):
+        return "linear"
+    if any(word in call.path for word in ("downsample", "shortcut")):
+        return "downsample"
+    return "dwconv" if call.module.groups == call.module.in_channels > 1 else "conv"
+
+
+def _note_outside(layers: Sequence[Call], blocks: Sequence[Call], book: _Book) -> None:
+    """Note the layers before, between and behind the blocks."""
+    outside = [call for call in layers if not any(call.is_within(block) for block in blocks)]
+    first = min((block.start for block in blocks), default=-1)
+    last = max((block.stop for block in blocks), default=-1)
+    for call in outside:
+        norm = is_norm(call.module)
+        if call.start < first:
+            book.note("stem_norm" if norm else "stem", call)
+        elif call.start < last:
+            book.note("downsample_norm" if norm else "downsample", call)
+        elif not norm:
+            book.note(_plain_role(call), call)
+        elif "norm" not in book.sites:
+            book.note("norm", call)
