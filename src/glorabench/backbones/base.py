@@ -19,7 +19,8 @@ class Site:
 
     `rows` selects output rows if the role is a part of a fused layer (timm's qkv); None is the whole layer.
     `depth` is the index of the block that holds the layer or that comes next after it: -1 for the stem, the number of
-    blocks for layers after the last one. The output has `width` features along its `axis`.
+    blocks for layers after the last one. The output has `width` features along its `axis`. `takes_bias` is False if the
+    network reads the weight and adds a bias of its own, so that a bias of the layer would have no effect.
     """
 
     path: str
@@ -28,6 +29,7 @@ class Site:
     width: int
     axis: int = -1
     rows: slice | None = None
+    takes_bias: bool = True
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class Backbone:
 
     def _depths(self, paths: Sequence[str]) -> dict[str, int]:
         """How many blocks end before each path begins."""
-        blocks = set(self._paths_of("block", paths))
+        blocks = set(self.paths_of("block", paths))
         depth, current, depths = 0, None, {}
         for path in paths:
             if current is not None and not path.startswith(f"{current}."):
@@ -134,9 +136,13 @@ class Backbone:
             depths[path] = depth
         return depths
 
-    def _paths_of(self, name: str, paths: Iterable[str]) -> list[str]:
+    def paths_of(self, name: str, paths: Iterable[str]) -> list[str]:
+        """Those of `paths` that have a role."""
         role = self.roles[name]
-        return [site.path for site in role.sites] if isinstance(role, Places) else role.find(paths)
+        if isinstance(role, Role):
+            return role.find(paths)
+        places = {site.path for site in role.sites}
+        return [path for path in paths if path in places]
 
     def _rows(self, path: str, role: Role) -> slice | None:
         if role.part is None:
@@ -151,7 +157,7 @@ class Backbone:
         weight = getattr(self.net.get_submodule(path), "weight", None)
         if isinstance(weight, Tensor):
             return len(weight)
-        norms = [p for p in self._paths_of("norm2", depths) if depths[p] == depth]
+        norms = [p for p in self.paths_of("norm2", depths) if depths[p] == depth]
         weight = getattr(self.net.get_submodule(norms[0]), "weight", None) if norms else None
         if not isinstance(weight, Tensor):
             kind = type(self.net.get_submodule(path)).__name__

@@ -27,14 +27,16 @@ class Call:
         start, stop: when the call began and ended, in the order of all beginnings and ends.
         inputs: the tensors that it was given by position.
         output: the tensor that it gave; None if it gave something else.
+        is_silent: there was no such call: the network reads the weight of the layer instead.
     """
 
     path: str
     module: nn.Module
-    start: int
-    stop: int = -1
+    start: float
+    stop: float = -1
     inputs: list[Tensor] = field(default_factory=list)
     output: Tensor | None = None
+    is_silent: bool = False
 
     def is_within(self, other: Call) -> bool:
         """Whether the call happened during another one."""

@@ -18,6 +18,7 @@ from glorabench.errors import BadInput, first_line
 LLAMA = {
     "block": Role("model.layers.*"),
     "norm1": Role("model.layers.*.input_layernorm"),
+    "in1": Role("model.layers.*.input_layernorm"),
     "attn": Role("model.layers.*.self_attn"),
     "q": Role("model.layers.*.self_attn.q_proj"),
     "k": Role("model.layers.*.self_attn.k_proj"),
@@ -25,6 +26,7 @@ LLAMA = {
     "o": Role("model.layers.*.self_attn.o_proj"),
     "out1": Role("model.layers.*.self_attn.o_proj"),
     "norm2": Role("model.layers.*.post_attention_layernorm"),
+    "in2": Role("model.layers.*.post_attention_layernorm"),
     "mlp": Role("model.layers.*.mlp"),
     "gate": Role("model.layers.*.mlp.gate_proj"),
     "up": Role("model.layers.*.mlp.up_proj"),

@@ -8,7 +8,7 @@ the role `conv` or `linear`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -21,19 +21,44 @@ PROJECTIONS: Mapping[str, str] = {
     **dict.fromkeys(("qkv", "qkvs", "Wqkv", "qkv_proj", "to_qkv"), "qkv"),
     **dict.fromkeys(("kv", "kv_proj", "to_kv"), "kv"),
     **dict.fromkeys(("qk",), "qk"),
-    **dict.fromkeys(("q", "q_proj", "query", "to_q", "wq", "q_lin"), "q"),
-    **dict.fromkeys(("k", "k_proj", "key", "to_k", "wk", "k_lin"), "k"),
-    **dict.fromkeys(("v", "v_proj", "value", "to_v", "wv", "v_lin"), "v"),
+    **dict.fromkeys(("q", "q_proj", "query", "to_query", "to_q", "wq", "q_lin"), "q"),
+    **dict.fromkeys(("k", "k_proj", "key", "to_key", "to_k", "wk", "k_lin"), "k"),
+    **dict.fromkeys(("v", "v_proj", "value", "to_value", "to_v", "wv", "v_lin"), "v"),
 }
 _INNER_NAMES = {"conv", "linear", "proj", "dense", "c", "fn", "0", "1"}  # of the one layer inside a projection
 # attention whose fused projections are one part behind the other, so that equal shares of the rows are q, k and v;
 # tests/backbones/test_structure.py holds each class to it
 PARTS_IN_ORDER = {
     "timm.layers.attention.Attention",
+    "timm.layers.attention.AttentionRope",
+    "timm.layers.attention_pool.AttentionPoolLatent",
+    "timm.models.beit.Attention",
+    "timm.models.cait.TalkingHeadAttn",
+    "timm.models.convit.GPSA",
+    "timm.models.convit.MHSA",
+    "timm.models.davit.WindowAttention",
+    "timm.models.edgenext.CrossCovarianceAttn",
+    "timm.models.eva.EvaAttention",
+    "timm.models.gcvit.WindowAttentionGlobal",
+    "timm.models.hiera.MaskUnitAttention",
+    "timm.models.hieradet_sam2.MultiScaleAttention",
+    "timm.models.metaformer.Attention",
+    "timm.models.nest.Attention",
+    "timm.models.pvt_v2.Attention",
     "timm.models.swin_transformer.WindowAttention",
     "timm.models.swin_transformer_v2.WindowAttention",
+    "timm.models.swin_transformer_v2_cr.WindowMultiHeadAttention",
+    "timm.models.tnt.Attention",
+    "timm.models.twins.GlobalSubSampleAttn",
+    "timm.models.twins.LocallyGroupedAttn",
+    "timm.models.vision_transformer_relpos.RelPosAttention",
+    "timm.models.vision_transformer_sam.Attention",
+    "timm.models.visformer.Attention",
+    "timm.models.volo.Attention",
+    "timm.models.volo.ClassAttention",
+    "timm.models.xcit.XCA",
 }
-_GATES = ("fc1_g", "gate_proj", "gate", "w1")  # of two layers that read the same, the one before the activation
+_GATES = {"fc1_g", "gate_proj", "gate", "w1"}  # of two layers that read the same, the one before the activation
 
 
 @dataclass(eq=False)
@@ -84,14 +109,16 @@ def is_norm(layer: nn.Module) -> bool:
     return "norm" in type(layer).__name__.lower() and isinstance(weight, Tensor) and weight.ndim == 1
 
 
-def find_roles(calls: Sequence[Call], head: str | None) -> dict[str, Places]:
+def find_roles(net: nn.Module, calls: Sequence[Call], head: str | None) -> dict[str, Places]:
     """The places of every role.
 
     Args:
+        net: the network.
         calls: of the network, see `record_calls`.
         head: the path of its classifier, which has no role.
     """
     first_calls = {call.path: call for call in reversed(calls)}
+    first_calls |= {call.path: call for call in _silent_projections(net, first_calls)}
     layers = [
         call
         for call in sorted(first_calls.values(), key=lambda call: call.start)
@@ -111,6 +138,15 @@ def find_roles(calls: Sequence[Call], head: str | None) -> dict[str, Places]:
     return book.places()
 
 
+def _silent_projections(net: nn.Module, calls: Mapping[str, Call]) -> Iterator[Call]:
+    """The projections whose weights an attention reads without calling them, as calls at its beginning."""
+    for path, module in net.named_modules():
+        if path in calls or not isinstance(module, nn.Linear) or (named := _projection_of(path)) is None:
+            continue
+        if holder := calls.get(named[1]):
+            yield Call(path, module, holder.start + 0.3, holder.start + 0.6, holder.inputs, None, is_silent=True)
+
+
 def _starts_with(path: str, start: str) -> bool:
     return path == start or path.startswith(f"{start}.")
 
@@ -118,9 +154,9 @@ def _starts_with(path: str, start: str) -> bool:
 class _Book:
     """The sites that have been found; each layer is noted as a whole once, and perhaps by its parts."""
 
-    def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, spans: Sequence[tuple[float, float]]) -> None:
         self.spans = spans
-        self.sites: dict[str, dict[tuple[str, int], tuple[int, Site]]] = defaultdict(dict)
+        self.sites: dict[str, dict[tuple[str, int], tuple[float, Site]]] = defaultdict(dict)
         self.known: set[str] = set()
 
     def note(self, role: str, call: Call | None, rows: slice | None = None, width: int | None = None) -> None:
@@ -136,7 +172,9 @@ class _Book:
             depth += 1  # between blocks: that of the next one
         width = width if rows is None else rows.stop - rows.start
         start = 0 if rows is None else rows.start
-        self.sites[role][call.path, start] = (call.start, Site(call.path, role, depth, width, axis, rows))
+        takes_bias = not call.is_silent or getattr(call.module, "bias", None) is not None
+        site = Site(call.path, role, depth, width, axis, rows, takes_bias)
+        self.sites[role][call.path, start] = (call.start, site)
         self.known.add(call.path)
 
     def note_thirds(self, kind: str, call: Call) -> None:
@@ -203,19 +241,17 @@ def _attentions(layers: Sequence[Call], calls: Mapping[str, Call]) -> list[Atten
 
 
 def _output_layer(attention: Attention, path: str, layers: Sequence[Call]) -> Call | None:
-    """The first matrix behind the projections, as wide as what they read."""
-    projections = attention.layers
-    width = in_width(projections[0].module)
-    for call in layers:
-        behind = call.start > projections[-1].start and _starts_with(call.path, path) and is_matrix(call.module)
-        if behind and not is_norm(call.module) and out_width(call.module) == width:
-            return call
-    return None
+    """The last matrix of the attention's own module; in a module that holds more, the first behind the projections."""
+    start = attention.layers[-1].start
+    behind = [c for c in layers if c.start > start and _starts_with(c.path, path) and is_matrix(c.module)]
+    if not behind:
+        return None
+    return behind[-1] if path == attention.path and not _is_numbered(path) else behind[0]
 
 
 def _blocks(layers: Sequence[Call], calls: Mapping[str, Call], attentions: Sequence[Attention]) -> list[Call]:
     """The modules that repeat: innermost numbered ones with two layers or more that are no part of an attention."""
-    matrices = [call for call in layers if not is_norm(call.module)]
+    matrices = [call for call in layers if not (is_norm(call.module) or call.is_silent)]
     in_attention = {call.path for a in attentions if not _is_numbered(a.path) for call in calls.values()
                     if call.path.startswith(f"{a.path}.")}  # fmt: skip
     numbered = [
@@ -276,13 +312,13 @@ class _Inside:
     def note_all(self) -> None:
         """Note the block, its paths, their norms, and the layers that remain."""
         self.book.note("block", self.block, width=self.width)
-        feed_forwards = self._feed_forwards()
+        path = self._feed_forward_path()
         for attention in self.attentions:
             self._note_attention(attention)
-        for path in feed_forwards:
+        if path is not None:
             self._note_feed_forward(path)
-        if len(self.attentions) <= 1 and len(feed_forwards) <= 1:
-            self._note_ends(self.attentions[0] if self.attentions else None, feed_forwards[0] if feed_forwards else None)
+        if len(self.attentions) <= 1:
+            self._note_ends(self.attentions[0] if self.attentions else None, path)
         for call in self.layers:
             if call.path not in self.book.known and not is_norm(call.module):
                 self.book.note(_plain_role(call), call)
@@ -306,23 +342,21 @@ class _Inside:
         kind = next((type(call.module) for call in self.singles if call.path == parent), type(self.block.module))
         return f"{kind.__module__}.{kind.__name__}"
 
-    def _feed_forwards(self) -> list[FeedForward]:
-        """Every pair of layers (or three, where one is a gate) that widens the stream and narrows it again."""
-        matrices = [call for call in self.rest if not is_norm(call.module) and is_matrix(call.module)]
-        found, number = [], 0
-        while number < len(matrices) - 1:
-            first, second, *more = matrices[number : number + 3]
-            gated = bool(more) and _read_the_same(first, second) and out_width(first.module) == out_width(second.module)
-            firsts, last = ([first, second], more[0]) if gated else ([first], second)
-            path = self._feed_forward(firsts, last)
-            if path is not None:
-                found.append(path)
-            number += 1 if path is None else len(firsts) + 1
-        return found
+    def _feed_forward_path(self) -> FeedForward | None:
+        """The last pair of layers (or three, where one is a gate) that widens the stream and narrows it again."""
+        matrices = [call for call in self.rest if is_matrix(call.module)]
+        for stop in range(len(matrices), 1, -1):
+            last = matrices[stop - 1]
+            for firsts in (matrices[max(stop - 3, 0) : stop - 1], [matrices[stop - 2]]):
+                gates = sum(_is_gate(call) for call in firsts)
+                if (len(firsts), gates) in ((2, 1), (1, 0), (1, 1)) and (path := self._feed_forward(firsts, last)):
+                    return path
+        return None
 
     def _feed_forward(self, firsts: list[Call], last: Call) -> FeedForward | None:
         narrow, wide, hidden = in_width(firsts[0].module), out_width(firsts[0].module), in_width(last.module)
-        if not (narrow == out_width(last.module) == self.width <= hidden and hidden in (wide, wide / 2)):
+        alike = len({(in_width(call.module), out_width(call.module)) for call in firsts}) == 1
+        if not (alike and narrow == out_width(last.module) == self.width <= hidden and hidden in (wide, wide / 2)):
             return None
         path = _common_path([*firsts, last])
         module = next((call for call in self.singles if call.path == path), None)
@@ -334,10 +368,9 @@ class _Inside:
         for call in path.firsts:
             self.book.note("fc1", call)
         self.book.note("fc2", path.last)
-        names = [call.path.rpartition(".")[2] for call in path.firsts]
-        if len(names) == 2 and sum(name in _GATES for name in names) == 1:
-            for name, call in zip(names, path.firsts, strict=True):
-                self.book.note("gate" if name in _GATES else "up", call)
+        if len(path.firsts) == 2:
+            for call in path.firsts:
+                self.book.note("gate" if _is_gate(call) else "up", call)
             self.book.note("down", path.last)
         self.book.note("mlp", path.call, width=self.width)
 
@@ -388,8 +421,8 @@ class _Inside:
         return max(calls, key=lambda call: call.start, default=None)
 
 
-def _read_the_same(first: Call, second: Call) -> bool:
-    return bool(first.inputs and second.inputs) and first.inputs[0] is second.inputs[0]
+def _is_gate(call: Call) -> bool:
+    return not _GATES.isdisjoint(call.path.split("."))
 
 
 def _common_path(calls: Sequence[Call]) -> str:

@@ -92,5 +92,5 @@ def _own_adapter(backbone: Backbone, method: Peft, layers: Mapping[str, Any]) ->
             continue
         modules[name] = []
         for role in [value] if isinstance(value, str) else value or []:
-            modules[name] += backbone.roles[role].find(layers)
+            modules[name] += backbone.paths_of(role, layers)
     return PeftAdapter(method.config, args, tensors, modules)

@@ -38,18 +38,18 @@ class AdaptFormer(Method):
 
     def adapted_roles(self) -> tuple[str, ...]:
         """The beginning of the path, whose input is read, and its end, where the branch is added."""
-        return "norm2", "out2"
+        return "in2", "out2"
 
     def setup(self, backbone: Backbone) -> tuple[Tensor, dict[int, Tap]]:
         """A tensor that says device and dtype, and the taps by depth."""
-        norms = {site.depth: backbone.net.get_submodule(site.path) for site in backbone.sites(["norm2"])}
-        return next(backbone.net.parameters()), {depth: Tap(norm, of_input=True) for depth, norm in norms.items()}
+        starts = {site.depth: backbone.net.get_submodule(site.path) for site in backbone.sites(["in2"])}
+        return next(backbone.net.parameters()), {depth: Tap(start, of_input=True) for depth, start in starts.items()}
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
-        """A Tap on the norm; the branch at the end of the path."""
+        """A Tap where the path begins; the branch where it ends."""
         like, taps = shared
         check_width(self.rank, site)
-        if site.role == "norm2":
+        if site.role == "in2":
             return taps[site.depth]
         branch = Bottleneck(site.width, self.rank, "relu", self.dropout, "zero_up", 0.0, like)
-        return Parallel(layer, branch, taps[site.depth], self.scale, drop_branch=False)
+        return Parallel(layer, branch, taps[site.depth], self.scale, drop_branch=False, axis=site.axis)

@@ -104,15 +104,15 @@ class Series(nn.Module):
 
 
 class Tap(nn.Module):
-    """A layer that keeps its input or its output for a parallel branch."""
+    """A layer, or a whole path, that keeps its input or its output for a parallel branch."""
 
     def __init__(self, layer: nn.Module, of_input: bool) -> None:
         super().__init__()
         self.layer, self.of_input, self.activation = layer, of_input, None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What the layer computes."""
-        y = self.layer(x)
+        y = self.layer(x, *args, **kwargs)
         self.activation = x if self.of_input else y
         return y
 
@@ -132,16 +132,21 @@ class Parallel(nn.Module):
         tap: where A reads.
         scale: s.
         drop_branch: let the branch pass through the layer too; if that is drop-path, with a draw of its own.
+        axis: of the features that A reads and gives: -1, or 1 for images.
     """
 
     obstacle = "a parallel branch is non-linear, no weight can absorb it"
 
-    def __init__(self, layer: nn.Module, branch: nn.Module, tap: Tap, scale: float, drop_branch: bool) -> None:
+    def __init__(
+        self, layer: nn.Module, branch: nn.Module, tap: Tap, scale: float, drop_branch: bool, axis: int = -1
+    ) -> None:
         super().__init__()
         self.layer, self.branch, self.scale, self.drop_branch = layer, branch, scale, drop_branch
+        self.axis = axis
         self._tap = (tap,)  # in a tuple: it is registered where it stands
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The end of the path, plus the branch."""
-        y = self.scale * self.branch(self._tap[0].take(x.shape[1]))
-        return self.layer(x) + (self.layer(y) if self.drop_branch else y)
+        h = self._tap[0].take(x.shape[1]).movedim(self.axis, -1)
+        y = (self.scale * self.branch(h)).movedim(-1, self.axis)
+        return self.layer(x, *args, **kwargs) + (self.layer(y) if self.drop_branch else y)

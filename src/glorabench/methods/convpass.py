@@ -92,6 +92,12 @@ class Convpass(Method):
         """
         if backbone.prefix_tokens is None:
             raise BadInput(f"Convpass needs the patch tokens of a ViT; {backbone.name} has none: choose another method")
+        for number in ("1" if target == "attn" else "2" for target in self.targets):
+            if backbone.sites([f"norm{number}"])[0].path != backbone.sites([f"in{number}"])[0].path:
+                raise BadInput(
+                    f"Convpass reads normalised tokens; {backbone.name} normalises behind its paths, not in front of "
+                    "them: choose another method"
+                )
         taps = {}
         for site in backbone.sites([BRANCH_ROLES[target][0] for target in self.targets]):
             taps[site.depth, site.role[-1]] = Tap(backbone.net.get_submodule(site.path), of_input=False)

@@ -81,11 +81,9 @@ class GLoRA(Method):
         return {(site.path, site.role): path for site, path in zip(sites, paths, strict=True)}
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
-        """Five supports for the site; on a layer without bias D has nothing to scale and is none."""
-        weight, choices = weight_of(site, layer), dict(CHOICES)
+        """Five supports for the site; where a support can have no effect it is none (see `_choices_of`)."""
+        weight, choices = weight_of(site, layer), _choices_of(site, layer)
         check_rank(self.rank, site, weight)
-        if layer.bias is None:
-            choices["D"] = ("none",)
         path = shared.get((site.path, site.role))
         return Supports(weight, self.rank, self.product, self._choices(site, choices, path))
 
@@ -97,9 +95,18 @@ class GLoRA(Method):
         if path is None:
             picks = {name: int(torch.randint(len(options), (), device="cpu")) for name, options in choices.items()}
             return {name: (options[picks[name]],) for name, options in choices.items()}
-        if path["D"] not in choices["D"]:
-            raise BadInput(f"method.path.D={path['D']} has no effect on {site.path}: the layer has no bias")
+        for name, options in choices.items():
+            if path[name] not in options:
+                reason = "the layer has no bias" if site.takes_bias else "the network adds a bias of its own there"
+                raise BadInput(f"method.path.{name}={path[name]} has no effect on {site.path}: {reason}")
         return {name: (path[name],) for name in choices}
+
+
+def _choices_of(site: Site, layer: nn.Module) -> dict[str, tuple[str, ...]]:
+    """The choices of each support: D has nothing to scale without a bias, and C, D and E none to change if the network
+    reads the weight alone."""
+    none = ("CDE" if not site.takes_bias else "D") if layer.bias is None else ""
+    return {name: ("none",) if name in none else options for name, options in CHOICES.items()}
 
 
 class Support(nn.Module):

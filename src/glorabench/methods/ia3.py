@@ -65,4 +65,9 @@ class IA3(Method):
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """One vector; a convolution has no input of its own width to scale."""
         of_input = site.role in self.inputs
+        if not (of_input or site.takes_bias):
+            raise BadInput(
+                f"(IA)3 scales the output of {site.path}, to which the network adds a bias of its own, so no weight is "
+                f"its scale: take '{site.role}' out of targets"
+            )
         return LearnedScale(weight_of(site, layer, (nn.Linear,) if of_input else (nn.Linear, nn.Conv2d)), of_input)

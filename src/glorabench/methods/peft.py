@@ -144,7 +144,7 @@ class Peft(Method):
                     f"peft adapts whole layers, role '{site.role}' is a part of {site.path}: name the whole (qkv)"
                 )
         modules = {
-            name: _module_names(backbone, roles, [site.path for site in sites if site.role in roles])
+            name: _module_names(backbone, [site.path for site in sites if site.role in roles])
             for name, roles in self._roles().items()
         }
         config, tuner = self._peft_config(modules), cast(Any, TUNERS[self.config])
@@ -171,13 +171,13 @@ class Peft(Method):
         return [parameter for parameter in backbone.net.parameters() if parameter.requires_grad]
 
 
-def _module_names(backbone: Backbone, roles: Iterable[str], paths: list[str]) -> list[str] | str:
-    """The names of layers of these roles, as peft takes them.
+def _module_names(backbone: Backbone, paths: list[str]) -> list[str] | str:
+    """The names of these layers, as peft takes them.
 
     Peft takes ends of names, by which some tuners group layers that share tensors. If these ends match other layers
     too, peft gets a regular expression of the whole names.
     """
-    ends = sorted({backbone.roles[role].pattern.rpartition("*.")[2] for role in roles})
+    ends = sorted({re.split(r"(?:^|\.)\d+\.", path)[-1] for path in paths})
     matches = []
     for path, _ in backbone.net.named_modules():
         if any(path == end or path.endswith(f".{end}") for end in ends):

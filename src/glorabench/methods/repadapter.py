@@ -79,8 +79,8 @@ class RepAdapter(Method):
         if self.rank % self.groups:
             raise BadInput(f"method.groups={self.groups} does not divide method.rank={self.rank}")
 
-    def setup(self, backbone: Backbone) -> dict[tuple[int, str], LinearAdapter]:
-        """The adapters by depth and by what their layers read."""
+    def setup(self, backbone: Backbone) -> dict[tuple[str, str], LinearAdapter]:
+        """The adapters by the module that holds their layers and by what these read."""
         return {}
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
@@ -95,7 +95,7 @@ class RepAdapter(Method):
         check_rank(self.rank, site, weight[:, :width])
         if width % self.groups:
             raise BadInput(f"method.groups={self.groups} does not divide the width {width} of {site.path}")
-        key = site.depth, INPUT_OF_ROLE.get(site.role, site.role)
+        key = site.path.rpartition(".")[0], INPUT_OF_ROLE.get(site.role, site.role)
         if key not in shared:
             shared[key] = LinearAdapter(weight, width, self.rank, self.groups, self.scale, self.dropout)
         return shared[key]
