@@ -8,12 +8,13 @@ the role `conv` or `linear`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
-from glorabench.backbones.base import Places, Site
+from glorabench.backbones.base import Backbone, Places, Site
 from glorabench.backbones.calls import Call
 
 # the names that authors give to projections, and what each holds
@@ -107,6 +108,12 @@ def is_norm(layer: nn.Module) -> bool:
     """A normalisation with a learned scale."""
     weight = getattr(layer, "weight", None)
     return "norm" in type(layer).__name__.lower() and isinstance(weight, Tensor) and weight.ndim == 1
+
+
+def present_roles(build: Callable[[], Backbone]) -> tuple[str, ...]:
+    """The roles of a backbone that is built on the meta device, where tensors take no memory."""
+    with torch.device("meta"):
+        return tuple(build().roles)
 
 
 def find_roles(net: nn.Module, calls: Sequence[Call], head: str | None) -> dict[str, Places]:

@@ -98,11 +98,11 @@ def vision_backbone(
     if not timm.is_model(model):
         hint = nearest(model, timm.list_models(f"*{model.split('_')[0]}*") or timm.list_models())
         raise BadInput(f"timm has no model '{model}'{hint[:300]}")
-    _check_tag(model)
+    check_tag(model)
     net = timm.create_model(model, num_classes=1, drop_path_rate=drop_path, **dict(model_args or {}))
     head = FAMILIES[family][1]
     roles = _roles(net, model, family)
-    images = _preprocess(net, dict(preprocess or {}))
+    images = preprocess_of(net, dict(preprocess or {}))
     provenance = weights.load_weights(net, head, name, model, weights_from, sha256)
     is_standard = _is_standard(net)
     class_token_only = last_block == "class_token" and vit_attention.compute_class_token_only(net)
@@ -153,7 +153,7 @@ def _is_standard(net: nn.Module) -> bool:
     return type(net) is ConvNeXt
 
 
-def _check_tag(model: str) -> None:
+def check_tag(model: str) -> None:
     """Refuse a tag that timm does not have. Only a download needs a tag."""
     architecture, _, tag = model.partition(".")
     tags = [name.partition(".")[2] for name in timm.list_models(f"{architecture}.*", pretrained=True)]
@@ -161,7 +161,7 @@ def _check_tag(model: str) -> None:
         raise BadInput(f"timm's {architecture} has no checkpoint '{tag}'{nearest(tag, tags)}")
 
 
-def _preprocess(net: torch.nn.Module, overrides: dict[str, Any]) -> Preprocess:
+def preprocess_of(net: torch.nn.Module, overrides: dict[str, Any]) -> Preprocess:
     config = resolve_data_config({}, model=net)
     preprocess = Preprocess(
         size=int(overrides.get("size") or config["input_size"][-1]),

@@ -30,6 +30,11 @@ from glorabench.files import check_regular
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")
 
+UNDECIDED = "undecided"  # weights_from of a backbone that is for many models
+NO_CHOICE = (
+    "backbone.weights_from is not chosen: backbone.weights_from=hub downloads the checkpoint that backbone.model names, "
+    "backbone.weights_from=PATH reads a file, backbone.weights_from=null starts from random weights"
+)
 FIX = "give this backbone's own file with backbone.weights_from=PATH, or choose the backbone that made this one"
 OLD_HEADS = ("head.", "pre_logits.", "head_dist.")  # what leads to the classes of the pretraining, in timm's names
 _EMBEDDING, _POSITIONS = "embedding/kernel", "Transformer/posembed_input/pos_embedding"
@@ -50,6 +55,8 @@ def load_weights(
     """
     if next(net.parameters()).is_meta:
         return {"source": "none (meta device)", "sha256": None}
+    if source == UNDECIDED:
+        raise BadInput(NO_CHOICE)
     if source is None:
         return {"source": "random initialisation", "sha256": None}
     if source == "hub":

@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from glorabench import checksum
 from glorabench.config import schema, words
+from glorabench.config.auto_family import AUTO, list_for_roles, roles_of_node
 from glorabench.config.paths import CONFIG_GROUPS, conf_dir, options
 from glorabench.data.checks.preflight import identify_data
 from glorabench.errors import BadInput, first_line, nearest, nearest_key
@@ -49,6 +50,9 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     cfg.data.update(identify_data(_plain(cfg.data)))
     task = OmegaConf.select(cfg, "data.label") or OmegaConf.select(cfg, "data.task")
     names = {group: choices.get(group) for group in ("method", "backbone", "data")}
+    if cfg.backbone.get("family") == AUTO:  # one group for many models, so a record has the name of the model
+        roles_of_node(_plain(cfg.backbone))  # says first what is wrong with the model
+        names["backbone"] = cfg.backbone.name
     search = {"search": choices["search"]} if choices.get("search") else {}
     cfg.names = {**names, "task": task, **search}
     group_files = [conf_dir() / group / f"{choices.get(group)}.yaml" for group in ("method", "train")]
@@ -107,6 +111,8 @@ def _expand_home(key: str, path: str) -> str:
 def _by_family(values: DictConfig, *, _root_: DictConfig) -> Any:
     """`${by_family:{vit:[q,v],llama:[q,v]}}`: the value for the family of the chosen backbone."""
     family = OmegaConf.select(_root_, "backbone.family")
+    if family == AUTO:
+        return list_for_roles(values, roles_of_node(_plain(_root_.backbone)))
     if not isinstance(family, str) or family not in values:
         hint = nearest(family, map(str, values))
         raise BadInput(f"none is given for backbones of family '{family}': give it on the command line{hint}")

@@ -53,7 +53,12 @@ ALGORITHM = NodeKind(
 BACKBONE = NodeKind(
     "backbone",
     "backbone",
-    addresses=("glorabench.backbones.vision.vision_backbone", "glorabench.backbones.llama.llama_backbone"),
+    addresses=(
+        "glorabench.backbones.vision.vision_backbone",
+        "glorabench.backbones.llama.llama_backbone",
+        "glorabench.backbones.timm_models.timm_backbone",
+        "glorabench.backbones.hf_vision.hf_vision_backbone",
+    ),
 )
 DATA = NodeKind(
     "data",
@@ -174,6 +179,16 @@ def make(node: Any, kind: NodeKind, **overrides: Any) -> Any:
         raise
     _check_types(target, arguments, kind)
     return instance
+
+
+def roles_of_backbone(node: Mapping[str, Any]) -> tuple[str, ...]:
+    """The roles of the layers of a backbone, which is built without memory.
+
+    Raises:
+        BadInput: see `make`.
+    """
+    survey = import_module("glorabench.backbones.structure").present_roles  # by name: this file needs no torch
+    return survey(lambda: make(node, BACKBONE))
 
 
 def _arguments(target: Callable[..., Any], node: Mapping[str, Any], kind: NodeKind) -> dict[str, Any]:

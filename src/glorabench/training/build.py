@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 import torch
 
 from glorabench.backbones.base import Backbone
+from glorabench.backbones.weights import NO_CHOICE, UNDECIDED
 from glorabench.config import schema
 from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, check_arguments, make, target_of
 from glorabench.config.schema import SEARCH_VERSION
@@ -96,6 +97,8 @@ def check_weights(config: dict[str, Any]) -> None:
         BadInput: naming the file, and what to do.
     """
     source = config["backbone"].get("weights_from")
+    if source == UNDECIDED:
+        raise BadInput(NO_CHOICE)
     if source in (None, "embedded", "hub"):
         return
     path = Path(source).expanduser()

@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from glorabench.analysis.fronts import on_front
+from glorabench.config.auto_family import AUTO
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import ALGORITHM, make
 from glorabench.config.paths import options
@@ -233,8 +234,11 @@ def config_of_search(record: Record, root: Path, words: Sequence[str], weights: 
             "with selection.fit_on=train, or let search=evolution do all of it"
         )
     search_words = [] if any(word.startswith("search=") for word in words) else ["search=evolution"]
-    one_of("backbone", old["names"]["backbone"], options("backbone"))
-    new = compose([f"backbone={old['names']['backbone']}", *search_words, *words])
+    backbone_words = []
+    if old["backbone"].get("family") != AUTO:  # only places and the search are taken from what is composed here
+        one_of("backbone", old["names"]["backbone"], options("backbone"))
+        backbone_words = [f"backbone={old['names']['backbone']}"]
+    new = compose([*backbone_words, *search_words, *words])
     supernet_settings: dict[str, Any] = {"epochs": None}
     if old.get("search") is not None:
         supernet_settings = {name: old["search"].get(name) for name in SUPERNET_KEYS}

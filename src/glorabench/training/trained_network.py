@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from glorabench import files
 from glorabench.backbones.base import Backbone
 from glorabench.config import schema
+from glorabench.config.auto_family import AUTO
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.config.paths import options
@@ -149,6 +150,11 @@ def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, An
         raise BadInput(
             f"run {record.run_id} used weights of timm's hub, and nothing is downloaded because a record says so: give "
             f"{WEIGHTS}=PATH, or {WEIGHTS}=hub to let timm fetch them"
+        )
+    elif node.get("family") == AUTO and node.get("weights_from") is not None:
+        raise BadInput(
+            f"run {record.run_id} read {node['weights_from']}, and a record does not say where that lies: give "
+            f"{WEIGHTS}=PATH"
         )
     elif node.get("weights_from") not in (None, "embedded"):
         one_of("backbone", record.names["backbone"], options("backbone"))

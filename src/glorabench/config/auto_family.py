@@ -1,0 +1,56 @@
+"""Backbones of family `auto`: a method adapts by default the roles of its list that the network has. Light: no torch.
+
+The other families are named in a table of roles, and `${by_family:...}` has a list for each of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from glorabench.config.instantiate import roles_of_backbone
+from glorabench.errors import BadInput
+
+AUTO = "auto"
+
+
+def roles_of_node(node: Mapping[str, Any]) -> tuple[str, ...]:
+    """The roles of the backbone of a config of family `auto`; torch is imported, and nothing is computed.
+
+    Raises:
+        BadInput: it names no model, or the model cannot be built.
+    """
+    if not (node.get("model") or node.get("weights_from") not in (None, "undecided", "hub")):
+        raise BadInput("this backbone needs a model: backbone.model=NAME, such as backbone.model=resnet50")
+    shape = {key: value for key, value in node.items() if key not in ("sha256", "drop_path")}
+    return _roles_of_text(json.dumps({**shape, "sha256": None, "drop_path": 0.0}, sort_keys=True))
+
+
+@lru_cache(maxsize=64)  # the runs of a sweep share few
+def _roles_of_text(node: str) -> tuple[str, ...]:
+    return roles_of_backbone(json.loads(node))
+
+
+def list_for_roles(lists: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
+    """The roles that a method adapts by default on a network.
+
+    Args:
+        lists: family -> roles, of the method: `vit` is taken for networks with attention, `convnext` for others with
+            feed-forward layers, `conv` for those with neither.
+        roles: of the network.
+
+    Raises:
+        BadInput: the network has none of them.
+    """
+    attends, widens = "qkv" in roles, "fc1" in roles
+    family = "vit" if attends else "convnext" if widens else "conv"
+    wanted = [str(role) for role in lists.get(family) or []]
+    if chosen := [role for role in wanted if role in roles]:
+        return chosen
+    if family in lists and not wanted:  # a list that is empty on purpose, such as inputs of (IA)3
+        return []
+    layers = [role for role in roles if role in ("qkv", "o", "fc1", "fc2", "dwconv", "conv", "linear", "downsample")]
+    names = f"{', '.join(wanted)} by default, of which this network has none" if wanted else "nothing by default here"
+    raise BadInput(f"the method adapts {names}: choose of what it has with method.targets=[{','.join(layers)}]")
