@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from glorabench.errors import BadInput, nearest
 from glorabench.inputs import Preprocess
@@ -163,6 +164,13 @@ class Backbone:
             kind = type(self.net.get_submodule(path)).__name__
             raise BadInput(f"targets: {path} of {self.name} is a {kind}, which has no weights to adapt: leave it out")
         return len(weight)
+
+    def set_training(self, training: bool) -> None:
+        """Training or evaluation mode. Batch norms keep the statistics of the pretraining, for no run saves others."""
+        self.net.train(training)
+        for module in self.net.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
 
     def replace(self, path: str, module: nn.Module) -> None:
         """Put `module` at `path`."""

@@ -9,7 +9,6 @@ import timm
 from timm.layers.attention import Attention
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from glorabench.backbones import vit_attention, weights
 from glorabench.backbones.base import Backbone
@@ -57,7 +56,6 @@ def timm_backbone(
     head = _head_of(net, model)
     images = preprocess_of(net, {**({"size": image_size} if image_size else {}), **(preprocess or {})})
     provenance = weights.load_weights(net, head, name, model, weights_from, sha256)
-    freeze_statistics(net)
     places = find_roles(net, record_calls(net, images.size), head)
     return Backbone(
         name=name,
@@ -70,13 +68,6 @@ def timm_backbone(
         attend=vit_attention.attend if _has_plain_attention(net) else None,
         is_standard=False,
     )
-
-
-def freeze_statistics(net: nn.Module) -> None:
-    """Let batch norms compute with the statistics of the pretraining, also while training: no run keeps others."""
-    for module in net.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
 
 
 def _known_model(model: str | None) -> str:

@@ -37,7 +37,7 @@ def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.M
     """The network to train. If the trunk is constant and its features are computed once, it is only the head."""
     backbone, data = parts.backbone, parts.data
     is_frozen = backbone.trunk_is_frozen()
-    backbone.net.train(not is_frozen)  # a trunk that learns nothing has no drop-path
+    backbone.set_training(not is_frozen)  # a trunk that learns nothing has no drop-path
     is_cached = is_frozen and train["cache_features"] and not data.varies
     data.device = trainer.strategy.root_device
     if not is_cached or backbone.classifier is None:
