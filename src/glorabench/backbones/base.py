@@ -14,6 +14,18 @@ from glorabench.errors import BadInput, nearest
 from glorabench.inputs import Preprocess
 
 
+_NO_PATH = "its blocks have no feed-forward path that is a part of its own"
+_NO_ATTENTION = "its blocks have no attention that is a part of its own"
+ABSENT = {  # why a network may lack a role
+    **dict.fromkeys(("mlp", "in2", "out2"), _NO_PATH),
+    **dict.fromkeys(("attn", "in1", "out1"), _NO_ATTENTION),
+    "norm1": "no norm stands at its attention",
+    "norm2": "no norm stands at a feed-forward path",
+    "block": "it has no blocks that repeat and give one tensor",
+    **dict.fromkeys(("q", "k", "v"), "it has no attention whose queries, keys and values are known rows (qkv is the whole)"),
+}
+
+
 @dataclass(frozen=True)
 class Site:
     """One place that a method can adapt.
@@ -102,7 +114,8 @@ class Backbone:
         sites: list[Site] = []
         for target in targets:
             if target not in self.roles:
-                raise BadInput(f"backbone {self.name} has no role '{target}'{nearest(target, self.roles)}")
+                reason = f": {ABSENT[target]}" if target in ABSENT else nearest(target, self.roles)
+                raise BadInput(f"backbone {self.name} has no role '{target}'{reason}")
             role = self.roles[target]
             matches = role.sites if isinstance(role, Places) else self._sites_of(target, role, paths)
             if not matches:

@@ -13,6 +13,7 @@ from glorabench.training import signals
 
 INTERRUPTED = 130
 PRINTING = (
+    "backbone",
     "count",
     "list",
     "show",

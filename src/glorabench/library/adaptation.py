@@ -72,8 +72,8 @@ def adapt(
     Args:
         model: any network with linear layers or convolutions.
         method: `lora`, `glora`, ... (`glorabench count` lists them).
-        targets: roles (`q`, `v`, `fc1`) where the class of the network is known (timm's ViT and ConvNeXt, Llama of
-            transformers), or patterns of names of layers (`*.fc1`; `*` is every linear layer and convolution).
+        targets: roles (`q`, `v`, `fc1`) of a network of timm or a Llama of transformers, or patterns of names of layers
+            (`*.fc1`; `*` is every linear layer and convolution).
         heads: patterns of the modules that are trained as they are, such as `head`.
         values: hyper-parameters, such as `rank=4`; the others are those of conf/method.
 
@@ -89,7 +89,7 @@ def adapt(
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
     adaptation = Adaptation(method, targets, heads, dict(values))
     backbone, names = backbone_of(model, targets, heads)
-    node = default_method_node(method, family_of(model), names, values)
+    node = default_method_node(method, family_of(model), names, values, list(backbone.roles))
     trained_heads = _head_parameters(model, heads)
     make(node, METHOD).inject(backbone)
     for parameter in trained_heads:

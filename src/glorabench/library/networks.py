@@ -1,4 +1,4 @@
-"""See a network of yours as a backbone: its layers by role where its class is known, or by patterns of their names."""
+"""See a network of yours as a backbone: its layers by role, or by patterns of their names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from glorabench.backbones.base import Backbone, Role
+from glorabench.backbones.base import Backbone, Places, Role
+from glorabench.backbones.calls import record_calls
+from glorabench.backbones.structure import find_roles
+from glorabench.config.auto_family import AUTO
 from glorabench.errors import BadInput, nearest
 
 _FAMILIES = {"VisionTransformer": "vit", "ConvNeXt": "convnext", "LlamaForCausalLM": "llama"}  # by the name of a class
@@ -15,9 +18,19 @@ _LAYERS = (nn.Linear, nn.Conv2d)
 
 
 def family_of(net: nn.Module) -> str | None:
-    """The family whose roles a network has; None where its class is not known."""
+    """The family whose roles a network has: `auto` for other networks of timm; None where nothing is known."""
     names = [kind.__name__ for kind in type(net).__mro__]
-    return next((_FAMILIES[name] for name in names if name in _FAMILIES), None)
+    known = next((_FAMILIES[name] for name in names if name in _FAMILIES), None)
+    return known or (AUTO if _image_side(net) else None)
+
+
+def _image_side(net: nn.Module) -> int | None:
+    """Pixels of a side of the images of a network of timm."""
+    config = getattr(net, "pretrained_cfg", None)
+    size = config.get("input_size") if isinstance(config, Mapping) else None
+    patches = getattr(getattr(net, "patch_embed", None), "img_size", None)
+    side = patches or (size[1:] if size else None)
+    return int(side[0]) if side else None
 
 
 def backbone_of(
@@ -33,8 +46,7 @@ def backbone_of(
     Raises:
         BadInput: a target is no role and matches no layer.
     """
-    family = family_of(net)
-    roles = dict(_roles(family))
+    roles = dict(_roles(net, heads))
     names = None
     if targets is not None:
         names = []
@@ -61,17 +73,27 @@ def _matches(net: nn.Module, pattern: str, heads: Sequence[str]) -> list[str]:
     paths = []
     for path, module in net.named_modules():
         is_layer = isinstance(module, _LAYERS) or (path == pattern and hasattr(module, "weight"))
-        is_head = any(fnmatchcase(path, head) or path.startswith(f"{head}.") for head in heads)
-        if is_layer and not is_head and fnmatchcase(path, pattern):
+        if is_layer and not _is_head(path, heads) and fnmatchcase(path, pattern):
             paths.append(path)
     return paths
 
 
-def _roles(family: str | None) -> Mapping[str, Role]:
+def _is_head(path: str, heads: Sequence[str]) -> bool:
+    return any(fnmatchcase(path, head) or path.startswith(f"{head}.") for head in heads)
+
+
+def _roles(net: nn.Module, heads: Sequence[str]) -> Mapping[str, Role | Places]:
+    family, side = family_of(net), _image_side(net)
     if family == "llama":
         from glorabench.backbones.llama import LLAMA
 
         return LLAMA
+    if family == AUTO and side is not None:
+        paths = {id(module): path for path, module in net.named_modules()}
+        classifier = getattr(net, "get_classifier", lambda: None)()
+        found = find_roles(net, record_calls(net, side), paths.get(id(classifier)))
+        own = {role: tuple(s for s in places.sites if not _is_head(s.path, heads)) for role, places in found.items()}
+        return {role: Places(sites) for role, sites in own.items() if sites}
     if family is not None:
         from glorabench.backbones.vision import CONVNEXT, VIT
 

@@ -22,7 +22,7 @@ class BitFit(Method):
 
     def unfreeze(self, backbone: Backbone) -> Iterable[nn.Parameter]:
         """The biases of every layer outside the head, found by what the layer is."""
-        kinds = (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm)
+        kinds = (nn.Linear, nn.Conv2d, nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d)
         layers = [m for m in backbone.net.modules() if isinstance(m, kinds) and m is not backbone.classifier]
         if not self.norms:
             layers = [m for m in layers if isinstance(m, nn.Linear | nn.Conv2d)]

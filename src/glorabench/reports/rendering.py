@@ -14,7 +14,11 @@ from textwrap import fill
 from glorabench.errors import BadInput, first_line, printable
 from glorabench.files import write_text
 
-WORD_COLUMNS = ("task", "method", "of", "on the front of")  # columns of words; the others hold numbers
+WORD_COLUMNS = (  # columns of words; the others hold numbers
+    *("task", "method", "of", "on the front of"),
+    *("layer", "kind", "weights", "roles", "merges", "why it does not fit"),
+    *("family", "a model", "what does not fit, with the number of the reason"),
+)
 _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",

@@ -149,12 +149,21 @@ def bare_backbone(config: str, classes: int = 1) -> Backbone:
     return backbone
 
 
-def parameters_of(overrides: Sequence[str]) -> dict[str, int | None]:
-    """The counts of `parameters` for a config, with a head of one class.
+def backbone_without_method(overrides: Sequence[str]) -> Backbone:
+    """The backbone of a config, on the meta device and with a head of one class; `method` may be left out.
+
+    Raises:
+        BadInput: the words are wrong, or there is no such network.
+    """
+    return bare_backbone(json.dumps(compose(["method=full", *overrides])["backbone"]))
+
+
+def backbone_with_method(overrides: Sequence[str]) -> Backbone:
+    """The backbone of a config with its method in it, on the meta device and with a head of one class.
 
     Raises:
         BadInput: a hyper-parameter is wrong.
-        UnsuitableBackbone: the method does not fit the backbone.
+        UnsuitableBackbone: the backbone cannot host the method.
     """
     try:
         config = compose(overrides)
@@ -167,7 +176,16 @@ def parameters_of(overrides: Sequence[str]) -> dict[str, int | None]:
             method.inject(backbone)
         except BadInput as error:
             raise UnsuitableBackbone(str(error)) from error
-    return parameters(backbone)
+    return backbone
+
+
+def parameters_of(overrides: Sequence[str]) -> dict[str, int | None]:
+    """What `parameters` says of a config, for a head of one class.
+
+    Raises:
+        BadInput: as `backbone_with_method`.
+    """
+    return parameters(backbone_with_method(overrides))
 
 
 def trained_size(overrides: Sequence[str]) -> int:
