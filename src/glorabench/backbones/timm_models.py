@@ -92,12 +92,16 @@ def _build(model: str, drop_path: float, image_size: int | None, args: Mapping[s
     Raises:
         BadInput: the model does not take an argument or its value.
     """
+    args = {"drop_path_rate": drop_path or None, **args}  # timm leaves out what is None
     if image_size:
-        args = {**args, "pretrained_cfg_overlay": {"input_size": (3, image_size, image_size)}}
-    if drop_path:
-        args = {**args, "drop_path_rate": drop_path}
+        args |= {"img_size": image_size, "pretrained_cfg_overlay": {"input_size": (3, image_size, image_size)}}
     try:
-        return timm.create_model(model, num_classes=1, **args)
+        try:
+            return timm.create_model(model, num_classes=1, **args)
+        except TypeError as error:
+            if not image_size or "img_size" not in str(error):
+                raise
+            return timm.create_model(model, num_classes=1, **{**args, "img_size": None})  # it takes images of any size
     except Exception as error:  # of timm's code: an argument that it lacks, a size that does not divide
         hint = "; train.drop_path=0 gives it none" if "drop_path" in str(error) else ""
         raise BadInput(f"backbone.model={model} cannot be built with these values ({first_line(error)}){hint}") from error

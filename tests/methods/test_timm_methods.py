@@ -1,0 +1,122 @@
+"""The conformance matrix on models of timm whose roles are found: every method on a tiny model of every family.
+
+A method that fits trains what it put in and nothing else, merges exactly where it can, and is saved and loaded. A method
+that does not fit is refused when it is put in. The normal suite has one method of each kind; `campaign` has them all.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glorabench.backbones.base import Backbone
+from glorabench.config.auto_family import AUTO
+from glorabench.config.instantiate import METHOD, make
+from glorabench.config.method_defaults import default_method_node
+from glorabench.config.paths import options
+from glorabench.errors import BadInput
+from glorabench.methods.reparam import Foldable, has_foldable, merge, merge_obstacle
+from tiny_models import TINY, tiny_model
+
+ALL_LOW_RANK = {"A": "lora", "B": "lora", "C": "lora", "D": "vector", "E": "vector"}
+MULTI_WIDTH = {"fact_tk", "fact_tt"}
+TOKENS = {"convpass", "vpt_deep", "vpt_shallow"}
+PATHS = {"adaptformer", "houlsby", "pfeiffer", "repadapter", "repadapter_attn"}
+OWN_BIAS = {"ia3", "peft", "repadapter", "repadapter_attn", "ssf"}  # the network adds a bias to q, k and v by itself
+PROMPTS = {"vpt_deep", "vpt_shallow"}
+REFUSED: dict[str, set[str]] = {
+    "vit": set(),
+    "dinov2": set(),
+    "dinov2_swiglu": MULTI_WIDTH,
+    "siglip": set(),
+    "parallel": set(),
+    "deit3": set(),
+    "dinov3": set(),
+    "eva02": {*OWN_BIAS, *PROMPTS},
+    "beit": {*OWN_BIAS, *PROMPTS},
+    "cait": set(),
+    "swin": {*MULTI_WIDTH, *TOKENS},
+    "swinv2": {*MULTI_WIDTH, *TOKENS, *OWN_BIAS},
+    "pvt_v2": set(),
+    "hiera": set(),
+    "maxvit": set(),
+    "convnext": {*MULTI_WIDTH, *TOKENS, "repadapter_attn"},
+    "convnextv2": {*MULTI_WIDTH, *TOKENS, "repadapter_attn"},
+    "resnet": {*MULTI_WIDTH, *TOKENS, *PATHS},
+    "mobilenet": {*MULTI_WIDTH, *TOKENS, *PATHS},
+}
+SMALL = {"rank": 2, "prompts": 2, "groups": 1, "dropout": 0.0, "drop_path": 0.0}
+FAST = ("lora", "glora", "adaptformer", "ssf")
+MATRIX = [(family, method) for family in TINY for method in options("method")]
+CASES = [
+    pytest.param(*pair, marks=[] if pair[1] in FAST else pytest.mark.campaign, id="-".join(pair)) for pair in MATRIX
+]
+
+
+def put_in(backbone: Backbone, name: str) -> None:
+    """Put a method with small values into a backbone, as `backbone=timm` would."""
+    node = default_method_node(name, AUTO, None, {}, list(backbone.roles))
+    node |= {key: value for key, value in SMALL.items() if key in node}
+    if name == "glora":
+        has_bias = all(getattr(backbone.net.get_submodule(s.path), "bias", None) is not None and s.takes_bias
+                       for s in backbone.sites(node["targets"]))  # fmt: skip
+        node["path"] = ALL_LOW_RANK if has_bias else "supernet"
+    if name == "peft":
+        node["args"] = {"r": 2, "lora_alpha": 2}
+    torch.manual_seed(1)
+    make(node, METHOD).inject(backbone)
+
+
+def batch(backbone: Backbone) -> tuple[Tensor, Tensor]:
+    side = backbone.preprocess.size
+    images = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return images, torch.arange(4)
+
+
+def logits(net: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return net.eval()(images)
+
+
+@pytest.mark.parametrize(("family", "method"), CASES)
+def test_a_method_trains_merges_and_is_saved_or_it_is_refused(family: str, method: str) -> None:
+    backbone = tiny_model(family)
+    if method in REFUSED[family]:
+        with pytest.raises(BadInput, match=r"\w"):
+            put_in(backbone, method)
+        return
+    plain = copy.deepcopy(backbone.net)
+    put_in(backbone, method)
+    net, (images, labels) = backbone.net, batch(backbone)
+    before = logits(net, images)
+    frozen = {name: p.clone() for name, p in net.named_parameters() if not p.requires_grad}
+    trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    backbone.set_training(True)
+    F.cross_entropy(net(images), labels).backward()
+    assert [name for name, p in trained.items() if p.grad is None] == []
+    with torch.no_grad():
+        for p in trained.values():
+            p.add_(0.05 * torch.randn_like(p))
+    after = logits(net, images)
+    assert not torch.allclose(after, before)
+    assert all(torch.equal(p, frozen[name]) for name, p in net.named_parameters() if name in frozen)
+    check_merge(net, plain, images, after)
+    fresh = tiny_model(family)
+    put_in(fresh, method)
+    fresh.net.load_state_dict({name: p.detach() for name, p in trained.items()}, strict=False)
+    assert torch.equal(logits(fresh.net, images), after)
+
+
+def check_merge(net: nn.Module, plain: nn.Module, images: Tensor, expected: Tensor) -> None:
+    """The certificate: a merged network is a plain one, and computes the same."""
+    if merge_obstacle(net) or not has_foldable(net):
+        return
+    merged = merge(copy.deepcopy(net))
+    assert not any(isinstance(module, Foldable) for module in merged.modules())
+    assert torch.allclose(logits(merged, images), expected, rtol=0, atol=1e-9)
+    names = {name for name in merged.state_dict() if not name.endswith(".bias")}
+    assert names == {name for name in plain.state_dict() if not name.endswith(".bias")}
