@@ -1,7 +1,7 @@
 """The conformance matrix on models of timm whose roles are found: every method on a tiny model of every family.
 
-A method that fits trains what it put in and nothing else, merges exactly where it can, and is saved and loaded. A method
-that does not fit is refused when it is put in. The normal suite has one method of each kind; `campaign` has them all.
+A method that fits trains what it put in and nothing else, merges exactly where it can, and is saved and loaded. A
+method that does not fit is refused when it is put in. The normal suite has one method of each kind, `campaign` all.
 """
 
 from __future__ import annotations
@@ -23,31 +23,28 @@ from glorabench.methods.reparam import Foldable, has_foldable, merge, merge_obst
 from tiny_models import TINY, tiny_model
 
 ALL_LOW_RANK = {"A": "lora", "B": "lora", "C": "lora", "D": "vector", "E": "vector"}
-MULTI_WIDTH = {"fact_tk", "fact_tt"}
-TOKENS = {"convpass", "vpt_deep", "vpt_shallow"}
-PATHS = {"adaptformer", "houlsby", "pfeiffer", "repadapter", "repadapter_attn"}
-OWN_BIAS = {"ia3", "peft", "repadapter", "repadapter_attn", "ssf"}  # the network adds a bias to q, k and v by itself
-PROMPTS = {"vpt_deep", "vpt_shallow"}
+WIDTHS = {"fact_tk", "fact_tt"}  # one width for all blocks, and layers of whole slices of it
+TOKENS = {"convpass", "vpt_deep", "vpt_shallow"}  # a class token and patches
+PROMPTS = {"vpt_deep", "vpt_shallow"}  # a plain ViT, whose tokens have no positions relative to each other
+PATHS = {"adaptformer", "houlsby", "pfeiffer", "repadapter", "repadapter_attn"}  # attention or feed-forward paths
+OWN_BIAS = {"ia3", "peft", "repadapter", "repadapter_attn", "ssf"}  # no bias that the network adds to q, k and v itself
 REFUSED: dict[str, set[str]] = {
-    "vit": set(),
-    "dinov2": set(),
-    "dinov2_swiglu": MULTI_WIDTH,
-    "siglip": set(),
-    "parallel": set(),
-    "deit3": set(),
-    "dinov3": set(),
-    "eva02": {*OWN_BIAS, *PROMPTS},
+    **{family: set() for family in TINY},
+    "dinov2_swiglu": WIDTHS,
+    "parallel": {*WIDTHS, *TOKENS, *PATHS},
+    "dinov3": PROMPTS,
+    "eva02": {*WIDTHS, *OWN_BIAS, *PROMPTS},
     "beit": {*OWN_BIAS, *PROMPTS},
-    "cait": set(),
-    "swin": {*MULTI_WIDTH, *TOKENS},
-    "swinv2": {*MULTI_WIDTH, *TOKENS, *OWN_BIAS},
-    "pvt_v2": set(),
-    "hiera": set(),
-    "maxvit": set(),
-    "convnext": {*MULTI_WIDTH, *TOKENS, "repadapter_attn"},
-    "convnextv2": {*MULTI_WIDTH, *TOKENS, "repadapter_attn"},
-    "resnet": {*MULTI_WIDTH, *TOKENS, *PATHS},
-    "mobilenet": {*MULTI_WIDTH, *TOKENS, *PATHS},
+    "cait": TOKENS,
+    "swin": {*WIDTHS, *TOKENS},
+    "swinv2": {*WIDTHS, *TOKENS, *OWN_BIAS},
+    "pvt_v2": {*WIDTHS, *TOKENS},
+    "hiera": {*WIDTHS, *TOKENS},
+    "maxvit": {*WIDTHS, *TOKENS, "lora", "dora", "ia3"},  # q, k and v of unknown rows
+    "convnext": {*WIDTHS, *TOKENS, "repadapter_attn"},
+    "convnextv2": {*WIDTHS, *TOKENS, "repadapter_attn"},
+    "resnet": {*WIDTHS, *TOKENS, *PATHS},
+    "mobilenet": {*WIDTHS, *TOKENS, *PATHS},
 }
 SMALL = {"rank": 2, "prompts": 2, "groups": 1, "dropout": 0.0, "drop_path": 0.0}
 FAST = ("lora", "glora", "adaptformer", "ssf")

@@ -44,7 +44,9 @@ def shared_reason(reason: str, model: str) -> str:
     reason = re.sub(rf", a \w+(?=:)|; those of {re.escape(model)} have widths \[[\d, ]+\]", "", reason)
     reason = reason.replace(f"backbone {model}", "the network").replace(model, "the network")
     reason = re.sub(r"(?:\w+\.)*\d+\.(?=[a-z])", "", reason)
-    return re.sub(r" is \d+ x \d+|(?<=cuts weights into )\d+ x \d+ ", lambda m: " is not" if "is" in m[0] else "square ", reason)
+    return re.sub(
+        r" is \d+ x \d+|(?<=cuts weights into )\d+ x \d+ ", lambda m: " is not" if "is" in m[0] else "square ", reason
+    )
 
 
 def reasons_of_families(

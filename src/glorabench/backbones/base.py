@@ -13,7 +13,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from glorabench.errors import BadInput, nearest
 from glorabench.inputs import Preprocess
 
-
 _NO_PATH = "its blocks have no feed-forward path that is a part of its own"
 _NO_ATTENTION = "its blocks have no attention that is a part of its own"
 ABSENT = {  # why a network may lack a role
@@ -22,7 +21,9 @@ ABSENT = {  # why a network may lack a role
     "norm1": "no norm stands at its attention",
     "norm2": "no norm stands at a feed-forward path",
     "block": "it has no blocks that repeat and give one tensor",
-    **dict.fromkeys(("q", "k", "v"), "it has no attention whose queries, keys and values are known rows (qkv is the whole)"),
+    **dict.fromkeys(
+        ("q", "k", "v"), "it has no attention whose queries, keys and values are known rows (qkv is the whole)"
+    ),
 }
 
 

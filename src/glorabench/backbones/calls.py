@@ -1,6 +1,6 @@
-"""Record what a network calls on one image: every module in order, what it reads and what it gives. Costs no arithmetic.
+"""Record what a network calls on one image: every module in order, what it reads and what it gives.
 
-The network runs on the meta device, where tensors have shapes and no numbers, wherever its own weights are.
+Nothing is computed: the network runs on the meta device, where tensors have shapes and no numbers, wherever its own weights are.
 """
 
 from __future__ import annotations

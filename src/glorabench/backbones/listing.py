@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from glorabench.backbones.base import Backbone
-from glorabench.backbones.structure import is_norm
+from glorabench.backbones.layer_kinds import is_norm
 
 _SECOND = ("in1", "in2", "out1", "out2")  # roles of a place, which a layer has beside its own
 
@@ -73,6 +73,8 @@ def _kinds(modules: Sequence[nn.Module]) -> str:
 
 def _shapes(modules: Sequence[nn.Module]) -> str:
     weights = [getattr(module, "weight", None) for module in modules]
-    shapes = sorted({tuple(weight.shape) for weight in weights if weight is not None}, key=lambda shape: (len(shape), shape))
+    shapes = sorted(
+        {tuple(weight.shape) for weight in weights if weight is not None}, key=lambda shape: (len(shape), shape)
+    )
     texts = [" x ".join(map(str, shape)) for shape in shapes]
     return "" if not texts else texts[0] if len(texts) == 1 else f"{texts[0]} to {texts[-1]}"

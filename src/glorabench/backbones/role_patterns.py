@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from glorabench.backbones.base import Places, Site
-from glorabench.backbones.structure import out_width
+from glorabench.backbones.layer_kinds import out_width
 from glorabench.errors import BadInput, nearest
 
 PATTERN_ROLES = (
@@ -76,6 +76,10 @@ def _split(role: str, pattern: str) -> tuple[str, int, int]:
     if not bracket:
         return text, 0, 1
     numbers = rest.removesuffix("]").split("/")
-    if len(numbers) != 2 or not all(number.isdigit() for number in numbers) or not 0 <= int(numbers[0]) < int(numbers[1]):
+    if (
+        len(numbers) != 2
+        or not all(number.isdigit() for number in numbers)
+        or not 0 <= int(numbers[0]) < int(numbers[1])
+    ):
         raise BadInput(f"backbone.roles.{role}: '{pattern}' is no pattern: a part is written [0/3]")
     return text, int(numbers[0]), int(numbers[1])

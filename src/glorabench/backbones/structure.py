@@ -8,74 +8,18 @@ the role `conv` or `linear`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from glorabench.backbones.attentions import PARTS_IN_ORDER, Attention, find_attentions, silent_projections
 from glorabench.backbones.base import Backbone, Places, Site
 from glorabench.backbones.calls import Call
+from glorabench.backbones.layer_kinds import in_width, is_matrix, is_norm, is_numbered, out_width, starts_with
 
-# the names that authors give to projections, and what each holds
-PROJECTIONS: Mapping[str, str] = {
-    **dict.fromkeys(("qkv", "qkvs", "Wqkv", "qkv_proj", "to_qkv"), "qkv"),
-    **dict.fromkeys(("kv", "kv_proj", "to_kv"), "kv"),
-    **dict.fromkeys(("qk",), "qk"),
-    **dict.fromkeys(("q", "q_proj", "query", "to_query", "to_q", "wq", "q_lin"), "q"),
-    **dict.fromkeys(("k", "k_proj", "key", "to_key", "to_k", "wk", "k_lin"), "k"),
-    **dict.fromkeys(("v", "v_proj", "value", "to_value", "to_v", "wv", "v_lin"), "v"),
-}
-_INNER_NAMES = {"conv", "linear", "proj", "dense", "c", "fn", "0", "1"}  # of the one layer inside a projection
-# attention whose fused projections are one part behind the other, so that equal shares of the rows are q, k and v;
-# tests/backbones/test_structure.py holds each class to it
-PARTS_IN_ORDER = {
-    "timm.layers.attention.Attention",
-    "timm.layers.attention.AttentionRope",
-    "timm.layers.attention_pool.AttentionPoolLatent",
-    "timm.models.beit.Attention",
-    "timm.models.cait.TalkingHeadAttn",
-    "timm.models.convit.GPSA",
-    "timm.models.convit.MHSA",
-    "timm.models.davit.WindowAttention",
-    "timm.models.edgenext.CrossCovarianceAttn",
-    "timm.models.eva.EvaAttention",
-    "timm.models.gcvit.WindowAttentionGlobal",
-    "timm.models.hiera.MaskUnitAttention",
-    "timm.models.hieradet_sam2.MultiScaleAttention",
-    "timm.models.metaformer.Attention",
-    "timm.models.nest.Attention",
-    "timm.models.pvt_v2.Attention",
-    "timm.models.swin_transformer.WindowAttention",
-    "timm.models.swin_transformer_v2.WindowAttention",
-    "timm.models.swin_transformer_v2_cr.WindowMultiHeadAttention",
-    "timm.models.tnt.Attention",
-    "timm.models.twins.GlobalSubSampleAttn",
-    "timm.models.twins.LocallyGroupedAttn",
-    "timm.models.vision_transformer_relpos.RelPosAttention",
-    "timm.models.vision_transformer_sam.Attention",
-    "timm.models.visformer.Attention",
-    "timm.models.volo.Attention",
-    "timm.models.volo.ClassAttention",
-    "timm.models.xcit.XCA",
-}
 _GATES = {"fc1_g", "gate_proj", "gate", "w1"}  # of two layers that read the same, the one before the activation
-
-
-@dataclass(eq=False)
-class Attention:
-    """An attention: its projections by what they hold, its output layer, and its own module where it has one."""
-
-    path: str
-    projections: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
-    output: Call | None = None
-    call: Call | None = None
-
-    @property
-    def layers(self) -> list[Call]:
-        """Projections and output layer, in the order of calls."""
-        calls = [call for group in self.projections.values() for call in group]
-        return sorted([*calls, *filter(None, [self.output])], key=lambda call: call.start)
 
 
 @dataclass(eq=False)
@@ -85,29 +29,6 @@ class FeedForward:
     firsts: list[Call]
     last: Call
     call: Call | None = None
-
-
-def in_width(layer: nn.Module) -> int:
-    """Features that a linear layer or a convolution reads."""
-    return layer.in_features if isinstance(layer, nn.Linear) else int(layer.in_channels)  # type: ignore[arg-type]
-
-
-def out_width(layer: nn.Module) -> int:
-    """Features that a layer gives, by its weight."""
-    return len(layer.get_parameter("weight"))
-
-
-def is_matrix(layer: nn.Module) -> bool:
-    """A product with the features at each place alone: a linear layer or a 1 x 1 convolution."""
-    if isinstance(layer, nn.Conv2d):
-        return layer.kernel_size == (1, 1) and layer.stride == (1, 1) and layer.groups == 1
-    return isinstance(layer, nn.Linear)
-
-
-def is_norm(layer: nn.Module) -> bool:
-    """A normalisation with a learned scale."""
-    weight = getattr(layer, "weight", None)
-    return "norm" in type(layer).__name__.lower() and isinstance(weight, Tensor) and weight.ndim == 1
 
 
 def present_roles(build: Callable[[], Backbone]) -> tuple[str, ...]:
@@ -125,13 +46,13 @@ def find_roles(net: nn.Module, calls: Sequence[Call], head: str | None) -> dict[
         head: the path of its classifier, which has no role.
     """
     first_calls = {call.path: call for call in reversed(calls)}
-    first_calls |= {call.path: call for call in _silent_projections(net, first_calls)}
+    first_calls |= {call.path: call for call in silent_projections(net, first_calls)}
     layers = [
         call
         for call in sorted(first_calls.values(), key=lambda call: call.start)
         if call.path != head and (isinstance(call.module, nn.Linear | nn.Conv2d) or is_norm(call.module))
     ]
-    attentions = _attentions(layers, first_calls)
+    attentions = find_attentions(layers, first_calls)
     blocks = _blocks(layers, first_calls, attentions)
     book = _Book([(block.start, block.stop) for block in blocks])
     counts = defaultdict(int)
@@ -139,23 +60,10 @@ def find_roles(net: nn.Module, calls: Sequence[Call], head: str | None) -> dict[
         counts[call.path] += 1
     for block in blocks:
         inside = [call for call in layers if call.is_within(block)]
-        own = [attention for attention in attentions if _starts_with(attention.path, block.path)]
+        own = [attention for attention in attentions if starts_with(attention.path, block.path)]
         _Inside(block, inside, own, [c for c in calls if c.is_within(block) and counts[c.path] == 1], book).note_all()
     _note_outside(layers, blocks, book)
     return book.places()
-
-
-def _silent_projections(net: nn.Module, calls: Mapping[str, Call]) -> Iterator[Call]:
-    """The projections whose weights an attention reads without calling them, as calls at its beginning."""
-    for path, module in net.named_modules():
-        if path in calls or not isinstance(module, nn.Linear) or (named := _projection_of(path)) is None:
-            continue
-        if holder := calls.get(named[1]):
-            yield Call(path, module, holder.start + 0.3, holder.start + 0.6, holder.inputs, None, is_silent=True)
-
-
-def _starts_with(path: str, start: str) -> bool:
-    return path == start or path.startswith(f"{start}.")
 
 
 class _Book:
@@ -212,59 +120,15 @@ def _axis_of(call: Call, width: int) -> int | None:
     return -1 if shape[-1] == width else None
 
 
-def _projection_of(path: str) -> tuple[str, str] | None:
-    """What a layer of an attention holds by its name, and the path of the module that has the projections."""
-    parts = path.split(".")
-    for end in range(len(parts), 1, -1):
-        name = parts[end - 1]
-        if name in PROJECTIONS:
-            return PROJECTIONS[name], ".".join(parts[: end - 1])
-        if name not in _INNER_NAMES:
-            return None
-    return None
-
-
-def _attentions(layers: Sequence[Call], calls: Mapping[str, Call]) -> list[Attention]:
-    """Every attention: a module whose parts are named as its projections."""
-    found: dict[str, Attention] = {}
-    for call in layers:
-        if is_norm(call.module) or not is_matrix(call.module) or (named := _projection_of(call.path)) is None:
-            continue
-        kind, path = named
-        found.setdefault(path, Attention(path)).projections[kind].append(call)
-    attentions = []
-    for attention in found.values():
-        kinds = set(attention.projections)
-        if not any(needed <= kinds for needed in ({"qkv"}, {"q", "k", "v"}, {"q", "kv"}, {"qk", "v"})):
-            continue
-        parent = attention.path.rpartition(".")[0]
-        for path in (attention.path, *([parent] if not parent.rpartition(".")[2].isdigit() else [])):
-            if output := _output_layer(attention, path, layers):
-                attention.path, attention.output = path, output
-                break
-        attention.call = calls.get(attention.path)
-        attentions.append(attention)
-    return attentions
-
-
-def _output_layer(attention: Attention, path: str, layers: Sequence[Call]) -> Call | None:
-    """The last matrix of the attention's own module; in a module that holds more, the first behind the projections."""
-    start = attention.layers[-1].start
-    behind = [c for c in layers if c.start > start and _starts_with(c.path, path) and is_matrix(c.module)]
-    if not behind:
-        return None
-    return behind[-1] if path == attention.path and not _is_numbered(path) else behind[0]
-
-
 def _blocks(layers: Sequence[Call], calls: Mapping[str, Call], attentions: Sequence[Attention]) -> list[Call]:
     """The modules that repeat: innermost numbered ones with two layers or more that are no part of an attention."""
     matrices = [call for call in layers if not (is_norm(call.module) or call.is_silent)]
-    in_attention = {call.path for a in attentions if not _is_numbered(a.path) for call in calls.values()
+    in_attention = {call.path for a in attentions if not is_numbered(a.path) for call in calls.values()
                     if call.path.startswith(f"{a.path}.")}  # fmt: skip
     numbered = [
         call
         for path, call in calls.items()
-        if _is_numbered(path) and path not in in_attention and sum(c.is_within(call) for c in matrices) > 1
+        if is_numbered(path) and path not in in_attention and sum(c.is_within(call) for c in matrices) > 1
     ]
     inner = [call for call in numbered if not any(other.is_within(call) for other in numbered)]
     blocks = []
@@ -274,18 +138,12 @@ def _blocks(layers: Sequence[Call], calls: Mapping[str, Call], attentions: Seque
     return sorted(blocks, key=lambda call: call.start)
 
 
-def _is_numbered(path: str) -> bool:
-    return path.rpartition(".")[2].isdigit()
-
-
 def _units(
     block: Call, matrices: Sequence[Call], calls: Mapping[str, Call], attentions: Sequence[Attention]
 ) -> list[Call]:
     """The children of a block with several attentions, if each has at most one of them and layers besides it."""
     depth = block.path.count(".") + 1
-    children = [
-        call for path, call in calls.items() if path.startswith(f"{block.path}.") and path.count(".") == depth
-    ]
+    children = [call for path, call in calls.items() if path.startswith(f"{block.path}.") and path.count(".") == depth]
     units = [child for child in children if sum(call.is_within(child) for call in matrices) > 1]
     holders = [[unit for unit in units if a.path.startswith(f"{unit.path}.")] for a in attentions]
     if all(len(units) == 1 for units in holders) and len({units[0].path for units in holders}) == len(attentions):

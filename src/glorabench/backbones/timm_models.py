@@ -104,7 +104,9 @@ def _build(model: str, drop_path: float, image_size: int | None, args: Mapping[s
             return timm.create_model(model, num_classes=1, **{**args, "img_size": None})  # it takes images of any size
     except Exception as error:  # of timm's code: an argument that it lacks, a size that does not divide
         hint = "; train.drop_path=0 gives it none" if "drop_path" in str(error) else ""
-        raise BadInput(f"backbone.model={model} cannot be built with these values ({first_line(error)}){hint}") from error
+        raise BadInput(
+            f"backbone.model={model} cannot be built with these values ({first_line(error)}){hint}"
+        ) from error
 
 
 def _head_of(net: nn.Module, model: str) -> str:

@@ -162,6 +162,11 @@ def check_tag(model: str) -> None:
 
 
 def preprocess_of(net: torch.nn.Module, overrides: dict[str, Any]) -> Preprocess:
+    """How images are prepared for a network: as its checkpoint wants it, where `overrides` says nothing else.
+
+    Raises:
+        BadInput: the network is built for images of another size.
+    """
     config = resolve_data_config({}, model=net)
     preprocess = Preprocess(
         size=int(overrides.get("size") or config["input_size"][-1]),

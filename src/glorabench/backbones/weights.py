@@ -10,7 +10,8 @@ import hashlib
 import math
 import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ PICKLED = (".pth", ".pt", ".bin", ".ckpt")
 
 UNDECIDED = "undecided"  # weights_from of a backbone that is for many models
 NO_CHOICE = (
-    "backbone.weights_from is not chosen: backbone.weights_from=hub downloads the checkpoint that backbone.model names, "
-    "backbone.weights_from=PATH reads a file, backbone.weights_from=null starts from random weights"
+    "backbone.weights_from is not chosen: backbone.weights_from=hub downloads what backbone.model names, "
+    "backbone.weights_from=PATH reads it from a file, backbone.weights_from=null starts from random weights"
 )
 FIX = "give this backbone's own file with backbone.weights_from=PATH, or choose the backbone that made this one"
 OLD_HEADS = ("head.", "pre_logits.", "head_dist.")  # what leads to the classes of the pretraining, in timm's names
@@ -158,8 +159,9 @@ def _match(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]
     """Exactly the tensors of the trunk, by the names of `net`, and what was changed."""
     notes: Notes = {}
     names = list(state)
+    shapes_in_file = {key: tensor.shape for key, tensor in state.items()}
+    _check_patches(net, path, state)
     if isinstance(net, VisionTransformer):
-        _check_patches(net, path, state)
         notes |= _resampling_note(net, state["pos_embed"].shape, "bicubic") if "pos_embed" in state else {}
         decoder = [key for key in state if key.startswith("decoder_")]
         if decoder:  # MAE's files come with and without the half that only pretraining uses
@@ -168,7 +170,9 @@ def _match(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]
     convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
     if convert is not None:
         try:
-            state = convert(state, net)  # the authors' own key names, known to timm
+            with warnings.catch_warnings():  # on how timm resamples
+                warnings.simplefilter("ignore", UserWarning)
+                state = convert(state, net)  # the authors' own key names, known to timm
         except Exception as error:  # whatever timm's code meets in a file that is none of its models
             raise BadInput(
                 f"{path} holds another architecture ({first_line(error)}; its names: {_first_names(names)}); {FIX}"
@@ -188,7 +192,19 @@ def _match(net: nn.Module, head: str, path: Path | str, state: dict[str, Tensor]
         raise BadInput(
             f"{path} holds another architecture: {', '.join(faults)}{sizes}; its names: {_first_names(names)}; {FIX}"
         )
+    if "resampled" not in notes:
+        notes |= _changed_sizes(shapes_in_file, state)
     return state, notes
+
+
+def _changed_sizes(before: Mapping[str, torch.Size], state: Mapping[str, Tensor]) -> Notes:
+    """A note on tensors that timm resampled for another image size, such as biases of relative positions."""
+    changed = [key for key, shape in before.items() if key in state and state[key].numel() != shape.numel()]
+    if not changed:
+        return {}
+    sizes = (" x ".join(map(str, shape)) for shape in (before[changed[0]], state[changed[0]].shape))
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return {"resampled": "{}, from {} to {}{}".format(changed[0], *sizes, more)}
 
 
 def _first_names(names: Sequence[str]) -> str:
@@ -286,11 +302,12 @@ def _assign(net: VisionTransformer, head: str, path: Path) -> None:
         raise BadInput(f"{path} does not fit this ViT: it has no whole {absent[0]} (of {len(absent)} tensors); {FIX}")
 
 
-def _check_patches(net: VisionTransformer, path: Path | str, state: dict[str, Tensor]) -> None:
+def _check_patches(net: nn.Module, path: Path | str, state: dict[str, Tensor]) -> None:
     """timm would stretch the kernels of another patch size, which is another model."""
-    kernel, patch_weight = state.get("patch_embed.proj.weight"), net.patch_embed.proj.weight  # type: ignore[union-attr]
-    if kernel is not None and kernel.ndim == 4 and kernel.shape[-2:] != patch_weight.shape[-2:]:
-        sizes = ("{} x {}".format(*tensor.shape[-2:]) for tensor in (kernel, patch_weight))
+    name = "patch_embed.proj.weight"
+    kernel, own = state.get(name), dict(net.named_parameters()).get(name)
+    if kernel is not None and own is not None and kernel.ndim == 4 and kernel.shape[-2:] != own.shape[-2:]:
+        sizes = ("{} x {}".format(*tensor.shape[-2:]) for tensor in (kernel, own))
         raise BadInput(
             "{} holds another architecture: patches of {} pixels, the model's {}; {}".format(path, *sizes, FIX)
         )

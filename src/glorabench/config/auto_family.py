@@ -51,8 +51,8 @@ def list_for_roles(lists: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
     advice = f"choose of what it has with method.targets=[{','.join(layers)}]"
     if missing := [role for role in wanted if role in ("q", "k", "v") and role not in roles]:
         raise BadInput(
-            f"by default the method adapts {' and '.join(missing)}, which this network has in one layer, qkv, in an order "
-            f"that is not known: {advice}"
+            f"by default the method adapts {' and '.join(missing)}, which this network has in one layer, qkv, in an "
+            f"order that is not known: {advice}"
         )
     if chosen := [role for role in wanted if role in roles]:
         return chosen

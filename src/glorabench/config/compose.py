@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from glorabench import checksum
 from glorabench.config import schema, words
 from glorabench.config.auto_family import AUTO, list_for_roles, roles_of_node
+from glorabench.config.hf_folder import fill_from_folder
 from glorabench.config.paths import CONFIG_GROUPS, conf_dir, options
 from glorabench.data.checks.preflight import identify_data
 from glorabench.errors import BadInput, first_line, nearest, nearest_key
@@ -50,11 +51,10 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     cfg.data.update(identify_data(_plain(cfg.data)))
     task = OmegaConf.select(cfg, "data.label") or OmegaConf.select(cfg, "data.task")
     names = {group: choices.get(group) for group in ("method", "backbone", "data")}
-    if cfg.backbone.get("family") == AUTO:  # one group for many models, so a record has the name of the model
-        roles_of_node(_plain(cfg.backbone))  # says first what is wrong with the model
-        names["backbone"] = cfg.backbone.name
     search = {"search": choices["search"]} if choices.get("search") else {}
     cfg.names = {**names, "task": task, **search}
+    if cfg.backbone.get("family") == AUTO:
+        _look_at_model(cfg)
     group_files = [conf_dir() / group / f"{choices.get(group)}.yaml" for group in ("method", "train")]
     check_recipes(cfg.get("recipe"), str(names["method"]), options("method"), [*group_files, conf_dir() / "run.yaml"])
     config = {key: schema.canonical(value, _number_forms(key, choices.get(key))) for key, value in _plain(cfg).items()}
@@ -66,6 +66,19 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
         backbone["sha256"] = checksum.expected_sha256(backbone.get("weights_from"), backbone.get("name"))
     schema.mark_checked(config)
     return config
+
+
+def _look_at_model(cfg: DictConfig) -> None:
+    """Complete the config of a backbone that is for many models: a record has the name of the one that was chosen.
+
+    Raises:
+        BadInput: there is no such model.
+    """
+    if str(cfg.backbone.get("_target_")).endswith(".hf_vision_backbone"):
+        for key, value in fill_from_folder(_plain(cfg.backbone)).items():
+            OmegaConf.update(cfg, f"backbone.{key}", value, merge=False)
+    roles_of_node(_plain(cfg.backbone))
+    cfg.names.backbone = cfg.backbone.name
 
 
 def _plain(node: DictConfig) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from timm.models import model_entrypoint
+from timm.models import PretrainedCfg, get_pretrained_cfg, model_entrypoint
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone
@@ -194,7 +194,9 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
         folder: of the export.
     """
     place, source = repr(str(folder)), node["weights_from"]
-    is_timm = "model" in node
+    is_image_model = str(node.get("_target_")).endswith(".hf_vision_backbone")
+    is_timm = "model" in node and not is_image_model
+    kind = "AutoModelForImageClassification" if is_image_model else "LlamaForCausalLM"
     if to == "adapter":
         weights = "" if source in (None, "embedded", "hub") else f", weights_from={source!r}"
         return ["from glorabench.export import load", f"net = load({place}{weights})"]
@@ -202,7 +204,7 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
         load_line = f"net = timm.create_model({'local-dir:' + str(folder)!r}, pretrained=True).eval()"
         return ["import timm", *_registration(node["model"]), load_line]
     if to == "merged":
-        return ["from transformers import LlamaForCausalLM", f"net = LlamaForCausalLM.from_pretrained({place})"]
+        return [f"from transformers import {kind}", f"net = {kind}.from_pretrained({place})"]
     adapter_line = f"net = PeftModel.from_pretrained(net, {place}).eval()"
     if is_timm:
         return [
@@ -212,8 +214,9 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
             _base(node, classes),
             adapter_line,
         ]
-    base_line = f"net = LlamaForCausalLM.from_pretrained({source!r})"
-    return ["from transformers import LlamaForCausalLM", "from peft import PeftModel", base_line, adapter_line]
+    labels = f", num_labels={classes}" if is_image_model else ""
+    base_line = f"net = {kind}.from_pretrained({source!r}{labels})"
+    return [f"from transformers import {kind}", "from peft import PeftModel", base_line, adapter_line]
 
 
 def _registration(architecture: str) -> list[str]:
@@ -225,7 +228,10 @@ def _registration(architecture: str) -> list[str]:
 def _base(node: Mapping[str, Any], classes: int | None) -> str:
     """The line that makes the pretrained network with timm."""
     source = ASSETS / f"{node['name']}.safetensors" if node["weights_from"] == "embedded" else node["weights_from"]
-    args = "".join(f", {key}={value!r}" for key, value in (node.get("model_args") or {}).items())
+    values = dict(node.get("model_args") or {})
+    if node.get("image_size") and (get_pretrained_cfg(node["model"]) or PretrainedCfg()).fixed_input_size:
+        values["img_size"] = node["image_size"]
+    args = "".join(f", {key}={value!r}" for key, value in values.items())
     if source != "hub":  # custom_load: timm knows the names of the original ViT checkpoints
         overlay = {"file": str(source)} | ({"custom_load": True} if str(source).endswith(".npz") else {})
         args += f", pretrained_cfg_overlay={overlay!r}"

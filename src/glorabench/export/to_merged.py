@@ -5,6 +5,7 @@ A timm network becomes a folder for `timm.create_model("local-dir:...")`, a tran
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,10 @@ from torch import nn
 
 from glorabench.backbones.base import Backbone
 from glorabench.errors import BadInput
+from glorabench.inputs import Preprocess
 from glorabench.methods.reparam import merge
 
+PILLOW_NUMBERS = {"nearest": 0, "bilinear": 2, "bicubic": 3}
 PlainNet = Callable[[], nn.Module]  # builds the network without the method, with a head of the right size
 
 
@@ -40,10 +43,12 @@ def write_merged(backbone: Backbone, plain: PlainNet, folder: Path) -> None:
             f"{extra[0]}), so no plain checkpoint can hold them: use to=adapter"
         )
     net.load_state_dict(tensors)
+    preprocess = backbone.preprocess
     if hasattr(net, "save_pretrained"):
         _write_transformers(net, folder)
+        if preprocess is not None:
+            _write_processor(preprocess, folder)
         return
-    preprocess = backbone.preprocess
     assert preprocess is not None
     config = {
         "input_size": (3, preprocess.size, preprocess.size),
@@ -64,6 +69,19 @@ def _write_transformers(net: Any, folder: Path) -> None:
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
+def _write_processor(preprocess: Preprocess, folder: Path) -> None:
+    """How images are prepared, as transformers' own processors read it."""
+    size = {"height": preprocess.size, "width": preprocess.size}
+    processor = {
+        "image_processor_type": "ViTImageProcessor",
+        **{"do_resize": True, "size": size, "resample": PILLOW_NUMBERS[preprocess.interpolation]},
+        **{"do_rescale": True, "do_normalize": True},
+        **{"image_mean": list(preprocess.mean), "image_std": list(preprocess.std)},
+    }
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(processor, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def read_merged(folder: Path) -> nn.Module:
     """The network of an exported folder, by the library's own loader, in evaluation mode.
 
@@ -72,9 +90,26 @@ def read_merged(folder: Path) -> nn.Module:
     config = json.loads((folder / "config.json").read_text())
     if "architecture" in config:
         return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    if str(config["architectures"][0]).endswith("ForImageClassification"):
+        from transformers import AutoModelForImageClassification
+
+        return _ImageLogits(AutoModelForImageClassification.from_pretrained(folder, local_files_only=True)).eval()
     from transformers import AutoModelForCausalLM
 
     return _Logits(AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto")).eval()
+
+
+class _ImageLogits(nn.Module):
+    """The logits of images; positions are resampled where the images are not of the size that the config says."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        net: Any = self.net
+        takes = "interpolate_pos_encoding" in inspect.signature(type(net).forward).parameters
+        return net(pixel_values=images, **({"interpolate_pos_encoding": True} if takes else {})).logits
 
 
 class _Logits(nn.Module):

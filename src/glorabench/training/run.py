@@ -6,7 +6,7 @@ import copy
 import gc
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -190,6 +190,7 @@ def _provenance(parts: Parts, last: Stage) -> dict[str, Any]:
         **provenance(parts.backbone.net),
         **({"allowed": allowed_packages()} if allowed_packages() else {}),  # packages of the user, from --allow
         "weights": parts.backbone.weights,
+        **({"inputs": asdict(parts.backbone.preprocess)} if parts.backbone.preprocess else {}),
         "data": parts.data.facts(),
         "precision": str(last.trainer.precision),
         "device": device_name(last.device),
