@@ -1,6 +1,7 @@
 """Record what a network calls on one image: every module in order, what it reads and what it gives.
 
-Nothing is computed: the network runs on the meta device, where tensors have shapes and no numbers, wherever its own weights are.
+Nothing is computed: the network runs on the meta device, where tensors have shapes and no numbers. Its own weights may
+be anywhere.
 """
 
 from __future__ import annotations

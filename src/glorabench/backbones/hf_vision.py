@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForImageClassification, PretrainedConfig
+from transformers.utils import logging
 
 from glorabench.backbones.base import Backbone
 from glorabench.backbones.calls import record_calls
@@ -25,6 +28,7 @@ HEAD = "classifier"
 RESAMPLING_ARGUMENT = "interpolate_pos_encoding"
 # of a checkpoint: the heads of its pretraining, and the half that reads text
 _DROPPED = ("classifier.", "pooler.", "text_model.", "logit_", "vision_model.head.", "lm_head.", "decoder.")
+_VISION_TOWER = {r"^(embeddings|encoder|post_layernorm|head)\.": r"vision_model.\1."}  # old name: new name
 _DROPPED_ANYWHERE = (".pooler.", ".mask_token", ".head.")
 
 
@@ -146,7 +150,7 @@ def _network(
     Raises:
         BadInput: it classifies no images, its head is no linear layer, or its weights are not what they should be.
     """
-    mapping = AutoModelForImageClassification._model_mapping  # noqa: SLF001 (there is no other way to the class)
+    mapping = AutoModelForImageClassification._model_mapping
     if type(config) not in mapping:
         raise BadInput(
             f"backbone.model={model} is a {type(config).__name__}, of which transformers has no image classifier"
@@ -179,12 +183,19 @@ def _load(
         if sha256 not in (None, digest):
             raise BadInput(f"the weights in {folder} have sha256 {digest}, expected {sha256}: fetch them again")
     try:
-        net, info = kind.from_pretrained(
-            place if source == "hub" else folder, config=config, local_files_only=source != "hub",
-            use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True,
-        )  # fmt: skip
+        with _quiet():
+            net, info = kind.from_pretrained(
+                place if source == "hub" else folder,
+                config=config,
+                local_files_only=source != "hub",
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **({"key_mapping": _VISION_TOWER} if _is_bare_tower(folder, config) else {}),
+            )
     except Exception as error:  # whatever transformers meets in a folder that is none of its models
         raise BadInput(f"{place} holds no {kind.__name__} that can be read ({first_line(error)})") from error
+    net.__dict__.pop("_weight_conversions", None)  # else an export would go back to the names of the file
     missing = [key for key in info["missing_keys"] if not key.startswith(f"{HEAD}.")]
     misshapen = [entry[0] for entry in info["mismatched_keys"] if not entry[0].startswith(f"{HEAD}.")]
     unknown = [key for key in info["unexpected_keys"] if not _is_dropped(key)]
@@ -197,6 +208,31 @@ def _load(
     dropped = [key for key in info["unexpected_keys"] if _is_dropped(key)]
     notes = {"dropped": f"{len(dropped)} tensors, such as {dropped[0]}"} if dropped else {}
     return net, {"source": f"hub: {place}" if source == "hub" else folder.name, "sha256": digest, **notes}
+
+
+def _is_bare_tower(folder: Path, config: PretrainedConfig) -> bool:
+    """Whether a folder holds the image tower of a SigLIP by itself, whose names lack a prefix."""
+    if not hasattr(config, "vision_config"):
+        return False
+    names: list[str] = []
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            names += file.keys()
+    return bool(names) and not any(name.startswith("vision_model.") for name in names)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the table and the bar of transformers: what does not fit is said by an error, in one line."""
+    level, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if has_bar:
+            logging.enable_progress_bar()
 
 
 def _is_dropped(key: str) -> bool:

@@ -1,4 +1,4 @@
-"""Read what a folder of Hugging Face's says of its model, so that the config of a run has it. Light: no transformers."""
+"""Read what a folder of Hugging Face's says of its model, for the config of a run. Light: no transformers."""
 
 from __future__ import annotations
 
