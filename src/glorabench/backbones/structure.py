@@ -82,7 +82,7 @@ class _Book:
         axis = _axis_of(call, width) if rows is None else -1
         if axis is None:
             return
-        depth = sum(start < call.start for start, _ in self.spans) - 1
+        depth = sum(start <= call.start for start, _ in self.spans) - 1
         if not any(start <= call.start < stop for start, stop in self.spans) and depth >= 0:
             depth += 1  # between blocks: that of the next one
         width = width if rows is None else rows.stop - rows.start
@@ -115,6 +115,10 @@ def _axis_of(call: Call, width: int) -> int | None:
     shape, kind = call.output.shape, type(call.module).__name__
     if isinstance(call.module, nn.LayerNorm) and "2d" not in kind:
         return -1
+    if len(shape) == 4 and set(shape[1:]) == {width}:  # the shape does not tell, the first layer inside does
+        layers = (m for m in call.module.modules() if isinstance(m, nn.Linear | nn.Conv2d))
+        first = next(layers, None)
+        return None if first is None else 1 if isinstance(first, nn.Conv2d) else -1
     if len(shape) == 4 and shape[1] == width and shape[2] == shape[3]:
         return 1
     return -1 if shape[-1] == width else None

@@ -57,7 +57,7 @@ def timm_backbone(
     images = preprocess_of(net, {**({"size": image_size} if image_size else {}), **(preprocess or {})})
     provenance = weights.load_weights(net, head, name, model, weights_from, sha256)
     places = find_roles(net, record_calls(net, images.size), head)
-    return Backbone(
+    backbone = Backbone(
         name=name,
         net=net,
         roles=apply_patterns(net, places, roles or {}),
@@ -68,6 +68,8 @@ def timm_backbone(
         attend=vit_attention.attend if _has_plain_attention(net) else None,
         is_standard=False,
     )
+    backbone.set_training(True)
+    return backbone
 
 
 def _known_model(model: str | None) -> str:
