@@ -49,6 +49,7 @@ table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from 
 	$(BIN)/glorabench table mini --results results/methods --long --into results/methods/README.md
 	$(BIN)/glorabench page glora --results results/glora
 	$(BIN)/glorabench count --into docs/counts.md
+	$(BIN)/glorabench backbone --into docs/backbones.md
 
 $(VENV)/.run: $(PINS) | $(BIN)/uv
 	$(INSTALL)

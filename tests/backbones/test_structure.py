@@ -91,7 +91,9 @@ def test_gates_have_roles_of_their_own() -> None:
     assert ends == {"gate": {"fc1_g"}, "up": {"fc1_x"}, "down": {"fc2"}, "fc1": {"fc1_g", "fc1_x"}}
 
 
-@pytest.mark.parametrize(("family", "takes_bias"), [("vit", True), ("eva02", False), ("beit", False), ("swinv2", False)])
+@pytest.mark.parametrize(
+    ("family", "takes_bias"), [("vit", True), ("eva02", False), ("beit", False), ("swinv2", False)]
+)
 def test_a_layer_whose_weight_alone_is_read_takes_no_bias(family: str, takes_bias: bool) -> None:
     backbone = tiny_model(family)
     assert {site.takes_bias for site in backbone.sites(["qkv"])} == {takes_bias}

@@ -146,7 +146,10 @@ def test_a_method_adapts_by_default_what_its_list_names_and_the_network_has(
         ("backbone=timm backbone.model=resnet18 backbone.weights_from=null method=houlsby", "method.targets=\\[conv,"),
         ("backbone=timm backbone.model=maxvit_tiny_tf_224 method=lora", "q and v, which this network has in one layer"),
         ("backbone=timm backbone.model=resnet18 method=adaptformer backbone.weights_from=null", "no feed-forward path"),
-        ("backbone=timm backbone.model=resnet18 method=lora backbone.weights_from=/no/such.pth", "no file /no/such.pth"),
+        (
+            "backbone=timm backbone.model=resnet18 method=lora backbone.weights_from=/no/such.pth",
+            "no file /no/such.pth",
+        ),
     ],
 )
 def test_a_run_says_what_to_change_in_one_line(

@@ -42,10 +42,13 @@ def model_of_words(words: Iterable[str]) -> str:
 def shared_reason(reason: str, model: str) -> str:
     """A reason without what is of one network alone: its name, its class, numbers of blocks, widths."""
     reason = re.sub(rf", a \w+(?=:)|; those of {re.escape(model)} have widths \[[\d, ]+\]", "", reason)
+    reason = re.sub(r"^method.targets: |: choose of what it has with .*", "", reason)
     reason = reason.replace(f"backbone {model}", "the network").replace(model, "the network")
     reason = re.sub(r"(?:\w+\.)*\d+\.(?=[a-z])", "", reason)
     return re.sub(
-        r" is \d+ x \d+|(?<=cuts weights into )\d+ x \d+ ", lambda m: " is not" if "is" in m[0] else "square ", reason
+        r"FacT cuts weights into .* slices; (.*) is \d+ x \d+",
+        r"FacT cuts weights into squares; \1 is no row of them",
+        reason,
     )
 
 

@@ -15,7 +15,7 @@ from glorabench.errors import BadInput, nearest
 
 PATTERN_ROLES = (
     *("q", "k", "v", "qkv", "o", "fc1", "fc2", "gate", "up", "down", "norm1", "norm2", "stem", "stem_norm", "norm"),
-    *("dwconv", "downsample", "downsample_norm", "conv", "linear"),
+    *("dwconv", "downsample", "downsample_norm", "conv", "linear", "squeeze"),
 )
 
 

@@ -113,8 +113,8 @@ def _axis_of(call: Call, width: int) -> int | None:
     if call.output is None or call.output.ndim not in (2, 3, 4):
         return None
     shape, kind = call.output.shape, type(call.module).__name__
-    if isinstance(call.module, nn.LayerNorm) and "2d" not in kind:
-        return -1
+    if is_norm(call.module) and len(shape) == 4:
+        return 1 if any(word in kind for word in ("2d", "Batch", "Group")) else -1
     if len(shape) == 4 and set(shape[1:]) == {width}:  # the shape does not tell, the first layer inside does
         layers = (m for m in call.module.modules() if isinstance(m, nn.Linear | nn.Conv2d))
         first = next(layers, None)
@@ -311,6 +311,8 @@ def _plain_role(call: Call) -> str:
         return "linear"
     if any(word in call.path for word in ("downsample", "shortcut")):
         return "downsample"
+    if "se" in call.path.split("."):
+        return "squeeze"
     return "dwconv" if call.module.groups == call.module.in_channels > 1 else "conv"
 
 

@@ -14,6 +14,7 @@ from glorabench.config.instantiate import roles_of_backbone
 from glorabench.errors import BadInput
 
 AUTO = "auto"
+_OF_LAYERS = ("qkv", "o", "fc1", "fc2", "dwconv", "conv", "linear", "downsample")  # roles that any method could adapt
 
 
 def roles_of_node(node: Mapping[str, Any]) -> tuple[str, ...]:
@@ -47,7 +48,7 @@ def list_for_roles(lists: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
     attends, widens = "qkv" in roles, "fc1" in roles
     family = "vit" if attends else "convnext" if widens else "conv"
     wanted = [str(role) for role in lists.get(family) or []]
-    layers = [role for role in roles if role in ("qkv", "o", "fc1", "fc2", "dwconv", "conv", "linear", "downsample")]
+    layers = [role for role in roles if role in _OF_LAYERS]
     advice = f"choose of what it has with method.targets=[{','.join(layers)}]"
     if missing := [role for role in wanted if role in ("q", "k", "v") and role not in roles]:
         raise BadInput(

@@ -135,6 +135,19 @@ def fill_normal(matrix: Tensor, init: str, std: float) -> None:
     nn.init.trunc_normal_(matrix, std=std, a=-bound, b=bound)
 
 
+def check_bias(site: Site) -> None:
+    """Refuse to change the bias of a layer whose weight alone the network reads.
+
+    Raises:
+        BadInput: naming the role.
+    """
+    if not site.takes_bias:
+        raise BadInput(
+            f"the method changes the bias of {site.path}, of which the network reads the weight alone, with a bias of "
+            f"its own: take '{site.role}' out of targets"
+        )
+
+
 def check_rank(rank: int, site: Site, weight: Tensor) -> None:
     """Refuse a rank that no matrix of this shape can have.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput, nearest
-from glorabench.methods.base import Method, weight_of
+from glorabench.methods.base import Method, check_bias, weight_of
 from glorabench.methods.reparam import LayerRows, Reparam
 
 
@@ -65,9 +65,6 @@ class IA3(Method):
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """One vector; a convolution has no input of its own width to scale."""
         of_input = site.role in self.inputs
-        if not (of_input or site.takes_bias):
-            raise BadInput(
-                f"(IA)3 scales the output of {site.path}, to which the network adds a bias of its own, so no weight is "
-                f"its scale: take '{site.role}' out of targets"
-            )
+        if not of_input:
+            check_bias(site)  # it scales the bias, too
         return LearnedScale(weight_of(site, layer, (nn.Linear,) if of_input else (nn.Linear, nn.Conv2d)), of_input)

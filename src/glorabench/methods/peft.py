@@ -143,6 +143,11 @@ class Peft(Method):
                 raise BadInput(
                     f"peft adapts whole layers, role '{site.role}' is a part of {site.path}: name the whole (qkv)"
                 )
+            if not site.takes_bias:
+                raise BadInput(
+                    f"peft replaces whole layers, and the network reads the weight of {site.path} instead of calling "
+                    f"it: take '{site.role}' out of targets"
+                )
         modules = {
             name: _module_names(backbone, [site.path for site in sites if site.role in roles])
             for name, roles in self._roles().items()

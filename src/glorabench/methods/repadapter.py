@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput
-from glorabench.methods.base import Method, check_rank, weight_of
+from glorabench.methods.base import Method, check_bias, check_rank, weight_of
 from glorabench.methods.reparam import LayerRows, Reparam
 
 INPUT_OF_ROLE = {"q": "attn", "k": "attn", "v": "attn", "qkv": "attn", "fc1": "mlp", "gate": "mlp", "up": "mlp"}
@@ -85,6 +85,7 @@ class RepAdapter(Method):
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """The adapter in front of the site; layers with the same input share one."""
+        check_bias(site)
         if isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.padding not in ("valid", (0, 0))):
             raise BadInput(
                 f"RepAdapter mixes channels in front of a layer; in front of the convolution {site.path} "

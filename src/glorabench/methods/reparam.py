@@ -51,7 +51,8 @@ class LayerRows:
 
     def along(self, vector: Tensor) -> Tensor:
         """A vector of o numbers, shaped to meet the features of the layer's output."""
-        return vector[:, None, None] if isinstance(self.layer, nn.Conv2d) else vector
+        is_image = isinstance(self.layer, nn.Conv2d) or "Norm2d" in type(self.layer).__name__
+        return vector[:, None, None] if is_image else vector
 
     @property
     def is_linear(self) -> bool:

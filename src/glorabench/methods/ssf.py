@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
-from glorabench.methods.base import Method, weight_of
+from glorabench.methods.base import Method, check_bias, weight_of
 from glorabench.methods.reparam import LayerRows, Reparam
 
 
@@ -47,4 +47,5 @@ class SSF(Method):
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """Both vectors; a norm without a bias (RMSNorm) has no place for the shift."""
+        check_bias(site)
         return ScaleShift(weight_of(site, layer, (nn.Linear, nn.Conv2d, nn.LayerNorm)), self.std)
