@@ -21,15 +21,15 @@ class TinyModel:
     side: int
     args: dict[str, Any] = field(default_factory=dict)
 
-    def words(self) -> list[str]:
-        """The words of a command that choose it."""
+    def words(self, weights: object) -> list[str]:
+        """The words of a command that choose it, with weights of a file."""
         args = ",".join(f"{key}:{_word(value)}" for key, value in self.args.items())
         return [
             "backbone=timm",
             f"backbone.model={self.model}",
             f"backbone.image_size={self.side}",
             f"backbone.model_args={{{args}}}",
-            "backbone.weights_from=null",
+            f"backbone.weights_from={weights}",
         ]
 
 
