@@ -27,6 +27,7 @@ LAYER = "model.layers.{}."
 SITES = {  # role: the path in a layer, the width of what it gives or of the stream it belongs to
     "block": ("", 32),
     "norm1": ("input_layernorm", 32),
+    "in1": ("input_layernorm", 32),
     "attn": ("self_attn", 32),
     "q": ("self_attn.q_proj", 32),
     "k": ("self_attn.k_proj", 32),
@@ -34,6 +35,7 @@ SITES = {  # role: the path in a layer, the width of what it gives or of the str
     "o": ("self_attn.o_proj", 32),
     "out1": ("self_attn.o_proj", 32),
     "norm2": ("post_attention_layernorm", 32),
+    "in2": ("post_attention_layernorm", 32),
     "mlp": ("mlp", 32),
     "gate": ("mlp.gate_proj", 88),
     "up": ("mlp.up_proj", 88),

@@ -53,19 +53,19 @@ def shared_reason(reason: str, model: str) -> str:
 
 
 def reasons_of_families(
-    families: Mapping[str, Sequence[str]], hosted: Mapping[str, Sequence[Hosting]]
+    families: Mapping[str, Sequence[str]], hostings: Mapping[str, Sequence[Hosting]]
 ) -> tuple[dict[str, list[tuple[str, int]]], list[str]]:
     """The methods that each family cannot host, each with the number of its reason; and the reasons, numbered from 1.
 
     Args:
         families: see `load_families`.
-        hosted: of each family, every method.
+        hostings: of each family, every method.
     """
     reasons: list[str] = []
     refusals: dict[str, list[tuple[str, int]]] = {}
     for family, words in families.items():
         model, refusals[family] = model_of_words(words), []
-        for hosting in hosted[family]:
+        for hosting in hostings[family]:
             if not hosting.reason:
                 continue
             reason = shared_reason(hosting.reason, model)

@@ -74,9 +74,9 @@ class Attention:
 def silent_projections(net: nn.Module, calls: Mapping[str, Call]) -> Iterator[Call]:
     """The projections whose weights an attention reads without calling them, as calls at its beginning."""
     for path, module in net.named_modules():
-        if path in calls or not isinstance(module, nn.Linear) or (named := _projection_of(path)) is None:
+        if path in calls or not isinstance(module, nn.Linear) or (name_parts := _projection_of(path)) is None:
             continue
-        if holder := calls.get(named[1]):
+        if holder := calls.get(name_parts[1]):
             yield Call(path, module, holder.start + 0.3, holder.start + 0.6, holder.inputs, None, is_silent=True)
 
 
@@ -94,14 +94,14 @@ def _projection_of(path: str) -> tuple[str, str] | None:
 
 def find_attentions(layers: Sequence[Call], calls: Mapping[str, Call]) -> list[Attention]:
     """Every attention: a module whose parts are named as its projections."""
-    found: dict[str, Attention] = {}
+    by_path: dict[str, Attention] = {}
     for call in layers:
-        if is_norm(call.module) or not is_matrix(call.module) or (named := _projection_of(call.path)) is None:
+        if is_norm(call.module) or not is_matrix(call.module) or (name_parts := _projection_of(call.path)) is None:
             continue
-        kind, path = named
-        found.setdefault(path, Attention(path)).projections[kind].append(call)
+        kind, path = name_parts
+        by_path.setdefault(path, Attention(path)).projections[kind].append(call)
     attentions = []
-    for attention in found.values():
+    for attention in by_path.values():
         kinds = set(attention.projections)
         if not any(needed <= kinds for needed in ({"qkv"}, {"q", "k", "v"}, {"q", "kv"}, {"qk", "v"})):
             continue

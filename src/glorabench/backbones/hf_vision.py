@@ -196,17 +196,17 @@ def _load(
     except Exception as error:  # whatever transformers meets in a folder that is none of its models
         raise BadInput(f"{place} holds no {kind.__name__} that can be read ({first_line(error)})") from error
     net.__dict__.pop("_weight_conversions", None)  # else an export would go back to the names of the file
-    missing = [key for key in info["missing_keys"] if not key.startswith(f"{HEAD}.")]
+    absent = [key for key in info["missing_keys"] if not key.startswith(f"{HEAD}.")]
     misshapen = [entry[0] for entry in info["mismatched_keys"] if not entry[0].startswith(f"{HEAD}.")]
     unknown = [key for key in info["unexpected_keys"] if not _is_dropped(key)]
-    if faults := [*misshapen, *missing, *unknown]:
+    if faults := [*misshapen, *absent, *unknown]:
         raise BadInput(
             f"{place} holds another architecture than a {kind.__name__} of these sizes ({len(misshapen)} tensors of "
-            f"another shape, {len(missing)} missing, {len(unknown)} unknown; first: {faults[0]})"
+            f"another shape, {len(absent)} missing, {len(unknown)} unknown; first: {faults[0]})"
         )
     check_finite(dict(net.named_parameters()), str(place))
-    dropped = [key for key in info["unexpected_keys"] if _is_dropped(key)]
-    notes = {"dropped": f"{len(dropped)} tensors, such as {dropped[0]}"} if dropped else {}
+    unused = [key for key in info["unexpected_keys"] if _is_dropped(key)]
+    notes = {"dropped": f"{len(unused)} tensors, such as {unused[0]}"} if unused else {}
     return net, {"source": f"hub: {place}" if source == "hub" else folder.name, "sha256": digest, **notes}
 
 

@@ -31,19 +31,19 @@ def apply_patterns(net: nn.Module, places: Mapping[str, Places], patterns: Mappi
     Raises:
         BadInput: an unknown role, or a pattern that matches no layer.
     """
-    changed = dict(places)
+    table = dict(places)
     depths = {site.path: site.depth for role in places.values() for site in role.sites}
-    for role, given in patterns.items():
+    for role, role_patterns in patterns.items():
         if role not in PATTERN_ROLES:
             raise BadInput(f"backbone.roles.{role}: there is no role '{role}'{nearest(role, PATTERN_ROLES)}")
-        changed.pop(role, None)
-        if given is None:
+        table.pop(role, None)
+        if role_patterns is None:
             continue
         sites: list[Site] = []
-        for pattern in [given] if isinstance(given, str) else given:
+        for pattern in [role_patterns] if isinstance(role_patterns, str) else role_patterns:
             sites += _sites(net, role, str(pattern), depths)
-        changed[role] = Places(tuple(sites))
-    return changed
+        table[role] = Places(tuple(sites))
+    return table
 
 
 def _sites(net: nn.Module, role: str, pattern: str, depths: Mapping[str, int]) -> list[Site]:

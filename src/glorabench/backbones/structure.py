@@ -60,8 +60,10 @@ def find_roles(net: nn.Module, calls: Sequence[Call], head: str | None) -> dict[
         counts[call.path] += 1
     for block in blocks:
         inside = [call for call in layers if call.is_within(block)]
-        own = [attention for attention in attentions if starts_with(attention.path, block.path)]
-        _Inside(block, inside, own, [c for c in calls if c.is_within(block) and counts[c.path] == 1], book).note_all()
+        in_block = [attention for attention in attentions if starts_with(attention.path, block.path)]
+        _Inside(
+            block, inside, in_block, [c for c in calls if c.is_within(block) and counts[c.path] == 1], book
+        ).note_all()
     _note_outside(layers, blocks, book)
     return book.places()
 
@@ -72,7 +74,7 @@ class _Book:
     def __init__(self, spans: Sequence[tuple[float, float]]) -> None:
         self.spans = spans
         self.sites: dict[str, dict[tuple[str, int], tuple[float, Site]]] = defaultdict(dict)
-        self.known: set[str] = set()
+        self.paths: set[str] = set()
 
     def note(self, role: str, call: Call | None, rows: slice | None = None, width: int | None = None) -> None:
         """Note that a module has a role; one whose output has no axis of features is left out."""
@@ -90,7 +92,7 @@ class _Book:
         takes_bias = not call.is_silent or getattr(call.module, "bias", None) is not None
         site = Site(call.path, role, depth, width, axis, rows, takes_bias)
         self.sites[role][call.path, start] = (call.start, site)
-        self.known.add(call.path)
+        self.paths.add(call.path)
 
     def note_thirds(self, kind: str, call: Call) -> None:
         """Note the equal parts of a fused projection."""
@@ -137,8 +139,8 @@ def _blocks(layers: Sequence[Call], calls: Mapping[str, Call], attentions: Seque
     inner = [call for call in numbered if not any(other.is_within(call) for other in numbered)]
     blocks = []
     for block in inner:
-        own = [a for a in attentions if a.path.startswith(f"{block.path}.")]
-        blocks += _units(block, matrices, calls, own) if len(own) > 1 else [block]
+        in_block = [a for a in attentions if a.path.startswith(f"{block.path}.")]
+        blocks += _units(block, matrices, calls, in_block) if len(in_block) > 1 else [block]
     return sorted(blocks, key=lambda call: call.start)
 
 
@@ -189,7 +191,7 @@ class _Inside:
         if len(self.attentions) <= 1:
             self._note_ends(self.attentions[0] if self.attentions else None, path)
         for call in self.layers:
-            if call.path not in self.book.known and not is_norm(call.module):
+            if call.path not in self.book.paths and not is_norm(call.module):
                 self.book.note(_plain_role(call), call)
 
     def _note_attention(self, attention: Attention) -> None:
@@ -282,8 +284,8 @@ class _Inside:
             return None
         depth = self.block.path.count(".") + 1
         behind = [c for c in self.singles if module.stop < c.start < stop and c.path.count(".") == depth]
-        fitting = [c for c in behind if _axis_of(c, self.width) == axis]
-        return self._last(fitting) or module
+        candidates = [c for c in behind if _axis_of(c, self.width) == axis]
+        return self._last(candidates) or module
 
     @staticmethod
     def _last(calls: Iterable[Call]) -> Call | None:

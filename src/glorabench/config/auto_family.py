@@ -47,19 +47,21 @@ def list_for_roles(lists: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
     """
     attends, widens = "qkv" in roles, "fc1" in roles
     family = "vit" if attends else "convnext" if widens else "conv"
-    wanted = [str(role) for role in lists.get(family) or []]
+    defaults = [str(role) for role in lists.get(family) or []]
     layers = [role for role in roles if role in _OF_LAYERS]
     advice = f"choose of what it has with method.targets=[{','.join(layers)}]"
-    if missing := [role for role in wanted if role in ("q", "k", "v") and role not in roles]:
+    if absent := [role for role in defaults if role in ("q", "k", "v") and role not in roles]:
         raise BadInput(
-            f"by default the method adapts {' and '.join(missing)}, which this network has in one layer, qkv, in an "
+            f"by default the method adapts {' and '.join(absent)}, which this network has in one layer, qkv, in an "
             f"order that is not known: {advice}"
         )
-    if chosen := [role for role in wanted if role in roles]:
-        return chosen
-    if family in lists and not wanted:  # a list that is empty on purpose, such as inputs of (IA)3
+    if targets := [role for role in defaults if role in roles]:
+        return targets
+    if family in lists and not defaults:  # a list that is empty on purpose, such as inputs of (IA)3
         return []
-    if wanted:
-        raise BadInput(f"by default the method adapts {', '.join(wanted)}, and this network has none of them: {advice}")
+    if defaults:
+        raise BadInput(
+            f"by default the method adapts {', '.join(defaults)}, and this network has none of them: {advice}"
+        )
     lacks = "no attention and no feed-forward layers" if family == "conv" else "no attention"
     raise BadInput(f"the method names no layers for a network that has {lacks}: {advice}")

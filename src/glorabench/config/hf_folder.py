@@ -45,8 +45,8 @@ def fill_from_folder(node: Mapping[str, Any]) -> dict[str, Any]:
     if node.get("weights_from") == "undecided":
         values["weights_from"] = str(folder)
     if (folder / PREPROCESSOR).is_file():
-        given = {key: value for key, value in (node.get("preprocess") or {}).items() if value is not None}
-        values["preprocess"] = {**_preprocess(_read(folder / PREPROCESSOR)), **given}
+        own_values = {key: value for key, value in (node.get("preprocess") or {}).items() if value is not None}
+        values["preprocess"] = {**_preprocess(_read(folder / PREPROCESSOR)), **own_values}
     elif values.get("weights_from") and not {"mean", "std", "interpolation"} <= (node.get("preprocess") or {}).keys():
         raise BadInput(
             f"{folder} has no {PREPROCESSOR}, so nothing says how images are prepared for it: give it, as in "

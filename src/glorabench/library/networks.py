@@ -20,8 +20,8 @@ _LAYERS = (nn.Linear, nn.Conv2d)
 def family_of(net: nn.Module) -> str | None:
     """The family whose roles a network has: `auto` for other networks of timm; None where nothing is known."""
     names = [kind.__name__ for kind in type(net).__mro__]
-    known = next((_FAMILIES[name] for name in names if name in _FAMILIES), None)
-    return known or (AUTO if _image_side(net) else None)
+    family = next((_FAMILIES[name] for name in names if name in _FAMILIES), None)
+    return family or (AUTO if _image_side(net) else None)
 
 
 def _image_side(net: nn.Module) -> int | None:
@@ -91,9 +91,11 @@ def _roles(net: nn.Module, heads: Sequence[str]) -> Mapping[str, Role | Places]:
     if family == AUTO and side is not None:
         paths = {id(module): path for path, module in net.named_modules()}
         classifier = getattr(net, "get_classifier", lambda: None)()
-        found = find_roles(net, record_calls(net, side), paths.get(id(classifier)))
-        own = {role: tuple(s for s in places.sites if not _is_head(s.path, heads)) for role, places in found.items()}
-        return {role: Places(sites) for role, sites in own.items() if sites}
+        all_places = find_roles(net, record_calls(net, side), paths.get(id(classifier)))
+        sites_of = {
+            role: tuple(s for s in places.sites if not _is_head(s.path, heads)) for role, places in all_places.items()
+        }
+        return {role: Places(sites) for role, sites in sites_of.items() if sites}
     if family is not None:
         from glorabench.backbones.vision import CONVNEXT, VIT
 

@@ -17,23 +17,23 @@ def layers_part(title: str, lines: Sequence[Sequence[str]]) -> Part:
     return Part(title, LAYER_COLUMNS, lines)
 
 
-def methods_part(hosted: Sequence[Hosting]) -> Part:
+def methods_part(hostings: Sequence[Hosting]) -> Part:
     """The table of methods on one network."""
     merges = {True: "yes", False: "no", None: "nothing to merge"}
     rows = [
-        (h.method, "", "", h.reason) if h.reason else (h.method, f"{h.size:,}", merges[h.merges], "") for h in hosted
+        (h.method, "", "", h.reason) if h.reason else (h.method, f"{h.size:,}", merges[h.merges], "") for h in hostings
     ]
-    fitting = sum(not hosting.reason for hosting in hosted)
-    return Part(f"{fitting} of {len(hosted)} methods fit, with the values of conf/method", METHOD_COLUMNS, rows)
+    count = sum(not hosting.reason for hosting in hostings)
+    return Part(f"{count} of {len(hostings)} methods fit, with the values of conf/method", METHOD_COLUMNS, rows)
 
 
-def families_part(families: Mapping[str, Sequence[str]], hosted: Mapping[str, Sequence[Hosting]]) -> Part:
+def families_part(families: Mapping[str, Sequence[str]], hostings: Mapping[str, Sequence[Hosting]]) -> Part:
     """The table of families, with the reasons below it."""
-    refusals, reasons = reasons_of_families(families, hosted)
+    refusals, reasons = reasons_of_families(families, hostings)
     rows = []
     for family, words in families.items():
-        total, refused = len(hosted[family]), refusals[family]
-        names = ", ".join(f"{method} ({number})" for method, number in refused)
-        rows.append((family, model_of_words(words), f"{total - len(refused)} of {total}", names))
+        total, pairs = len(hostings[family]), refusals[family]
+        names = ", ".join(f"{method} ({number})" for method, number in pairs)
+        rows.append((family, model_of_words(words), f"{total - len(pairs)} of {total}", names))
     findings = [f"({number}) {reason}" for number, reason in enumerate(reasons, 1)]
     return Part("What fits, with the values of conf/method", FAMILY_COLUMNS, rows, findings)
