@@ -1,4 +1,4 @@
-"""Make the runs of a command. With `choose`, as in experiment=choose, they are two sweeps: tuning on val, then the test.
+"""Make the runs of a command. With `choose`, as in experiment=choose: tuning on val, then the test at the best rates.
 
 Every method tries the same learning rates, fitted on train and scored on val. Then each is trained on train and val at
 its best rate and scored on test, so nothing is chosen on test.
@@ -21,7 +21,7 @@ from glorabench.training.sweep import make_runs
 _AXES = ("method", "data.task")  # what the words of the command may list
 _OWN_KEYS = {"train.lr": "rates", "train.lr_of": "rates", "seed": "seeds"}  # key -> the key of `choose` instead
 _TUNING = ("selection.fit_on=train", "selection.report_on=val", "seed=0", "latency_rounds=0")
-_TEST = ("selection.fit_on=trainval", "selection.report_on=test", "train.lr=${oc.select:train.lr_of.${names.method}}")
+_TEST = ("selection.fit_on=trainval", "selection.report_on=test", "train.lr='${oc.select:train.lr_of.${names.method}}'")
 
 Runs = tuple[list[dict[str, Any]], list[Path]]
 
@@ -56,7 +56,7 @@ def _make_shortlist(words: Sequence[str], settings: ChoiceSettings) -> Runs:
     ]
     runs: Runs = ([], [])
     if rates_by_method:
-        print(f"test: each method at its best rate, {len(settings.seeds)} seeds", flush=True)
+        print(f"test: each method at its best rate, seeds {','.join(map(str, settings.seeds))}", flush=True)
         lr_of = ",".join(f"{method}:{rate!r}" for method, rate in rates_by_method.items())
         methods, seeds = ",".join(rates_by_method), ",".join(map(str, settings.seeds))
         runs = make_runs([*words, *_TEST, f"method={methods}", f"seed={seeds}", f"++train.lr_of={{{lr_of}}}"], True)
@@ -73,7 +73,7 @@ def _check_words(words: Sequence[str]) -> str:
         key = word.lstrip("+~").partition("=")[0]
         if key in _OWN_KEYS:
             raise BadInput(
-                f"'{word}': with choose every method has the same trials: give choose.{_OWN_KEYS[key]}=[...]"
+                f"'{word}': with choose all methods have the same trials: give choose.{_OWN_KEYS[key]}=[...]"
             )
         if key.partition(".")[0] == "selection":
             raise BadInput(f"'{word}': with choose, tuning is on val and the result on test: leave it out")
