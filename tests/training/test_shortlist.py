@@ -20,7 +20,7 @@ FAST = ["train.epochs=3", "train.batch_size=8", "latency_rounds=0", "progress=no
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_upstream: None) -> None:
-    checking._inspected.cache_clear()
+    checking._inspect.cache_clear()
     monkeypatch.setenv("GLORABENCH_CACHE", str(tmp_path / "cache"))
 
 

@@ -78,8 +78,8 @@ def _check_words(words: Sequence[str]) -> str:
         if key.partition(".")[0] == "selection":
             raise BadInput(f"'{word}': with choose, tuning is on val and the result on test: leave it out")
     jobs, _ = expand(words, True)
-    varied = set[str]().union(*jobs) - set(jobs[0]).intersection(*jobs)
-    for key in sorted({word.partition("=")[0] for word in varied} - set(_AXES)):
+    differences = set[str]().union(*jobs) - set(jobs[0]).intersection(*jobs)
+    for key in sorted({word.partition("=")[0] for word in differences} - set(_AXES)):
         raise BadInput(f"choose compares methods, so {key} has one value: give one, or one command for each")
     return compose(jobs[0])["results_dir"]
 
