@@ -6,16 +6,19 @@ import csv
 import json
 import re
 import shutil
+import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import glorabench
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.data.folder import load
@@ -353,45 +356,97 @@ def test_a_root_is_needed(words: list[str], tmp_path: Path, cache: Path, capsys:
     assert "data=folder needs data.root=FOLDER" in capsys.readouterr().err
 
 
-def test_pyarrow_is_asked_for_where_it_is_needed(tmp_path: Path, cache: Path) -> None:
-    root = saved_dataset(tmp_path / "saved")
-    try:
-        import pyarrow  # type: ignore[import-not-found] # noqa: F401
-    except ImportError:
-        (problem,) = look(root, cache).report.problems
-        assert "pip install pyarrow" in problem
-    else:
-        pytest.skip("it is installed")
-
-
-def saved_dataset(root: Path, label: Mapping[str, Any] | None = None) -> Path:
-    """What `save_to_disk` writes beside the rows."""
-    root.mkdir()
-    kind = label or {"_type": "ClassLabel", "names": ["cat", "dog"]}
-    features = {"image": {"_type": "Image"}, "label": kind}
-    (root / "dataset_info.json").write_text(json.dumps({"features": features}))
-    (root / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
-    (root / "data-00000-of-00001.arrow").touch()
-    return root
+def saved_dataset(root: Path, files: Sequence[Path], label: Any = None) -> datasets.Dataset:
+    """Images in class folders as Hugging Face `datasets` saves them; the class is a ClassLabel."""
+    classes = sorted({file.parent.name for file in files})
+    kinds = datasets.Features({"image": datasets.Image(), "label": label or datasets.ClassLabel(names=classes)})
+    columns = {"image": list(map(str, files)), "label": [file.parent.name for file in files]}
+    saved = datasets.Dataset.from_dict(columns, kinds)
+    saved.save_to_disk(str(root))
+    return saved
 
 
 def test_a_saved_dataset_is_read(tmp_path: Path, cache: Path) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
     folder = class_folders(tmp_path / "images", {"cat": 5, "dog": 5})
-    paths = sorted(folder.rglob("*.png"))
-    rows = [{"image": {"bytes": p.read_bytes(), "path": p.name}, "label": int(p.parent.name == "dog")} for p in paths]
-    table = pyarrow.Table.from_pylist(rows)
-    root = saved_dataset(tmp_path / "saved")
-    with pyarrow.ipc.new_stream(str(root / "data-00000-of-00001.arrow"), table.schema) as stream:
-        stream.write_table(table)
-    report = look(root, cache)
+    saved_dataset(tmp_path / "saved", sorted(folder.rglob("*.png")))
+    report, same = look(tmp_path / "saved", cache), look(folder, cache)
     assert (report.report.problems, report.classes) == ((), ("cat", "dog"))
-    assert report.report.fingerprint == look(folder, cache).report.fingerprint
+    assert report.report.fingerprint == same.report.fingerprint
+    shutil.rmtree(folder)  # the saved data set holds the images themselves
+    shutil.rmtree(cache)
+    assert look(tmp_path / "saved", cache).report.fingerprint == report.report.fingerprint
 
 
-def test_a_saved_dataset_without_classes_is_refused(tmp_path: Path, cache: Path) -> None:
-    (problem,) = look(saved_dataset(tmp_path / "saved", {"_type": "Value"}), cache).report.problems
-    assert "no column of classes (ClassLabel)" in problem
+def test_a_saved_dataset_keeps_its_splits(tmp_path: Path, cache: Path) -> None:
+    root = split_folders(tmp_path / "pets", {"train": 8, "validation": 3, "test": 4})
+    splits = {
+        split.name: saved_dataset(tmp_path / "parts" / split.name, sorted(split.rglob("*.png")))
+        for split in root.iterdir()
+    }
+    datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "saved"))
+    report = look(tmp_path / "saved", cache)
+    assert report.report.problems == ()
+    assert report.report.fingerprint == look(root, cache).report.fingerprint
+    sizes = {split: len(listing) for split, listing in report.report.splits.items()}
+    assert sizes == {"train": 16, "val": 6, "test": 8, "trainval": 22}
+
+
+def test_pictures_shuffled_in_several_files_are_read(tmp_path: Path, cache: Path) -> None:
+    pictures = [Image.new("RGB" if i % 2 else "L", (9, 7), 20 * i) for i in range(12)]  # no files: saved as PNG
+    kinds = datasets.Features({"label": datasets.ClassLabel(names=["even", "odd"]), "picture": datasets.Image()})
+    saved = datasets.Dataset.from_dict({"label": [i % 2 for i in range(12)], "picture": pictures}, kinds)
+    saved.shuffle(seed=1).save_to_disk(str(tmp_path / "saved"), num_shards=3)
+    report = look(tmp_path / "saved", cache)
+    assert (report.report.problems, report.classes) == ((), ("even", "odd"))
+    trained = report.report.splits["trainval"]
+    for i, label in enumerate(trained.labels):
+        value = decoding.decode(trained.path(i)).getpixel((0, 0))
+        pixel = value[0] if isinstance(value, tuple) else value  # an RGB image from one number has it in red
+        assert pixel // 20 % 2 == label
+
+
+def test_a_run_on_a_saved_dataset(tmp_path: Path, cache: Path) -> None:
+    folder = class_folders(tmp_path / "images", {"cat": 10, "dog": 10})
+    saved_dataset(tmp_path / "pets", sorted(folder.rglob("*.png")))
+    words = ["method=linear", "data=folder", f"data.root={tmp_path / 'pets'}", "train.epochs=1", "logger=none"]
+    (result,) = glorabench.run(*words, "latency_rounds=0", f"results_dir={tmp_path / 'results'}")
+    assert (result.status, result.names["task"], result.metrics["n"]) == ("done", "pets", 4)
+    assert result.provenance["data"]["class_names"] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(("label", "word"), [
+    (datasets.Value("string"), "no column of classes (ClassLabel); its columns are image, label"),
+    (datasets.ClassLabel(names=["cat", "cow"]), "label is None, which is none of its 2 classes"),
+])  # fmt: skip
+def test_a_saved_dataset_without_classes_is_refused(label: Any, word: str, tmp_path: Path, cache: Path) -> None:
+    draw(tmp_path / "cat" / "0.png", 0)
+    columns = {"image": [str(tmp_path / "cat" / "0.png")] * 2, "label": ["cat", None]}
+    kinds = datasets.Features({"image": datasets.Image(), "label": label})
+    datasets.Dataset.from_dict(columns, kinds).save_to_disk(str(tmp_path / "saved"))
+    (problem,) = look(tmp_path / "saved", cache).report.problems
+    assert word in problem
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "gone"])
+def test_a_damaged_saved_dataset_is_refused(damage: str, tmp_path: Path, cache: Path) -> None:
+    folder = class_folders(tmp_path / "images", {"cat": 5, "dog": 5})
+    saved_dataset(tmp_path / "saved", sorted(folder.rglob("*.png")))
+    (file,) = (tmp_path / "saved").glob("*.arrow")
+    content = file.read_bytes()
+    file.unlink()
+    if damage != "gone":
+        file.write_bytes(content[: len(content) // 2] if damage == "cut" else b"no Arrow file" * 9)
+    (problem,) = look(tmp_path / "saved", cache).report.problems
+    assert "save the data set again" in problem
+    assert "\n" not in problem
+
+
+def test_pyarrow_is_asked_for_where_it_is_needed(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = class_folders(tmp_path / "images", {"cat": 5, "dog": 5})
+    saved_dataset(tmp_path / "saved", sorted(folder.rglob("*.png")))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (problem,) = look(tmp_path / "saved", cache).report.problems
+    assert "pip install pyarrow" in problem
 
 
 # --- what a run makes of it

@@ -30,17 +30,21 @@ def run(
         glorabench run experiment=quickstart                 GLoRA against LoRA on embedded images, with a table
         glorabench run method=lora data.task=digits seed=1   one run
         glorabench run -m method=lora,glora seed=0,1,2       every combination; type it again to resume
+        glorabench run experiment=choose data.root=FOLDER    which method for your own images
 
     Raises:
         BadInput: the words or the machine are not ready; nothing was started.
     """
+    from glorabench.cli.choice import budget_of_words, show_choice
     from glorabench.config.instantiate import allow_packages
     from glorabench.records import record
     from glorabench.reports.tables import suite
-    from glorabench.training.sweep import make_runs, title_of_run
+    from glorabench.training.shortlist import make_command
+    from glorabench.training.sweep import title_of_run
 
     with allow_packages(allow or ()):
-        configs, paths = make_runs(words or [], multirun)
+        budget = budget_of_words(words or [])
+        configs, paths = make_command(words or [], multirun)
     records = [record.read_record(path) for path in paths if path.exists()]
     if records:
         suite.show_suite(records)
@@ -52,6 +56,8 @@ def run(
         error = failure.error or {}
         text = f"{error.get('kind')}: {error.get('message')}"
         print(f"failed: {title_of_run(failure.config)}: {text}", file=sys.stderr)
+    if budget is not None:
+        show_choice(records, budget, Path(configs[0]["results_dir"]))
     return 1 if failures or len(records) < len(paths) else 0
 
 

@@ -39,7 +39,7 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     Raises:
         BadInput: a value refers to nothing, a key is not known, or a value is not of its type or range.
     """
-    cfg = OmegaConf.create({k: v for k, v in cfg.items_ex(resolve=False) if k != "hydra"})
+    cfg = OmegaConf.create({k: v for k, v in cfg.items_ex(resolve=False) if k not in ("hydra", "choose")})
     for group in ("data", "method", "backbone", "train", "selection", "logger"):
         node = OmegaConf.select(cfg, group)
         if not isinstance(node, DictConfig):
@@ -222,6 +222,23 @@ def expand(overrides: Sequence[str], multirun: bool) -> tuple[list[list[str]], b
     words_of_sweep = [f"{key}={value}" for key, value in params.items()] + list(overrides)
     batches = BasicSweeper.split_arguments(words.parse_words(parser, words_of_sweep), None)
     return batches[0], True
+
+
+def choice_settings(overrides: Sequence[str]) -> schema.ChoiceSettings | None:
+    """The node `choose` of a command, which is no part of its runs; None where it has none.
+
+    Raises:
+        BadInput: naming the wrong key or word.
+    """
+    if not any(word.lstrip("+").startswith(("experiment=", "choose")) for word in overrides):
+        return None
+    jobs, _ = expand(overrides, multirun=True)
+    node = _compose(jobs[0]).get("choose")
+    if node is None:
+        return None
+    values = OmegaConf.to_container(node, resolve=True)
+    schema.validate(schema.ChoiceSettings, values, "choose")
+    return schema.ChoiceSettings.model_validate(values)
 
 
 def resolve_recipe(key: str, default: Any, *, _root_: DictConfig) -> Any:

@@ -87,6 +87,20 @@ def _text(phrase: str, optional: bool = False) -> Any:
     return _either(f"{phrase}{' or null' if optional else ''}", is_text, optional)
 
 
+def _list_of(what: str, holds: Callable[[Any], bool]) -> Any:
+    """A validator of a list that is not empty, each value once."""
+    return _either(
+        f"a list of different {what}",
+        lambda values: isinstance(values, list) and all(map(holds, values)) and 0 < len(set(values)) == len(values),
+        False,
+    )
+
+
+def _limit() -> Any:
+    """A validator of a limit; the command that uses it reads its text."""
+    return _either("a number such as 50000 or 50k, or null", lambda v: is_number(v, 0) or is_text(v), True)
+
+
 def _one_of(*options: str, optional: bool = False) -> Any:
     def check(value: Any) -> Any:
         if value in options or (optional and value is None):
@@ -163,6 +177,15 @@ class LoggerSettings(_Node):
     mode: Annotated[str, _one_of("offline", "online", "disabled")]
     project: Annotated[str | None, _text("the name of a project", optional=True)] = None
     group: Annotated[str | None, _text("the name of a group", optional=True)] = None
+
+
+class ChoiceSettings(_Node):
+    """The trials and the budget of a choice of a method: the node `choose`, as in conf/experiment/choose.yaml."""
+
+    rates: Annotated[list[float], _list_of("numbers above 0", lambda v: is_number(v, 0) and v > 0)]
+    seeds: Annotated[list[int], _list_of("whole numbers of at least 0", lambda v: is_whole(v, 0, 2**32 - 1))]
+    max_params: Annotated[float | str | None, _limit()] = None
+    max_latency: Annotated[float | str | None, _limit()] = None
 
 
 class RunConfig(_Node):

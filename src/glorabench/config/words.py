@@ -29,8 +29,13 @@ def _quote(word: str) -> str:
     key, equals, value = word.partition("=")
     if not equals or key.lstrip("+") not in PATH_KEYS or not value or _NO_PATH.fullmatch(value) or "," in value:
         return word
-    text = re.sub(r"(\\*)(?='|$)", lambda match: 2 * match[1], value).replace("'", "\\'")
-    return f"{key}='{text}'"
+    return f"{key}={quote(value)}"
+
+
+def quote(text: str) -> str:
+    """A text in the quotes of Hydra's grammar, which reads it as it is."""
+    escaped = re.sub(r"(\\*)(?='|$)", lambda match: 2 * match[1], text).replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def parse_words(parser: OverridesParser, words: Sequence[str]) -> list[Override]:

@@ -68,6 +68,8 @@ def load(
         )
         for split, listing in look.report.splits.items()
     }  # fmt: skip
+    if look.report.splits["trainval"] is not look.report.splits["train"]:
+        splits["trainval"].parts = (splits["train"], splits["val"])
     facts = _facts(look, _write_split(look, name, caches))
     return ImageTask(
         FOLDER, name, FOLDER, len(look.classes), splits, look.report.fingerprint or "",

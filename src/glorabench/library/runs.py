@@ -27,9 +27,9 @@ def run(*words: str, multirun: bool = False) -> Records:
     Raises:
         BadInput: a word is wrong, or a run cannot start; nothing was started.
     """
-    from glorabench.training.sweep import make_runs
+    from glorabench.training.shortlist import make_command
 
-    configs, paths = make_runs(words, multirun)
+    configs, paths = make_command(words, multirun)
     for config, path in zip(configs, paths, strict=True):
         if not path.exists():
             raise BadInput(f"run {run_id(config)} left no record: see what was printed above")

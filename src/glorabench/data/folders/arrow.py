@@ -127,7 +127,17 @@ def _write_images(folder: Path, split: str, columns: _Columns, target: Path) -> 
     """Write every image of a split to a file, with its original bytes.
 
     Raises:
-        BadInput: pyarrow is not installed, or a row has no image or no class.
+        BadInput: see `_rows`, or a row has no image or no class.
+    """
+    for number, (image, label) in enumerate(_rows(folder, columns)):
+        yield _write_image(folder, split, number, image, label, columns, target)
+
+
+def _rows(folder: Path, columns: _Columns) -> Iterator[tuple[Any, Any]]:
+    """The image and the class of every row, as they are stored.
+
+    Raises:
+        BadInput: pyarrow is not installed, or a file is damaged.
     """
     try:
         import pyarrow  # type: ignore[import-not-found] - optional
@@ -137,17 +147,13 @@ def _write_images(folder: Path, split: str, columns: _Columns, target: Path) -> 
             f"{folder} is a data set of Hugging Face `datasets`, which pyarrow reads: pip install pyarrow, or save the "
             "images into a folder for each class"
         ) from None
-    number = 0
     for file in _files(folder):
         try:
             with pyarrow.memory_map(str(file)) as source, ipc.open_stream(source) as batches:
                 for batch in batches:
                     for row in batch.select([columns.image, columns.label]).to_pylist():
-                        yield _write_image(
-                            folder, split, number, row[columns.image], row[columns.label], columns, target
-                        )
-                        number += 1
-        except pyarrow.ArrowException as error:
+                        yield row[columns.image], row[columns.label]
+        except (pyarrow.ArrowException, OSError) as error:  # a file that was cut is an OSError
             raise BadInput(f"{file} cannot be read ({first_line(error)}): save the data set again") from error
 
 

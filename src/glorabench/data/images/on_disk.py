@@ -35,6 +35,7 @@ class FilesOnDisk:
         hashes_read: index of an image -> hash of its file, for images that a check has read.
         keep: whether evaluation uses a cache: True, False, or auto (only if it is small).
         upright: turn images as their EXIF data say.
+        parts: splits that this one is made of; where they are decoded, their images are copied.
     """
 
     listing: Listing
@@ -44,6 +45,7 @@ class FilesOnDisk:
     hashes_read: Mapping[int, str] = field(default_factory=dict, repr=False)
     keep: bool | str = True
     upright: bool = False
+    parts: Sequence[FilesOnDisk] = ()
     labels: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -98,10 +100,22 @@ class FilesOnDisk:
         folder, shape = self.folder / view.key, (len(self.listing), 3, view.size, view.size)
 
         def images() -> Iterator[NDArray[np.uint8]]:
+            if self.parts and all((part.folder / view.key).is_dir() for part in self.parts):
+                return self._copy_all(view)
             self._announce(folder, self._bytes(view))
             return self._decode_all(view.still)
 
         return cache.cached_stack(folder, shape, images)
+
+    def _copy_all(self, view: View) -> Iterator[NDArray[np.uint8]]:
+        """Every image for a cache, in order, out of the caches of the parts."""
+        places = {}
+        for part in self.parts:
+            stack = part.still(view)
+            places |= {part.listing.path(i): (stack, i) for i in range(len(part.listing))}
+        for i in range(len(self.listing)):
+            stack, place = places[self.listing.path(i)]
+            yield stack[place]
 
     def _decode_all(self, fit: Callable[[Image.Image], NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
         """Every image for a cache, in order."""

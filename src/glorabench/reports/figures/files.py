@@ -40,19 +40,32 @@ def standalone_svg(image: str, paragraphs: Iterable[str]) -> str:
     return f"{head}><style><![CDATA[\n{style}{size_style}\n]]></style>{heading}{body}\n"
 
 
-def draw_fronts(tables: Iterable[CostGroup], folder: Path) -> None:
+def draw_fronts(
+    tables: Iterable[CostGroup], folder: Path, fix: str = "give another folder with --figures"
+) -> list[Path]:
     """Write the figure of each front as accuracy-COST.svg; the files of a second table end in -2.
+
+    Args:
+        tables: the points and fronts of each table.
+        folder: where the figures go.
+        fix: what the user can do where it cannot be written.
+
+    Returns:
+        The files, in the order of the tables and costs.
 
     Raises:
         BadInput: the folder cannot be written.
     """
     from glorabench.reports.figures import figures
 
+    paths = []
     for number, table in enumerate(tables, start=1):
         paragraphs = [title_of(table.group.records, True), *remarks(table.group)[len(NOTES) :]]
         ending = f"-{number}" if number > 1 else ""
         for figure in figures.tradeoff_figures(table.points, table.standings):
             image = standalone_svg(figure.image, [*paragraphs, figure.note])
-            write_text(folder / f"{figure.name}{ending}.svg", image, "give another folder with --figures")
+            paths.append(folder / f"{figure.name}{ending}.svg")
+            write_text(paths[-1], image, fix)
         for gap in figures.missing_figures(table.points):
             print(gap, file=sys.stderr)
+    return paths
