@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -18,8 +19,10 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from glorabench.config.instantiate import (
     ALGORITHM,
     BACKBONE,
+    CALLBACK,
     DATA,
     METHOD,
+    OPTIMIZER,
     NodeKind,
     allowed_packages,
     check_address,
@@ -87,14 +90,38 @@ def _text(phrase: str, optional: bool = False) -> Any:
     return _either(f"{phrase}{' or null' if optional else ''}", is_text, optional)
 
 
-def _one_of(*options: str, optional: bool = False) -> Any:
-    def check(value: Any) -> Any:
-        if value in options or (optional and value is None):
+@dataclass(frozen=True)
+class OneOf:
+    """A validator: the value as it is, if it is one of the options."""
+
+    options: tuple[str, ...]
+    optional: bool
+
+    def __call__(self, value: Any) -> Any:
+        """Refuse another value."""
+        if value in self.options or (self.optional and value is None):
             return value
-        hint = nearest(value, options)
+        hint = nearest(value, self.options)
         raise PydanticCustomError("glorabench", "{phrase}", {"phrase": f"{_in_quotes(value)}{hint}"})
 
-    return BeforeValidator(check)
+
+def _one_of(*options: str, optional: bool = False) -> Any:
+    return BeforeValidator(OneOf(options, optional))
+
+
+def _yes_or_no(optional: bool = False) -> Any:
+    return _either(f"true{', ' if optional else ' or '}false{' or null' if optional else ''}", _is_bool, optional)
+
+
+def _is_bool(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _duration() -> Any:
+    """A time as Lightning's Timer reads it, longer than nothing."""
+    pattern = re.compile(r"\d+:\d\d:\d\d:\d\d")
+    phrase = "days:hours:minutes:seconds in quotes, such as '00:01:30:00', or null"
+    return _either(phrase, lambda v: isinstance(v, str) and bool(pattern.fullmatch(v)) and bool(v.strip("0:")), True)
 
 
 def _in_quotes(value: object) -> str:
@@ -126,8 +153,25 @@ class TrainSettings(_Node):
     mixup: Annotated[float | None, _above_zero(optional=True)] = None
     cutmix: Annotated[float | None, _above_zero(optional=True)] = None
     label_smoothing: Annotated[float, _share()]
-    precision: Annotated[str, _one_of("auto", "32-true", "bf16-mixed")]
-    cache_features: Annotated[bool, _either("true or false", lambda value: type(value) is bool, False)]
+    precision: Annotated[str, _one_of("auto", "32-true", "bf16-mixed", "16-mixed")]
+    cache_features: Annotated[bool, _yes_or_no()]
+    accumulate: Annotated[int, _whole(1)] = 1
+    devices: Annotated[int, _whole(1, most=1024)] = 1
+    strategy: Annotated[str, _one_of("auto", "ddp", "ddp_find_unused_parameters_true")] = "auto"
+    max_time: Annotated[str | None, _duration()] = None
+
+
+class TrainerSettings(_Node):
+    """Arguments of Lightning's Trainer that a config may give; the others follow from the rest of the config."""
+
+    detect_anomaly: Annotated[bool, _yes_or_no()] = False
+    deterministic: Annotated[
+        bool | str | None, _either("true, false, warn or null", lambda v: type(v) is bool or v == "warn", True)
+    ] = None
+    benchmark: Annotated[bool | None, _yes_or_no(optional=True)] = None
+    limit_train_batches: Annotated[int | None, _whole(1, optional=True)] = None
+    profiler: Annotated[str | None, _one_of("simple", "advanced", optional=True)] = None
+    callbacks: list[dict[str, Any]] = []
 
 
 class SelectionSettings(_Node):
@@ -158,11 +202,13 @@ class SearchSettings(_Node):
 
 
 class LoggerSettings(_Node):
-    """The tracker: `conf/logger`."""
+    """Where metrics go beside the record: `conf/logger`. `mode`, `project` and `group` are of W&B."""
 
-    mode: Annotated[str, _one_of("offline", "online", "disabled")]
+    mode: Annotated[str, _one_of("offline", "online", "disabled")] = "disabled"
     project: Annotated[str | None, _text("the name of a project", optional=True)] = None
     group: Annotated[str | None, _text("the name of a group", optional=True)] = None
+    csv: Annotated[bool, _yes_or_no()] = False
+    tensorboard: Annotated[bool, _yes_or_no()] = False
 
 
 class RunConfig(_Node):
@@ -171,6 +217,8 @@ class RunConfig(_Node):
     seed: Annotated[int, _whole(0, most=2**32 - 1)]
     selection: SelectionSettings
     train: TrainSettings
+    optimizer: dict[str, Any]
+    trainer: TrainerSettings = TrainerSettings()
     search: SearchSettings | None = None
     logger: LoggerSettings
     method: dict[str, Any]
@@ -234,6 +282,9 @@ def check_nodes(config: Mapping[str, Any]) -> None:
     nodes: list[tuple[Any, NodeKind]] = [(config.get(kind.key), kind) for kind in (METHOD, BACKBONE, DATA)]
     if (algorithm := (config.get("search") or {}).get("algorithm")) is not None:
         nodes.append((algorithm, ALGORITHM))
+    if (optimizer := config.get("optimizer")) is not None:  # a record has none where it is the usual one
+        nodes.append((optimizer, OPTIMIZER))
+    nodes += [(callback, CALLBACK) for callback in (config.get("trainer") or {}).get("callbacks") or []]
     for node, kind in nodes:
         check_address(node, kind)
         _check_plain(node, kind.key)
@@ -285,6 +336,19 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
+def allowed_values(model: type[BaseModel], key: str) -> tuple[str, ...]:
+    """The words that a dotted key of a model allows, where it allows no others; else nothing."""
+    name, _, rest = key.partition(".")
+    if (info := model.model_fields.get(name)) is None:
+        return ()
+    for inner in (info.annotation, *get_args(info.annotation)) if rest else ():
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            return allowed_values(inner, rest)
+    checks = [item.func for item in info.metadata if isinstance(item, BeforeValidator)]
+    words = next((check.options for check in checks if isinstance(check, OneOf)), ())
+    return ("true", "false") if info.annotation is bool else words
+
+
 def _check_plain(node: Any, key: str) -> None:
     """Check that all numbers are finite, keys are names, and text has no control characters."""
     if isinstance(node, Mapping):
@@ -326,36 +390,3 @@ def _check_backbone(node: Mapping[str, Any]) -> None:
             raise BadInput(f"backbone.model_args.{key} is not yours to set: weights come from backbone.weights_from")
         if isinstance(value, str) and not re.fullmatch(r"[\w-]*", value):
             raise BadInput(f"backbone.model_args.{key} must be a number or a name, got {value!r}")
-
-
-def canonical(node: Any, default: Any) -> Any:
-    """`node` with its numbers in the form of `default`, so that one configuration has one id.
-
-    If the default is 1.0, a 1 becomes 1.0; if it is 8, an 8.0 becomes 8. A value without a default stays as it is.
-    """
-    if isinstance(node, Mapping) and isinstance(default, Mapping):
-        return {key: canonical(value, default.get(key)) for key, value in node.items()}
-    if type(default) is float and type(node) is int:
-        return float(node)
-    if type(default) is int and type(node) is float and node.is_integer():
-        return int(node)
-    return node
-
-
-_NUMBERS = (
-    "lr",
-    "warmup_lr",
-    "end_lr",
-    "min_lr",
-    "weight_decay",
-    "clip",
-    "drop_path",
-    "mixup",
-    "cutmix",
-    "label_smoothing",
-)
-NUMBER_FORMS: Mapping[str, Any] = {  # numbers that a YAML file leaves out or computes
-    "train": {**dict.fromkeys(_NUMBERS, 0.0), "warmup_epochs": 0},
-    "backbone": {"drop_path": 0.0},
-    "search": {"held_out": 0.0},
-}

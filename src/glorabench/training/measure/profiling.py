@@ -160,6 +160,16 @@ def parameters_of(overrides: Sequence[str]) -> dict[str, int | None]:
         config = compose(overrides)
     except BadInput as error:
         raise UnsuitableBackbone(str(error)) from error
+    return parameters_of_config(config)
+
+
+def parameters_of_config(config: Mapping[str, Any]) -> dict[str, int | None]:
+    """What `parameters` says of a checked config, for a head of one class.
+
+    Raises:
+        BadInput: a hyper-parameter is wrong.
+        Unhosted: the backbone cannot host the method.
+    """
     method = make(config["method"], METHOD)
     with torch.device("meta"):
         backbone = copy.deepcopy(bare_backbone(json.dumps(config["backbone"])))
