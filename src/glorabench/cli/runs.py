@@ -162,7 +162,7 @@ def _chosen_runs(words: Sequence[str], records: Mapping[Path, Record]) -> dict[P
 
     chosen = dict(_one_run(word, records) for word in words if "=" not in word)
     if conditions := [word for word in words if "=" in word]:
-        ids = {r.run_id for r in filters.matching(records.values(), filters.parse_conditions(conditions))}
+        ids = {r.run_id for r in filters.filter_records(records.values(), filters.parse_conditions(conditions))}
         chosen |= {path: r for path, r in records.items() if r.run_id in ids}
     return chosen
 

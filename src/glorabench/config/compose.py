@@ -54,7 +54,7 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     cfg.names = {**names, "task": task, **others}
     group_files = [conf_dir() / group / f"{choices.get(group)}.yaml" for group in ("method", "train")]
     check_recipes(cfg.get("recipe"), str(names["method"]), options("method"), [*group_files, conf_dir() / "run.yaml"])
-    forms = {str(key): _number_forms(str(key), _one_name(choices.get(key))) for key in cfg}
+    forms = {key: _number_forms(key, _one_name(choices.get(key))) for key in map(str, cfg)}
     config = {key: canonical(value, forms[key]) for key, value in _plain(cfg).items()}
     schema.check_config(config)
     for name in config["train"].get("lr_of") or {}:

@@ -33,10 +33,10 @@ class Optimizer(ABC):
                 raise BadInput(f"optimizer.betas must be two numbers from 0 to below 1, got {value!r}")
             if name == "momentum" and not _is_share(value):
                 raise BadInput(f"optimizer.momentum must be a number from 0 to below 1, got {value!r}")
-            if name == "eps" and not (type(value) in (int, float) and 0 < value < 1):
+            if name == "eps" and not (_is_share(value) and value):
                 raise BadInput(f"optimizer.eps must be a number above 0 and below 1, got {value!r}")
-            if name in ("nesterov",) and type(value) is not bool:
-                raise BadInput(f"optimizer.{name} must be true or false, got {value!r}")
+            if name == "nesterov" and type(value) is not bool:
+                raise BadInput(f"optimizer.nesterov must be true or false, got {value!r}")
 
     @abstractmethod
     def build(self, groups: ParameterGroups, lr: float, fused: bool) -> torch.optim.Optimizer:
