@@ -147,7 +147,7 @@ def test_campaign_of_bad_words(refuse, capsys: pytest.CaptureFixture[str]) -> No
         ("+train.new=1", "no key 'train.new'."),
         ("train.lrr=1", "no key 'train.lrr'; did you mean 'train.lr'?"),
         ("+train.epoch=1", "no key 'train.epoch'; did you mean 'train.epochs'?"),
-        ("train.optimizer=sgd", "no key 'train.optimizer'."),
+        ("train.optimizer=sgd", "no key 'train.optimizer'; did you mean 'optimizer'?"),
         ("lr=1", "no key 'lr'; did you mean 'train.lr'?"),
         ("train.lr=true", "train.lr must be a number of at least 0, got True"),
         ("train.lr=inf", "train.lr must be a number of at least 0, got inf"),

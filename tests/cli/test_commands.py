@@ -140,6 +140,13 @@ def test_a_wrong_command_line_is_one_line(words: str, message: str, capsys: pyte
         ("bash", "glorabench table --format ", {"text", "md", "tex", "html", "csv"}),
         ("bash", "glorabench run nothing = ", set()),
         ("zsh", "glorabench run method=lor", {"method=lora"}),
+        ("zsh", "glorabench run optimizer=s", {"optimizer=sgd", "optimizer=schedulefree"}),
+        ("zsh", "glorabench run data=v", {"data=vtab1k"}),
+        ("zsh", "glorabench run data=vtab1k data.task=ci", {"data.task=cifar"}),
+        ("zsh", "glorabench run train.prec", {"train.precision="}),
+        ("zsh", "glorabench run train.precision=1", {"train.precision=16-mixed"}),
+        ("zsh", "glorabench run train.cache_features=f", {"train.cache_features=false"}),
+        ("bash", "glorabench run train.epochs = ", set()),
     ],
 )
 def test_a_shell_completes_commands_options_and_names_of_conf(

@@ -195,7 +195,7 @@ def test_the_adapter_is_that_of_the_reported_epoch(best, tmp_path):
     made, folder = best
     config = compose([*BEST, f"results_dir={tmp_path}"])
     from glorabench.training.stage import Stage
-    from glorabench.training.wandb_logger import Tracker
+    from glorabench.training.tracker import Tracker
 
     stage = Stage(config, build(config), Tracker("x", "x", tmp_path, "disabled", None, None), "train", tmp_path / "c")
     stage.trainer.fit_loop.max_epochs = made.selection["epoch"]

@@ -16,6 +16,7 @@ from glorabench.cli import main
 from glorabench.config import instantiate, schema
 from glorabench.config.compose import compose, expand
 from glorabench.config.instantiate import BACKBONE, DATA, METHOD, NODE_KINDS, make
+from glorabench.config.number_forms import NUMBER_FORMS, canonical
 from glorabench.config.paths import options
 from glorabench.config.words import quote_paths
 from glorabench.errors import BadInput
@@ -83,10 +84,10 @@ def test_every_committed_record_is_in_the_form_that_a_config_has_today() -> None
     for path in files[::40]:
         config = json.loads(path.read_text())["config"]
         names = config["names"]
-        for group, forms in (("method", None), ("train", schema.NUMBER_FORMS["train"])):
+        for group, forms in (("method", None), ("train", NUMBER_FORMS["train"])):
             if forms is None:
                 forms = compose([f"method={names['method']}", f"backbone={names['backbone']}"])[group]
-            assert json.dumps(schema.canonical(config[group], forms)) == json.dumps(config[group]), path
+            assert json.dumps(canonical(config[group], forms)) == json.dumps(config[group]), path
 
 
 def test_every_committed_record_has_the_id_of_its_config_and_targets_that_may_be_named() -> None:

@@ -26,7 +26,7 @@ from glorabench.training.checkpoint import (
 )
 from glorabench.training.run import run
 from glorabench.training.stage import Stage
-from glorabench.training.wandb_logger import Tracker
+from glorabench.training.tracker import Tracker
 
 WORDS = ["method=linear", "logger=none", "progress=none", "train.epochs=3", "latency_rounds=0", "checkpoint_every=1"]
 pytestmark = pytest.mark.usefixtures("cache")

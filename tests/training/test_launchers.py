@@ -17,7 +17,7 @@ from glorabench.records.record import Record, checkpoint_folder
 from glorabench.training.build import build
 from glorabench.training.run import run
 from glorabench.training.stage import Stage
-from glorabench.training.wandb_logger import Tracker
+from glorabench.training.tracker import Tracker
 
 FAST = ["method=linear", "progress=none", "train.epochs=2", "latency_rounds=0"]
 SLURM = {

@@ -75,6 +75,8 @@ def labels_of(configs: Sequence[Mapping[str, Any]], flats: Sequence[Mapping[str,
 def _label(config: Mapping[str, Any], distinctions: Sequence[str]) -> str:
     names = [config["names"].get(group) for group in ("method", "search")]
     label = " + ".join(filter(None, names)) + (f", {INHERITED}" if inherits(config) else "")
+    if optimizer := config["names"].get("optimizer"):  # another one than the usual
+        label += f", {optimizer}"
     return f"{label} ({', '.join(distinctions)})" if distinctions else label
 
 

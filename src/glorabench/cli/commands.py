@@ -13,12 +13,12 @@ from typer.main import get_command
 
 from glorabench import __version__
 from glorabench.cli import analyses, backbones, data, doctor, export, pages, run, runs, tables
-from glorabench.cli.options import complete_bash
+from glorabench.cli.completion import complete_bash
 from glorabench.errors import BadInput, nearest
 
 COMMAND_GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
-    "Run and search": (run.run, run.search),
-    "Look around": (backbones.backbone, runs.list_runs, runs.show),
+    "Run and search": (run.run, run.search, run.test_run),
+    "Look around": (backbones.backbone, runs.list_runs, runs.show, runs.delete),
     "Tables": (tables.table, tables.compare, tables.count),
     "Analysis": (analyses.choose, analyses.cost, analyses.forgetting, analyses.optimism, analyses.tuned),
     "Pages": (pages.report, pages.page, pages.push),

@@ -1,14 +1,14 @@
-"""The options and words that several commands share, and how a shell completes the words."""
+"""The options and words that several commands share."""
 
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from glorabench.cli.completion import complete_words
 from glorabench.errors import BadInput
 
 _SCALES = {"k": 1e3, "M": 1e6, "G": 1e9}
@@ -38,28 +38,6 @@ Allow = Annotated[
         help="Let _target_ name code of this package of yours: methods, backbones, data, searches.",
     ),
 ]
-
-
-def complete_bash() -> None:
-    """Let a word that ends in `=` be completed in bash, which cuts words there: the next word is the value."""
-    if os.environ.get("COMP_WORDS", "").endswith("=") and os.environ.get("COMP_CWORD", "").isdigit():
-        os.environ["COMP_CWORD"] = str(int(os.environ["COMP_CWORD"]) + 1)
-
-
-def complete_words(context: typer.Context, incomplete: str) -> list[str]:
-    """The words that `incomplete` may become: GROUP=, and after it the names in conf/GROUP."""
-    from glorabench.config.paths import CONFIG_GROUPS, options
-
-    words = list(context.params.get("words") or [])
-    start = ""
-    if words[-1:] == ["="]:  # bash cuts words at it
-        incomplete, start = f"{words[-2]}={incomplete}", f"{words[-2]}="
-    earlier = incomplete[: incomplete.rfind(",") + 1]  # of method=lora,gl the last name is completed
-    names = [f"{group}={name}" for group in CONFIG_GROUPS for name in options(group)]
-    if earlier:
-        group = incomplete.partition("=")[0]
-        names = [f"{earlier}{name}" for name in (options(group) if group in CONFIG_GROUPS else ())]
-    return [name.removeprefix(start) for name in names if name.startswith(incomplete)]
 
 
 Words = Annotated[

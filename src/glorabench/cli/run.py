@@ -18,6 +18,9 @@ def run(
     multirun: Annotated[
         bool, typer.Option("-m", "--multirun", help="Run every combination of the values that commas separate.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say which runs there are, what they train and how long it may take.")
+    ] = False,
     allow: Allow = None,
 ) -> int:
     """Train one configuration, or with -m every combination.
@@ -31,12 +34,17 @@ def run(
         glorabench run method=lora data.task=digits seed=1   one run
         glorabench run -m method=lora,glora seed=0,1,2       every combination; type it again to resume
         glorabench run experiment=choose data.root=FOLDER    which method for your own images
+        glorabench run -m optimizer=adamw,sgd --dry-run      what that would do
 
     Raises:
         BadInput: the words or the machine are not ready; nothing was started.
     """
     from glorabench.cli.choice import budget_of_words, show_choice
     from glorabench.config.instantiate import allow_packages
+
+    if dry_run:
+        with allow_packages(allow or ()):
+            return _show_forecast(words or [], multirun)
     from glorabench.records import record
     from glorabench.reports.tables import suite
     from glorabench.training.shortlist import make_command
@@ -59,6 +67,49 @@ def run(
     if budget is not None:
         show_choice(records, budget, Path(configs[0]["results_dir"]))
     return 1 if failures or len(records) < len(paths) else 0
+
+
+def _show_forecast(words: Sequence[str], multirun: bool) -> int:
+    from glorabench.reports.rendering import output_parts
+    from glorabench.reports.tables.forecasts import forecast_part
+    from glorabench.training.forecast import forecast_runs
+
+    output_parts([forecast_part(forecast_runs(words, multirun))], "text", None, "run")
+    return 0
+
+
+def test_run(words: Words = None, allow: Allow = None) -> int:  # noqa: PT028 (a command, and no test of ours)
+    """Score a finished run on another data set.
+
+    Nothing is trained. The words are run=ID, data=NAME or data.KEY=VALUE, and if needed results_dir=, cache_dir= and
+    backbone.weights_from=. The data need as many classes as those of the run. The record lies in the folder `tests`
+    below the results, so that no table mixes it with records of training.
+
+    Examples:
+        glorabench test run=3fa9 data.task=dsprites_ori              another task of the same suite
+        glorabench test run=3fa9 data=folder data.root=/data/mine    images of your own
+        glorabench table mini --results results/local/tests          the tests as a table
+
+    Raises:
+        BadInput: no such run, other classes, or a word that is not about the data.
+    """
+    from glorabench.config.instantiate import allow_packages
+    from glorabench.reports.tables import suite
+    from glorabench.training.scoring import config_of_test, score_run
+    from glorabench.training.trained_network import WEIGHTS, parse_export_words, run_of_words
+
+    own_keys = ("run", "results_dir", WEIGHTS)
+    own = [word for word in words or [] if word.partition("=")[0] in own_keys]
+    given = parse_export_words(own, own_keys)
+    if "run" not in given:
+        raise BadInput("test needs run=ID, a finished run")
+    with allow_packages(allow or ()):
+        root, record, weights = run_of_words(given)
+        config = config_of_test(record, root, [word for word in words or [] if word not in own])
+        result, path = score_run(record, root, config, weights)
+    suite.show_suite([result])
+    print(f"record: {path}")
+    return 0
 
 
 def search(words: Words = None, allow: Allow = None) -> int:

@@ -25,6 +25,7 @@ from glorabench import checksum
 from glorabench.config import schema, words
 from glorabench.config.auto_family import AUTO, list_for_roles, roles_of_node
 from glorabench.config.hf_folder import fill_from_folder
+from glorabench.config.number_forms import NUMBER_FORMS, canonical
 from glorabench.config.paths import CONFIG_GROUPS, conf_dir, options
 from glorabench.data.checks.preflight import identify_data
 from glorabench.errors import BadInput, first_line, nearest, nearest_key
@@ -40,7 +41,7 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
         BadInput: a value refers to nothing, a key is not known, or a value is not of its type or range.
     """
     cfg = OmegaConf.create({k: v for k, v in cfg.items_ex(resolve=False) if k not in ("hydra", "choose")})
-    for group in ("data", "method", "backbone", "train", "selection", "logger"):
+    for group in ("data", "method", "backbone", "train", "optimizer", "selection", "logger"):
         node = OmegaConf.select(cfg, group)
         if not isinstance(node, DictConfig):
             raise BadInput(
@@ -51,14 +52,18 @@ def resolve(cfg: DictConfig, choices: dict[str, Any]) -> dict[str, Any]:
     cfg.data.update(identify_data(_plain(cfg.data)))
     task = OmegaConf.select(cfg, "data.label") or OmegaConf.select(cfg, "data.task")
     names = {group: choices.get(group) for group in ("method", "backbone", "data")}
-    search = {"search": choices["search"]} if choices.get("search") else {}
-    cfg.names = {**names, "task": task, **search}
+    others = {group: choices[group] for group in ("search", "optimizer") if choices.get(group) not in (None, "adamw")}
+    cfg.names = {**names, "task": task, **others}
     if cfg.backbone.get("family") == AUTO:
         _look_at_model(cfg)
     group_files = [conf_dir() / group / f"{choices.get(group)}.yaml" for group in ("method", "train")]
     check_recipes(cfg.get("recipe"), str(names["method"]), options("method"), [*group_files, conf_dir() / "run.yaml"])
-    config = {key: schema.canonical(value, _number_forms(key, choices.get(key))) for key, value in _plain(cfg).items()}
+    forms = {key: _number_forms(key, _one_name(choices.get(key))) for key in map(str, cfg)}
+    config = {key: canonical(value, forms[key]) for key, value in _plain(cfg).items()}
     schema.check_config(config)
+    for name in config["train"].get("lr_of") or {}:
+        if name not in (methods := options("method")):
+            raise BadInput(f"train.lr_of.{name}: no method '{name}'{nearest(name, methods)}")
     for key in ("results_dir", "cache_dir"):
         config[key] = _expand_home(key, config[key])
     backbone = config["backbone"]
@@ -91,10 +96,15 @@ def _plain(node: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
+def _one_name(choice: Any) -> str | None:
+    """The name that a group chose; None where it chose several, as `logger` may."""
+    return choice if isinstance(choice, str) else None
+
+
 @cache
 def _number_forms(group: str, name: str | None) -> Any:
-    """Numbers in the form that ids use (1 or 1.0), from the file of the option and `schema.NUMBER_FORMS`."""
-    forms = dict(schema.NUMBER_FORMS.get(group, {}))
+    """Numbers in the form that ids use (1 or 1.0), from the file of the option and `NUMBER_FORMS`."""
+    forms = dict(NUMBER_FORMS.get(group, {}))
     path = conf_dir() / group / f"{name}.yaml"
     if name is None or not path.is_file():
         return forms
@@ -166,7 +176,7 @@ def _compose_cached(folder: Path, overrides: tuple[str, ...]) -> DictConfig:
 def _explain(error: Exception, overrides: Sequence[str]) -> str:
     """Hydra's message in one line, with the nearest right name."""
     text = str(error) or str(error.__cause__)
-    if match := re.search(r"Could not find '([^'/]+)/([^']+)'", text):
+    if match := re.search(r"Could not (?:find|load) '([^'/]+)/([^']+)'", text):
         group, name = match.groups()
         return f"no {group} '{name}'{nearest(name, options(group))}"
     if match := re.search(r"Could not override '([^']+)'", text):

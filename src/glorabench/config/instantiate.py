@@ -65,7 +65,18 @@ DATA = NodeKind(
     "loader of data",
     addresses=("glorabench.data.mini.load", "glorabench.data.files.load", "glorabench.data.folder.load"),
 )
-NODE_KINDS = (METHOD, BACKBONE, DATA, ALGORITHM)
+OPTIMIZER = NodeKind("optimizer", "optimizer", "glorabench.training.optimizers.Optimizer", "glorabench.training")
+CALLBACK = NodeKind(  # these three write no file and run no code that a config names
+    "trainer.callbacks",
+    "callback",
+    "lightning.pytorch.callbacks.Callback",
+    addresses=(
+        "lightning.pytorch.callbacks.EarlyStopping",
+        "lightning.pytorch.callbacks.LearningRateMonitor",
+        "lightning.pytorch.callbacks.DeviceStatsMonitor",
+    ),
+)
+NODE_KINDS = (METHOD, BACKBONE, DATA, ALGORITHM, OPTIMIZER, CALLBACK)
 
 
 @contextmanager

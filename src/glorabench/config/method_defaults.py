@@ -37,6 +37,7 @@ def default_method_node(
     """
     one_of("method", method, options("method"))
     node = yaml.safe_load((conf_dir() / "method" / f"{method}.yaml").read_text(encoding="utf-8"))
+    node = {"blocks": None, **node}  # every method has it
     for key in values:
         if key not in node or key == "_target_":
             raise BadInput(f"{method} has no value '{key}'{nearest(key, [k for k in node if k != '_target_'])}")

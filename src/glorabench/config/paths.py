@@ -9,7 +9,7 @@ from pathlib import Path
 from glorabench.errors import BadInput
 
 _PACKAGE = Path(str(files("glorabench")))
-CONFIG_GROUPS = ("method", "backbone", "data", "train", "search", "logger", "experiment")
+CONFIG_GROUPS = ("method", "backbone", "data", "train", "optimizer", "search", "logger", "experiment")
 
 
 def conf_dir() -> Path:

@@ -8,111 +8,45 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from glorabench.config.instantiate import (
     ALGORITHM,
     BACKBONE,
+    CALLBACK,
     DATA,
     METHOD,
+    OPTIMIZER,
     NodeKind,
     allowed_packages,
     check_address,
 )
-from glorabench.errors import BadInput, nearest, nearest_key
-
-LARGEST_COUNT = 2**31 - 1  # no count of epochs, images or tokens is larger
+from glorabench.config.validators import (
+    OneOf,
+    duration_value,
+    is_number,
+    is_text,
+    is_whole,
+    limit_value,
+    list_value,
+    number_from,
+    one_option,
+    positive_number,
+    share_value,
+    switch,
+    text_value,
+    validator,
+    whole_number,
+)
+from glorabench.errors import BadInput, nearest_key
 
 # raise this and `version` in conf/search/_base.yaml if the same config may find another winner
 SEARCH_VERSION = 3
-
-
-def _refuse(phrase: str, value: object) -> PydanticCustomError:
-    return PydanticCustomError("glorabench", "{phrase}, got {value}", {"phrase": phrase, "value": repr(value)[:200]})
-
-
-def _either(phrase: str, holds: Callable[[Any], bool], optional: bool) -> Any:
-    """A validator that accepts a value if `holds` is true for it, and null if the value is optional."""
-
-    def check(value: Any) -> Any:
-        if (optional and value is None) or (value is not None and holds(value)):
-            return value
-        raise _refuse(f"must be {phrase}", value)
-
-    return BeforeValidator(check)
-
-
-def is_whole(value: object, least: float = -math.inf, most: float = math.inf) -> bool:
-    """True for a whole number in a range. A boolean is no number."""
-    return type(value) is int and least <= value <= most
-
-
-def is_number(value: object, least: float = -math.inf, limit: float = math.inf) -> bool:
-    """True for a finite number from `least` to less than `limit`. A boolean is no number."""
-    return type(value) in (int, float) and math.isfinite(value) and least <= value < limit  # type: ignore[arg-type]
-
-
-def _whole(least: int, most: int = LARGEST_COUNT, optional: bool = False) -> Any:
-    bounds = f"of at least {least}" if most == LARGEST_COUNT else f"from {least} to {most}"
-    phrase = f"a whole number {bounds}{' or null' if optional else ''}"
-    return _either(phrase, lambda value: is_whole(value, least, most), optional)
-
-
-def _at_least(least: float, optional: bool = False) -> Any:
-    phrase = f"a number of at least {least:g}{' or null' if optional else ''}"
-    return _either(phrase, lambda value: is_number(value, least), optional)
-
-
-def _above_zero(optional: bool = False) -> Any:
-    return _either(
-        f"{'null or ' if optional else ''}a number above 0", lambda value: is_number(value, 0) and value > 0, optional
-    )
-
-
-def _share() -> Any:
-    return _either("a number from 0 to below 1", lambda value: is_number(value, 0, 1), False)
-
-
-def is_text(value: object) -> bool:
-    """True for text that is not empty and has no control characters."""
-    return isinstance(value, str) and value != "" and value.isprintable()
-
-
-def _text(phrase: str, optional: bool = False) -> Any:
-    return _either(f"{phrase}{' or null' if optional else ''}", is_text, optional)
-
-
-def _list_of(what: str, holds: Callable[[Any], bool]) -> Any:
-    """A validator of a list that is not empty, each value once."""
-    return _either(
-        f"a list of different {what}",
-        lambda values: isinstance(values, list) and all(map(holds, values)) and 0 < len(set(values)) == len(values),
-        False,
-    )
-
-
-def _limit() -> Any:
-    """A validator of a limit; the command that uses it reads its text."""
-    return _either("a number such as 50000 or 50k, or null", lambda v: is_number(v, 0) or is_text(v), True)
-
-
-def _one_of(*options: str, optional: bool = False) -> Any:
-    def check(value: Any) -> Any:
-        if value in options or (optional and value is None):
-            return value
-        hint = nearest(value, options)
-        raise PydanticCustomError("glorabench", "{phrase}", {"phrase": f"{_in_quotes(value)}{hint}"})
-
-    return BeforeValidator(check)
-
-
-def _in_quotes(value: object) -> str:
-    return f"'{value}'" if isinstance(value, str | int | float | bool | None) else repr(value)[:200]
 
 
 class _Node(BaseModel):
@@ -122,91 +56,112 @@ class _Node(BaseModel):
 class TrainSettings(_Node):
     """The recipe of a training: `conf/train`."""
 
-    epochs: Annotated[int, _whole(1)]
-    warmup_epochs: Annotated[float, _at_least(0)]
-    batch_size: Annotated[int, _whole(1)]
-    eval_batch_size: Annotated[int, _whole(1)]
-    lr: Annotated[float, _at_least(0)]
-    lr_of: dict[str, Annotated[float, _at_least(0)]] | None = None
-    schedule: Annotated[str | None, _one_of("timm", optional=True)] = None
-    warmup_lr: Annotated[float | None, _at_least(0, optional=True)] = None
-    end_lr: Annotated[float | None, _at_least(0, optional=True)] = None
-    min_lr: Annotated[float | None, _at_least(0, optional=True)] = None
-    weight_decay: Annotated[float, _at_least(0)]
-    decay: Annotated[str, _one_of("matrices", "all")]
-    clip: Annotated[float | None, _above_zero(optional=True)]
-    drop_path: Annotated[float, _share()]
-    augment: Annotated[str | None, _one_of("timm", optional=True)] = None
-    mixup: Annotated[float | None, _above_zero(optional=True)] = None
-    cutmix: Annotated[float | None, _above_zero(optional=True)] = None
-    label_smoothing: Annotated[float, _share()]
-    precision: Annotated[str, _one_of("auto", "32-true", "bf16-mixed")]
-    cache_features: Annotated[bool, _either("true or false", lambda value: type(value) is bool, False)]
+    epochs: Annotated[int, whole_number(1)]
+    warmup_epochs: Annotated[float, number_from(0)]
+    batch_size: Annotated[int, whole_number(1)]
+    eval_batch_size: Annotated[int, whole_number(1)]
+    lr: Annotated[float, number_from(0)]
+    lr_of: dict[str, Annotated[float, number_from(0)]] | None = None
+    schedule: Annotated[str | None, one_option("timm", optional=True)] = None
+    warmup_lr: Annotated[float | None, number_from(0, optional=True)] = None
+    end_lr: Annotated[float | None, number_from(0, optional=True)] = None
+    min_lr: Annotated[float | None, number_from(0, optional=True)] = None
+    weight_decay: Annotated[float, number_from(0)]
+    decay: Annotated[str, one_option("matrices", "all")]
+    clip: Annotated[float | None, positive_number(optional=True)]
+    drop_path: Annotated[float, share_value()]
+    augment: Annotated[str | None, one_option("timm", optional=True)] = None
+    mixup: Annotated[float | None, positive_number(optional=True)] = None
+    cutmix: Annotated[float | None, positive_number(optional=True)] = None
+    label_smoothing: Annotated[float, share_value()]
+    precision: Annotated[str, one_option("auto", "32-true", "bf16-mixed", "16-mixed")]
+    cache_features: Annotated[bool, switch()]
+    accumulate: Annotated[int, whole_number(1)] = 1
+    devices: Annotated[int, whole_number(1, most=1024)] = 1
+    strategy: Annotated[str, one_option("auto", "ddp", "ddp_find_unused_parameters_true")] = "auto"
+    max_time: Annotated[str | None, duration_value()] = None
+
+
+class TrainerSettings(_Node):
+    """Arguments of Lightning's Trainer that a config may give; the others follow from the rest of the config."""
+
+    detect_anomaly: Annotated[bool, switch()] = False
+    deterministic: Annotated[
+        bool | str | None, validator("true, false, warn or null", lambda v: type(v) is bool or v == "warn", True)
+    ] = None
+    benchmark: Annotated[bool | None, switch(optional=True)] = None
+    limit_train_batches: Annotated[int | None, whole_number(1, optional=True)] = None
+    profiler: Annotated[str | None, one_option("simple", "advanced", optional=True)] = None
+    callbacks: list[dict[str, Any]] = []
 
 
 class SelectionSettings(_Node):
     """The split for training, the split that is reported, and how the result is chosen."""
 
-    fit_on: Annotated[str, _one_of("trainval", "train")]
-    report_on: Annotated[str, _one_of("test", "val")]
-    rule: Annotated[str, _one_of("last_epoch", "best_test_epoch")]
-    every: Annotated[int | None, _whole(1, optional=True)] = None
-    tuned_on: Annotated[str | None, _one_of("test", optional=True)] = None
+    fit_on: Annotated[str, one_option("trainval", "train")]
+    report_on: Annotated[str, one_option("test", "val")]
+    rule: Annotated[str, one_option("last_epoch", "best_test_epoch")]
+    every: Annotated[int | None, whole_number(1, optional=True)] = None
+    tuned_on: Annotated[str | None, one_option("test", optional=True)] = None
 
 
 class SearchSettings(_Node):
     """A search of a path: `conf/search`."""
 
-    version: Annotated[int, _whole(1)]
-    fit_on: Annotated[str | None, _one_of("train", "trainval", optional=True)] = None
-    sampler: Annotated[str, _one_of("uniform", "fair", "sandwich")]
-    epochs: Annotated[int | None, _whole(1, optional=True)]
-    on: Annotated[str, _one_of("val", "test")]
+    version: Annotated[int, whole_number(1)]
+    fit_on: Annotated[str | None, one_option("train", "trainval", optional=True)] = None
+    sampler: Annotated[str, one_option("uniform", "fair", "sandwich")]
+    epochs: Annotated[int | None, whole_number(1, optional=True)]
+    on: Annotated[str, one_option("val", "test")]
     held_out: Annotated[
-        float, _either("a number from 0 to 0.5", lambda value: is_number(value, 0) and value <= 0.5, False)
+        float, validator("a number from 0 to 0.5", lambda value: is_number(value, 0) and value <= 0.5, False)
     ]
-    min_params: Annotated[int, _whole(0, most=2**63 - 1)]
-    max_params: Annotated[int | None, _whole(0, most=2**63 - 1, optional=True)]
-    winner: Annotated[str, _one_of("inherit", "retrain")]
+    min_params: Annotated[int, whole_number(0, most=2**63 - 1)]
+    max_params: Annotated[int | None, whole_number(0, most=2**63 - 1, optional=True)]
+    winner: Annotated[str, one_option("inherit", "retrain")]
     algorithm: dict[str, Any]
 
 
 class LoggerSettings(_Node):
-    """The tracker: `conf/logger`."""
+    """Where metrics go beside the record: `conf/logger`. `mode`, `project` and `group` are of W&B."""
 
-    mode: Annotated[str, _one_of("offline", "online", "disabled")]
-    project: Annotated[str | None, _text("the name of a project", optional=True)] = None
-    group: Annotated[str | None, _text("the name of a group", optional=True)] = None
+    mode: Annotated[str, one_option("offline", "online", "disabled")] = "disabled"
+    project: Annotated[str | None, text_value("the name of a project", optional=True)] = None
+    group: Annotated[str | None, text_value("the name of a group", optional=True)] = None
+    csv: Annotated[bool, switch()] = False
+    tensorboard: Annotated[bool, switch()] = False
 
 
 class ChoiceSettings(_Node):
     """The trials and the budget of a choice of a method: the node `choose`, as in conf/experiment/choose.yaml."""
 
-    rates: Annotated[list[float], _list_of("numbers above 0", lambda v: is_number(v, 0) and v > 0)]
-    seeds: Annotated[list[int], _list_of("whole numbers of at least 0", lambda v: is_whole(v, 0, 2**32 - 1))]
-    max_params: Annotated[float | str | None, _limit()] = None
-    max_latency: Annotated[float | str | None, _limit()] = None
+    rates: Annotated[list[float], list_value("numbers above 0", lambda v: is_number(v, 0) and v > 0)]
+    seeds: Annotated[list[int], list_value("whole numbers of at least 0", lambda v: is_whole(v, 0, 2**32 - 1))]
+    max_params: Annotated[float | str | None, limit_value()] = None
+    max_latency: Annotated[float | str | None, limit_value()] = None
 
 
 class RunConfig(_Node):
     """A whole config, resolved."""
 
-    seed: Annotated[int, _whole(0, most=2**32 - 1)]
+    seed: Annotated[int, whole_number(0, most=2**32 - 1)]
     selection: SelectionSettings
     train: TrainSettings
+    optimizer: dict[str, Any]
+    trainer: TrainerSettings = TrainerSettings()
     search: SearchSettings | None = None
     logger: LoggerSettings
     method: dict[str, Any]
     backbone: dict[str, Any]
     data: dict[str, Any]
-    names: dict[str, Annotated[str, _text("printable text")]]
+    names: dict[str, Annotated[str, text_value("printable text")]]
     recipe: dict[str, dict[str, Any]] | None = None
-    results_dir: Annotated[str, _text("the path of a folder")]
-    cache_dir: Annotated[str, _text("the path of a folder")]
-    checkpoint_every: Annotated[int, _whole(1)]
-    compile: Annotated[str | None, _one_of("inductor", "aot_eager", optional=True)] = None
-    latency_rounds: Annotated[int, _whole(0)]
-    progress: Annotated[str, _one_of("auto", "bar", "lines", "none")]
+    results_dir: Annotated[str, text_value("the path of a folder")]
+    cache_dir: Annotated[str, text_value("the path of a folder")]
+    checkpoint_every: Annotated[int, whole_number(1)]
+    compile: Annotated[str | None, one_option("inductor", "aot_eager", optional=True)] = None
+    latency_rounds: Annotated[int, whole_number(0)]
+    progress: Annotated[str, one_option("auto", "bar", "lines", "none")]
 
 
 _CHECKED_IDS: set[int] = set()  # hashes of the configs that were checked in this process
@@ -257,6 +212,9 @@ def check_nodes(config: Mapping[str, Any]) -> None:
     nodes: list[tuple[Any, NodeKind]] = [(config.get(kind.key), kind) for kind in (METHOD, BACKBONE, DATA)]
     if (algorithm := (config.get("search") or {}).get("algorithm")) is not None:
         nodes.append((algorithm, ALGORITHM))
+    if (optimizer := config.get("optimizer")) is not None:  # a record has none where it is the usual one
+        nodes.append((optimizer, OPTIMIZER))
+    nodes += [(callback, CALLBACK) for callback in (config.get("trainer") or {}).get("callbacks") or []]
     for node, kind in nodes:
         check_address(node, kind)
         _check_plain(node, kind.key)
@@ -308,6 +266,19 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
+def allowed_values(model: type[BaseModel], key: str) -> tuple[str, ...]:
+    """The words that a dotted key of a model allows, where it allows no others; else nothing."""
+    name, _, rest = key.partition(".")
+    if (info := model.model_fields.get(name)) is None:
+        return ()
+    for inner in (info.annotation, *get_args(info.annotation)) if rest else ():
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            return allowed_values(inner, rest)
+    checks = [item.func for item in info.metadata if isinstance(item, BeforeValidator)]
+    words = next((check.options for check in checks if isinstance(check, OneOf)), ())
+    return ("true", "false") if info.annotation is bool else words
+
+
 def _check_plain(node: Any, key: str) -> None:
     """Check that all numbers are finite, keys are names, and text has no control characters."""
     if isinstance(node, Mapping):
@@ -349,36 +320,3 @@ def _check_backbone(node: Mapping[str, Any]) -> None:
             raise BadInput(f"backbone.model_args.{key} is not yours to set: weights come from backbone.weights_from")
         if isinstance(value, str) and not re.fullmatch(r"[\w-]*", value):
             raise BadInput(f"backbone.model_args.{key} must be a number or a name, got {value!r}")
-
-
-def canonical(node: Any, default: Any) -> Any:
-    """`node` with its numbers in the form of `default`, so that one configuration has one id.
-
-    If the default is 1.0, a 1 becomes 1.0; if it is 8, an 8.0 becomes 8. A value without a default stays as it is.
-    """
-    if isinstance(node, Mapping) and isinstance(default, Mapping):
-        return {key: canonical(value, default.get(key)) for key, value in node.items()}
-    if type(default) is float and type(node) is int:
-        return float(node)
-    if type(default) is int and type(node) is float and node.is_integer():
-        return int(node)
-    return node
-
-
-_NUMBERS = (
-    "lr",
-    "warmup_lr",
-    "end_lr",
-    "min_lr",
-    "weight_decay",
-    "clip",
-    "drop_path",
-    "mixup",
-    "cutmix",
-    "label_smoothing",
-)
-NUMBER_FORMS: Mapping[str, Any] = {  # numbers that a YAML file leaves out or computes
-    "train": {**dict.fromkeys(_NUMBERS, 0.0), "warmup_epochs": 0},
-    "backbone": {"drop_path": 0.0},
-    "search": {"held_out": 0.0},
-}

@@ -14,6 +14,7 @@ from glorabench.errors import BadInput, first_line
 
 PATH_KEYS = ("results_dir", "cache_dir", "data.root", "data.cache_dir", "backbone.weights_from")
 OPTIONAL_GROUPS = ("search", "experiment")  # groups that may be left out
+OPEN_GROUPS = ("logger",)  # groups of which several names may be given
 # values that are no paths: null, booleans, lists, sweeps, interpolations and quoted text
 _NO_PATH = re.compile(
     r"(?i:null|true|false)|[\[{'\"].*|.*\$\{.*|(choice|range|interval|glob|sort|shuffle|tag|str)\(.*\)"
@@ -73,8 +74,17 @@ def check_groups(overrides: Iterable[Override], groups: Sequence[str]) -> None:
             raise BadInput(f"'{override.input_line}': a run needs a {key}: choose one with {key}=NAME")
         if not override.is_delete() and not override.is_sweep_override():
             value: Any = override.value()
-            if not (isinstance(value, str) or (value is None and key in OPTIONAL_GROUPS)):
+            if key in OPEN_GROUPS and isinstance(value, list):
+                _check_names(key, value)
+            elif not (isinstance(value, str) or (value is None and key in OPTIONAL_GROUPS)):
                 raise BadInput(f"{key} must be one name, got {override.get_value_string()}; several: -m {key}=A,B")
+
+
+def _check_names(key: str, names: list[Any]) -> None:
+    """Check several names of one group: each once, and not beside `none`."""
+    words = [str(name) for name in names]
+    if not words or len(set(words)) < len(words) or ("none" in words and len(words) > 1):
+        raise BadInput(f"{key}=[{','.join(words)}] must name each once, and none alone: for example {key}=[wandb,csv]")
 
 
 def _check_params(override: Override) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -27,6 +27,8 @@ class TaskData(LightningDataModule, ABC):
         seed: seed of the order of batches and of the held-out part of a search.
     """
 
+    can_be_shared: ClassVar[bool] = False  # its training batches respect `rank` and `processes`
+
     def __init__(
         self, task: Task, *, fit_on: str, report_on: str, batch_size: int, eval_batch_size: int, seed: int
     ) -> None:
@@ -42,7 +44,13 @@ class TaskData(LightningDataModule, ABC):
         self.device = torch.device("cpu")  # where `encode` computes and training examples are kept
         self.contaminated = False  # True if a search uses test, or the epoch is chosen on it
         self.evaluation_split = "val"  # or test: the split that is evaluated during training
+        self.rank, self.processes = 0, 1  # this process, of how many that share each training batch
         self._test_was_read = False
+
+    @property
+    def local_batch_size(self) -> int:
+        """The part of a training batch that one process has."""
+        return self.batch_size // self.processes
 
     @abstractmethod
     def training_batches(self, split: str) -> Any:

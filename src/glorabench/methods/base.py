@@ -7,8 +7,8 @@ the same for all methods and are done here, by the identity of parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import groupby, pairwise
 from typing import Any, final
 
@@ -26,9 +26,11 @@ class Method:
 
     Args:
         targets: the roles it adapts; empty for methods that train what is there already.
+        blocks: indices of the blocks that it adapts and trains in, from 0; None is the whole network.
     """
 
     targets: tuple[str, ...]
+    blocks: tuple[int, ...] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.targets, str):
@@ -36,6 +38,8 @@ class Method:
         if not self.targets and type(self).adapt is not Method.adapt:
             raise BadInput("method.targets is empty, so the method would train the head alone: name roles")
         object.__setattr__(self, "targets", tuple(self.targets))
+        if self.blocks is not None:
+            object.__setattr__(self, "blocks", _indices(self.blocks))
         for name, kind, value in ((f.name, f.type, getattr(self, f.name)) for f in fields(self)):
             if kind in (int, "int"):
                 check_whole_number(f"method.{name}", value)
@@ -47,6 +51,49 @@ class Method:
                 raise BadInput(f"method.{name} must be a number from 0 to below 1, got {value!r}")
             if name in ("scale", "alpha") and value == 0:
                 raise BadInput(f"method.{name}=0 leaves the method without effect: give another number")
+
+    def sites(self, backbone: Backbone, roles: Iterable[str]) -> list[Site]:
+        """The sites of these roles inside the blocks that the method adapts.
+
+        Raises:
+            BadInput: as `Backbone.sites`; or the backbone has no such block.
+        """
+        sites = backbone.sites(roles)
+        if self.blocks is None:
+            return sites
+        paths = [f"{path}." for path in self.block_paths(backbone)]
+        return [site for site in sites if any(f"{site.path}.".startswith(path) for path in paths)]
+
+    def block_paths(self, backbone: Backbone) -> list[str]:
+        """The paths of the blocks that the method adapts, in the order of the network.
+
+        Raises:
+            BadInput: the backbone has no such block.
+        """
+        paths = backbone.roles["block"].find(path for path, _ in backbone.net.named_modules())
+        if self.blocks is None:
+            return paths
+        if not paths:
+            raise BadInput(f"method.blocks: the blocks of {backbone.name} are not known: leave it null")
+        if self.blocks[-1] >= len(paths):
+            raise BadInput(f"method.blocks={list(self.blocks)}: {backbone.name} has the blocks 0 to {len(paths) - 1}")
+        return [paths[index] for index in self.blocks]
+
+    def _check_blocks(self, backbone: Backbone, sites: Sequence[Site]) -> None:
+        """Refuse blocks that hold nothing of what the method adapts."""
+        if self.blocks is not None and not sites:
+            raise BadInput(
+                f"method.blocks={list(self.blocks)}: {type(self).__name__} adapts nothing inside these blocks of "
+                f"{backbone.name}: leave it null"
+            )
+
+    def _inside(self, backbone: Backbone, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+        """Those of the parameters that lie in the blocks which the method adapts."""
+        if self.blocks is None:
+            return list(parameters)
+        blocks = [backbone.net.get_submodule(path) for path in self.block_paths(backbone)]
+        ids = {id(parameter) for block in blocks for parameter in block.parameters()}
+        return [parameter for parameter in parameters if id(parameter) in ids]
 
     def adapted_roles(self) -> tuple[str, ...]:
         """The roles whose layers `adapt` is given: the targets, unless a method acts at other places for a target."""
@@ -75,10 +122,14 @@ class Method:
             BadInput: no site matches, or nothing is trained, or the network does not use what was put in.
         """
         existing_ids = {id(p) for p in backbone.net.parameters()}
+        if self.adapted_roles():
+            self._check_blocks(backbone, self.sites(backbone, self.adapted_roles()))
         backbone.net.requires_grad_(False)
         shared = self.setup(backbone)
-        unfrozen = list(self.unfreeze(backbone))
-        sites = backbone.sites(self.adapted_roles())
+        unfrozen = self._inside(backbone, self.unfreeze(backbone))
+        sites = self.sites(backbone, self.adapted_roles())
+        if not (sites or unfrozen):
+            self._check_blocks(backbone, ())
         for outer, inner in pairwise(sites):
             if inner.path.startswith(f"{outer.path}."):
                 raise BadInput(
@@ -96,6 +147,20 @@ class Method:
             raise BadInput(f"{type(self).__name__} trains nothing on {backbone.name}: it has no head")
         if not backbone.is_standard:
             try_forward(backbone, dict.fromkeys(site.path for site in sites), type(self).__name__)
+
+
+def _indices(blocks: Any) -> tuple[int, ...]:
+    """Indices of blocks.
+
+    Raises:
+        BadInput: they are none, or not in order: one configuration has one form.
+    """
+    is_list = isinstance(blocks, list | tuple) and len(blocks) > 0
+    if not (is_list and all(type(n) is int and n >= 0 for n in blocks) and list(blocks) == sorted(set(blocks))):
+        raise BadInput(
+            f"method.blocks must be null or a list of indices from 0, in order, such as [10,11], got {blocks!r}"
+        )
+    return tuple(blocks)
 
 
 def _assemble(layer: nn.Module, parts: list[tuple[Site, nn.Module]]) -> nn.Module:

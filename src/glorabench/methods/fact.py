@@ -147,7 +147,7 @@ class FacT(Method):
                 f"{sorted(widths)}: choose another method"
             )
         (width,), counts = widths, []
-        sites = backbone.sites(self.targets)
+        sites = self.sites(backbone, self.targets)
         weights = [weight_of(site, backbone.net.get_submodule(site.path), (nn.Linear,)) for site in sites]
         for site, weight in zip(sites, weights, strict=True):
             if min(weight.shape) != width or max(weight.shape) % width:

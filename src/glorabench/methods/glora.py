@@ -74,7 +74,7 @@ class GLoRA(Method):
         """The given path of each site."""
         if isinstance(self.path, str):
             return {}
-        sites = backbone.sites(self.targets)
+        sites = self.sites(backbone, self.targets)
         paths = [self.path] * len(sites) if isinstance(self.path, Mapping) else self.path
         if len(paths) != len(sites):
             raise BadInput(f"method.path has {len(paths)} paths, {backbone.name} has {len(sites)} layers for them")

@@ -137,7 +137,7 @@ class Peft(Method):
         Raises:
             BadInput: a role is a part of a layer, or peft cannot adapt it, or adapts something else.
         """
-        sites = backbone.sites(self.targets)
+        sites = self.sites(backbone, self.targets)
         for site in sites:
             if site.rows is not None:
                 raise BadInput(

@@ -71,6 +71,8 @@ class PromptedAttention(nn.Module):
 class VPT(Method):
     """Prompts for the blocks of a ViT; targets is [block].
 
+    With `blocks`, shallow prompts enter the first of these and leave after the last one.
+
     Args:
         prompts: p.
         deep: for every block, or for the first.
@@ -94,8 +96,10 @@ class VPT(Method):
         """The attention of the blocks, or the blocks."""
         return ("attn",) if self.keys_only else ("block",)
 
-    def setup(self, backbone: Backbone) -> tuple[Backbone, int, float, list[nn.Module]]:
-        """The backbone, its number of blocks, the bound of the initial values, and the norms before attention.
+    def setup(self, backbone: Backbone) -> tuple[Backbone, tuple[int, int], float, list[nn.Module]]:
+        """The backbone, its first and its last adapted block, the bound of the initial values, and the norms.
+
+        The norms are those before attention.
 
         Raises:
             BadInput: the backbone has no token axis.
@@ -109,17 +113,18 @@ class VPT(Method):
         norms = [backbone.net.get_submodule(site.path) for site in backbone.sites(["norm1"])]
         (stem,) = backbone.sites(["stem"])
         kernel = backbone.net.get_submodule(stem.path).get_parameter("weight")
-        return backbone, len(norms), math.sqrt(6 / (kernel[0].numel() + stem.width)), norms
+        blocks = self.blocks or range(len(norms))
+        return backbone, (blocks[0], blocks[-1]), math.sqrt(6 / (kernel[0].numel() + stem.width)), norms
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
         """A block, or its attention, with prompts. They are removed after every block, or after the last one."""
-        backbone, blocks, bound, norms = shared
+        backbone, (first, last), bound, norms = shared
         prompts = None
-        if self.deep or site.depth == 0:
+        if self.deep or site.depth == first:
             prompts = nn.Parameter(norms[0].weight.new_empty(self.prompts, site.width))
             nn.init.uniform_(prompts, -bound, bound)
         if self.keys_only:
             assert prompts is not None  # it is deep
             return PromptedAttention(layer, prompts, norms[site.depth], backbone.attend, self.dropout)
-        drop = self.prompts if self.deep or site.depth == blocks - 1 else 0
+        drop = self.prompts if self.deep or site.depth == last else 0
         return Prompts(layer, prompts, backbone.prefix_tokens, drop, self.dropout)

@@ -91,7 +91,7 @@ def _refuse_mixed_images(records: Sequence[Record]) -> None:
 
 def configuration_of(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a config that all seeds of a configuration share; a few-shot split is part of the seed."""
-    settings = {key: value for key, value in identity(config).items() if key != "seed"}
+    settings = {key: value for key, value in identity(config).items() if key not in ("seed", "trained_run")}
     data = {key: value for key, value in settings["data"].items() if key not in ("split_seed", "sha256")}
     return settings | {"data": data}
 

@@ -103,8 +103,8 @@ def _matches(value: Any, condition: Any) -> bool:
 
 
 def _setting(r: Record, key: str) -> Any:
-    """The value of a dotted key, the name of a config group, or the protocol; None where there is none."""
-    node: Any = {"protocol": r.protocol, **r.config}
+    """The value of a dotted key, the name of a config group, protocol or status; None where there is none."""
+    node: Any = {"protocol": r.protocol, "status": r.status, **r.config}
     for part in key.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None
     return r.names.get(key, node) if isinstance(node, Mapping) else node
@@ -113,7 +113,7 @@ def _setting(r: Record, key: str) -> Any:
 def _instead(records: Sequence[Record], key: str, conditions: Mapping[str, Any]) -> str:
     """The end of a message: the values that the records have, or the nearest key."""
     values = [_setting(r, key) for r in records]
-    names = {name for r in records for name in (*flatten(r.config), *r.names)} | {"protocol"}
+    names = {name for r in records for name in (*flatten(r.config), *r.names)} | {"protocol", "status"}
     if all(value is None for value in values):
         return f": none has the key{nearest(key, names)}"
     earlier = {name: conditions[name] for name in list(conditions)[: list(conditions).index(key)]}

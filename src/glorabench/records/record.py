@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from glorabench import files
 from glorabench.errors import BadInput, first_line
@@ -27,6 +27,16 @@ VOLATILE = (
 )
 # options of later releases: with null a run is the same as without the key
 OFF = ("compile", "schedule", "warmup_lr", "end_lr", "augment", "mixup", "cutmix", "every", "tuned_on", "fit_on")
+ADAMW: Final = {"_target_": "glorabench.training.optimizers.AdamW", "betas": [0.9, 0.999], "eps": 1e-8}
+# places of later options: with this value a run is the same as without the key
+PLAIN: Final[Mapping[str, Any]] = {
+    "method.blocks": None,
+    **{"train.accumulate": 1, "train.devices": 1, "train.max_time": None},
+    **dict.fromkeys(("trainer.deterministic", "trainer.benchmark", "trainer.limit_train_batches")),
+    **{"trainer.callbacks": [], "trainer": {}, "optimizer": ADAMW},
+}
+# places of later keys that do not move numbers
+SILENT: Final = ("train.strategy", "trainer.detect_anomaly", "trainer.profiler")
 
 
 _LARGEST_FILE = 64 * 2**20  # bytes
@@ -43,7 +53,8 @@ class Record:
     Args:
         run_id: hash of the resolved config and the protocol.
         status: `done` or `failed`.
-        config: the resolved config after `identity`, with `names` of method, backbone, data and task.
+        config: the resolved config after `identity`, with `names` of method, backbone, data and task. Of a test on
+            other data than those of the training, `trained_run` is the run, and `selection.trained_on` its data.
         selection: {fit_on, report_on, rule, contaminated}, and epoch where the rule is the best one.
         metrics: name -> value on the report split and on further test sets; and n, the examples of the report split.
         measures: the description of each metric; the first metric decides.
@@ -105,17 +116,36 @@ class Record:
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a config that can move numbers: all keys at any depth, except VOLATILE and those of OFF with null.
+    """The part of a config that can move numbers.
 
-    The root of data counts only where nothing else identifies the data: with a loader of your own.
+    These are all keys at any depth, except VOLATILE, those of OFF with null, SILENT, and those of PLAIN with their
+    plain value. The root of data counts only where nothing else identifies the data: with a loader of your own.
     """
+    settings = _settings(config)
+    for place in SILENT:
+        _leave_out(settings, place, lambda _: True)
+    for place, value in PLAIN.items():
+        _leave_out(settings, place, lambda other, plain=value: other == plain)
+    return settings
+
+
+def _leave_out(settings: dict[str, Any], place: str, is_plain: Callable[[Any], bool]) -> None:
+    """Remove the key at a dotted place of new mappings, if it is there and its value is plain."""
+    group, _, key = place.rpartition(".")
+    node = settings.get(group) if group else settings
+    if isinstance(node, dict) and key in node and is_plain(node[key]):
+        del node[key]
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """New mappings of all keys, except VOLATILE and those of OFF with null."""
     off = {key for key in OFF if config.get(key) is None}
     settings = {key: value for key, value in config.items() if key not in VOLATILE and key not in off}
     if {"_target_", "root"} <= config.keys() and "suite" not in config and config.get("sha256") is None:
         settings["root"] = config["root"]
     if isinstance(settings.get("weights_from"), str):
         settings["weights_from"] = Path(settings["weights_from"]).name  # sha256 identifies the file, wherever it lies
-    return {key: identity(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
+    return {key: _settings(value) if isinstance(value, Mapping) else value for key, value in settings.items()}
 
 
 def run_id(config: Mapping[str, Any], protocol: int = PROTOCOL) -> str:

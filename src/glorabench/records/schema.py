@@ -99,6 +99,7 @@ class Selection(_Open):
     rule: Name
     every: Scalar = None
     tuned_on: Name | None = None
+    trained_on: Name | None = None
     contaminated: StrictBool | None = None
     epoch: Count | None = None
 
@@ -114,6 +115,7 @@ class _Config(_Open):
     data: Data
     train: dict[str, Scalar] = {}
     search: SearchConfig | None = None
+    trained_run: Annotated[str | None, Field(pattern=r"^[0-9a-f]{12}$")] = None
 
 
 class Timing(_Open):

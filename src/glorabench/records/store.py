@@ -73,6 +73,11 @@ def find_run(run_id: str, roots: Iterable[Path] = record.ROOTS) -> tuple[Path, R
     return root, run
 
 
+def folder_of_results(path: Path) -> Path:
+    """The results folder that holds the record at `path`."""
+    return next((parent.parent for parent in path.parents if parent.name == "runs"), path.parent)
+
+
 def _folders(results: Path | None) -> list[Path]:
     return [results] if results else [*record.ROOTS]
 

@@ -31,7 +31,9 @@ def count_text(number: int, singular: str, plural: str = "") -> str:
 def title_of(records: Sequence[Record], whole: bool) -> str:
     """The title of a table, with the whole selection or only the split that scores it."""
     names, report_on = records[0].names, records[0].config["selection"]["report_on"]
-    selection = selection_text(records[0]) if whole else f"scored on {report_on}"
+    trained_on = records[0].config["selection"].get("trained_on")
+    brief = f"scored on {report_on}" + (f", trained on {trained_on}" if trained_on else "")
+    selection = selection_text(records[0]) if whole else brief
     warning = f"{FAKE}: " if any_fake(records) else ""
     return f"{warning}{len(records)} runs of {names['backbone']} on suite {names['data']}, {selection}"
 
@@ -39,7 +41,8 @@ def title_of(records: Sequence[Record], whole: bool) -> str:
 def selection_text(r: Record) -> str:
     """The split that scores a record, the split that trained it, and the rule that picks the epoch."""
     selection = r.config["selection"]
-    return f"scored on {selection['report_on']}, trained on {selection['fit_on']}, {selection['rule']}"
+    elsewhere = f" of {selection['trained_on']}" if selection.get("trained_on") else ""
+    return f"scored on {selection['report_on']}, trained on {selection['fit_on']}{elsewhere}, {selection['rule']}"
 
 
 def notes_of_marks(group: Group) -> str:

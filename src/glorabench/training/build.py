@@ -14,7 +14,7 @@ import torch
 from glorabench.backbones.base import Backbone
 from glorabench.backbones.weights import NO_CHOICE, UNDECIDED
 from glorabench.config import schema
-from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, check_arguments, make, target_of
+from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, OPTIMIZER, check_arguments, make, target_of
 from glorabench.config.schema import SEARCH_VERSION
 from glorabench.data.datamodule import TaskData
 from glorabench.data.task import Task
@@ -22,8 +22,11 @@ from glorabench.errors import BadInput, first_line
 from glorabench.methods.base import Method
 from glorabench.search.space import PathSpace
 from glorabench.training import schedules, selection
+from glorabench.training.devices import check_devices
 from glorabench.training.kinds import TaskKind, check_reads, kind_of
 from glorabench.training.objectives.base import Objective
+from glorabench.training.optimizers import optimizer_node
+from glorabench.training.trainer_arguments import further_callbacks, precision_of
 
 
 @dataclass
@@ -82,12 +85,28 @@ def _check_parts(config: dict[str, Any]) -> None:
     schedules.check_schedule(config["train"], (config.get("search") or {}).get("epochs"))
     if config.get("search"):
         check_search(config["search"], config["selection"])
+    _check_training(config)
     check_arguments(config["data"], DATA)
     reads, space = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
     if config.get("search"):
         space.check_limits(config["search"]["min_params"], config["search"]["max_params"])
     task_type = get_type_hints(target_of(config["data"], DATA)).get("return")  # a loader's annotation
     check_reads(config["names"]["task"], getattr(task_type, "reads", None), config["backbone"]["name"], reads)
+
+
+def _check_training(config: dict[str, Any]) -> None:
+    """Refuse an optimiser, a precision, devices or callbacks that could not train."""
+    make(optimizer_node(config), OPTIMIZER)
+    precision_of(config["train"]["precision"])
+    check_devices(config["train"])
+    watched = selection.split_to_watch(config)
+    for callback in further_callbacks(config):
+        value = str(getattr(callback, "monitor", "train/"))
+        if value.partition("/")[0] not in ("train", watched[0] if watched else "train"):
+            raise BadInput(
+                f"trainer.callbacks: nothing measures {value} during this training: monitor train/loss, or val/METRIC "
+                "with selection.fit_on=train"
+            )
 
 
 def check_weights(config: dict[str, Any]) -> None:

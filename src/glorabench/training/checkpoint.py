@@ -44,6 +44,11 @@ class Saver(Checkpoint):
 
     def __init__(self, folder: Path, epochs: int) -> None:
         self.path, self.epochs = folder / LAST, epochs
+        self.is_over = False  # the training ended before its last epoch, by a callback or by its time
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Train no further where the checkpoint was the last one."""
+        trainer.should_stop = trainer.should_stop or self.is_over
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a checkpoint if one is due.
@@ -52,10 +57,20 @@ class Saver(Checkpoint):
             KeyboardInterrupt: a signal has asked for the end. The checkpoint is written before.
             BadInput: the checkpoint cannot be written.
         """
-        epoch = trainer.current_epoch + 1
-        if epoch % self.epochs == 0 or epoch == trainer.max_epochs or signals.is_stopping():
+        epoch, self.is_over = trainer.current_epoch + 1, trainer.should_stop
+        is_stopping = trainer.strategy.reduce_boolean_decision(signals.is_stopping(), all=False)
+        if epoch % self.epochs == 0 or epoch == trainer.max_epochs or self.is_over or is_stopping:
             trainer.save_checkpoint(self.path)
-        signals.raise_if_stopping()
+        if is_stopping:
+            raise KeyboardInterrupt
+
+    def state_dict(self) -> dict[str, Any]:
+        """Travels in the checkpoint, where there is something to say."""
+        return {"is_over": True} if self.is_over else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.is_over = bool(state_dict.get("is_over"))
 
 
 class WholeFiles(CheckpointIO):

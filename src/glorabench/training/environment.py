@@ -1,4 +1,4 @@
-"""Run Lightning as one process on one device, whatever the variables of a launcher say."""
+"""Run Lightning as one process for each device, whatever the variables of a launcher say."""
 
 from __future__ import annotations
 
@@ -33,6 +33,54 @@ class OneProcess(LightningEnvironment):
 
     def teardown(self) -> None:
         """Leave the variables of the launcher as they are."""
+
+
+class OneOfSeveral(OneProcess):
+    """One of the processes of a training on several devices of this machine (see `devices`).
+
+    Args:
+        rank: which of them; the first one leads.
+        processes: how many.
+        port: by which they find each other.
+    """
+
+    def __init__(self, rank: int, processes: int, port: int) -> None:
+        super().__init__()
+        self._place, self._processes, self._port = rank, processes, port
+        rank_zero_only.rank = rank  # type: ignore[attr-defined]
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Lightning starts none: the leader does."""
+        return True
+
+    @property
+    def main_address(self) -> str:
+        """This machine."""
+        return "127.0.0.1"
+
+    @property
+    def main_port(self) -> int:
+        """By which they find each other."""
+        return self._port
+
+    def world_size(self) -> int:
+        """How many processes."""
+        return self._processes
+
+    def global_rank(self) -> int:
+        """Which of them this is."""
+        return self._place
+
+    def local_rank(self) -> int:
+        """The same: they are on one machine."""
+        return self._place
+
+    def set_world_size(self, size: int) -> None:
+        """It is known."""
+
+    def set_global_rank(self, rank: int) -> None:
+        """It is known."""
 
 
 def be_first() -> None:

@@ -13,7 +13,12 @@ from torchmetrics import MeanMetric
 
 from glorabench.search.samplers import Sampler, uniform
 from glorabench.search.space import PathSpace
+from glorabench.training.averaging import AveragedWeights
 from glorabench.training.objectives.base import Objective
+from glorabench.training.optimizers import AdamW, Optimizer
+
+_USUAL = AdamW(betas=(0.9, 0.999), eps=1e-8)
+_TRAINED = "trained"  # of a checkpoint: the weights that a schedule-free optimiser trains
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -21,16 +26,17 @@ class NonFiniteLoss(ArithmeticError):
 
 
 class FineTuner(LightningModule):
-    """AdamW with a schedule on the trainable parameters of `net`.
+    """An optimiser with a schedule on the trainable parameters of `net`.
 
     The randomness of a step, including the path of a supernet, depends only on (seed, step). The order of batches
     depends only on (seed, epoch). So a run that is resumed after an epoch gives the same result as one without a stop.
+    All batches of a step have one path; each has dropout of its own, on each device.
 
     Args:
         net: the network to train; the objective calls it.
         objective: gives the loss of a batch and the outcome of each example.
         lr: peak learning rate.
-        weight_decay: weight decay of AdamW on the parameters that `decay` selects.
+        weight_decay: weight decay on the parameters that `decay` selects.
         decay: `matrices` (1-D parameters are exempt) or `all`.
         total_steps: optimiser steps of the whole training.
         lr_factor: learning rate of a step relative to `lr`.
@@ -38,6 +44,8 @@ class FineTuner(LightningModule):
         seed: the seed of the run.
         sampler: chooses the path of each step if the network is a supernet.
         evaluation_split: name of the split that is evaluated during training.
+        optimizer: the optimiser.
+        accumulate: batches of a step.
     """
 
     def __init__(
@@ -54,6 +62,8 @@ class FineTuner(LightningModule):
         seed: int,
         sampler: Sampler = uniform,
         evaluation_split: str = "val",
+        optimizer: Optimizer = _USUAL,
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
         self.strict_loading = False
@@ -61,6 +71,8 @@ class FineTuner(LightningModule):
         self.lr, self.weight_decay, self.decay = lr, weight_decay, decay
         self.total_steps, self.lr_factor = total_steps, lr_factor
         self.clip, self.seed, self.sampler, self.evaluation_split = clip, seed, sampler, evaluation_split
+        self.optimizer, self.accumulate = optimizer, accumulate
+        self.averages: AveragedWeights | None = None  # until there is an optimiser
         self.paths = PathSpace(net)
         self.metric_mean = MeanMetric()
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
@@ -68,9 +80,10 @@ class FineTuner(LightningModule):
         self.predictions: dict[str, list[Tensor]] = {}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed the random generators from (seed, step), and draw the path of this step."""
-        seed_words = np.random.SeedSequence([self.seed, self.global_step]).generate_state(1)
-        torch.manual_seed(int(seed_words[0]))  # torch's CPU generator uses only 32 bits of a seed
+        """Seed the random generators from (seed, step, batch of the step), and draw the path of this step."""
+        part = self.global_rank * self.accumulate + batch_idx % self.accumulate  # of the step
+        words = np.random.SeedSequence([self.seed, self.global_step, *([part] if part else [])]).generate_state(1)
+        torch.manual_seed(int(words[0]))  # torch's CPU generator uses only 32 bits of a seed
         if self.paths.is_supernet:
             self.paths.set(self.sampler(self.paths, self.seed, self.global_step))
 
@@ -79,7 +92,8 @@ class FineTuner(LightningModule):
         loss = self.objective.loss(self.net, batch)
         healthy = loss.detach().isfinite() | (self.bad_step >= 0)
         self.bad_step = torch.where(healthy, self.bad_step, self.global_step)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=self.objective.size(batch))
+        size, several = self.objective.size(batch), self.trainer.world_size > 1
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=several)
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -99,12 +113,12 @@ class FineTuner(LightningModule):
             raise self._not_finite(self.total_steps - 1)
 
     def on_train_epoch_end(self) -> None:
-        """Stop on a loss that is not finite.
+        """Stop on a loss that is not finite, on whatever device.
 
         Raises:
             NonFiniteLoss: naming the first such step.
         """
-        step = int(self.bad_step)
+        step = int(self.trainer.strategy.reduce(self.bad_step, reduce_op="max"))
         if step >= 0:
             raise self._not_finite(step)
 
@@ -119,6 +133,34 @@ class FineTuner(LightningModule):
         return NonFiniteLoss(
             f"{text}, learning rate {rate:.3g}: lower train.lr, lengthen train.warmup_epochs or set train.clip"
         )
+
+    def on_validation_start(self) -> None:
+        """Evaluate the averages, where the optimiser has some."""
+        if self.averages is not None:
+            self.averages.show()
+
+    def on_validation_end(self) -> None:
+        """Train on."""
+        if self.averages is not None:
+            self.averages.hide()
+
+    def end_with_averages(self) -> None:
+        """Leave the averages in the network, where the optimiser has some: they are the result of its training."""
+        if self.averages is not None:
+            self.averages.show()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The weights of a checkpoint are the averages; what is trained stands beside them, so that it goes on."""
+        if self.averages is not None and self.averages.exist:
+            checkpoint[_TRAINED] = checkpoint["state_dict"]
+            with self.averages.visible():
+                averages = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
+            checkpoint["state_dict"] = averages
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with what is trained."""
+        if _TRAINED in checkpoint:
+            checkpoint["state_dict"] = checkpoint[_TRAINED]
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Accumulate the deciding metric on the split that is evaluated during training."""
@@ -141,7 +183,7 @@ class FineTuner(LightningModule):
             self.predictions.setdefault(name, []).append(values)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with and without weight decay. The learning rate changes at every step."""
+        """The optimiser with and without weight decay. The learning rate changes at every step."""
         trainable = [p for p in self.net.parameters() if p.requires_grad]
         exempt = [p for p in trainable if p.ndim < 2 and self.decay == "matrices"]
         exempt_ids = {id(p) for p in exempt}
@@ -149,7 +191,9 @@ class FineTuner(LightningModule):
             {"params": [p for p in trainable if id(p) not in exempt_ids], "weight_decay": self.weight_decay},
             {"params": exempt, "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr, fused=True)
+        scales = getattr(self._trainer and self._trainer.precision_plugin, "scaler", None) is not None
+        optimizer = self.optimizer.build([group for group in groups if group["params"]], self.lr, fused=not scales)
+        self.averages = AveragedWeights(optimizer)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.lr_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -25,10 +25,11 @@ class TrainingHistory(Callback):
     Args:
         lines: print progress as lines, five to ten for a training.
         title: the beginning of each line.
+        parts: batches of a step, on all devices.
     """
 
-    def __init__(self, lines: bool, title: str = "") -> None:
-        self.lines, self.title = lines, title
+    def __init__(self, lines: bool, title: str = "", parts: int = 1) -> None:
+        self.lines, self.title, self.parts = lines, title, parts
         self.history: list[dict[str, float]] = []
         self.step_flops: list[int] = []
         self._start = 0.0
@@ -122,5 +123,5 @@ class TrainingHistory(Callback):
         return {
             "train_s": round(sum(seconds), 3),
             "step_ms": round(1e3 * statistics.median(seconds[1:] or seconds) / steps_per_epoch, 3),
-            "flops_per_step": round(statistics.mean(self.step_flops)),
+            "flops_per_step": round(statistics.mean(self.step_flops) * self.parts),
         }

@@ -17,9 +17,7 @@ from glorabench.config.instantiate import BACKBONE, allowed_packages, make
 from glorabench.data.images import decoding
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import has_foldable, merge, merge_obstacle
-from glorabench.records import outcomes as record_outcomes
 from glorabench.records import record
-from glorabench.records.outcomes import mean_outcome, unpack
 from glorabench.records.record import Record, checkpoint_folder
 from glorabench.search.space import PathSpace
 from glorabench.training import failures, ownership, searched_run, trained_network
@@ -27,12 +25,11 @@ from glorabench.training.build import Parts, build, check_run
 from glorabench.training.measure import profiling
 from glorabench.training.measure.forgetting import measure_forgetting
 from glorabench.training.measure.provenance import device_name, provenance
-from glorabench.training.objectives.base import WholeSplitObjective
+from glorabench.training.measure.scores import collect_scores
 from glorabench.training.reuse import same_data
 from glorabench.training.selection import is_contaminated
 from glorabench.training.stage import Stage
-from glorabench.training.trainer import interruptible
-from glorabench.training.wandb_logger import Tracker
+from glorabench.training.tracker import Tracker
 
 
 def run(config: dict[str, Any]) -> Record:
@@ -45,10 +42,10 @@ def run(config: dict[str, Any]) -> Record:
         BadInput: the config or the machine is not ready for the run, or its record cannot be written.
     """
     path = record.path_of(Path(config["results_dir"]), config)
-    if (earlier := find(path)) is not None and _is_current(earlier, config):
+    if (earlier := find_record(path)) is not None and _is_current(earlier, config):
         return earlier
     with ownership.own_run(config):
-        if (current := find(path)) is not None and (_is_current(current, config) or current != earlier):
+        if (current := find_record(path)) is not None and (_is_current(current, config) or current != earlier):
             return current  # another process has made it in the meantime
         try:
             result = _execute(config)
@@ -57,9 +54,9 @@ def run(config: dict[str, Any]) -> Record:
         except Exception as error:
             failures.show_error(error)
             result = failures.failure(config, error)
-            if (current := find(path)) is not None and _is_current(current, config):
+            if (current := find_record(path)) is not None and _is_current(current, config):
                 return current  # without locks another process may have finished it
-        if (current := find(path)) is not None and current.status == "done":
+        if (current := find_record(path)) is not None and current.status == "done":
             aside = record.set_aside(path, "old").name
             print(f"the data of this run have changed: its record of the old ones is {aside}", flush=True)
         record.write_record(result, path)
@@ -73,7 +70,7 @@ def _is_current(result: Record, config: dict[str, Any]) -> bool:
     return result.status == "done" and same_data(result, config)
 
 
-def find(path: Path) -> Record | None:
+def find_record(path: Path) -> Record | None:
     """The record at `path`, or None. A corrupt record is renamed, with a warning."""
     if not path.exists():
         return None
@@ -89,7 +86,7 @@ def _execute(config: dict[str, Any]) -> Record:
     names = config["names"]
     title = "-".join([names["method"], *filter(None, [names.get("search")]), names["task"], f"s{config['seed']}"])
     check_run(config)
-    tracker = Tracker(record.run_id(config), title, Path(config["results_dir"]) / "wandb", **config["logger"])
+    tracker = Tracker(record.run_id(config), title, Path(config["results_dir"]), **config["logger"])
     tracker.log_hyperparams(config)
     try:
         result = _train_and_measure(config, tracker)
@@ -107,16 +104,9 @@ def _train_and_measure(config: dict[str, Any], tracker: Tracker) -> Record:
     last = training.last
     parts, tuner = last.parts, last.tuner
     upstream = measure_forgetting(config, parts.backbone)
-    with interruptible():
-        last.trainer.test(tuner, parts.data, verbose=False)
-    predictions = {name: torch.cat(batches).cpu() for name, batches in tuner.predictions.items()}
-    values = {name: torch.cat(batches).cpu() for name, batches in tuner.outcomes.items()}
-    if isinstance(parts.objective, WholeSplitObjective):
-        values |= parts.objective.whole_split(values, predictions)
-    outcomes = {name: record_outcomes.pack(tensor.tolist()) for name, tensor in values.items()}
-    measures = list(parts.objective.metrics)
-    metrics = {metric.name: mean_outcome(outcomes[metric.name], metric.per_example) for metric in measures}
-    _save(config, parts, predictions)
+    last.test()
+    results = collect_scores(parts.objective, tuner)
+    _save(config, parts, results.predictions)
     timings, proof = _deployment(config, parts, last.device, last.cost()["train_s"])
     return Record(
         run_id=record.run_id(config),
@@ -127,9 +117,9 @@ def _train_and_measure(config: dict[str, Any], tracker: Tracker) -> Record:
             "contaminated": is_contaminated(config),
             **last.best_epoch(),
         },
-        metrics={**metrics, "n": len(unpack(outcomes[measures[0].name]))},
-        measures=measures,
-        outcomes=outcomes,
+        metrics=results.metrics,
+        measures=results.measures,
+        outcomes=results.outcomes,
         history=training.history,
         params={**profiling.parameters(parts.backbone), **training.supernet},
         cost={**_cost(training), "images_decoded": decoding.images_decoded() - decoded_before, "latency_ms": timings},
@@ -187,7 +177,7 @@ def _cost(training: _TrainingOutcome) -> dict[str, Any]:
 def _provenance(parts: Parts, last: Stage) -> dict[str, Any]:
     """Code, versions, machine, weights and data of a run."""
     return {
-        **provenance(parts.backbone.net),
+        **provenance(parts.backbone.net, [last.tuner.optimizer.package]),
         **({"allowed": allowed_packages()} if allowed_packages() else {}),  # packages of the user, from --allow
         "weights": parts.backbone.weights,
         **({"inputs": asdict(parts.backbone.preprocess)} if parts.backbone.preprocess else {}),

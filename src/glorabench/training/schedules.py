@@ -41,14 +41,22 @@ def timm_epoch_factor(step: int, per_epoch: int, warmup: float, total: int, star
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * epoch / total))
 
 
-def lr_factor_of(train: Mapping[str, Any], per_epoch: int) -> Callable[[int], float]:
+def warm_up(step: int, warmup: int) -> float:
+    """Factor of the learning rate: linear over `warmup` steps, then 1."""
+    return (step + 1) / (warmup + 1) if step < warmup else 1.0
+
+
+def lr_factor_of(train: Mapping[str, Any], per_epoch: int, falls: bool = True) -> Callable[[int], float]:
     """The schedule of a recipe, as a function of the step.
 
     Args:
         train: the recipe, as in conf/train.
         per_epoch: steps in an epoch.
+        falls: False for the warm-up alone, as a schedule-free optimiser needs it.
     """
     epochs, warmup = train["epochs"], train["warmup_epochs"]
+    if not falls:
+        return partial(warm_up, warmup=round(warmup * per_epoch))
     if train.get("schedule") is None:
         return partial(cosine, warmup=round(warmup * per_epoch), total=epochs * per_epoch, floor=train["min_lr"])
     peak = train["lr"]

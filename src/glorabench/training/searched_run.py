@@ -35,9 +35,9 @@ from glorabench.training import ownership, signals, trained_network
 from glorabench.training.build import build
 from glorabench.training.measure import profiling
 from glorabench.training.stage import Stage
+from glorabench.training.tracker import Tracker
 from glorabench.training.trained_network import backbone_node, is_retrained
 from glorabench.training.trainer import progress
-from glorabench.training.wandb_logger import Tracker
 
 _Config = dict[str, Any]
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,37 +38,76 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
     Raises:
         BadInput: the words are wrong or the machine is not ready. Nothing was started.
     """
+    plan = plan_runs(words, multirun)
+    for folder in {config["results_dir"] for config in plan.configs}:
+        _writable(Path(folder))
+    for config in plan.configs:
+        if config not in plan.missing:  # a run that was killed just after its record left a checkpoint
+            shutil.rmtree(record.checkpoint_folder(config), ignore_errors=True)
+    print(f"{len(plan.configs) - len(plan.missing)} of {len(plan.configs)} found", flush=True)
+    check_missing(plan)
+    if plan.missing and plan.is_sweep:
+        _sweep(plan.words, plan.missing)
+    elif plan.missing:
+        from glorabench.training.run import run
+
+        run(plan.configs[0])
+    return plan.configs, plan.paths
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs that a command stands for.
+
+    Args:
+        words: of the command, paths in quotes.
+        is_sweep: it may stand for several.
+        configs: of each run.
+        paths: of their records.
+        missing: the configs of those that have no record of the data which are there now.
+    """
+
+    words: list[str]
+    is_sweep: bool
+    configs: list[dict[str, Any]]
+    paths: list[Path]
+    missing: list[dict[str, Any]]
+
+
+def plan_runs(words: Sequence[str], multirun: bool) -> Plan:
+    """The runs that `words` stand for; nothing is written.
+
+    Raises:
+        BadInput: a word is wrong.
+    """
     take_warmup_notes()  # drop those of an earlier command
     words = quote_paths(words)
     jobs, is_sweep = expand(words, multirun)
     if len(jobs) > 100:
         print(f"{len(jobs):,} runs: composing them takes about {len(jobs) / 10:.0f} s", flush=True)
     configs = list({record.run_id(config): config for config in map(compose, jobs)}.values())
-    for folder in {config["results_dir"] for config in configs}:
-        _writable(Path(folder))
     for note in take_warmup_notes():
         print(note, flush=True)
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
-    configs_to_run = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
-    for config in configs:
-        if config not in configs_to_run:  # a run that was killed just after its record left a checkpoint
-            shutil.rmtree(record.checkpoint_folder(config), ignore_errors=True)
-    print(f"{len(configs) - len(configs_to_run)} of {len(configs)} found", flush=True)
-    if configs_to_run:
-        import_without_extras()
-        from glorabench.training.build import check_run, check_weights
+    missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
+    return Plan(words, is_sweep, configs, paths, missing)
 
-        for config in configs_to_run:  # before the first training
-            check_run(config)
-            check_weights(config)
-        check_tasks(config["data"] for config in configs_to_run)
-        if is_sweep:
-            _sweep(words, configs_to_run)
-        else:
-            from glorabench.training.run import run
 
-            run(configs[0])
-    return configs, paths
+def check_missing(plan: Plan) -> None:
+    """Refuse a whole command before its first training.
+
+    Raises:
+        BadInput: a run cannot start; the message names the key, the weights or the data.
+    """
+    if not plan.missing:
+        return
+    import_without_extras()
+    from glorabench.training.build import check_run, check_weights
+
+    for config in plan.missing:
+        check_run(config)
+        check_weights(config)
+    check_tasks(config["data"] for config in plan.missing)
 
 
 def _writable(folder: Path) -> None:

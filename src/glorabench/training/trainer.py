@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from glorabench.data.datamodule import TaskData
 from glorabench.training import signals
 from glorabench.training.build import Parts
-from glorabench.training.checkpoint import Saver, WholeFiles, latest_checkpoint
-from glorabench.training.environment import OneProcess
+from glorabench.training.checkpoint import Saver, WholeFiles
+from glorabench.training.devices import ALONE, Share
 from glorabench.training.finetuner import FineTuner
-from glorabench.training.wandb_logger import Tracker
+from glorabench.training.tracker import Tracker
+from glorabench.training.trainer_arguments import further_callbacks, precision_of, profiler_of, trainer_settings
 
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # the record names the device
+for _name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # the record names the device
 for _message in (
     ".*does not have many workers.*",  # one process is enough: batches come from memory
     ".*LeafSpec.*is deprecated.*",  # Lightning itself uses the deprecated class
@@ -53,9 +55,14 @@ def network(parts: Parts, train: dict[str, Any], trainer: Trainer) -> tuple[nn.M
 
 
 def trainer_of(
-    config: dict[str, Any], observers: Sequence[Callback], tracker: Tracker, epochs: int | None, folder: Path
+    config: dict[str, Any],
+    observers: Sequence[Callback],
+    tracker: Tracker,
+    epochs: int | None,
+    folder: Path,
+    share: Share = ALONE,
 ) -> Trainer:
-    """Lightning's Trainer for a config: one process, one device, a checkpoint in `folder` every few epochs.
+    """Lightning's Trainer for a config: a checkpoint in `folder` every few epochs, and each process on one device.
 
     Its root is a folder that does not exist, because under Slurm Lightning restores any checkpoint in its root.
 
@@ -65,19 +72,28 @@ def trainer_of(
         tracker: gets a copy of the metrics.
         epochs: epochs between evaluations; None for no evaluation.
         folder: folder of the checkpoints.
+        share: the part of this process in the training.
+
+    Raises:
+        BadInput: an argument of the Trainer or of a callback is wrong, or the machine lacks what is asked for.
     """
-    train, bar = config["train"], progress(config) == "bar"
-    precision = train["precision"]
-    if precision == "auto":
-        precision = "bf16-mixed" if torch.cuda.is_available() else "32-true"
-    saver = Saver(folder, config["checkpoint_every"])
-    callbacks: list[Callback] = [*observers, saver, *([RichProgressBar(leave=False)] if bar else [])]
+    train, bar = config["train"], progress(config) == "bar" and share.rank == 0
+    settings, is_supernet = trainer_settings(config), config["method"].get("path") == "supernet"
+    find_unused = is_supernet or train.get("strategy") == "ddp_find_unused_parameters_true"
+    callbacks: list[Callback] = [*observers, *further_callbacks(config)]
+    callbacks += [Saver(folder, config["checkpoint_every"]), *([RichProgressBar(leave=False)] if bar else [])]
     return Trainer(
         accelerator="auto",
-        devices=1,
-        plugins=[OneProcess(), WholeFiles()],
-        precision=precision,
+        devices=share.devices,
+        strategy=share.strategy(find_unused),
+        plugins=[share.environment(), WholeFiles()],
+        precision=precision_of(train["precision"]),  # type: ignore[arg-type]
         max_epochs=train["epochs"],
+        accumulate_grad_batches=train.get("accumulate", 1),
+        detect_anomaly=settings.detect_anomaly,
+        deterministic=settings.deterministic,  # type: ignore[arg-type]
+        benchmark=settings.benchmark,
+        profiler=profiler_of(config, folder.name) if share.rank == 0 else None,
         callbacks=callbacks,
         logger=tracker,
         enable_progress_bar=bar,
@@ -86,6 +102,7 @@ def trainer_of(
         limit_val_batches=1.0 if epochs else 0,
         check_val_every_n_epoch=epochs or 1,
         log_every_n_steps=1,  # only means of epochs are logged
+        use_distributed_sampler=False,  # the data module knows its part
         default_root_dir=folder / "lightning",
     )
 
@@ -97,10 +114,9 @@ def progress(config: dict[str, Any]) -> str:
     return "bar" if sys.stdout.isatty() else "lines"
 
 
-def fit_from_checkpoint(trainer: Trainer, tuner: FineTuner, data: TaskData, folder: Path) -> None:
-    """Train, from the newest undamaged checkpoint if there is one. Ctrl-C raises KeyboardInterrupt."""
+def fit_from_checkpoint(trainer: Trainer, tuner: FineTuner, data: TaskData, start: Path | None) -> None:
+    """Train, from the checkpoint `start` if there is one. Ctrl-C raises KeyboardInterrupt."""
     signals.raise_if_stopping()
-    start = latest_checkpoint(folder, tuner, trainer.callbacks)  # type: ignore[attr-defined]
     with interruptible():
         trainer.fit(tuner, data, ckpt_path=start, weights_only=True)
 

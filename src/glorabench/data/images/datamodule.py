@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -39,6 +39,8 @@ class ImageData(TaskData):
         augment: a recipe of `augmentation.py`, or None.
         mixup, cutmix: Beta parameters, or None.
     """
+
+    can_be_shared: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -113,10 +115,11 @@ class ImageData(TaskData):
     def training_batches(self, split: str) -> DataLoader[Batch]:
         """Batches of a split in an order of (seed, epoch). An incomplete last batch is dropped unless it is alone."""
         examples, seed = self.images.split(split), self.seed
-        size = min(self.batch_size, len(examples.labels))
+        size = min(self.local_batch_size, len(examples.labels))
+        share = (len(examples.labels), seed, self.batch_size, self.rank, self.processes)
         if self.augment is not None:
             images = AugmentedImages(examples.whole(), examples.labels, self.augment, self.view, seed)
-            order = VisitShuffle(len(images), seed)
+            order = VisitShuffle(*share)
             workers = THREADS if THREADS > 2 else 0  # with two cores, workers would take time from the network
             return DataLoader(
                 images,
@@ -130,9 +133,7 @@ class ImageData(TaskData):
         arrays = (examples.still(self.view), examples.labels)
         if self.encode is not None:
             arrays = self._features(split, examples)
-        return self._loader(
-            Batches(arrays, self.device), size, sampler=Shuffle(len(examples.labels), seed), drop_last=True
-        )
+        return self._loader(Batches(arrays, self.device), size, sampler=Shuffle(*share), drop_last=True)
 
     def example(self, count: int, device: torch.device) -> Tensor:
         """Inputs of the first `count` training examples, prepared as for evaluation."""

@@ -225,6 +225,8 @@ def _counterpart(records: Sequence[Record], keys: tuple[str, ...]) -> Paper | No
     """The published row to compare with the records of a row, or None."""
     if not records or any(r.config["selection"]["report_on"] != "test" for r in records):
         return None
+    if any(r.config["selection"].get("trained_on") for r in records):  # trained on other data
+        return None
     if any(r.provenance.get("data", {}).get("fake") for r in records):
         return None
     names = records[0].names

@@ -13,6 +13,8 @@ from glorabench.analysis.labels import labels_of
 from glorabench.errors import BadInput, nearest
 from glorabench.records.compatibility import flatten, settings
 from glorabench.records.record import Record
+from glorabench.records.removal import files_of_run
+from glorabench.records.store import folder_of_results
 
 RUN_COLUMNS = ("run", "suite", "task", "method", "seed", "status", "metric", "score", "params", "seconds")
 _BARS = "▁▂▃▄▅▆▇█"
@@ -93,11 +95,7 @@ def run_lines(r: Record, path: Path) -> Iterator[str]:
     yield from (f"  {line}" for line in yaml.safe_dump(r.config, sort_keys=True).splitlines())
     yield "files:"
     yield f"  {path}"
-    root = next((parent.parent for parent in path.parents if parent.name == "runs"), path.parent)
-    for folder in ("adapters", "predictions"):
-        file = root / folder / f"{r.run_id}.safetensors"
-        if file.exists():
-            yield f"  {file}"
+    yield from (f"  {file}" for file in files_of_run(folder_of_results(path), r.run_id))
 
 
 def _value(value: Any) -> str:

@@ -169,6 +169,16 @@ def backbone_with_method(overrides: Sequence[str]) -> Backbone:
         config = compose(overrides)
     except BadInput as error:
         raise UnsuitableBackbone(str(error)) from error
+    return parameters_of_config(config)
+
+
+def parameters_of_config(config: Mapping[str, Any]) -> dict[str, int | None]:
+    """What `parameters` says of a checked config, for a head of one class.
+
+    Raises:
+        BadInput: a hyper-parameter is wrong.
+        Unhosted: the backbone cannot host the method.
+    """
     method = make(config["method"], METHOD)
     with torch.device("meta"):
         backbone = copy.deepcopy(bare_backbone(json.dumps(config["backbone"])))

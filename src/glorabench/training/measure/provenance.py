@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -15,18 +16,19 @@ from torch import nn
 
 # packages that compute, and packages that decode, resize or ship images
 _PACKAGES = ("glorabench", "torch", "timm", "lightning", "numpy", "torchvision", "Pillow", "scipy", "scikit-learn")
-_PARTS = ("peft", "transformers")  # only if the network has layers of them
+_PARTS = ("peft", "transformers", "schedulefree")  # only if the network or the optimiser is from them
 
 
-def provenance(net: nn.Module | None = None) -> dict[str, Any]:
+def provenance(net: nn.Module | None = None, packages: Iterable[str] = ()) -> dict[str, Any]:
     """{git: {sha, dirty}, versions, threads}; git is None outside a checkout.
 
     Args:
         net: the network of the run, if there is one.
+        packages: further packages that took part.
     """
-    package_names = set()
+    package_names = set(packages)
     if net is not None:
-        package_names = {type(module).__module__.partition(".")[0] for module in net.modules()}
+        package_names |= {type(module).__module__.partition(".")[0] for module in net.modules()}
     versions = {"python": platform.python_version()}
     for name in (*_PACKAGES, *(name for name in _PARTS if name in package_names)):
         number = _version(name)
