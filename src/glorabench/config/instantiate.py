@@ -58,7 +58,12 @@ BACKBONE = NodeKind(
 DATA = NodeKind(
     "data",
     "loader of data",
-    addresses=("glorabench.data.mini.load", "glorabench.data.files.load", "glorabench.data.folder.load"),
+    addresses=(
+        "glorabench.data.mini.load",
+        "glorabench.data.files.load",
+        "glorabench.data.folder.load",
+        "glorabench.data.text.mini_text.load",
+    ),
 )
 NODE_KINDS = (METHOD, BACKBONE, DATA, ALGORITHM)
 

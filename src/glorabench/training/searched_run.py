@@ -141,6 +141,8 @@ def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[s
     metric = stage.objective.metrics[0]
 
     def values(net: nn.Module, batch: Any) -> Tensor:
+        if isinstance(stage.objective, ScoredObjective):
+            return stage.objective.score(net, batch).double()
         return metric.sign * stage.objective.evaluate(net, batch).values[metric.name].double()
 
     evaluator = partial(Evaluator, stage.parts.backbone, values=values, context=context)
