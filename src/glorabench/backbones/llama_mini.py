@@ -1,4 +1,4 @@
-"""`llama_mini`: a Llama of 1.35 M parameters with the layer names of Llama-7B, and where its files are. Light: no torch."""
+"""`llama_mini`: a Llama of 1.35 M parameters with the layer names of Llama-7B. Light: no torch."""
 
 from __future__ import annotations
 

@@ -212,7 +212,8 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
             _base(node, classes),
             adapter_line,
         ]
-    base_line = f"net = LlamaForCausalLM.from_pretrained({source!r})"
+    base = str(ASSETS / node["name"]) if source == "embedded" else source
+    base_line = f"net = LlamaForCausalLM.from_pretrained({base!r})"
     return ["from transformers import LlamaForCausalLM", "from peft import PeftModel", base_line, adapter_line]
 
 

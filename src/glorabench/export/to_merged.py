@@ -42,6 +42,8 @@ def write_merged(backbone: Backbone, plain: PlainNet, folder: Path) -> None:
     net.load_state_dict(tensors)
     if hasattr(net, "save_pretrained"):
         _write_transformers(net, folder)
+        if backbone.tokenizer is not None:
+            backbone.tokenizer.save_pretrained(folder)
         return
     preprocess = backbone.preprocess
     assert preprocess is not None

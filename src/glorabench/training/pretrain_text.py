@@ -1,8 +1,8 @@
 """The recipe behind the weights of `llama_mini` that ship with the package.
 
 A Llama is trained to predict the next token of WordNet's glosses and of the small world's texts
-(`data/text/upstream.py`), and to go on with repeated random tokens, which teaches it to copy. The text of a step follows
-from the seed and the number of the step alone: a training that was stopped goes on from its last checkpoint with the
+(`data/text/upstream.py`), and to go on with repeated random tokens, which teaches it to copy. The text of a step is a
+function of the seed and the number of the step: a training that was stopped goes on from its last checkpoint with the
 same numbers.
 """
 
@@ -63,8 +63,8 @@ class TextRecipe:
     Attributes:
         steps: optimiser steps.
         rows: sequences a step, and `length` tokens each.
-        stages: of the texts; the last one goes on to the end. Copying does not begin by itself: in the second stage half
-            of the rows are short repetitions. When it works, the third stage dwells on the facts of the small world.
+        stages: of the texts; the last one goes on to the end. Copying does not begin by itself: in the second stage
+            half of the rows are short repetitions. Then the third stage dwells on the facts of the small world.
         muon_lr: peak learning rate of Muon, which trains the matrices of the blocks.
         adam_lr: peak learning rate of AdamW, which trains everything else.
         warmup: steps up to the peak.
@@ -73,13 +73,13 @@ class TextRecipe:
         clip: largest norm of the gradient.
     """
 
-    steps: int = 5000
+    steps: int = 4500
     rows: int = 16
     length: int = 256
     stages: tuple[Stage, ...] = (
         Stage(1000, 2, 128, "broad"),
         Stage(2000, 8, 32, "broad"),
-        Stage(5000, 1, 128, "facts"),
+        Stage(4500, 1, 128, "facts"),
     )
     muon_lr: float = 4e-3
     adam_lr: float = 3e-3
@@ -109,7 +109,8 @@ def pretrain_llama(out: Path, seed: int = 0, recipe: TextRecipe | None = None, e
     recipe = recipe or TextRecipe()
     check_writable(out, "give another folder with --out")
     tokenizer = train_tokenizer(
-        islice(documents(Random(f"{seed}/tokenizer"), MIXTURES["broad"]), _TOKENIZER_DOCUMENTS), LLAMA_MINI["vocab_size"]
+        islice(documents(Random(f"{seed}/tokenizer"), MIXTURES["broad"]), _TOKENIZER_DOCUMENTS),
+        LLAMA_MINI["vocab_size"],
     )
     torch.manual_seed(seed)
     net = LlamaForCausalLM(LlamaConfig(**LLAMA_MINI))
@@ -181,9 +182,7 @@ class _Training:
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
 
 
-def draw_rows(
-    tokenizer: PreTrainedTokenizerFast, recipe: TextRecipe, seed: int, step: int
-) -> tuple[Tensor, Tensor]:
+def draw_rows(tokenizer: PreTrainedTokenizerFast, recipe: TextRecipe, seed: int, step: int) -> tuple[Tensor, Tensor]:
     """The tokens and the labels of a step: rows x (length + 1).
 
     Documents follow each other, each between the tokens that begin and end one. Of the rows of random tokens only the

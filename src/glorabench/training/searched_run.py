@@ -33,6 +33,7 @@ from glorabench.search.space import Genome, PathSpace
 from glorabench.training import ownership, signals, trained_network
 from glorabench.training.build import build
 from glorabench.training.measure import profiling
+from glorabench.training.objectives.base import ScoredObjective
 from glorabench.training.stage import Stage
 from glorabench.training.trained_network import backbone_node, is_retrained
 from glorabench.training.trainer import progress

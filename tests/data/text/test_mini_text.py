@@ -16,9 +16,21 @@ from glorabench.data.text.upstream import MIXTURES, documents, held_out_glosses,
 from glorabench.data.text.wordnet import read_wordnet, roots
 from glorabench.errors import BadInput
 
+FINGERPRINTS = {
+    "gloss_category": "3892f63a",
+    "facts": "cf4983a3",
+    "word_sums": "baa7b4bb",
+    "dialogue": "82fe8951",
+    "record_form": "a7b39b77",
+}
 SETTINGS = {
-    "template": "question", "max_length": 192, "truncate": None, "loss_on": "response", "max_new_tokens": 8, "pack": False,
-}  # fmt: skip
+    "template": "question",
+    "max_length": 192,
+    "truncate": None,
+    "loss_on": "response",
+    "max_new_tokens": 8,
+    "pack": False,
+}
 
 
 @pytest.mark.parametrize("task", MINI_TEXT_TASKS)
@@ -34,9 +46,6 @@ def test_the_examples_are_the_same_on_every_machine() -> None:
     """The fingerprint stands in every record: if this one changes, raise the version of the suite."""
     prints = {task: load(task, "", **SETTINGS).fingerprint[:8] for task in MINI_TEXT_TASKS}
     assert prints == FINGERPRINTS
-
-
-FINGERPRINTS: dict[str, str] = {}
 
 
 @pytest.mark.parametrize("mixture", list(MIXTURES))
@@ -90,7 +99,7 @@ def test_the_working_of_a_sum_is_right() -> None:
         first, second = example.completion.split("; ")
         for step in (first, second):
             left, _, right = step.partition(" = ")
-            assert eval(left) == int(right) >= 0  # noqa: S307 (our own text: numbers, + and -)
+            assert eval(left) == int(right) >= 0
         numbers = re.findall(r"\d+", example.prompt)
         assert [*re.findall(r"\d+", first)[:2], re.findall(r"\d+", second)[1]] == numbers
 
@@ -117,5 +126,5 @@ def test_wordnet_is_whole() -> None:
 
 
 def test_an_unknown_task_is_named_with_its_neighbour() -> None:
-    with pytest.raises(BadInput, match="no task 'fact' in the suite mini_text.*facts"):
+    with pytest.raises(BadInput, match=r"no task 'fact' in the suite mini_text.*facts"):
         load("fact", "", **SETTINGS)

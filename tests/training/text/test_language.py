@@ -129,7 +129,9 @@ def test_choices_are_scored_as_lm_evaluation_harness_scores_them(
     examples = draw_mini_text("gloss_category")["test"][:6]
     reference = LlamaForCausalLM(net.config).double().eval()
     reference.load_state_dict(net.state_dict())
-    judge = HFLM(pretrained=reference, tokenizer=tokenizer, batch_size=4, max_length=256, add_bos_token=True, device="cpu")
+    judge = HFLM(
+        pretrained=reference, tokenizer=tokenizer, batch_size=4, max_length=256, add_bos_token=True, device="cpu"
+    )
     requests = [
         Instance("loglikelihood", {}, (TEMPLATES["question"].format(prompt=e.prompt), f" {choice}"), i)
         for e in examples
@@ -139,11 +141,9 @@ def test_choices_are_scored_as_lm_evaluation_harness_scores_them(
     make = collator(tokenizer, examples, all_choices=True)
     batch = make(range(len(make.encoded)))
     objective = MultipleChoice(["acc", "acc_norm"])
-    losses = token_losses(net, batch)
-    is_end = batch.targets == tokenizer.eos_token_id  # the harness does not score the end of the text
-    ours = -torch.zeros(60, dtype=losses.dtype).index_add(0, batch.rows, losses.masked_fill(is_end, 0)).detach()
+    ours = -torch.zeros(60).double().index_add(0, batch.rows, token_losses(net, batch).double()).detach()
     np.testing.assert_allclose(ours.reshape(6, -1).numpy(), scores, atol=1e-4)
-    lengths = np.array([len(choice) for choice in examples[0].choices])
+    lengths = np.array([len(choice) for choice in examples[0].choices])  # as its task multiple_choice divides
     values = objective.evaluate(net, batch).values
     answers = np.array([e.answer for e in examples])
     assert values["acc"].tolist() == (scores.argmax(1) == answers).tolist()

@@ -47,9 +47,13 @@ class TextBatch:
     def __len__(self) -> int:
         return len(self.examples)
 
-    def to(self, device: torch.device, **options: bool) -> TextBatch:
+    def to(self, device: torch.device, non_blocking: bool = False) -> TextBatch:
         """The batch on a device."""
-        tensors = {name: value.to(device, **options) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        tensors = {
+            name: value.to(device, non_blocking=non_blocking)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
         return TextBatch(**{**vars(self), **tensors})
 
 

@@ -32,7 +32,7 @@ FIELDS: Final[Mapping[str, Sequence[str]]] = {
     "job": JOBS,
     "animal": PETS,
 }
-_ORDINALS: Final = "first second third fourth fifth sixth".split()
+_ORDINALS: Final = ["first", "second", "third", "fourth", "fifth", "sixth"]
 # Instructions of the task; no upstream text has one of these forms.
 FORMS: Final = (
     ("Write the visit as who @ where @ when.", "{name} @ {town} @ {day}", "name town day"),
@@ -144,7 +144,9 @@ def tell_full_names(random: Random) -> str:
     places = random.sample(range(3), 3)
     opening = ", ".join(f"{first} {last}" for first, last in zip(firsts, lasts, strict=True))
     readings = (
-        f"{firsts[i]} is called {lasts[i]}." if random.random() < 0.5 else f"The first name of {lasts[i]} is {firsts[i]}."
+        f"{firsts[i]} is called {lasts[i]}."
+        if random.random() < 0.5
+        else f"The first name of {lasts[i]} is {firsts[i]}."
         for i in places
     )
     return f"Here come {opening}. {' '.join(readings)}"

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,25 +98,31 @@ class Encoder:
         key = [_VERSION, fingerprint, self.digest, all_choices, repr(self.settings), self.context]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
         return load_or_make(
-            cache / "tokens" / name, lambda: _load(cache / "tokens" / name), lambda: self.encode(examples, all_choices), _save
+            cache / "tokens" / name,
+            lambda: _load(cache / "tokens" / name),
+            lambda: self.encode(examples, all_choices),
+            _save,
         )
 
     def encode(self, examples: Sequence[TextExample], all_choices: bool) -> Encoded:
-        """Tokenise examples.
+        """Tokenise examples. A completion ends with the token that ends a text; a choice that is only scored does not.
 
         Raises:
             BadInput: a completion is empty, or an example is longer than data.max_length and must not be cut.
         """
         template = TEMPLATES[self.settings.template]
         prompts = self._ids([template.format(prompt=example.prompt) if example.prompt else "" for example in examples])
-        endings = [(i, ending) for i, e in enumerate(examples) for ending in (e.choices if all_choices else (e.completion,))]
+        endings = [
+            (i, ending) for i, e in enumerate(examples) for ending in (e.choices if all_choices else (e.completion,))
+        ]
         if empty := next((i for i, ending in endings if not ending.strip()), None):
             raise BadInput(f"example {empty} has an empty completion: remove it from the data")
         completions = self._ids([ending for _, ending in endings])
+        end = [] if all_choices else [self.tokenizer.eos_token_id]
         rows, sizes, truncated = [], [], 0
         for (owner, _), completion in zip(endings, completions, strict=True):
-            prompt, is_cut = self._fit(prompts[owner], len(completion) + 1, owner)
-            rows.append([*prompt, *completion, self.tokenizer.eos_token_id])
+            prompt, is_cut = self._fit(prompts[owner], len(completion) + len(end), owner)
+            rows.append([*prompt, *completion, *end])
             sizes.append(len(prompt))
             truncated += is_cut
         return Encoded(
@@ -132,7 +138,7 @@ class Encoder:
 
     def _fit(self, prompt: list[int], completion: int, example: int) -> tuple[list[int], bool]:
         """The prompt with the token that begins a text, cut if it must be; whether it was."""
-        begin = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
+        begin = [] if self.tokenizer.bos_token_id is None else [int(self.tokenizer.bos_token_id)]  # type: ignore[arg-type]
         room = self.settings.max_length - completion - len(begin)
         if room < 0:
             raise BadInput(f"the completion of example {example} alone is longer than data.max_length: raise it")
@@ -141,19 +147,22 @@ class Encoder:
         if self.settings.truncate is None:
             total = len(begin) + len(prompt) + completion
             raise BadInput(
-                f"example {example} has {total} tokens, more than data.max_length={self.settings.max_length}: raise it, "
-                "or let prompts be cut with data.truncate=left or right"
+                f"example {example} has {total} tokens, more than data.max_length={self.settings.max_length}: raise "
+                "it, or let prompts be cut with data.truncate=left or right"
             )
         return [*begin, *(prompt[len(prompt) - room :] if self.settings.truncate == "left" else prompt[:room])], True
 
 
 def _save(folder: Path, encoded: Encoded) -> None:
-    np.savez(folder / "rows.npz", **{name: np.asarray(value) for name, value in vars(encoded).items()})
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in vars(encoded).items()}
+    np.savez(folder / "rows.npz", **arrays)
 
 
 def _load(folder: Path) -> Encoded:
     with np.load(folder / "rows.npz") as arrays:
-        return Encoded(**{name: arrays[name] for name in arrays.files if name != "truncated"}, truncated=int(arrays["truncated"]))
+        return Encoded(
+            **{name: arrays[name] for name in arrays.files if name != "truncated"}, truncated=int(arrays["truncated"])
+        )
 
 
 def fingerprint_of_examples(splits: Iterator[tuple[str, Sequence[TextExample]]]) -> str:

@@ -90,7 +90,7 @@ _TASKS: Final[Mapping[str, _MiniTextTask]] = {
         "generation", ("exact_match",), _distinct("word_sums", lambda random: TextExample(*sums.ask_sum(random)))
     ),
     "dialogue": _MiniTextTask(
-        "generation", ("rouge_l", "needed_words", "rouge1", "rouge2", "token_f1"), _distinct("dialogue", _dialogue)
+        "generation", ("needed_words", "rouge_l", "rouge1", "rouge2", "token_f1"), _distinct("dialogue", _dialogue)
     ),
     "record_form": _MiniTextTask(
         "generation",
@@ -111,7 +111,12 @@ def draw_mini_text(task: str) -> Mapping[str, list[TextExample]]:
     if task not in _TASKS:
         raise BadInput(f"no task '{task}' in the suite mini_text{nearest(task, _TASKS)}")
     splits = _TASKS[task].draw()
-    return {"train": splits["train"], "val": splits["val"], "trainval": splits["train"] + splits["val"], "test": splits["test"]}
+    return {
+        "train": splits["train"],
+        "val": splits["val"],
+        "trainval": splits["train"] + splits["val"],
+        "test": splits["test"],
+    }
 
 
 def load(

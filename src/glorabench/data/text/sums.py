@@ -56,7 +56,8 @@ def tell_sum(random: Random) -> str:
         change = random.randint(1, min(30, n - 1)) if not more else random.randint(1, 30)
         after = n + change if more else n - change
         sign = "+" if more else "-"
-        text.append(f"{random.choice(_GAINS if more else _LOSSES).format(who=who, m=m, n=change)}: {n} {sign} {change} = {after}.")
+        event = random.choice(_GAINS if more else _LOSSES).format(who=who, m=m, n=change)
+        text.append(f"{event}: {n} {sign} {change} = {after}.")
         n = after
     return " ".join([*text, f"Now {who} has {n} {plural(things, n)}."])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from glorabench.data.task import LeakError
+from glorabench.errors import BadInput
 
 TextKind = Literal["generation", "multiple_choice", "language_modelling"]
 
@@ -44,6 +45,9 @@ class TextSettings:
         loss_on: `response`, or `all` tokens, the prompt included.
         max_new_tokens: the most tokens that are generated for an example.
         pack: put several examples into one row of a training batch.
+
+    Raises:
+        BadInput: a number of tokens is too small.
     """
 
     template: str
@@ -52,6 +56,11 @@ class TextSettings:
     loss_on: str
     max_new_tokens: int
     pack: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_length", 4), ("max_new_tokens", 1)):
+            if getattr(self, name) < least:
+                raise BadInput(f"data.{name} must be at least {least}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class TextTask:
     suite: str
     name: str
     group: str
-    kind: TextKind  # type: ignore[misc] - a field here, a class variable of other tasks
+    kind: TextKind
     metrics: tuple[str, ...]
     splits: Mapping[str, Sequence[TextExample]]
     fingerprint: str

@@ -1,4 +1,4 @@
-"""Prompt templates by name. A template never changes; a better one gets a new name, as scores depend on every letter."""
+"""Prompt templates by name. A template never changes: scores depend on every letter. A better one gets a new name."""
 
 from __future__ import annotations
 

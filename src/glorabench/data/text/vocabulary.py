@@ -1,5 +1,6 @@
 """The words of the small world: names of people and places, and the things that are said of them."""
 
+# ruff: noqa: SIM905 (a list of words reads best as a line of words)
 from __future__ import annotations
 
 from typing import Final
@@ -34,7 +35,5 @@ THINGS: Final = (
     "basket ladder"
 ).split()
 DAYS: Final = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-MONTHS: Final = (
-    "January February March April May June July August September October November December"
-).split()
+MONTHS: Final = ("January February March April May June July August September October November December").split()
 NUMBER_WORDS: Final = "one two three four five six seven eight nine ten eleven twelve".split()

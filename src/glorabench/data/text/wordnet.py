@@ -16,14 +16,53 @@ from typing import Final
 
 PARTS_OF_SPEECH: Final = ("noun", "verb", "adj", "adv")
 # The numbers of the lexicographer files, as the database gives them (lexnames(5WN)).
-_CATEGORIES: Final = (
-    "adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition "
-    "noun.communication noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object noun.person "
-    "noun.phenomenon noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape noun.state "
-    "noun.substance noun.time verb.body verb.change verb.cognition verb.communication verb.competition "
-    "verb.consumption verb.contact verb.creation verb.emotion verb.motion verb.perception verb.possession verb.social "
-    "verb.stative verb.weather adj.ppl"
-).split()
+_CATEGORIES: Final = [
+    "adj.all",
+    "adj.pert",
+    "adv.all",
+    "noun.Tops",
+    "noun.act",
+    "noun.animal",
+    "noun.artifact",
+    "noun.attribute",
+    "noun.body",
+    "noun.cognition",
+    "noun.communication",
+    "noun.event",
+    "noun.feeling",
+    "noun.food",
+    "noun.group",
+    "noun.location",
+    "noun.motive",
+    "noun.object",
+    "noun.person",
+    "noun.phenomenon",
+    "noun.plant",
+    "noun.possession",
+    "noun.process",
+    "noun.quantity",
+    "noun.relation",
+    "noun.shape",
+    "noun.state",
+    "noun.substance",
+    "noun.time",
+    "verb.body",
+    "verb.change",
+    "verb.cognition",
+    "verb.communication",
+    "verb.competition",
+    "verb.consumption",
+    "verb.contact",
+    "verb.creation",
+    "verb.emotion",
+    "verb.motion",
+    "verb.perception",
+    "verb.possession",
+    "verb.social",
+    "verb.stative",
+    "verb.weather",
+    "adj.ppl",
+]
 
 
 @dataclass(frozen=True)
@@ -97,10 +136,16 @@ def _rows(file: Path) -> Iterator[tuple[str, str, str, str, str]]:
         if line.startswith("  "):
             continue  # the licence
         facts, gloss = line.split(" | ", 1)
-        offset, category, part, count, *fields = facts.split()
+        offset, category, _, count, *fields = facts.split()
         words = [fields[2 * i].split("(")[0].replace("_", " ") for i in range(int(count, 16))]
         pointers = fields[2 * int(count, 16) + 1 :]
-        parents = [pointers[i + 2] + pointers[i + 1] for i in range(0, len(pointers) - 3, 4) if pointers[i] in ("@", "@i")]
-        yield "n v a r".split()[PARTS_OF_SPEECH.index(file.suffix[1:])] + offset, ",".join(words), str(int(category)), (
-            parents[0] if parents else ""
-        ), " ".join(gloss.split())
+        parents = [
+            pointers[i + 2] + pointers[i + 1] for i in range(0, len(pointers) - 3, 4) if pointers[i] in ("@", "@i")
+        ]
+        yield (
+            ["n", "v", "a", "r"][PARTS_OF_SPEECH.index(file.suffix[1:])] + offset,
+            ",".join(words),
+            str(int(category)),
+            (parents[0] if parents else ""),
+            " ".join(gloss.split()),
+        )

@@ -135,7 +135,9 @@ def tell_facts(random: Random) -> str:
 def _tell(random: Random, person: Person) -> str:
     relations = random.sample(list(RELATIONS), random.randint(2, 5))
     who = [person.name] + [person.name if random.random() < 0.7 else person.name.split()[0] for _ in relations[1:]]
-    return " ".join(state(random, name, relation, person.facts[relation]) for name, relation in zip(who, relations, strict=True))
+    return " ".join(
+        state(random, name, relation, person.facts[relation]) for name, relation in zip(who, relations, strict=True)
+    )
 
 
 def tell_of_a_kind(random: Random) -> str:

@@ -119,10 +119,14 @@ def _completion(net: nn.Module, tokenizer: PreTrainedTokenizerFast, probes: Sequ
 
 
 def _encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
-    return [[SPECIAL_TOKENS.index("<s>"), *ids] for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]  # type: ignore[union-attr]
+    return [
+        [SPECIAL_TOKENS.index("<s>"), *ids] for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    ]  # type: ignore[union-attr]
 
 
-def _batches(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], size: int = 50) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], size: int = 50
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Tokens, padded on the right, and the length of each row."""
     rows = _encode(tokenizer, texts)
     for start in range(0, len(rows), size):

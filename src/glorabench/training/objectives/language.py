@@ -25,8 +25,8 @@ _CHUNK: Final = 1024  # scored tokens of which logits exist at the same time
 def token_losses(net: Any, batch: TextBatch) -> Tensor:
     """The negative log-likelihood of each scored token, in nats.
 
-    Only the hidden states of scored tokens go through the head, a chunk at a time, and the logits of a chunk are computed
-    again for the backward pass: there is never a tensor of all tokens x vocabulary.
+    Only the hidden states of scored tokens go through the head, a chunk at a time, and the logits of a chunk are
+    computed again for the backward pass: there is never a tensor of all tokens x vocabulary.
     """
     states = net.hidden(batch.tokens, batch.positions).flatten(0, 1)[batch.at]
 
