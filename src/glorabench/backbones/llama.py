@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from glorabench.backbones.base import Backbone, Role
+from glorabench.backbones.llama_attention import attend_llama
 from glorabench.backbones.llama_mini import llama_mini_folder
 from glorabench.backbones.wrapping import check_finite
 from glorabench.checksum import sha256_of
@@ -121,6 +122,7 @@ def llama_backbone(
         preprocess=None,
         weights=provenance,
         tokenizer=tokenizer,
+        attend=attend_llama,
     )
 
 
