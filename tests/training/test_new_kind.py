@@ -75,7 +75,7 @@ class Copy:
         pass
     def data(self, task, backbone, config):
         return TokenData(task, **data_settings(config))
-    def objective(self, task, config):
+    def objective(self, task, backbone, config):
         return Copying(task.metric)
 
 @dataclass

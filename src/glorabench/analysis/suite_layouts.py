@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from glorabench.data.suites.layout import Layout
-from glorabench.data.suites.mini import MINI_LAYOUT
+from glorabench.data.suites.mini import MINI_LAYOUT, MINI_TEXT_LAYOUT
 from glorabench.data.suites.registry import SUITES
 from glorabench.records.record import Record
 
 LAYOUTS: Final[Mapping[str, Layout]] = {
     "mini": MINI_LAYOUT,
+    "mini_text": MINI_TEXT_LAYOUT,
     **{suite.name: suite.layout for suite in SUITES.values() if suite.layout is not None},
 }
 

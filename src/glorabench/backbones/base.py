@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -90,6 +91,7 @@ class Backbone:
         weights: provenance of the weights: {"source", "sha256"}.
         shortcuts: exact shortcuts that the network takes, for the record.
         attend: attention of the network's own modules for fewer queries or more keys, if it has such a form.
+        tokenizer: of a model that reads tokens, as transformers has it; None where none is at hand.
         is_standard: the network is of the class that the roles were written for; with another class, one forward pass
             tests whether a method fits.
     """
@@ -104,6 +106,7 @@ class Backbone:
     shortcuts: dict[str, str] = field(default_factory=dict)
     attend: Callable[..., Tensor] | None = None
     is_standard: bool = True
+    tokenizer: Any = None
 
     def sites(self, targets: Iterable[str]) -> list[Site]:
         """Every site of these roles, in the order of the network.

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from glorabench.backbones.base import Backbone, Role
+from glorabench.backbones.llama_attention import attend_llama
+from glorabench.backbones.llama_mini import llama_mini_folder
 from glorabench.backbones.wrapping import check_finite
 from glorabench.checksum import sha256_of
 from glorabench.errors import BadInput, first_line
@@ -44,6 +47,38 @@ class Llama(LlamaForCausalLM):
         """Logits of the next token at every position."""
         return super().forward(input_ids=tokens, use_cache=False).logits  # type: ignore[arg-type]
 
+    def hidden(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+        """What the head reads: batch x tokens x width.
+
+        Args:
+            tokens: batch x tokens; rows end with padding, if any, which no earlier token sees.
+            positions: of the tokens in their texts, where several texts share a row. A text begins where they restart
+                at 0, and sees itself only.
+        """
+        return self.model(input_ids=tokens, position_ids=positions, use_cache=False).last_hidden_state
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Logits over the vocabulary of hidden states (... x width)."""
+        return self.lm_head(states)
+
+    def new_cache(self) -> DynamicCache:
+        """An empty cache of keys and values, for `step`."""
+        return DynamicCache(config=self.config)
+
+    def step(self, tokens: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
+        """Logits of the token after the last one: batch x vocabulary. The cache takes the tokens in.
+
+        Args:
+            tokens: batch x new tokens.
+            mask: batch x all tokens so far; 0 for padding.
+            positions: of the new tokens, without counting padding.
+            cache: keys and values of the tokens before.
+        """
+        output = self.model(
+            input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+        return self.lm_head(output.last_hidden_state[:, -1])
+
 
 def llama_backbone(
     name: str,
@@ -52,17 +87,20 @@ def llama_backbone(
     sha256: str | None,
     dtype: str,
     model_args: Mapping[str, Any],
+    tokenizer_from: str | None = None,
 ) -> Backbone:
-    """Build a Llama; it has no task head, its language-model head stays frozen.
+    """Build a Llama with its tokenizer; it has no task head, its language-model head stays frozen.
 
     Args:
         name: its name in tables.
         family: `llama`, which chooses the targets of methods.
         weights_from: a folder with `config.json` and `*.safetensors` as Hugging Face saves them, or None for
-            random initialisation.
+            random initialisation; or `embedded`, the folder of `llama_mini` in the package.
         sha256: expected hash of the folder (see `checksum.sha256_of`); None accepts any and records it.
         dtype: of the weights: float32, bfloat16 or float16.
         model_args: fields of `transformers.LlamaConfig`, used if there is no folder.
+        tokenizer_from: a folder with a tokenizer as Hugging Face saves it, or `embedded`; None is the folder of the
+            weights.
 
     Raises:
         BadInput: the folder is missing, incomplete, altered or of another architecture.
@@ -74,10 +112,48 @@ def llama_backbone(
         config = LlamaConfig(**dict(model_args))
         net, provenance = Llama(config).to(kind), {"source": "random initialisation", "sha256": None}
     else:
-        net, provenance = _load(Path(weights_from).expanduser(), sha256, kind)
+        net, provenance = _load(_folder(weights_from), sha256, kind)
+    source = tokenizer_from or weights_from
+    tokenizer = None if source is None else load_tokenizer(_folder(source), net.config.vocab_size)
     return Backbone(
-        name=name, net=net.eval(), roles=LLAMA, head=None, prefix_tokens=None, preprocess=None, weights=provenance
+        name=name,
+        net=net.eval(),
+        roles=LLAMA,
+        head=None,
+        prefix_tokens=None,
+        preprocess=None,
+        weights=provenance,
+        tokenizer=tokenizer,
+        attend=attend_llama,
     )
+
+
+def _folder(source: str) -> Path:
+    return llama_mini_folder() if source == "embedded" else Path(source).expanduser()
+
+
+def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of a folder; None if there is none in it.
+
+    Args:
+        folder: as Hugging Face saves it.
+        vocabulary: how many tokens the network knows.
+
+    Raises:
+        BadInput: it cannot be read, or it has tokens that the network does not know.
+    """
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        return None
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # whatever transformers meets in a file that is none of its tokenizers
+        raise BadInput(f"{folder} holds no tokenizer that can be read ({first_line(error)})") from error
+    if len(tokenizer) > vocabulary:
+        raise BadInput(
+            f"the tokenizer in {folder} has {len(tokenizer)} tokens, but the network knows {vocabulary}: it is of "
+            "another model; give the folder of the right one with backbone.tokenizer_from=PATH"
+        )
+    return tokenizer
 
 
 def _load(folder: Path, sha256: str | None, dtype: torch.dtype) -> tuple[Llama, dict[str, str | None]]:
@@ -89,6 +165,7 @@ def _load(folder: Path, sha256: str | None, dtype: torch.dtype) -> tuple[Llama, 
     digest = sha256_of(folder)
     if sha256 not in (None, digest):
         raise BadInput(f"the weights in {folder} have sha256 {digest}, expected {sha256}: fetch them again")
+    transformers.utils.logging.disable_progress_bar()  # it would cut into the lines of the run
     try:
         answer: Any = Llama.from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True

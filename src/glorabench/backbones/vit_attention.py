@@ -6,6 +6,8 @@ whose output is discarded also matters only as a key and a value.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from timm.layers.attention import Attention
@@ -13,7 +15,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 
-def attend(attn: Attention, x: Tensor, queries: int | None = None, prompts: Tensor | None = None) -> Tensor:
+def attend(attn: Attention, x: Tensor, queries: int | None = None, prompts: Tensor | None = None, **_: Any) -> Tensor:
     """The output of `attn(x)` for its first tokens.
 
     Args:

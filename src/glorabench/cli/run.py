@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from glorabench.cli.options import Allow, Words
-from glorabench.errors import BadInput
+from glorabench.errors import BadInput, one_of
 
 
 def run(
@@ -170,13 +170,20 @@ def _check_search_words(words: Sequence[str]) -> None:
 
 def pretrain(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Folder for the weights and their JSON.")],
-    seed: Annotated[int, typer.Option("--seed", metavar="SEED", help="The seed of weights and images.")] = 0,
+    name: Annotated[str, typer.Argument(metavar="BACKBONE", help="vit_mini or llama_mini.")] = "vit_mini",
+    seed: Annotated[int, typer.Option("--seed", metavar="SEED", help="The seed of weights and of images or text.")] = 0,
 ) -> int:
-    """Train the embedded backbone again and write its weights.
+    """Train an embedded backbone again and write its weights. llama_mini goes on after a stop.
 
     Raises:
-        BadInput: the folder cannot be written.
+        BadInput: there is no such backbone, or the folder cannot be written.
     """
+    one_of("backbone", name, ("vit_mini", "llama_mini"))
+    if name == "llama_mini":
+        from glorabench.training.pretrain_text import pretrain_llama
+
+        pretrain_llama(out, seed=seed)
+        return 0
     from glorabench.training import pretrain
 
     pretrain.pretrain(out, seed=seed)

@@ -63,7 +63,12 @@ BACKBONE = NodeKind(
 DATA = NodeKind(
     "data",
     "loader of data",
-    addresses=("glorabench.data.mini.load", "glorabench.data.files.load", "glorabench.data.folder.load"),
+    addresses=(
+        "glorabench.data.mini.load",
+        "glorabench.data.files.load",
+        "glorabench.data.folder.load",
+        "glorabench.data.text.mini_text.load",
+    ),
 )
 OPTIMIZER = NodeKind("optimizer", "optimizer", "glorabench.training.optimizers.Optimizer", "glorabench.training")
 CALLBACK = NodeKind(  # these three write no file and run no code that a config names

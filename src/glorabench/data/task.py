@@ -18,9 +18,14 @@ class Task(Protocol):
     """
 
     reads: ClassVar[str]
-    # The name of its kind, which chooses the data module and the objective. A task of your own may have the kind itself
-    # here (see training/kinds.py).
-    kind: ClassVar[Any]
+
+    @property
+    def kind(self) -> Any:
+        """The name of its kind, which chooses the data module and the objective.
+
+        A task of your own may have the kind itself here (see training/kinds.py).
+        """
+        ...
 
     @property
     def suite(self) -> str:

@@ -214,8 +214,9 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
             _base(node, classes),
             adapter_line,
         ]
+    base = str(ASSETS / node["name"]) if source == "embedded" else source
     labels = f", num_labels={classes}" if is_image_model else ""
-    base_line = f"net = {kind}.from_pretrained({source!r}{labels})"
+    base_line = f"net = {kind}.from_pretrained({base!r}{labels})"
     return [f"from transformers import {kind}", "from peft import PeftModel", base_line, adapter_line]
 
 

@@ -48,6 +48,8 @@ def write_merged(backbone: Backbone, plain: PlainNet, folder: Path) -> None:
         _write_transformers(net, folder)
         if preprocess is not None:
             _write_processor(preprocess, folder)
+        if backbone.tokenizer is not None:
+            backbone.tokenizer.save_pretrained(folder)
         return
     assert preprocess is not None
     config = {

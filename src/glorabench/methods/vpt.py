@@ -1,6 +1,9 @@
 """VPT (Jia et al. 2022, arXiv 2203.12119): learned tokens beside the patches. Shallow (eq. 4-6): p prompts enter the
 first block and stay. Deep (eq. 7-8): every block gets p prompts of its own, and their outputs are discarded.
 
+On a language model the deep form is prefix tuning (Li & Liang 2021, arXiv 2101.00190) with keys and values that the
+model's own norm and projections make of the prompts.
+
 Prompts have no position, so their place among the tokens changes nothing. If the output of a prompt is discarded, only
 its key and its value matter: `keys_only` computes nothing else, and only once per batch if there is no dropout.
 """
@@ -59,12 +62,16 @@ class PromptedAttention(nn.Module):
         self.layer, self.prompts, self.attend, self.dropout = attn, prompts, attend, dropout
         self._norm = (norm,)  # in a tuple: it is registered where it stands
 
-    def forward(self, x: Tensor, queries: int | None = None, **_: Any) -> Tensor:
-        """Batch x tokens x dim, normalised, for the first `queries` tokens."""
+    def forward(self, x: Tensor | None = None, queries: int | None = None, **settings: Any) -> Any:
+        """What the attention gives for batch x tokens x dim, normalised, and the first `queries` tokens.
+
+        Transformers passes the tokens as `hidden_states`, with further settings of its attention.
+        """
+        x = settings.pop("hidden_states") if x is None else x
         prompts = self.prompts[None]
         if self.dropout and self.training:
             prompts = F.dropout(prompts.expand(len(x), -1, -1), self.dropout)
-        return self.attend(self.layer, x, queries, self._norm[0](prompts))
+        return self.attend(self.layer, x, queries, self._norm[0](prompts), **settings)
 
 
 @dataclass(frozen=True)
@@ -104,13 +111,19 @@ class VPT(Method):
         Raises:
             BadInput: the backbone has no token axis.
         """
-        prefix = backbone.prefix_tokens
-        if prefix is None or backbone.attend is None:
+        if backbone.attend is None:
             raise BadInput(
                 f"VPT puts prompts among the tokens of a ViT; {backbone.name} is none: choose another method"
             )
+        if backbone.prefix_tokens is None and not self.keys_only:
+            raise BadInput(
+                f"{backbone.name} has no class token to put prompts behind, so prompts are keys and values: "
+                "method=vpt_deep method.keys_only=true"
+            )
         backbone.shortcuts["prompts"] = "keys_and_values" if self.keys_only else "tokens"
         norms = [backbone.net.get_submodule(site.path) for site in backbone.sites(["norm1"])]
+        if "stem" not in backbone.roles:  # tokens come out of a table: the bound is that of a square layer
+            return backbone, len(norms), math.sqrt(3 / backbone.sites(["block"])[0].width), norms
         (stem,) = backbone.sites(["stem"])
         kernel = backbone.net.get_submodule(stem.path).get_parameter("weight")
         blocks = self.blocks or range(len(norms))

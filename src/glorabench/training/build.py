@@ -58,7 +58,7 @@ def build(config: dict[str, Any]) -> Parts:
     method.inject(backbone)
     data = kind.data(task, backbone, config)
     data.read_all()
-    return Parts(task, kind, backbone, method, data, kind.objective(task, config))
+    return Parts(task, kind, backbone, method, data, kind.objective(task, backbone, config))
 
 
 def _reads(backbone: Backbone) -> str:

@@ -15,9 +15,14 @@ from glorabench.data.datamodule import TaskData
 from glorabench.data.images.datamodule import ImageData
 from glorabench.data.images.task import ImageTask
 from glorabench.data.task import Task
+from glorabench.data.text.datamodule import TextData
+from glorabench.data.text.encoding import Encoder
+from glorabench.data.text.task import TextTask
+from glorabench.data.text.tokenizer import tokenizer_digest
 from glorabench.errors import BadInput, one_of
 from glorabench.training.objectives.base import Objective
 from glorabench.training.objectives.classification import TOP1, Classification
+from glorabench.training.objectives.language import Generation, LanguageModelling, MultipleChoice
 
 _Config = Mapping[str, Any]
 
@@ -33,7 +38,7 @@ class TaskKind(Protocol):
         """The data module, which makes batches in the form that the backbone reads."""
         ...
 
-    def objective(self, task: Any, config: _Config) -> Objective:
+    def objective(self, task: Any, backbone: Backbone, config: _Config) -> Objective:
         """The objective: the loss and the reported metrics."""
         ...
 
@@ -55,7 +60,7 @@ class ImageClassification:
             **asdict(backbone.preprocess),
         )
 
-    def objective(self, task: ImageTask, config: _Config) -> Classification:
+    def objective(self, task: ImageTask, backbone: Backbone, config: _Config) -> Classification:
         """Cross-entropy, and top-1 for every scoring of the test sets."""
         scorings = [_scoring(task, name) for name in task.tests]
         return Classification(task.classes, config["train"]["label_smoothing"], scorings, task.balanced_metric)
@@ -79,7 +84,59 @@ def data_settings(config: _Config) -> dict[str, Any]:
     }
 
 
-TASK_KINDS: Mapping[str, Callable[[], TaskKind]] = {"image_classification": ImageClassification}
+class _Text:
+    """Text tasks: what their three kinds share."""
+
+    def prepare(self, backbone: Backbone, task: TextTask) -> None:
+        """Nothing: the head of a language model stays.
+
+        Raises:
+            BadInput: the backbone has no tokenizer.
+        """
+        if backbone.tokenizer is None:
+            raise BadInput(
+                f"backbone {backbone.name} has no tokenizer, so it cannot read the text of task {task.name}: put "
+                "tokenizer.json beside its weights, or set backbone.tokenizer_from=PATH"
+            )
+
+    def data(self, task: TextTask, backbone: Backbone, config: _Config) -> TextData:
+        """Batches of tokens."""
+        net: Any = backbone.net
+        digest = tokenizer_digest(backbone.tokenizer)
+        encoder = Encoder(backbone.tokenizer, digest, task.settings, net.config.max_position_embeddings)
+        return TextData(task, encoder, **data_settings(config))
+
+
+class TextGeneration(_Text):
+    """Prompts whose completions are written and compared."""
+
+    def objective(self, task: TextTask, backbone: Backbone, config: _Config) -> Generation:
+        """The loss of the completion; the scores of what is generated."""
+        return Generation(task.metrics, backbone.tokenizer, task.settings.max_new_tokens)
+
+
+class TextChoice(_Text):
+    """Prompts with answers to choose from."""
+
+    def objective(self, task: TextTask, backbone: Backbone, config: _Config) -> MultipleChoice:
+        """The loss of the right answer; whether it is the likeliest."""
+        return MultipleChoice(task.metrics)
+
+
+class PlainText(_Text):
+    """Texts as they are."""
+
+    def objective(self, task: TextTask, backbone: Backbone, config: _Config) -> LanguageModelling:
+        """The loss of every token."""
+        return LanguageModelling(task.metrics)
+
+
+TASK_KINDS: Mapping[str, Callable[[], TaskKind]] = {
+    "image_classification": ImageClassification,
+    "generation": TextGeneration,
+    "multiple_choice": TextChoice,
+    "language_modelling": PlainText,
+}
 
 
 def kind_of(task: Task) -> TaskKind:

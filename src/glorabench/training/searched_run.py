@@ -34,6 +34,7 @@ from glorabench.search.space import Genome, PathSpace
 from glorabench.training import ownership, signals, trained_network
 from glorabench.training.build import build
 from glorabench.training.measure import profiling
+from glorabench.training.objectives.base import ScoredObjective
 from glorabench.training.stage import Stage
 from glorabench.training.tracker import Tracker
 from glorabench.training.trained_network import backbone_node, is_retrained
@@ -142,6 +143,8 @@ def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[s
     metric = stage.objective.metrics[0]
 
     def values(net: nn.Module, batch: Any) -> Tensor:
+        if isinstance(stage.objective, ScoredObjective):
+            return stage.objective.score(net, batch).double()
         return metric.sign * stage.objective.evaluate(net, batch).values[metric.name].double()
 
     evaluator = partial(Evaluator, stage.parts.backbone, values=values, context=context)

@@ -30,7 +30,8 @@ def forgetting_part(group: Group) -> Part:
     metric, upstream_metric = first.point.metric, first.upstream_metric
     upstream = first.point.records[0].upstream or {}
     score_before = upstream_metric.with_unit(upstream["before"])
-    lines = [f"{upstream['task']}: {score_before} of {upstream['n']:,} images before fine-tuning"]
+    examples = f"{upstream['n']:,} {upstream.get('examples', 'images')}"
+    lines = [f"{upstream['task']}: {score_before} of {examples} before fine-tuning"]
     lines += [against_full(row) for row in rows if row.against_base]
     lines += [f"left out: {line}" for line in omissions]
     head = ("method", metric.heading, _INTERVAL, "n")

@@ -18,9 +18,11 @@ from glorabench.checksum import ASSETS
 from glorabench.config.instantiate import BACKBONE, make
 from glorabench.data.cache import Arrays, cached_splits
 from glorabench.records.metrics import Metric
+from glorabench.training.measure.text_skills import UPSTREAM_GLOSSES, TextSkills, measure_skills
 
 _BATCH = 256
 _ACCURACY = Metric("upstream", "upstream")
+_BITS = Metric("upstream", "upstream", unit="bits/byte", higher_is_better=False, high=None, per_example="reals")
 
 
 class Upstream(nn.Module):
@@ -51,6 +53,8 @@ def measure_forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, 
     """
     if config["backbone"].get("weights_from") != "embedded":
         return None
+    if backbone.preprocess is None:
+        return _measure_text(config, backbone)
     path = ASSETS / f"{backbone.name}.safetensors"
     images, labels = _held_out(Path(config["cache_dir"]) / "upstream" / backbone.name)
     device = str(next(backbone.net.parameters()).device)
@@ -62,6 +66,27 @@ def measure_forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, 
         "after": _score(Upstream(backbone, _head(path)), images, labels, device),
         "metric": asdict(_ACCURACY),
     }
+
+
+def _measure_text(config: dict[str, Any], backbone: Backbone) -> dict[str, Any]:
+    """The loss on glosses that upstream held out, and three skills: copying, facts of the small world, sums."""
+    before = _skills_before(json.dumps(config["backbone"], sort_keys=True))
+    after = measure_skills(backbone.net, backbone.tokenizer)
+    return {
+        "task": "next token of held-out glosses",
+        "n": UPSTREAM_GLOSSES,
+        "before": before.bits_per_byte,
+        "after": after.bits_per_byte,
+        "metric": asdict(_BITS),
+        "examples": "glosses",
+        "skills": {"before": asdict(before), "after": asdict(after)},
+    }
+
+
+@lru_cache(4)
+def _skills_before(config: str) -> TextSkills:
+    plain = make(json.loads(config), BACKBONE)
+    return measure_skills(plain.net, plain.tokenizer)
 
 
 @lru_cache(4)  # a sweep asks for each of its runs

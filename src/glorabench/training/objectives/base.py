@@ -52,3 +52,12 @@ class WholeSplitObjective(Protocol):
     def whole_split(self, values: Mapping[str, Tensor], predictions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Further values, by the name of their metric, from all values and predictions of the evaluated examples."""
         ...
+
+
+@runtime_checkable
+class ScoredObjective(Protocol):
+    """An objective whose candidates of a search are ranked by something cheaper than its metric."""
+
+    def score(self, net: nn.Module, batch: Any) -> Tensor:
+        """A value for each example of a batch, out of one forward pass; the higher the better."""
+        ...

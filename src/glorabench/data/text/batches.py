@@ -1,0 +1,125 @@
+"""Batches of tokens: rows of one width, and where in them the tokens stand that count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glorabench.data.text.encoding import Encoded
+from glorabench.data.text.task import TextExample
+
+
+class TextBatch:
+    """Rows of tokens, padded on the right, and the tokens among them that are scored.
+
+    A row never sees what stands to its right, so padding changes nothing and needs no mask.
+
+    Args:
+        tokens: rows x width.
+        at: positions, in the flattened tokens, at which the next token is predicted and scored.
+        targets: the token to predict at each of them.
+        rows: the example of the batch that each of them belongs to, or its choice in multiple choice.
+        positions: rows x width, where several examples share a row; each starts at 0 again.
+        prompts: the prompts alone, padded on the left, where completions are generated.
+        mask: which tokens of `prompts` are no padding.
+        examples: of the batch.
+    """
+
+    def __init__(
+        self,
+        tokens: Tensor,
+        at: Tensor,
+        targets: Tensor,
+        rows: Tensor,
+        examples: Sequence[TextExample],
+        positions: Tensor | None = None,
+        prompts: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> None:
+        self.tokens, self.at, self.targets, self.rows = tokens, at, targets, rows
+        self.positions, self.prompts, self.mask = positions, prompts, mask
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> TextBatch:
+        """The batch on a device."""
+        tensors = {
+            name: value.to(device, non_blocking=non_blocking)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return TextBatch(**{**vars(self), **tensors})
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Makes batches of the rows of a split.
+
+    Args:
+        encoded: the rows.
+        examples: of the split.
+        pad: the token that fills up.
+        loss_on_prompt: score the tokens of prompts, too.
+        pack: the width of rows that hold several examples; None gives each example a row.
+        with_prompts: give the prompts alone, for generation.
+    """
+
+    encoded: Encoded
+    examples: Sequence[TextExample]
+    pad: int
+    loss_on_prompt: bool = False
+    pack: int | None = None
+    with_prompts: bool = False
+
+    def __call__(self, indices: Sequence[int]) -> TextBatch:
+        """The batch of these rows."""
+        places = self._places([len(self.encoded.row(i)) for i in indices])
+        width = max(column + len(self.encoded.row(i)) for (_, column), i in zip(places, indices, strict=True))
+        tokens = np.full((places[-1][0] + 1, width), self.pad, np.int64)
+        positions = np.zeros_like(tokens)
+        at, targets, owners = [], [], []
+        for number, ((line, column), index) in enumerate(zip(places, indices, strict=True)):
+            row = self.encoded.row(index)
+            tokens[line, column : column + len(row)] = row
+            positions[line, column : column + len(row)] = np.arange(len(row))
+            first = 1 if self.loss_on_prompt else max(1, int(self.encoded.prompts[index]))
+            at.append(line * width + column + np.arange(first, len(row)) - 1)
+            targets.append(row[first:])
+            owners.append(np.full(len(row) - first, number))
+        batch = TextBatch(
+            torch.from_numpy(tokens),
+            *(torch.from_numpy(np.concatenate(parts).astype(np.int64)) for parts in (at, targets, owners)),
+            examples=[self.examples[i] for i in dict.fromkeys(self.encoded.owners[list(indices)].tolist())],
+            positions=torch.from_numpy(positions) if self.pack else None,
+        )
+        return self._add_prompts(batch, indices) if self.with_prompts else batch
+
+    def _places(self, lengths: Sequence[int]) -> list[tuple[int, int]]:
+        """Line and column of each row: one line each, or one after the other as far as they fit."""
+        places, line, column = [], 0, 0
+        for length in lengths:
+            if places and (self.pack is None or column + length > self.pack):
+                line, column = line + 1, 0
+            places.append((line, column))
+            column += length
+        return places
+
+    def _add_prompts(self, batch: TextBatch, indices: Sequence[int]) -> TextBatch:
+        prompts = [self.encoded.row(i)[: self.encoded.prompts[i]] for i in indices]
+        width = max(map(len, prompts))
+        batch.prompts = torch.full((len(prompts), width), self.pad)
+        batch.mask = torch.zeros_like(batch.prompts)
+        for line, prompt in enumerate(prompts):
+            batch.prompts[line, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
+            batch.mask[line, width - len(prompt) :] = 1
+        return batch
+
+    def whole_examples(self) -> Collator:
+        """The same without packing."""
+        return replace(self, pack=None)

@@ -1,0 +1,107 @@
+"""Text tasks: what an example is, and what a task asks a model to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from glorabench.data.task import LeakError
+from glorabench.errors import BadInput
+
+TextKind = Literal["generation", "multiple_choice", "language_modelling"]
+
+
+@dataclass(frozen=True)
+class TextExample:
+    """One example.
+
+    Args:
+        prompt: what stands before the completion; empty in language modelling.
+        completion: what the model should write, or, in multiple choice, the right answer.
+        choices: the answers to choose from, in multiple choice.
+        needed: words that a good completion contains, where the task scores them.
+    """
+
+    prompt: str
+    completion: str
+    choices: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
+
+    @property
+    def answer(self) -> int:
+        """The place of the right answer among the choices."""
+        return self.choices.index(self.completion)
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How a task is put to a model: part of the identity of a run.
+
+    Args:
+        template: the name of the prompt template.
+        max_length: the most tokens of prompt and completion.
+        truncate: the side from which a longer prompt is cut, `left` or `right`; None refuses it.
+        loss_on: `response`, or `all` tokens, the prompt included.
+        max_new_tokens: the most tokens that are generated for an example.
+        pack: put several examples into one row of a training batch.
+
+    Raises:
+        BadInput: a number of tokens is too small.
+    """
+
+    template: str
+    max_length: int
+    truncate: str | None
+    loss_on: str
+    max_new_tokens: int
+    pack: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_length", 4), ("max_new_tokens", 1)):
+            if getattr(self, name) < least:
+                raise BadInput(f"data.{name} must be at least {least}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class TextTask:
+    """What a task is.
+
+    Args:
+        suite, name, group: what it is called and what its mean is part of.
+        kind: what is asked: `generation`, `multiple_choice` or `language_modelling`.
+        metrics: the names of its metrics; the first decides.
+        splits: train, val, trainval and test.
+        fingerprint: of the examples.
+        settings: how it is put to a model.
+        cache_dir: the folder below which tokens are kept.
+        facts: what else a record says of the data.
+    """
+
+    reads: ClassVar[str] = "tokens"
+
+    suite: str
+    name: str
+    group: str
+    kind: TextKind
+    metrics: tuple[str, ...]
+    splits: Mapping[str, Sequence[TextExample]]
+    fingerprint: str
+    settings: TextSettings
+    cache_dir: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tests(self) -> list[str]:
+        """The test sets: `test`, then further ones."""
+        return ["test", *(name for name in self.splits if name not in ("train", "val", "trainval", "test"))]
+
+    def split(self, name: str) -> Sequence[TextExample]:
+        """Train, val or trainval.
+
+        Raises:
+            LeakError: asked for a test set, which only the final test step opens.
+        """
+        if name not in ("train", "val", "trainval"):
+            raise LeakError("test labels are read by the final test step only")
+        return self.splits[name]
