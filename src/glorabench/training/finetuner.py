@@ -14,7 +14,7 @@ from torchmetrics import MeanMetric
 from glorabench.search.samplers import Sampler, uniform
 from glorabench.search.space import PathSpace
 from glorabench.training.averaging import AveragedWeights
-from glorabench.training.objectives.base import Objective
+from glorabench.training.objectives.base import Objective, WeightedObjective
 from glorabench.training.optimizers import AdamW, Optimizer
 
 _USUAL = AdamW(betas=(0.9, 0.999), eps=1e-8)
@@ -75,6 +75,7 @@ class FineTuner(LightningModule):
         self.averages: AveragedWeights | None = None  # until there is an optimiser
         self.paths = PathSpace(net)
         self.metric_mean = MeanMetric()
+        self.step_weight = 0  # of the batches of this step so far, where they differ in weight
         self.register_buffer("bad_step", torch.tensor(-1), persistent=False)
         self.outcomes: dict[str, list[Tensor]] = {}  # metric -> outcomes of each batch
         self.predictions: dict[str, list[Tensor]] = {}
@@ -94,11 +95,20 @@ class FineTuner(LightningModule):
         self.bad_step = torch.where(healthy, self.bad_step, self.global_step)
         size, several = self.objective.size(batch), self.trainer.world_size > 1
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=size, sync_dist=several)
-        return loss
+        if self.accumulate == 1 or not isinstance(self.objective, WeightedObjective):
+            return loss
+        weight = self.objective.weight(batch)
+        self.step_weight += weight
+        return loss * weight
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip the gradient. The Trainer refuses to do so for a fused optimiser in mixed precision; bf16 needs no
-        unscaling, so here it is safe."""
+        """Weigh the batches of the step, then clip the gradient. The Trainer refuses to clip for a fused optimiser in
+        mixed precision; bf16 needs no unscaling, so here it is safe."""
+        if self.step_weight:  # the Trainer has divided by the number of batches, whatever their weights are
+            for parameter in self.net.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(self.accumulate / self.step_weight)
+            self.step_weight = 0
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_((p for p in self.net.parameters() if p.grad is not None), self.clip)
 

@@ -61,3 +61,15 @@ class ScoredObjective(Protocol):
     def score(self, net: nn.Module, batch: Any) -> Tensor:
         """A value for each example of a batch, out of one forward pass; the higher the better."""
         ...
+
+
+@runtime_checkable
+class WeightedObjective(Protocol):
+    """An objective whose loss is a mean over something else than examples, such as tokens.
+
+    If several batches make one step, the loss of the step is then the mean over all of that.
+    """
+
+    def weight(self, batch: Any) -> int:
+        """How much a batch counts among the batches of a step."""
+        ...
