@@ -104,7 +104,7 @@ class Backbone:
     preprocess: Preprocess | None
     weights: dict[str, str | None] = field(default_factory=dict)
     shortcuts: dict[str, str] = field(default_factory=dict)
-    attend: Callable[..., Tensor] | None = None
+    attend: Callable[..., Any] | None = None
     is_standard: bool = True
     tokenizer: Any = None
 

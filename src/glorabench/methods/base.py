@@ -70,7 +70,7 @@ class Method:
         Raises:
             BadInput: the backbone has no such block.
         """
-        paths = backbone.roles["block"].find(path for path, _ in backbone.net.named_modules())
+        paths = backbone.paths_of("block", [path for path, _ in backbone.net.named_modules()])
         if self.blocks is None:
             return paths
         if not paths:

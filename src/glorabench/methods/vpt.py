@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,7 @@ class PromptedAttention(nn.Module):
         attn: nn.Module,
         prompts: nn.Parameter,
         norm: nn.Module,
-        attend: Callable[..., Tensor],
+        attend: Callable[..., Any],
         dropout: float,
     ) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class PromptedAttention(nn.Module):
 
         Transformers passes the tokens as `hidden_states`, with further settings of its attention.
         """
-        x = settings.pop("hidden_states") if x is None else x
+        x = cast(Tensor, settings.pop("hidden_states") if x is None else x)
         prompts = self.prompts[None]
         if self.dropout and self.training:
             prompts = F.dropout(prompts.expand(len(x), -1, -1), self.dropout)
@@ -122,12 +122,8 @@ class VPT(Method):
             )
         backbone.shortcuts["prompts"] = "keys_and_values" if self.keys_only else "tokens"
         norms = [backbone.net.get_submodule(site.path) for site in backbone.sites(["norm1"])]
-        if "stem" not in backbone.roles:  # tokens come out of a table: the bound is that of a square layer
-            return backbone, len(norms), math.sqrt(3 / backbone.sites(["block"])[0].width), norms
-        (stem,) = backbone.sites(["stem"])
-        kernel = backbone.net.get_submodule(stem.path).get_parameter("weight")
         blocks = self.blocks or range(len(norms))
-        return backbone, (blocks[0], blocks[-1]), math.sqrt(6 / (kernel[0].numel() + stem.width)), norms
+        return backbone, (blocks[0], blocks[-1]), _bound(backbone), norms
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
         """A block, or its attention, with prompts. They are removed after every block, or after the last one."""
@@ -141,3 +137,15 @@ class VPT(Method):
             return PromptedAttention(layer, prompts, norms[site.depth], backbone.attend, self.dropout)
         drop = self.prompts if self.deep or site.depth == last else 0
         return Prompts(layer, prompts, backbone.prefix_tokens, drop, self.dropout)
+
+
+def _bound(backbone: Backbone) -> float:
+    """The bound of the initial values: that of Xavier for the layer that makes tokens.
+
+    Where tokens come out of a table, it is that of a square layer.
+    """
+    if "stem" not in backbone.roles:
+        return math.sqrt(3 / backbone.sites(["block"])[0].width)
+    (stem,) = backbone.sites(["stem"])
+    kernel = backbone.net.get_submodule(stem.path).get_parameter("weight")
+    return math.sqrt(6 / (kernel[0].numel() + stem.width))

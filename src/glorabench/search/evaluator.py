@@ -96,8 +96,8 @@ class Evaluator:
     def _cached_blocks(self, backbone: Backbone) -> tuple[list[CachedBlock], list[int]]:
         """The stem and the blocks of the plain network, and how many genes come before the end of each."""
         names = [name for name, _ in backbone.net.named_modules()]
-        stems = backbone.roles["stem"].find(names) if "stem" in backbone.roles else []
-        paths = [*dict.fromkeys(path.split(".")[0] for path in stems), *backbone.roles["block"].find(names)]
+        stems = backbone.paths_of("stem", names) if "stem" in backbone.roles else []
+        paths = [*dict.fromkeys(path.split(".")[0] for path in stems), *backbone.paths_of("block", names)]
         ends, genes = dict.fromkeys(paths, 0), 0
         for name in names:
             if name in self._genes:

@@ -56,10 +56,10 @@ def _text(config: _Config) -> str:
 @lru_cache(maxsize=256)  # the runs of a sweep share few
 def _trained(parts: str) -> int | None:
     """Trained parameters without the head, counted without weights."""
-    from glorabench.training.measure.profiling import parameters_of_config
+    from glorabench.training.measure.profiling import backbone_of_config, parameters
 
     try:
-        counts = parameters_of_config(json.loads(parts))
+        counts = parameters(backbone_of_config(json.loads(parts)))
     except (NotImplementedError, RuntimeError):  # some tuners of peft compute when they start
         return None
     return counts["method"] if counts["supernet"] is None else counts["supernet"]

@@ -98,7 +98,7 @@ def _tested(source: Record, config: dict[str, Any], backbone: Backbone) -> Recor
     check_reads(task.name, getattr(task, "reads", None), backbone.name, "images" if backbone.preprocess else "tokens")
     _check_classes(source, task, backbone)
     kind = kind_of(task)
-    data, objective = kind.data(task, backbone, config), kind.objective(task, config)
+    data, objective = kind.data(task, backbone, config), kind.objective(task, backbone, config)
     data.read_all()
     folder = Path(config["results_dir"])
     trainer = trainer_of({**config, "trainer": {}}, [], Tracker("", "", folder), None, folder, ALONE)

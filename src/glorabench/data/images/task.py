@@ -93,7 +93,6 @@ class ImageTask:
     """
 
     reads: ClassVar[str] = "images"
-    kind: ClassVar[str] = "image_classification"
 
     suite: str
     name: str
@@ -106,6 +105,11 @@ class ImageTask:
     facts: Mapping[str, Any] = field(default_factory=dict)
     scorings: Mapping[str, Mapping[str, Sequence[int] | None]] = field(default_factory=dict)
     balanced_metric: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Image classification."""
+        return "image_classification"
 
     def split(self, name: str) -> Split:
         """Train, val or trainval.

@@ -169,15 +169,15 @@ def backbone_with_method(overrides: Sequence[str]) -> Backbone:
         config = compose(overrides)
     except BadInput as error:
         raise UnsuitableBackbone(str(error)) from error
-    return parameters_of_config(config)
+    return backbone_of_config(config)
 
 
-def parameters_of_config(config: Mapping[str, Any]) -> dict[str, int | None]:
-    """What `parameters` says of a checked config, for a head of one class.
+def backbone_of_config(config: Mapping[str, Any]) -> Backbone:
+    """The same of a checked config.
 
     Raises:
         BadInput: a hyper-parameter is wrong.
-        Unhosted: the backbone cannot host the method.
+        UnsuitableBackbone: the backbone cannot host the method.
     """
     method = make(config["method"], METHOD)
     with torch.device("meta"):
