@@ -40,7 +40,7 @@ _TOKENIZER_DOCUMENTS: Final = 60_000
 
 
 @dataclass(frozen=True)
-class Stage:
+class TextStage:
     """A part of the training.
 
     Attributes:
@@ -76,10 +76,10 @@ class TextRecipe:
     steps: int = 4500
     rows: int = 16
     length: int = 256
-    stages: tuple[Stage, ...] = (
-        Stage(1000, 2, 128, "broad"),
-        Stage(2000, 8, 32, "broad"),
-        Stage(4500, 1, 128, "facts"),
+    stages: tuple[TextStage, ...] = (
+        TextStage(1000, 2, 128, "broad"),
+        TextStage(2000, 8, 32, "broad"),
+        TextStage(4500, 1, 128, "facts"),
     )
     muon_lr: float = 4e-3
     adam_lr: float = 3e-3
@@ -88,7 +88,7 @@ class TextRecipe:
     weight_decay: float = 0.05
     clip: float = 1.0
 
-    def stage(self, step: int) -> Stage:
+    def stage(self, step: int) -> TextStage:
         """The stage of a step."""
         return next((stage for stage in self.stages if step < stage.end), self.stages[-1])
 

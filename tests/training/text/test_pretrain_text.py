@@ -21,9 +21,11 @@ from glorabench.data.text.tokenizer import tokenizer_digest, train_tokenizer
 from glorabench.data.text.upstream import MIXTURES, documents
 from glorabench.training import pretrain_text
 from glorabench.training.measure.text_skills import measure_skills
-from glorabench.training.pretrain_text import IGNORED, Stage, TextRecipe, draw_rows, pretrain_llama
+from glorabench.training.pretrain_text import IGNORED, TextStage, TextRecipe, draw_rows, pretrain_llama
 
-TINY = TextRecipe(steps=4, rows=3, length=32, stages=(Stage(2, 1, 8, "broad"), Stage(4, 0, 8, "facts")), warmup=1)
+TINY = TextRecipe(
+    steps=4, rows=3, length=32, stages=(TextStage(2, 1, 8, "broad"), TextStage(4, 0, 8, "facts")), warmup=1
+)
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +70,9 @@ def test_the_shipped_folder_is_the_one_on_record() -> None:
     assert files["tokenizer.json"] < 2e5
     tensors = load_file(llama_mini_folder() / "model.safetensors")
     assert sum(tensor.numel() for tensor in tensors.values()) == record["parameters"]
-    recipe = TextRecipe(**{**record["recipe"], "stages": tuple(Stage(**stage) for stage in record["recipe"]["stages"])})
+    recipe = TextRecipe(
+        **{**record["recipe"], "stages": tuple(TextStage(**stage) for stage in record["recipe"]["stages"])}
+    )
     assert recipe == TextRecipe()
 
 

@@ -22,7 +22,7 @@ from glorabench.errors import BadInput, nearest
 
 MINI_TEXT_SIZES: Final[Mapping[str, int]] = {"train": 800, "val": 200, "test": 600}
 _SEED: Final = 20265
-Examples = dict[str, list[TextExample]]
+SplitExamples = dict[str, list[TextExample]]
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class _MiniTextTask:
 
     kind: TextKind
     metrics: tuple[str, ...]
-    draw: Callable[[], Examples]
+    draw: Callable[[], SplitExamples]
 
 
-def _gloss_category() -> Examples:
+def _gloss_category() -> SplitExamples:
     choices = tuple(CATEGORY_NAMES.values())
     return {
         split: [TextExample(entry(place), CATEGORY_NAMES[read_wordnet()[place].category], choices) for place in places]
@@ -42,12 +42,12 @@ def _gloss_category() -> Examples:
     }
 
 
-def _facts() -> Examples:
+def _facts() -> SplitExamples:
     """No person occurs in two splits, and no question twice."""
     random = Random(f"{_SEED}/facts")
     folk = random.sample(world.neighbours(), world.NEIGHBOURS)
     shares, start = {"train": 140, "val": 40, "test": 120}, 0
-    splits: Examples = {}
+    splits: SplitExamples = {}
     for split, share in shares.items():
         questions = [
             (person, relation, form)
@@ -63,10 +63,10 @@ def _facts() -> Examples:
     return splits
 
 
-def _distinct(name: str, draw: Callable[[Random], TextExample]) -> Callable[[], Examples]:
+def _distinct(name: str, draw: Callable[[Random], TextExample]) -> Callable[[], SplitExamples]:
     """All splits of examples that are drawn one by one; no prompt occurs twice."""
 
-    def examples() -> Examples:
+    def examples() -> SplitExamples:
         random = Random(f"{_SEED}/{name}")
         pool: dict[str, TextExample] = {}
         while len(pool) < sum(MINI_TEXT_SIZES.values()):
