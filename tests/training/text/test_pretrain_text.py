@@ -21,7 +21,7 @@ from glorabench.data.text.tokenizer import tokenizer_digest, train_tokenizer
 from glorabench.data.text.upstream import MIXTURES, documents
 from glorabench.training import pretrain_text
 from glorabench.training.measure.text_skills import measure_skills
-from glorabench.training.pretrain_text import IGNORED, TextStage, TextRecipe, draw_rows, pretrain_llama
+from glorabench.training.pretrain_text import IGNORED, TextRecipe, TextStage, draw_rows, pretrain_llama
 
 TINY = TextRecipe(
     steps=4, rows=3, length=32, stages=(TextStage(2, 1, 8, "broad"), TextStage(4, 0, 8, "facts")), warmup=1
