@@ -11,6 +11,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone
@@ -19,7 +20,8 @@ from glorabench.config.instantiate import METHOD, make
 from glorabench.config.method_defaults import default_method_node
 from glorabench.config.paths import options
 from glorabench.errors import BadInput
-from glorabench.methods.reparam import Foldable, has_foldable, merge, merge_obstacle
+from glorabench.methods.reparam import Foldable, Reparametrized, has_foldable, merge, merge_obstacle
+from glorabench.methods.ssf import ScaleShift
 from tiny_models import TINY, tiny_model
 
 ALL_LOW_RANK = {"A": "lora", "B": "lora", "C": "lora", "D": "vector", "E": "vector"}
@@ -47,10 +49,15 @@ REFUSED: dict[str, set[str]] = {
     "mobilenet": {*WIDTHS, *TOKENS, *PATHS},
 }
 SMALL = {"rank": 2, "prompts": 2, "groups": 1, "dropout": 0.0, "drop_path": 0.0}
-FAST = ("lora", "glora", "adaptformer", "ssf")
+FAST = ("glora", "adaptformer")
+FAST_PAIRS = {
+    *(("swin", "lora"), ("maxvit", "lora"), ("pvt_v2", "ssf"), ("eva02", "ssf"), ("swinv2", "ia3"), ("beit", "peft")),
+    *(("convnextv2", "houlsby"), ("maxvit", "repadapter"), ("resnet", "bitfit"), ("hiera", "adapter_plus")),
+}
 MATRIX = [(family, method) for family in TINY for method in options("method")]
 CASES = [
-    pytest.param(*pair, marks=[] if pair[1] in FAST else pytest.mark.campaign, id="-".join(pair)) for pair in MATRIX
+    pytest.param(*pair, marks=[] if pair[1] in FAST or pair in FAST_PAIRS else pytest.mark.campaign, id="-".join(pair))
+    for pair in MATRIX
 ]
 
 
@@ -117,3 +124,16 @@ def check_merge(net: nn.Module, plain: nn.Module, images: Tensor, expected: Tens
     assert torch.allclose(logits(merged, images), expected, rtol=0, atol=1e-9)
     names = {name for name in merged.state_dict() if not name.endswith(".bias")}
     assert names == {name for name in plain.state_dict() if not name.endswith(".bias")}
+
+
+def test_a_norm_of_images_without_a_bias_takes_a_shift() -> None:
+    norm = LayerNorm2d(4).double()
+    norm.bias = None
+    wrapper = Reparametrized(norm, [(None, ScaleShift(norm.weight.detach()[:, None], 0.5))])
+    image = torch.randn(2, 4, 3, 3, dtype=torch.float64)
+    shift = wrapper.reparams[0].beta.detach()[:, None, None]
+    scale = wrapper.reparams[0].gamma.detach()[:, None, None]
+    with torch.no_grad():
+        expected = F.layer_norm(image.movedim(1, -1), (4,), eps=norm.eps).movedim(-1, 1) * scale + shift
+        assert torch.allclose(wrapper(image), expected, atol=1e-12)
+        assert torch.allclose(wrapper.merge()(image), expected, atol=1e-12)

@@ -1,6 +1,6 @@
 """A run on a model of timm, from the command line to the exported checkpoint: a folder of images, one epoch, merged.
 
-The normal suite has three families, `campaign` all of `tiny_models.TINY`.
+The normal suite has two families, `campaign` all of `tiny_models.TINY`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from glorabench.training.trained_network import example, rebuild_backbone
 from tiny_models import TINY, tiny_model
 
 pytestmark = pytest.mark.usefixtures("cache")
-FAST = ("swinv2", "eva02", "resnet")
+FAST = ("swinv2", "resnet")
 KEEP_NO_BIAS = "method.path={A: lora, B: lora, C: none, D: none, E: none}"  # for layers without one
 PATHS = {family: [KEEP_NO_BIAS] for family in ("parallel", "dinov3", "maxvit", "resnet", "mobilenet")}
 SETTINGS = ["logger=none", "progress=none", "latency_rounds=0", "train.epochs=1", "train.warmup_epochs=0"]
