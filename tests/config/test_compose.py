@@ -44,14 +44,18 @@ def test_names_follow_what_the_groups_chose() -> None:
     }
 
 
+MODELS = {"timm": "resnet18", "hf_vision": "vit"}  # of backbones that are for many models
+
+
 @pytest.mark.parametrize(("group", "name"), OPTIONS, ids=["=".join(option) for option in OPTIONS])
 def test_every_option_of_every_group_composes_and_resolves(group: str, name: str) -> None:
-    jobs, _ = expand([f"{group}={name}"], multirun=False)
+    model = MODELS.get(name) if group == "backbone" else None
+    jobs, _ = expand([f"{group}={name}", *([f"backbone.model={model}"] if model else [])], multirun=False)
     for config in map(compose, jobs[:2]):
         assert "${" not in str(config)
         assert "???" not in str(config)
         if group in config["names"]:
-            assert config["names"][group] == name
+            assert config["names"][group] == (model or name)
 
 
 def test_every_option_is_a_file_and_every_file_an_option() -> None:
