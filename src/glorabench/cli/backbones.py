@@ -26,7 +26,7 @@ def backbone(
     form: Annotated[Form, FormOption] = "text",
     into: Into = None,
 ) -> int:
-    """Print the roles of the layers of a backbone, and which methods fit.
+    """Print the roles of a backbone's layers, and which methods fit.
 
     No weights are needed and nothing is downloaded. Layers that repeat are one line, with * for their numbers.
     `q[0/3]` is the first third of the rows of a layer.
