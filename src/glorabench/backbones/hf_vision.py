@@ -155,7 +155,7 @@ def _network(
         raise BadInput(
             f"backbone.model={model} is a {type(config).__name__}, of which transformers has no image classifier"
         )
-    base = mapping[type(config)]
+    base: Any = mapping[type(config)]
     kind: Any = type(base.__name__, (_ImageLogits, base), {"__module__": base.__module__})
     if torch.get_default_device().type == "meta":
         net, provenance = kind(config), {"source": "none (meta device)", "sha256": None}

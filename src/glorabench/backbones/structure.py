@@ -87,10 +87,9 @@ class _Book:
         depth = sum(start <= call.start for start, _ in self.spans) - 1
         if not any(start <= call.start < stop for start, stop in self.spans) and depth >= 0:
             depth += 1  # between blocks: that of the next one
-        width = width if rows is None else rows.stop - rows.start
-        start = 0 if rows is None else rows.start
+        size, start = (width, 0) if rows is None else (rows.stop - rows.start, rows.start)
         takes_bias = not call.is_silent or getattr(call.module, "bias", None) is not None
-        site = Site(call.path, role, depth, width, axis, rows, takes_bias)
+        site = Site(call.path, role, depth, size, axis, rows, takes_bias)
         self.sites[role][call.path, start] = (call.start, site)
         self.paths.add(call.path)
 
@@ -278,7 +277,7 @@ class _Inside:
         stop = following.start if following is not None else self.block.stop
         return next((norm for norm in self.norms if module.stop < norm.start < stop), None)
 
-    def _end(self, module: Call | None, stop: int) -> Call | None:
+    def _end(self, module: Call | None, stop: float) -> Call | None:
         """The last module of a path that gives what the path adds to the stream: behind it no other layer comes."""
         if module is None or (axis := _axis_of(module, self.width)) is None:
             return None

@@ -117,7 +117,8 @@ def _head_of(net: nn.Module, model: str) -> str:
     Raises:
         BadInput: it has none, several, or one that is no linear layer.
     """
-    head: Any = net.get_classifier() if callable(getattr(net, "get_classifier", None)) else None
+    get_classifier: Any = getattr(net, "get_classifier", None)
+    head: Any = get_classifier() if callable(get_classifier) else None
     advice = "choose a model with one linear head, such as vit_base_patch16_224"
     if isinstance(head, tuple | list | nn.ModuleList):
         raise BadInput(f"backbone.model={model} has {len(head)} heads, and a run trains one: {advice}")

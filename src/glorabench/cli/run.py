@@ -173,7 +173,9 @@ def pretrain(
     name: Annotated[str, typer.Argument(metavar="BACKBONE", help="vit_mini or llama_mini.")] = "vit_mini",
     seed: Annotated[int, typer.Option("--seed", metavar="SEED", help="The seed of weights and of images or text.")] = 0,
 ) -> int:
-    """Train an embedded backbone again and write its weights. llama_mini goes on after a stop.
+    """Train an embedded backbone again and write its weights.
+
+    A training of llama_mini that was stopped goes on from its last checkpoint.
 
     Raises:
         BadInput: there is no such backbone, or the folder cannot be written.
