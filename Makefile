@@ -7,7 +7,7 @@ PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup quickstart test test-all check table
+.PHONY: help setup quickstart test test-all check table families
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,8 @@ table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from 
 	$(BIN)/glorabench table mini --results results/methods --long --into results/methods/README.md
 	$(BIN)/glorabench page glora --results results/glora
 	$(BIN)/glorabench count --into docs/counts.md
+
+families: $(VENV)/.run ## rewrite the table of docs/backbones.md: every method in twenty families, some minutes
 	$(BIN)/glorabench backbone --into docs/backbones.md
 
 $(VENV)/.run: $(PINS) | $(BIN)/uv
