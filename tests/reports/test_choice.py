@@ -22,7 +22,7 @@ def runs(method: str, right: int, params: int, merged: float | None = 1.0) -> li
 
 
 RECORDS = [
-    *runs("full", 48, 100_000),
+    *runs("full", 48, 1_302_400),
     *runs("lora", 46, 9_000),
     *runs("ssf", 45, 1_000),
     *runs("adapter", 47, 8_000, merged=None),
@@ -44,7 +44,7 @@ def test_limits_take_out_what_is_beyond_them_and_say_why() -> None:
     choice = choose_within(Group(RECORDS), Budget(params=9_000, latency=1.0))
     assert [p.method for p in choice.best] == ["lora"]
     assert {p.method for p in choice.within} == {"lora", "ssf", "linear"}
-    assert choice.beyond["full"] == "100,000 parameters, more than 9,000"
+    assert choice.beyond["full"] == "1,302,400 parameters, more than 9,000"
     assert choice.beyond["adapter"] == "1.5 latency 64, more than 1"
     assert "linear" not in {p.method for p in choose_within(Group(RECORDS), Budget(score=50)).within}
 

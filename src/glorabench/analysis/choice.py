@@ -102,11 +102,16 @@ def _reason(point: Point, budget: Budget) -> str:
         if cost is None:
             return f"its {axis.short} are not known"
         if cost > limit:
-            return f"{cost:,.6g} {axis.short}, more than {limit:,.6g}"
+            return f"{_number_text(cost)} {axis.short}, more than {_number_text(limit)}"
     metric = point.metric
     if budget.score is not None and metric.sign * (metric.scale * point.score.value - budget.score) < 0:
         return f"{metric.with_unit(point.score.value)}, {'below' if metric.sign > 0 else 'above'} {budget.score:g}"
     return ""
+
+
+def _number_text(value: float) -> str:
+    """A cost with six digits, or whole where it is large; FLOPs of trillions stay short."""
+    return f"{value:,.0f}" if 1000 <= value < 1e9 else f"{value:,.6g}"
 
 
 def _params(point: Point) -> float:
