@@ -187,7 +187,8 @@ def _mean(entry: Mean, seeds: Mapping[str, Mapping[Draw, float]], metrics: Seque
 
 def wide_notes(group: Group, layout: Layout) -> str:
     """Notes on the columns and on marks of rows."""
-    return _NOTES.format(unit_text(group.metric), layout.notes) + notes_of_marks(group)
+    units = dict.fromkeys(unit_text(cell.metric) for cell in group.cells if cell.finished_runs)
+    return _NOTES.format(" or ".join(units) or unit_text(None), layout.notes) + notes_of_marks(group)
 
 
 def row_gaps(rows: Sequence[WideRow], layout: Layout) -> list[str]:
