@@ -11,17 +11,22 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from glorabench import cli
 from glorabench.records import record
+from glorabench.training.measure.forgetting import measure_forgetting
+
+pytestmark = pytest.mark.usefixtures("cache")
 
 BASE = ["backbone=llama_mini", "data=mini_text", "train=mini_text"]
 FAST = ["train.epochs=1", "train.warmup_epochs=0", "latency_rounds=0", "logger=none", "progress=none"]
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generation run of LoRA."""
+def results(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generation run of LoRA, which measures what it forgets; other tests leave that out."""
     folder = tmp_path_factory.mktemp("text")
     words = [*BASE, *FAST, "method=lora", "data.task=record_form", "data.max_new_tokens=16", f"results_dir={folder}"]
-    assert cli.main(["run", *words]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("glorabench.training.run.measure_forgetting", measure_forgetting)
+        assert cli.main(["run", *words]) == 0
     return folder
 
 

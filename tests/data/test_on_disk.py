@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import stopped_in_epoch
+from conftest import stopped_in_epoch, tiny_vit
 from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import DATA, make
@@ -482,7 +482,7 @@ def test_features_of_images_that_vary_are_not_kept(shots, places):
 def test_a_task_opens_with_the_objective_of_its_scorings(vtab, tmp_path):
     task = make(compose([*of_vtab(vtab), f"cache_dir={tmp_path}"])["data"], DATA)
     assert task.tests == ["test"]
-    assert kind_of(task).objective(task, {"train": {"label_smoothing": 0.0}}).scorings == [{"top1": None}]
+    assert kind_of(task).objective(task, tiny_vit(), {"train": {"label_smoothing": 0.0}}).scorings == [{"top1": None}]
     assert task.split("train").labels.shape == (24,)
     assert torch.is_tensor(ImageData(task,
         fit_on="train", report_on="test", batch_size=8, eval_batch_size=8, seed=0, size=16, mean=(0.5,) * 3,

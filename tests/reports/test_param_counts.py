@@ -212,7 +212,7 @@ def test_repadapters_biases_are_what_its_paper_leaves_out():
 
 def test_a_backbone_that_cannot_host_a_method_says_why():
     reasons = {line[0]: line[3] for line in table("convnext_b").lines if not line[1] and line[0]}
-    assert "no role 'attn': its blocks have no attention" in reasons["VPT-Deep, 1 prompt"]
+    assert "VPT puts prompts among the tokens of a ViT" in reasons["VPT-Deep, 1 prompt"]
     assert "blocks of one width" in reasons["FacT-TT, rank 16"]
     assert all(reason.startswith("not defined: ") for reason in reasons.values())
     with pytest.raises(UnsuitableBackbone, match="trains nothing on llama_7b"):

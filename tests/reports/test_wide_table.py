@@ -20,6 +20,7 @@ from glorabench.data.mini import MINI_TASKS as MINI
 from glorabench.data.suites.layout import mean_of_groups, mean_of_tasks
 from glorabench.data.suites.registry import SUITES
 from glorabench.data.suites.vtab1k import VTAB_TASKS as ROWS
+from glorabench.data.text.mini_text import MINI_TEXT_TASKS
 from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.compatibility import refuse_mixtures
@@ -147,8 +148,9 @@ def test_a_group_mean_stands_behind_its_tasks() -> None:
 
 
 def test_every_suite_on_disk_has_a_layout_of_all_its_tasks() -> None:
-    assert LAYOUTS.keys() == {"mini", *SUITES}
+    assert LAYOUTS.keys() == {"mini", "mini_text", *SUITES}
     assert [column.task for column in LAYOUTS["mini"].columns] == list(MINI)
+    assert [column.task for column in LAYOUTS["mini_text"].columns] == list(MINI_TEXT_TASKS)
     for name, suite in SUITES.items():
         tasks = [column.task for column in LAYOUTS[name].columns]
         assert list(dict.fromkeys(tasks)) == [row.name for row in suite.rows]

@@ -122,7 +122,7 @@ class Method:
             BadInput: no site matches, or nothing is trained, or the network does not use what was put in.
         """
         existing_ids = {id(p) for p in backbone.net.parameters()}
-        if self.adapted_roles():
+        if self.blocks is not None and self.adapted_roles():
             self._check_blocks(backbone, self.sites(backbone, self.adapted_roles()))
         backbone.net.requires_grad_(False)
         shared = self.setup(backbone)

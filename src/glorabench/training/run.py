@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import json
 import shutil
 import sys
 from dataclasses import asdict, dataclass, field
@@ -180,7 +181,7 @@ def _provenance(parts: Parts, last: Stage) -> dict[str, Any]:
         **provenance(parts.backbone.net, [last.tuner.optimizer.package]),
         **({"allowed": allowed_packages()} if allowed_packages() else {}),  # packages of the user, from --allow
         "weights": parts.backbone.weights,
-        **({"inputs": asdict(parts.backbone.preprocess)} if parts.backbone.preprocess else {}),
+        **({"inputs": json.loads(json.dumps(asdict(parts.backbone.preprocess)))} if parts.backbone.preprocess else {}),
         "data": parts.data.facts(),
         "precision": str(last.trainer.precision),
         "device": device_name(last.device),
