@@ -29,6 +29,7 @@ def kill(folder: Path, kills: dict[str, int]) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()[-len(kills) :]]
 
 
+@pytest.mark.campaign
 def test_a_killed_command_typed_again_leaves_what_an_undisturbed_one_leaves(tmp_path: Path) -> None:
     reports = kill(tmp_path, SHORT)
     assert [report["scenario"] for report in reports] == list(SHORT)

@@ -322,7 +322,14 @@ def test_samplers_train_different_supernets(whole, tmp_path):
         assert not all(torch.equal(uniform[name], other[name]) for name in uniform)
 
 
-@pytest.mark.parametrize(("method", "apart"), [("lora", 1e-4), ("glora", 1e-4), ("ssf", 5e-3)])
+@pytest.mark.parametrize(
+    ("method", "apart"),
+    [
+        pytest.param("lora", 1e-4, marks=pytest.mark.campaign),
+        ("glora", 1e-4),
+        pytest.param("ssf", 5e-3, marks=pytest.mark.campaign),
+    ],
+)
 def test_compiled_training_equals_eager_training(tmp_path, method, apart):
     """SSF trains at 1e-2: AdamW makes a step of that size of the rounding of a gradient near zero."""
     words = ["logger=none", "progress=none", "latency_rounds=0", "train.epochs=1", f"method={method}"]
