@@ -47,6 +47,7 @@ table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from 
 	$(BIN)/glorabench report mini --results results --out results/mini/report.html
 	$(BIN)/glorabench table mini --results results/pretraining --into results/pretraining/README.md
 	$(BIN)/glorabench table mini_text --results results/pretraining_text --into results/pretraining_text/README.md
+	$(BIN)/glorabench table mini_text --results results/quickstart_text --long --into docs/text.md#quickstart_text
 	$(BIN)/glorabench table mini --results results/methods --long --into results/methods/README.md
 	$(BIN)/glorabench page glora --results results/glora
 	$(BIN)/glorabench count --into docs/counts.md
