@@ -34,8 +34,10 @@ pytestmark = pytest.mark.usefixtures("cache")
 def hears_ctrl_c() -> Iterator[None]:
     """What a shell runs in the background ignores Ctrl-C, and so would these tests."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup switches it off for its children
     yield
     signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGHUP, hangup)
 
 
 def send(number: int) -> None:
