@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,7 @@ def _folder(source: str) -> Path:
     return llama_mini_folder() if source == "embedded" else Path(source).expanduser()
 
 
+@lru_cache(maxsize=8)  # a run builds its backbone several times
 def load_tokenizer(folder: Path, vocabulary: int) -> PreTrainedTokenizerBase | None:
     """The tokenizer of a folder; None if there is none in it.
 

@@ -45,6 +45,7 @@ def test_a_long_prompt_is_cut_on_the_side_that_is_named_and_counted(tokenizer, s
         ({}, [TextExample("a", "b"), LONG], "example 1 has 2[0-9] tokens, more than data.max_length=16.*data.truncate"),
         ({"truncate": "left"}, [TextExample("a", LONG.prompt)], "the completion of example 0 alone is longer"),
         ({}, [TextExample("a", "b"), TextExample("a", " ")], "example 1 has an empty completion"),
+        ({}, [TextExample("a", ""), TextExample("a", "b")], "example 0 has an empty completion"),
         ({"template": "questio"}, [], "data.template.*question"),
         ({"truncate": "middle"}, [], "data.truncate.*left"),
         ({"max_length": 300}, [], "the backbone reads 256 tokens at most: data.max_length=256"),

@@ -184,3 +184,6 @@ def test_settings_decide_what_the_cache_is_asked_for(tokenizer: PreTrainedTokeni
         again = encoder.split(examples, "print", all_choices=False, cache=tmp_path)
         assert first.tokens.tolist() == again.tokens.tolist() == encoder.encode(examples, False).tokens.tolist()
     assert len([path for path in (tmp_path / "tokens").iterdir() if path.is_dir()]) == 3
+    other = replace(SETTINGS, max_new_tokens=3, loss_on="all", pack=True)  # the tokens do not depend on these
+    Encoder(tokenizer, "digest", other, 256).split(examples, "print", all_choices=False, cache=tmp_path)
+    assert len([path for path in (tmp_path / "tokens").iterdir() if path.is_dir()]) == 3

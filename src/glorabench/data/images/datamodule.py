@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from glorabench.data.cache import Arrays
-from glorabench.data.datamodule import TaskData
+from glorabench.data.datamodule import TaskData, as_is
 from glorabench.data.images.augmentation import AUGMENTATIONS, AugmentedImages, BatchMixing
 from glorabench.data.images.decoding import THREADS, map_in_threads
 from glorabench.data.images.task import ImageTask, Split
@@ -233,8 +233,3 @@ class Stream:
         for start in range(0, len(self.labels), self.size):
             labels = torch.from_numpy(self.labels[start : start + self.size])
             yield torch.from_numpy(np.stack([next(images) for _ in labels])), labels
-
-
-def as_is(batch: Any) -> Any:
-    """Return a batch unchanged: `__getitems__` gives whole batches."""
-    return batch

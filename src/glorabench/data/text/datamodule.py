@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from glorabench.data.datamodule import TaskData
+from glorabench.data.datamodule import TaskData, as_is
 from glorabench.data.samplers import Shuffle
 from glorabench.data.text.batches import Collator, TextBatch
 from glorabench.data.text.encoding import Encoded, Encoder
@@ -41,7 +41,10 @@ class TextData(TaskData):
         """What a record says of the data; records that differ in it do not compare."""
         return super().facts() | {
             "tokenizer": self.encoder.digest,
-            "truncated": {split: self.rows(split).truncated for split in (self.fit_on, self.report_on)},
+            "truncated": {
+                split: self.rows(split, all_choices=split != self.fit_on).truncated
+                for split in (self.fit_on, self.report_on)
+            },
             **self.texts.facts,
         }
 
@@ -76,7 +79,7 @@ class TextData(TaskData):
         rows = Rows(self._collator(split, training=True))
         size = min(self.batch_size, len(rows))
         order = LengthBuckets(rows.collator.encoded.lengths, size, self.seed)
-        return DataLoader(rows, size, sampler=order, drop_last=True, collate_fn=_as_is)
+        return DataLoader(rows, size, sampler=order, drop_last=True, collate_fn=as_is)
 
     def evaluation_batches(self, split: str) -> list[TextBatch]:
         """All of a split, or of a test set, in order."""
@@ -142,7 +145,3 @@ class LengthBuckets(Shuffle):
             window = order[start : start + self.batch * _WINDOW]
             batches = window[np.argsort(self.lengths[window], kind="stable")].reshape(-1, self.batch)
             yield from batches[random.permutation(len(batches))].ravel().tolist()
-
-
-def _as_is(batch: Any) -> Any:
-    return batch

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -95,7 +95,9 @@ class Encoder:
             all_choices: a row for every choice, not for the right one only.
             cache: the folder of the cache.
         """
-        key = [_VERSION, fingerprint, self.digest, all_choices, repr(self.settings), self.context]
+        settings = self.settings  # of these the tokens depend on three
+        chosen = [settings.template, settings.max_length, settings.truncate]
+        key = [_VERSION, fingerprint, self.digest, all_choices, *chosen]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
         return load_or_make(
             cache / "tokens" / name,
@@ -115,8 +117,8 @@ class Encoder:
         endings = [
             (i, ending) for i, e in enumerate(examples) for ending in (e.choices if all_choices else (e.completion,))
         ]
-        if empty := next((i for i, ending in endings if not ending.strip()), None):
-            raise BadInput(f"example {empty} has an empty completion: remove it from the data")
+        if empty := [i for i, ending in endings if not ending.strip()]:
+            raise BadInput(f"example {empty[0]} has an empty completion: remove it from the data")
         completions = self._ids([ending for _, ending in endings])
         end = [] if all_choices else [self.tokenizer.eos_token_id]
         rows, sizes, truncated = [], [], 0
@@ -165,9 +167,9 @@ def _load(folder: Path) -> Encoded:
         )
 
 
-def fingerprint_of_examples(splits: Iterator[tuple[str, Sequence[TextExample]]]) -> str:
+def fingerprint_of_examples(splits: Mapping[str, Sequence[TextExample]]) -> str:
     """Sha256 over the names of splits and all that their examples say."""
     digest = hashlib.sha256()
-    for name, examples in splits:
+    for name, examples in splits.items():
         digest.update(json.dumps([name, [list(vars(example).values()) for example in examples]]).encode())
     return digest.hexdigest()

@@ -148,7 +148,7 @@ def load(
         kind=_TASKS[task].kind,
         metrics=_TASKS[task].metrics,
         splits=splits,
-        fingerprint=fingerprint_of_examples(iter(splits.items())),
+        fingerprint=fingerprint_of_examples(splits),
         settings=settings,
         cache_dir=str(Path(cache_dir).expanduser()),
     )
