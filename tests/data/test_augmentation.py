@@ -96,6 +96,7 @@ def test_mixed_labels_are_probabilities_and_follow_from_seed_and_step(size, mixu
     assert torch.equal(soft, again[1])
     if size > 1:
         assert not torch.equal(soft, mixing(images, labels, step=5)[1])
+        assert not torch.equal(soft, mixing(images, labels, step=4, part=1)[1])
 
 
 def test_mixup_is_the_weighted_mean_that_its_labels_say():

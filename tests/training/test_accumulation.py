@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from glorabench.config.compose import compose
+from glorabench.data.images.augmentation import BatchMixing
 from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.training.build import build
@@ -85,6 +86,22 @@ def test_a_run_of_small_batches_is_that_of_the_large_one(tmp_path: Path) -> None
         assert torch.allclose(parts.tuner.state_dict()[name], tensor, atol=1e-5), name
     losses = [[entry["train_loss"] for entry in stage.history()] for stage in stages]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+@pytest.mark.usefixtures("cache")
+def test_each_batch_of_a_step_is_mixed_by_chance_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["train.accumulate=3", "train.mixup=0.8", "trainer.limit_train_batches=6", "train.batch_size=16"]
+    stage = stage_of(tmp_path, *words)
+    places: list[tuple[int, int]] = []
+    mix = BatchMixing.__call__
+
+    def noted(self: BatchMixing, images: torch.Tensor, labels: torch.Tensor, step: int, part: int = 0):
+        places.append((step, part))
+        return mix(self, images, labels, step, part)
+
+    monkeypatch.setattr(BatchMixing, "__call__", noted)
+    stage.fit()
+    assert places == [(step, part) for step in range(4) for part in range(3)]
 
 
 @pytest.mark.usefixtures("cache")

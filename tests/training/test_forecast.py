@@ -81,3 +81,15 @@ def test_a_word_that_a_run_refuses_is_refused(away: Path, capsys: pytest.Capture
     assert main(["run", "--dry-run", "method.rank=0"]) == 2
     assert "method.rank must be a whole number" in capsys.readouterr().err
     assert list(away.iterdir()) == []
+
+
+def test_of_a_choice_the_runs_of_its_tuning_are_shown(away: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """24 runs: six methods at four rates, on val; the rates of the tests follow from them."""
+    words = ["experiment=choose", "data=mini", "data.task=digits"]
+    runs = forecast_runs(words, multirun=False)
+    assert len(runs) == 24
+    assert {r.config["selection"]["report_on"] for r in runs} == {"val"}
+    assert len({r.config["train"]["lr"] for r in runs}) == 4
+    assert main(["run", *words, "--dry-run"]) == 0
+    assert "Then each method is trained at its best rate with 3 seeds" in capsys.readouterr().out
+    assert main(["run", *words, "--dry-run", "choose.max_params=abc"]) == 2

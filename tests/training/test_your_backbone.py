@@ -61,6 +61,8 @@ def test_a_run_on_a_model_of_timm_ends_as_a_plain_checkpoint(family: str, images
     out = tmp_path / "merged"
     export = ["export", f"run={made.run_id}", "to=merged", f"out={out}", f"results_dir={results}"]
     assert main([*export, f"backbone.weights_from={weights}"]) == 0
+    other = ["data=folder", f"data.root={images}", "data.split_seed=1", f"results_dir={results}"]
+    assert main(["test", f"run={made.run_id}", *other, f"backbone.weights_from={weights}"]) == 0
     adapters = results / "adapters" / f"{made.run_id}.safetensors"
     trained = rebuild_backbone(made, adapters, [f"backbone.weights_from={weights}"])
     plain = timm.create_model(f"local-dir:{out}", pretrained=True).eval()

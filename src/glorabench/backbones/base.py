@@ -108,6 +108,11 @@ class Backbone:
     is_standard: bool = True
     tokenizer: Any = None
 
+    @property
+    def reads(self) -> str:
+        """What the network reads: images or tokens."""
+        return "tokens" if self.preprocess is None else "images"
+
     def sites(self, targets: Iterable[str]) -> list[Site]:
         """Every site of these roles, in the order of the network.
 
@@ -155,8 +160,10 @@ class Backbone:
         return depths
 
     def paths_of(self, name: str, paths: Iterable[str]) -> list[str]:
-        """Those of `paths` that have a role."""
-        role = self.roles[name]
+        """Those of `paths` that have a role; none where the network lacks the role."""
+        role = self.roles.get(name)
+        if role is None:
+            return []
         if isinstance(role, Role):
             return role.find(paths)
         places = {site.path for site in role.sites}

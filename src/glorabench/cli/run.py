@@ -41,10 +41,6 @@ def run(
     """
     from glorabench.cli.choice import budget_of_words, show_choice
     from glorabench.config.instantiate import allow_packages
-
-    if dry_run:
-        with allow_packages(allow or ()):
-            return _show_forecast(words or [], multirun)
     from glorabench.records import record
     from glorabench.reports.tables import suite
     from glorabench.training.shortlist import make_command
@@ -52,6 +48,8 @@ def run(
 
     with allow_packages(allow or ()):
         budget = budget_of_words(words or [])
+        if dry_run:
+            return _show_forecast(words or [], multirun)
         configs, paths = make_command(words or [], multirun)
     records = [record.read_record(path) for path in paths if path.exists()]
     if records:
@@ -70,11 +68,15 @@ def run(
 
 
 def _show_forecast(words: Sequence[str], multirun: bool) -> int:
+    from glorabench.config.compose import choice_settings
     from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables.forecasts import forecast_part
     from glorabench.training.forecast import forecast_runs
 
+    settings = choice_settings(words)
     output_parts([forecast_part(forecast_runs(words, multirun))], "text", None, "run")
+    if settings is not None:
+        print(f"This is the tuning. Then each method is trained at its best rate with {len(settings.seeds)} seeds.")
     return 0
 
 

@@ -16,10 +16,11 @@ class AveragedWeights:
     For an optimiser whose parameters are both, nothing happens.
 
     Args:
-        optimizer: one that has averages has the methods `eval` and `train`, as those of the package schedulefree.
+        optimizer: None has no averages. One that has some has the methods `eval` and `train`, as those of the package
+            schedulefree.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         self._optimizer: Any = optimizer if hasattr(optimizer, "eval") and hasattr(optimizer, "train") else None
         self._trained: list[Tensor] | None = None
 

@@ -52,17 +52,13 @@ def build(config: dict[str, Any]) -> Parts:
     torch.manual_seed(config["seed"])
     task, backbone = make(config["data"], DATA), make(config["backbone"], BACKBONE)
     method = make(config["method"], METHOD)
-    check_reads(task.name, getattr(task, "reads", None), backbone.name, _reads(backbone))
+    check_reads(task.name, getattr(task, "reads", None), backbone.name, backbone.reads)
     kind = kind_of(task)
     kind.prepare(backbone, task)
     method.inject(backbone)
     data = kind.data(task, backbone, config)
     data.read_all()
     return Parts(task, kind, backbone, method, data, kind.objective(task, backbone, config))
-
-
-def _reads(backbone: Backbone) -> str:
-    return "tokens" if backbone.preprocess is None else "images"
 
 
 _CHECKED_IDS: set[int] = set()  # configs that were checked in this process
@@ -151,7 +147,7 @@ def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
             trunk.set_head(2)
         with suppress(NotImplementedError, RuntimeError):  # some tuners of peft compute values when they start
             method_instance.inject(trunk)
-    return _reads(trunk), PathSpace(trunk.net)
+    return trunk.reads, PathSpace(trunk.net)
 
 
 def check_search(search: dict[str, Any], selection: dict[str, Any]) -> None:

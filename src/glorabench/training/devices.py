@@ -102,7 +102,8 @@ def shared_training(
             processes.append(_start({**job, "folder": str(folder), "start": None if start is None else str(start)}))
         yield
         for process in processes:
-            process.wait(_PATIENCE)
+            if process.wait(_PATIENCE):
+                raise RuntimeError("it ended early")
     except Exception as error:
         codes = [process.poll() for process in processes]
         if any(codes):

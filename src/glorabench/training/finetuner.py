@@ -72,7 +72,7 @@ class FineTuner(LightningModule):
         self.total_steps, self.lr_factor = total_steps, lr_factor
         self.clip, self.seed, self.sampler, self.evaluation_split = clip, seed, sampler, evaluation_split
         self.optimizer, self.accumulate = optimizer, accumulate
-        self.averages: AveragedWeights | None = None  # until there is an optimiser
+        self.averages = AveragedWeights()  # until there is an optimiser
         self.paths = PathSpace(net)
         self.metric_mean = MeanMetric()
         self.step_weight = 0  # of the batches of this step so far, where they differ in weight
@@ -85,7 +85,7 @@ class FineTuner(LightningModule):
         part = self.global_rank * self.accumulate + batch_idx % self.accumulate  # of the step
         words = np.random.SeedSequence([self.seed, self.global_step, *([part] if part else [])]).generate_state(1)
         torch.manual_seed(int(words[0]))  # torch's CPU generator uses only 32 bits of a seed
-        if self.paths.is_supernet:
+        if self.paths.is_supernet and batch_idx % self.accumulate == 0:  # all batches of a step have one path
             self.paths.set(self.sampler(self.paths, self.seed, self.global_step))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -146,22 +146,19 @@ class FineTuner(LightningModule):
 
     def on_validation_start(self) -> None:
         """Evaluate the averages, where the optimiser has some."""
-        if self.averages is not None:
-            self.averages.show()
+        self.averages.show()
 
     def on_validation_end(self) -> None:
         """Train on."""
-        if self.averages is not None:
-            self.averages.hide()
+        self.averages.hide()
 
     def end_with_averages(self) -> None:
         """Leave the averages in the network, where the optimiser has some: they are the result of its training."""
-        if self.averages is not None:
-            self.averages.show()
+        self.averages.show()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The weights of a checkpoint are the averages; what is trained stands beside them, so that it goes on."""
-        if self.averages is not None and self.averages.exist:
+        if self.averages.exist:
             checkpoint[_TRAINED] = checkpoint["state_dict"]
             with self.averages.visible():
                 averages = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}

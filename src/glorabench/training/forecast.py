@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from glorabench.analysis.forecasts import Forecast, PastTimes
+from glorabench.config.compose import choice_settings
 from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.record import Record
+from glorabench.training.shortlist import tuning_words
 from glorabench.training.sweep import check_missing, plan_runs
 
 _Config = Mapping[str, Any]
@@ -20,10 +22,13 @@ _Config = Mapping[str, Any]
 def forecast_runs(words: Sequence[str], multirun: bool) -> list[Forecast]:
     """A forecast of each run that `words` stand for; nothing is written.
 
+    Of a command with `choose` these are the runs of its tuning, as the rates of its tests follow from them.
+
     Raises:
         BadInput: the words or the machine are not ready, as for the runs themselves.
     """
-    plan = plan_runs(words, multirun)
+    settings = choice_settings(words)
+    plan = plan_runs(words, multirun) if settings is None else plan_runs(tuning_words(words, settings), True)
     check_missing(plan)
     missing = {id(config) for config in plan.missing}
     times = PastTimes(_records(plan.configs))
@@ -56,10 +61,9 @@ def _text(config: _Config) -> str:
 @lru_cache(maxsize=256)  # the runs of a sweep share few
 def _trained(parts: str) -> int | None:
     """Trained parameters without the head, counted without weights."""
-    from glorabench.training.measure.profiling import backbone_of_config, parameters
+    from glorabench.training.measure.profiling import backbone_of_config, size_of
 
     try:
-        counts = parameters(backbone_of_config(json.loads(parts)))
+        return size_of(backbone_of_config(json.loads(parts)))
     except (NotImplementedError, RuntimeError):  # some tuners of peft compute when they start
         return None
-    return counts["method"] if counts["supernet"] is None else counts["supernet"]

@@ -7,14 +7,18 @@ import gc
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
 
+from glorabench.backbones.base import Backbone
 from glorabench.config.instantiate import BACKBONE, allowed_packages, make
+from glorabench.data.datamodule import TaskData
 from glorabench.data.images import decoding
 from glorabench.errors import BadInput
 from glorabench.methods.reparam import has_foldable, merge, merge_obstacle
@@ -128,7 +132,7 @@ def _train_and_measure(config: dict[str, Any], tracker: Tracker) -> Record:
         paths=PathSpace(parts.backbone.net).current() or None,
         search=training.report,
         upstream=upstream,
-        provenance=_provenance(parts, last),
+        provenance=result_provenance(parts.backbone, parts.data, last.trainer, [tuner.optimizer.package]),
     )
 
 
@@ -175,16 +179,26 @@ def _cost(training: _TrainingOutcome) -> dict[str, Any]:
     }
 
 
-def _provenance(parts: Parts, last: Stage) -> dict[str, Any]:
-    """Code, versions, machine, weights and data of a run."""
+def result_provenance(
+    backbone: Backbone, data: TaskData, trainer: Trainer, packages: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Code, versions, machine, weights, inputs and data of a result.
+
+    Args:
+        backbone: the tested one.
+        data: of the test.
+        trainer: that tested.
+        packages: further packages that took part.
+    """
+    inputs = backbone.preprocess
     return {
-        **provenance(parts.backbone.net, [last.tuner.optimizer.package]),
+        **provenance(backbone.net, packages),
         **({"allowed": allowed_packages()} if allowed_packages() else {}),  # packages of the user, from --allow
-        "weights": parts.backbone.weights,
-        **({"inputs": json.loads(json.dumps(asdict(parts.backbone.preprocess)))} if parts.backbone.preprocess else {}),
-        "data": parts.data.facts(),
-        "precision": str(last.trainer.precision),
-        "device": device_name(last.device),
+        "weights": backbone.weights,
+        **({"inputs": json.loads(json.dumps(asdict(inputs)))} if inputs else {}),
+        "data": data.facts(),
+        "precision": str(trainer.precision),
+        "device": device_name(trainer.strategy.root_device),
     }
 
 

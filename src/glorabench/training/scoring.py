@@ -12,24 +12,21 @@ from typing import Any
 
 from glorabench.backbones.base import Backbone
 from glorabench.config.compose import compose
-from glorabench.config.instantiate import DATA, OPTIMIZER, allowed_packages, make
-from glorabench.config.paths import options
+from glorabench.config.instantiate import DATA, OPTIMIZER, make
 from glorabench.data.checks.preflight import check_tasks
 from glorabench.data.task import Task
-from glorabench.errors import BadInput, one_of
+from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.record import Record
 from glorabench.training import trained_network
-from glorabench.training.devices import ALONE
 from glorabench.training.finetuner import FineTuner
 from glorabench.training.kinds import check_reads, kind_of
-from glorabench.training.measure.provenance import device_name, provenance
 from glorabench.training.measure.scores import collect_scores
 from glorabench.training.optimizers import optimizer_node
 from glorabench.training.reuse import same_data
-from glorabench.training.run import find_record
+from glorabench.training.run import find_record, result_provenance
 from glorabench.training.tracker import Tracker
-from glorabench.training.trainer import interruptible, trainer_of
+from glorabench.training.trainer import interruptible, trainer_of_test
 
 FOLDER_OF_TESTS = "tests"
 _KEYS = ("data", "cache_dir", "progress")  # a test has words about these alone
@@ -52,8 +49,7 @@ def config_of_test(source: Record, root: Path, words: Sequence[str]) -> dict[str
             raise BadInput(f"'{word}': a test changes nothing but the data of a run: data=NAME or data.KEY=VALUE")
     if not any(word.lstrip("+~").startswith("data") for word in words):
         raise BadInput("test needs data=NAME or data.task=NAME: another data set than that of the run")
-    one_of("backbone", source.names["backbone"], options("backbone"))
-    new = compose([f"backbone={source.names['backbone']}", *words])
+    new = compose([*trained_network.backbone_words(source), *words])
     selection, trained_on = source.config["selection"], f"{source.names['data']}/{source.names['task']}"
     is_own = record.identity({"data": new["data"]})["data"] == source.config["data"]
     if is_own and selection["report_on"] == "test":
@@ -95,13 +91,13 @@ def score_run(source: Record, root: Path, config: dict[str, Any], weights: Seque
 
 def _tested(source: Record, config: dict[str, Any], backbone: Backbone) -> Record:
     task: Task = make(config["data"], DATA)
-    check_reads(task.name, getattr(task, "reads", None), backbone.name, "images" if backbone.preprocess else "tokens")
+    check_reads(task.name, getattr(task, "reads", None), backbone.name, backbone.reads)
     _check_classes(source, task, backbone)
     kind = kind_of(task)
     data, objective = kind.data(task, backbone, config), kind.objective(task, backbone, config)
     data.read_all()
     folder = Path(config["results_dir"])
-    trainer = trainer_of({**config, "trainer": {}}, [], Tracker("", "", folder), None, folder, ALONE)
+    trainer = trainer_of_test(config, Tracker("", "", folder), folder)
     tuner = FineTuner(
         backbone.net, objective, lr=0.0, weight_decay=0.0, decay="all", total_steps=0, lr_factor=lambda _: 0.0,
         clip=None, seed=config["seed"], optimizer=make(optimizer_node(config), OPTIMIZER),
@@ -109,14 +105,6 @@ def _tested(source: Record, config: dict[str, Any], backbone: Backbone) -> Recor
     with interruptible():
         trainer.test(tuner, data, verbose=False)
     results = collect_scores(objective, tuner)
-    origin = {
-        **provenance(backbone.net),
-        **({"allowed": allowed_packages()} if allowed_packages() else {}),
-        "weights": backbone.weights,
-        "data": data.facts(),
-        "precision": str(trainer.precision),
-        "device": device_name(trainer.strategy.root_device),
-    }
     return Record(
         run_id=record.run_id(config),
         status="done",
@@ -130,7 +118,7 @@ def _tested(source: Record, config: dict[str, Any], backbone: Backbone) -> Recor
         merge=source.merge,
         paths=source.paths,
         search=source.search,
-        provenance=origin,
+        provenance=result_provenance(backbone, data, trainer),
     )
 
 

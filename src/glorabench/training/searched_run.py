@@ -20,11 +20,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from glorabench.analysis.fronts import on_front
-from glorabench.config.auto_family import AUTO
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import ALGORITHM, make
-from glorabench.config.paths import options
-from glorabench.errors import BadInput, one_of
+from glorabench.errors import BadInput
 from glorabench.records import record
 from glorabench.records.record import Record, checkpoint_folder
 from glorabench.search.evaluator import Evaluator, Score
@@ -37,7 +35,7 @@ from glorabench.training.measure import profiling
 from glorabench.training.objectives.base import ScoredObjective
 from glorabench.training.stage import Stage
 from glorabench.training.tracker import Tracker
-from glorabench.training.trained_network import backbone_node, is_retrained
+from glorabench.training.trained_network import backbone_node, backbone_words, is_retrained
 from glorabench.training.trainer import progress
 
 _Config = dict[str, Any]
@@ -237,11 +235,7 @@ def config_of_search(record: Record, root: Path, words: Sequence[str], weights: 
             "with selection.fit_on=train, or let search=evolution do all of it"
         )
     search_words = [] if any(word.startswith("search=") for word in words) else ["search=evolution"]
-    backbone_words = []
-    if old["backbone"].get("family") != AUTO:  # only places and the search are taken from what is composed here
-        one_of("backbone", old["names"]["backbone"], options("backbone"))
-        backbone_words = [f"backbone={old['names']['backbone']}"]
-    new = compose([*backbone_words, *search_words, *words])
+    new = compose([*backbone_words(record), *search_words, *words])  # only places and the search are taken from it
     supernet_settings: dict[str, Any] = {"epochs": None}
     if old.get("search") is not None:
         supernet_settings = {name: old["search"].get(name) for name in SUPERNET_KEYS}

@@ -40,12 +40,20 @@ def make_command(words: Sequence[str], multirun: bool) -> Runs:
     return make_runs(words, multirun) if settings is None else _make_shortlist(words, settings)
 
 
+def tuning_words(words: Sequence[str], settings: ChoiceSettings) -> list[str]:
+    """The words of the sweep that tunes the methods of a command with `choose`.
+
+    Raises:
+        BadInput: a word would give the methods different trials, or compare more than methods.
+    """
+    place = f"results_dir={quote(str(Path(_check_words(words)) / 'tuning'))}"
+    return [*words, *_TUNING, f"train.lr={','.join(map(repr, settings.rates))}", place]
+
+
 def _make_shortlist(words: Sequence[str], settings: ChoiceSettings) -> Runs:
-    folder = _check_words(words)
-    rates = ",".join(map(repr, settings.rates))
-    print(f"tuning: learning rates {rates} of each method, scored on val", flush=True)
-    place = f"results_dir={quote(str(Path(folder) / 'tuning'))}"
-    configs, paths = make_runs([*words, *_TUNING, f"train.lr={rates}", place], True)
+    tuning = tuning_words(words, settings)
+    print(f"tuning: learning rates {','.join(map(repr, settings.rates))} of each method, scored on val", flush=True)
+    configs, paths = make_runs(tuning, True)
     if not all(path.exists() for path in paths):
         return configs, paths  # a method without a record had a smaller budget than the others
     rates_by_method = _best_rates(paths)

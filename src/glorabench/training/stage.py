@@ -14,14 +14,21 @@ from glorabench.search.samplers import SAMPLERS
 from glorabench.training import schedules
 from glorabench.training.build import Parts
 from glorabench.training.checkpoint import latest_checkpoint
-from glorabench.training.devices import ALONE, Share, share_of_leader, shared_training
+from glorabench.training.devices import Share, share_of_leader, shared_training
 from glorabench.training.finetuner import FineTuner
 from glorabench.training.history import TrainingHistory
 from glorabench.training.measure import profiling
 from glorabench.training.optimizers import Optimizer, optimizer_node
 from glorabench.training.selection import BEST, BestEpoch, split_to_watch
 from glorabench.training.tracker import Tracker
-from glorabench.training.trainer import fit_from_checkpoint, interruptible, network, progress, trainer_of
+from glorabench.training.trainer import (
+    fit_from_checkpoint,
+    interruptible,
+    network,
+    progress,
+    trainer_of,
+    trainer_of_test,
+)
 
 
 class Stage:
@@ -139,7 +146,7 @@ class Stage:
         trainer = self.trainer
         if self.share.devices > 1:
             self.parts.data.rank, self.parts.data.processes = 0, 1
-            trainer = trainer_of({**self.config, "trainer": {}}, [], self.tracker, None, self.folder, ALONE)
+            trainer = trainer_of_test(self.config, self.tracker, self.folder)
         with interruptible():
             trainer.test(self.tuner, self.parts.data, verbose=False)
 

@@ -136,6 +136,20 @@ def is_retrained(record: Record) -> bool:
     return (record.config.get("search") or {}).get("winner") == "retrain"
 
 
+def backbone_words(record: Record) -> list[str]:
+    """The words that choose the backbone of a run where something else of a config is composed.
+
+    A model of many is not looked up again: nothing of it is needed but its name, which the record has.
+
+    Raises:
+        BadInput: conf/ has no such backbone any more.
+    """
+    if record.config["backbone"].get("family") == AUTO:
+        return []
+    one_of("backbone", record.names["backbone"], options("backbone"))
+    return [f"backbone={record.names['backbone']}"]
+
+
 def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The config of the backbone. A record has only the file name of the weights; the folder comes from conf/.
 

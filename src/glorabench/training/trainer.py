@@ -107,6 +107,11 @@ def trainer_of(
     )
 
 
+def trainer_of_test(config: dict[str, Any], tracker: Tracker, folder: Path) -> Trainer:
+    """Lightning's Trainer for a test in this process alone, without what `trainer` adds to a training."""
+    return trainer_of({**config, "trainer": {}}, [], tracker, None, folder, ALONE)
+
+
 def progress(config: dict[str, Any]) -> str:
     """How progress is shown: `bar`, `lines` or `none`. `auto` becomes a bar on a terminal and lines elsewhere."""
     if config["progress"] != "auto":

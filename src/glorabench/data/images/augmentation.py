@@ -93,11 +93,11 @@ class BatchMixing:
         mixers += [v2.CutMix(alpha=cutmix, num_classes=classes)] if cutmix else []
         self.mix = v2.RandomChoice(mixers) if mixers else None
 
-    def __call__(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """The augmented batch of training step `step`."""
+    def __call__(self, images: Tensor, labels: Tensor, step: int, part: int = 0) -> tuple[Tensor, Tensor]:
+        """The augmented batch of training step `step`: of several batches of a step, number `part`."""
         if not self.erases and self.mix is None:
             return images, labels
-        seed_generators(_BATCH, self.seed, step)
+        seed_generators(_BATCH, self.seed, step, *([part] if part else []))
         if self.erases:
             images = RandomErasing(0.25, mode="pixel", device=str(images.device))(images)
         return (images, labels) if self.mix is None else self.mix(images, labels)

@@ -166,7 +166,9 @@ class ImageData(TaskData):
         """Normalise on the device; erase and mix training batches."""
         images, labels = self.normalise(batch[0]), batch[1]
         if self.trainer is not None and self.trainer.training:
-            return self.mixing(images, labels, self.trainer.global_step)
+            accumulate, progress = self.trainer.accumulate_grad_batches, self.trainer.fit_loop.epoch_loop.batch_progress
+            part = self.rank * accumulate + progress.current.ready % accumulate  # this batch is not counted yet
+            return self.mixing(images, labels, self.trainer.global_step, part)
         return images, labels
 
     def normalise(self, images: Tensor) -> Tensor:

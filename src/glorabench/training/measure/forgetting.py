@@ -70,7 +70,8 @@ def measure_forgetting(config: dict[str, Any], backbone: Backbone) -> dict[str, 
 
 def _measure_text(config: dict[str, Any], backbone: Backbone) -> dict[str, Any]:
     """The loss on glosses that upstream held out, and three skills: copying, facts of the small world, sums."""
-    before = _skills_before(json.dumps(config["backbone"], sort_keys=True))
+    device = str(next(backbone.net.parameters()).device)
+    before = _skills_of_plain_backbone(json.dumps(config["backbone"], sort_keys=True), device)
     after = measure_skills(backbone.net, backbone.tokenizer)
     return {
         "task": "next token of held-out glosses",
@@ -84,9 +85,9 @@ def _measure_text(config: dict[str, Any], backbone: Backbone) -> dict[str, Any]:
 
 
 @lru_cache(4)
-def _skills_before(config: str) -> TextSkills:
+def _skills_of_plain_backbone(config: str, device: str) -> TextSkills:
     plain = make(json.loads(config), BACKBONE)
-    return measure_skills(plain.net, plain.tokenizer)
+    return measure_skills(plain.net.to(device), plain.tokenizer)
 
 
 @lru_cache(4)  # a sweep asks for each of its runs

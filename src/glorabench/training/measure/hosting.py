@@ -10,7 +10,7 @@ from glorabench.analysis.hosting import Hosting
 from glorabench.config.paths import options
 from glorabench.errors import UnsuitableBackbone
 from glorabench.methods.reparam import has_foldable, merge_obstacle
-from glorabench.training.measure.profiling import backbone_with_method, parameters
+from glorabench.training.measure.profiling import backbone_with_method, size_of
 
 
 def hostings(words: Sequence[str]) -> Iterator[Hosting]:
@@ -27,7 +27,6 @@ def hostings(words: Sequence[str]) -> Iterator[Hosting]:
         except UnsuitableBackbone as error:
             yield Hosting(method, None, str(error).removeprefix("config: "))
             continue
-        counts = parameters(backbone)
-        size = counts["method"] if counts["supernet"] is None else counts["supernet"]
+        size = size_of(backbone)
         merges = merge_obstacle(backbone.net) is None
         yield Hosting(method, size, "", merges if has_foldable(backbone.net) or not merges else None)

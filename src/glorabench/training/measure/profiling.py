@@ -204,7 +204,12 @@ def trained_size(overrides: Sequence[str]) -> int:
     Raises:
         BadInput: as `parameters_of`.
     """
-    counts = parameters_of(overrides)
+    return size_of(backbone_with_method(overrides))
+
+
+def size_of(backbone: Backbone) -> int:
+    """The same of an injected backbone."""
+    counts = parameters(backbone)
     size = counts["method"] if counts["supernet"] is None else counts["supernet"]
     assert size is not None
     return size
