@@ -106,7 +106,7 @@ def find_attentions(layers: Sequence[Call], calls: Mapping[str, Call]) -> list[A
         if not any(needed <= kinds for needed in ({"qkv"}, {"q", "k", "v"}, {"q", "kv"}, {"qk", "v"})):
             continue
         parent = attention.path.rpartition(".")[0]
-        for path in (attention.path, *([parent] if not parent.rpartition(".")[2].isdigit() else [])):
+        for path in (attention.path, *([parent] if not is_numbered(parent) else [])):
             if output := _output_layer(attention, path, layers):
                 attention.path, attention.output = path, output
                 break

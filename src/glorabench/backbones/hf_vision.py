@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,20 +10,23 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForImageClassification, PretrainedConfig
-from transformers.utils import logging
 
 from glorabench.backbones.base import Backbone
 from glorabench.backbones.calls import record_calls
+from glorabench.backbones.hf_folder import (
+    RESAMPLING_ARGUMENT,
+    checked_sha256,
+    quiet_transformers,
+    takes_resampling,
+)
 from glorabench.backbones.role_patterns import apply_patterns
 from glorabench.backbones.structure import find_roles
 from glorabench.backbones.weights import NO_CHOICE, UNDECIDED
 from glorabench.backbones.wrapping import check_finite
-from glorabench.checksum import sha256_of
 from glorabench.errors import BadInput, first_line, nearest
 from glorabench.inputs import Preprocess
 
 HEAD = "classifier"
-RESAMPLING_ARGUMENT = "interpolate_pos_encoding"
 # of a checkpoint: the heads of its pretraining, and the half that reads text
 _DROPPED = ("classifier.", "pooler.", "text_model.", "logit_", "vision_model.head.", "lm_head.", "decoder.")
 _VISION_TOWER = {r"^(embeddings|encoder|post_layernorm|head)\.": r"vision_model.\1."}  # old name: new name
@@ -89,9 +90,8 @@ def hf_vision_backbone(
         interpolation=str(values.get("interpolation") or "bicubic"),
     )
     net, provenance = _network(config, model, weights_from, sha256)
-    if own_size not in (None, images.size):
-        resamples = RESAMPLING_ARGUMENT in inspect.signature(type(net).__mro__[2].forward).parameters
-        net.resamples_positions = resamples
+    if own_size not in (None, images.size) and takes_resampling(type(net).__bases__[1]):
+        net.resamples_positions = True
         provenance["resampled"] = f"positions, of each image, from {own_size} to {images.size} pixels a side"
     places = find_roles(net, record_calls(net, images.size), HEAD)
     return Backbone(
@@ -179,11 +179,9 @@ def _load(
     if source != "hub":
         if not any(folder.glob("*.safetensors")):
             raise BadInput(f"backbone.weights_from: no *.safetensors in {folder}: give a folder of save_pretrained")
-        digest = sha256_of(folder)
-        if sha256 not in (None, digest):
-            raise BadInput(f"the weights in {folder} have sha256 {digest}, expected {sha256}: fetch them again")
+        digest = checked_sha256(folder, sha256)
     try:
-        with _quiet():
+        with quiet_transformers():
             net, info = kind.from_pretrained(
                 place if source == "hub" else folder,
                 config=config,
@@ -219,20 +217,6 @@ def _is_bare_tower(folder: Path, config: PretrainedConfig) -> bool:
         with safe_open(path, "pt") as file:
             names += file.keys()
     return bool(names) and not any(name.startswith("vision_model.") for name in names)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the table and the bar of transformers: what does not fit is said by an error, in one line."""
-    level, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if has_bar:
-            logging.enable_progress_bar()
 
 
 def _is_dropped(key: str) -> bool:

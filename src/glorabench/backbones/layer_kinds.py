@@ -28,6 +28,11 @@ def is_norm(layer: nn.Module) -> bool:
     return "norm" in type(layer).__name__.lower() and isinstance(weight, Tensor) and weight.ndim == 1
 
 
+def is_image_norm(layer: nn.Module) -> bool:
+    """Whether a norm reads images, batch x features x height x width, by the name of its class."""
+    return any(word in type(layer).__name__ for word in ("2d", "Batch", "Group"))
+
+
 def is_numbered(path: str) -> bool:
     """Whether a module is one of a sequence: `blocks.0`."""
     return path.rpartition(".")[2].isdigit()

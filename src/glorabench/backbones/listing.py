@@ -54,8 +54,9 @@ def _roles_of_paths(backbone: Backbone) -> dict[str, list[str]]:
     """Path -> its roles, those of the whole layer first."""
     whole: dict[str, list[str]] = defaultdict(list)
     parts: dict[str, list[str]] = defaultdict(list)
+    paths = [path for path, _ in backbone.net.named_modules()]
     for role in backbone.roles:
-        if not backbone.paths_of(role, [path for path, _ in backbone.net.named_modules()]):
+        if not backbone.paths_of(role, paths):
             continue
         for site in backbone.sites([role]):
             if site.rows is None:

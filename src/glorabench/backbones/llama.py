@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor
 from transformers import AutoTokenizer, DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from glorabench.backbones.base import Backbone, Role
+from glorabench.backbones.hf_folder import checked_sha256, quiet_transformers
 from glorabench.backbones.llama_attention import attend_llama
 from glorabench.backbones.llama_mini import llama_mini_folder
 from glorabench.backbones.wrapping import check_finite
-from glorabench.checksum import sha256_of
 from glorabench.errors import BadInput, first_line
 
 LLAMA = {
@@ -164,14 +163,12 @@ def _load(folder: Path, sha256: str | None, dtype: torch.dtype) -> tuple[Llama, 
             f"backbone.weights_from: no config.json and *.safetensors in {folder}. Put a Llama as Hugging Face saves "
             "it there, or give another folder with backbone.weights_from=PATH"
         )
-    digest = sha256_of(folder)
-    if sha256 not in (None, digest):
-        raise BadInput(f"the weights in {folder} have sha256 {digest}, expected {sha256}: fetch them again")
-    transformers.utils.logging.disable_progress_bar()  # it would cut into the lines of the run
+    digest = checked_sha256(folder, sha256)
     try:
-        answer: Any = Llama.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
+        with quiet_transformers():
+            answer: Any = Llama.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
     except Exception as error:  # whatever transformers meets in a file that is none of its models
         raise BadInput(f"{folder} holds no Llama that can be read ({first_line(error)})") from error
     net, info = answer

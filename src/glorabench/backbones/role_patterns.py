@@ -32,7 +32,7 @@ def apply_patterns(net: nn.Module, places: Mapping[str, Places], patterns: Mappi
         BadInput: an unknown role, or a pattern that matches no layer.
     """
     table = dict(places)
-    depths = {site.path: site.depth for role in places.values() for site in role.sites}
+    known = {site.path: site for role in places.values() for site in role.sites}
     for role, role_patterns in patterns.items():
         if role not in PATTERN_ROLES:
             raise BadInput(f"backbone.roles.{role}: there is no role '{role}'{nearest(role, PATTERN_ROLES)}")
@@ -41,12 +41,12 @@ def apply_patterns(net: nn.Module, places: Mapping[str, Places], patterns: Mappi
             continue
         sites: list[Site] = []
         for pattern in [role_patterns] if isinstance(role_patterns, str) else role_patterns:
-            sites += _sites(net, role, str(pattern), depths)
+            sites += _sites(net, role, str(pattern), known)
         table[role] = Places(tuple(sites))
     return table
 
 
-def _sites(net: nn.Module, role: str, pattern: str, depths: Mapping[str, int]) -> list[Site]:
+def _sites(net: nn.Module, role: str, pattern: str, known: Mapping[str, Site]) -> list[Site]:
     """The layers that a pattern names, or a part of each."""
     text, part, parts = _split(role, pattern)
     layers = {path: module for path, module in net.named_modules() if path and hasattr(module, "weight")}
@@ -54,7 +54,9 @@ def _sites(net: nn.Module, role: str, pattern: str, depths: Mapping[str, int]) -
     for path in (path for path in layers if fnmatchcase(path, text)):
         width = out_width(layers[path])
         axis = 1 if isinstance(layers[path], nn.Conv2d) else -1
-        site = Site(path, role, depths.get(path, 0), width, axis)
+        layer = known.get(path)
+        depth, takes_bias = (0, True) if layer is None else (layer.depth, layer.takes_bias)
+        site = Site(path, role, depth, width, axis, takes_bias=takes_bias)
         if parts > 1:
             if width % parts:
                 raise BadInput(f"backbone.roles.{role}: {path} has {width} outputs, which are no {parts} equal parts")
@@ -78,7 +80,7 @@ def _split(role: str, pattern: str) -> tuple[str, int, int]:
     numbers = rest.removesuffix("]").split("/")
     if (
         len(numbers) != 2
-        or not all(number.isdigit() for number in numbers)
+        or not all(number.isdecimal() for number in numbers)
         or not 0 <= int(numbers[0]) < int(numbers[1])
     ):
         raise BadInput(f"backbone.roles.{role}: '{pattern}' is no pattern: a part is written [0/3]")

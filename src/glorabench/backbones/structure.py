@@ -7,7 +7,7 @@ the role `conv` or `linear`.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +17,15 @@ from torch import nn
 from glorabench.backbones.attentions import PARTS_IN_ORDER, Attention, find_attentions, silent_projections
 from glorabench.backbones.base import Backbone, Places, Site
 from glorabench.backbones.calls import Call
-from glorabench.backbones.layer_kinds import in_width, is_matrix, is_norm, is_numbered, out_width, starts_with
+from glorabench.backbones.layer_kinds import (
+    in_width,
+    is_image_norm,
+    is_matrix,
+    is_norm,
+    is_numbered,
+    out_width,
+    starts_with,
+)
 
 _GATES = {"fc1_g", "gate_proj", "gate", "w1"}  # of two layers that read the same, the one before the activation
 
@@ -55,9 +63,7 @@ def find_roles(net: nn.Module, calls: Sequence[Call], head: str | None) -> dict[
     attentions = find_attentions(layers, first_calls)
     blocks = _blocks(layers, first_calls, attentions)
     book = _Book([(block.start, block.stop) for block in blocks])
-    counts = defaultdict(int)
-    for call in calls:
-        counts[call.path] += 1
+    counts = Counter(call.path for call in calls)
     for block in blocks:
         inside = [call for call in layers if call.is_within(block)]
         in_block = [attention for attention in attentions if starts_with(attention.path, block.path)]
@@ -113,9 +119,9 @@ def _axis_of(call: Call, width: int) -> int | None:
         return 1
     if call.output is None or call.output.ndim not in (2, 3, 4):
         return None
-    shape, kind = call.output.shape, type(call.module).__name__
+    shape = call.output.shape
     if is_norm(call.module) and len(shape) == 4:
-        return 1 if any(word in kind for word in ("2d", "Batch", "Group")) else -1
+        return 1 if is_image_norm(call.module) else -1
     if len(shape) == 4 and set(shape[1:]) == {width}:  # the shape does not tell, the first layer inside does
         layers = (m for m in call.module.modules() if isinstance(m, nn.Linear | nn.Conv2d))
         first = next(layers, None)

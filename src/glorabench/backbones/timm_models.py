@@ -15,8 +15,8 @@ from glorabench.backbones.base import Backbone
 from glorabench.backbones.calls import record_calls
 from glorabench.backbones.role_patterns import apply_patterns
 from glorabench.backbones.structure import find_roles
-from glorabench.backbones.vision import check_tag, preprocess_of
-from glorabench.errors import BadInput, first_line, nearest
+from glorabench.backbones.vision import check_model, preprocess_of
+from glorabench.errors import BadInput, first_line
 
 
 def timm_backbone(
@@ -80,11 +80,7 @@ def _known_model(model: str | None) -> str:
     """
     if not model:
         raise BadInput("backbone=timm needs the name of a model: backbone.model=swin_tiny_patch4_window7_224")
-    architecture = model.partition(".")[0]
-    if not timm.is_model(architecture):
-        names = timm.list_models(f"*{architecture.split('_')[0]}*") or timm.list_models()
-        raise BadInput(f"timm has no model '{architecture}'{nearest(architecture, names)[:300]}")
-    check_tag(model)
+    check_model(model)
     return model
 
 

@@ -95,10 +95,7 @@ def vision_backbone(
     if family not in FAMILIES:
         raise BadInput(f"backbone.family '{family}' is unknown{nearest(family, FAMILIES)}")
     one_of("backbone.last_block", last_block, LAST_BLOCK)
-    if not timm.is_model(model):
-        hint = nearest(model, timm.list_models(f"*{model.split('_')[0]}*") or timm.list_models())
-        raise BadInput(f"timm has no model '{model}'{hint[:300]}")
-    check_tag(model)
+    check_model(model)
     net = timm.create_model(model, num_classes=1, drop_path_rate=drop_path, **dict(model_args or {}))
     head = FAMILIES[family][1]
     roles = _roles(net, model, family)
@@ -153,9 +150,16 @@ def _is_standard(net: nn.Module) -> bool:
     return type(net) is ConvNeXt
 
 
-def check_tag(model: str) -> None:
-    """Refuse a tag that timm does not have. Only a download needs a tag."""
+def check_model(model: str) -> None:
+    """Refuse a model or a tag that timm does not have. Only a download needs a tag.
+
+    Raises:
+        BadInput: naming the nearest one.
+    """
     architecture, _, tag = model.partition(".")
+    if not timm.is_model(architecture):
+        names = timm.list_models(f"*{architecture.split('_')[0]}*") or timm.list_models()
+        raise BadInput(f"timm has no model '{architecture}'{nearest(architecture, names)[:300]}")
     tags = [name.partition(".")[2] for name in timm.list_models(f"{architecture}.*", pretrained=True)]
     if tag and tag not in tags:
         raise BadInput(f"timm's {architecture} has no checkpoint '{tag}'{nearest(tag, tags)}")

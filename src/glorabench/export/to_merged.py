@@ -5,7 +5,6 @@ A timm network becomes a folder for `timm.create_model("local-dir:...")`, a tran
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from timm.models import save_for_hf
 from torch import nn
 
 from glorabench.backbones.base import Backbone
+from glorabench.backbones.hf_folder import RESAMPLING_ARGUMENT, takes_resampling
 from glorabench.errors import BadInput
 from glorabench.inputs import Preprocess
 from glorabench.methods.reparam import merge
@@ -107,11 +107,10 @@ class _ImageLogits(nn.Module):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
+        self.settings = {RESAMPLING_ARGUMENT: True} if takes_resampling(type(net)) else {}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        net: Any = self.net
-        takes = "interpolate_pos_encoding" in inspect.signature(type(net).forward).parameters
-        return net(pixel_values=images, **({"interpolate_pos_encoding": True} if takes else {})).logits
+        return self.net(pixel_values=images, **self.settings).logits
 
 
 class _Logits(nn.Module):

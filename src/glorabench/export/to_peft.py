@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +15,7 @@ from glorabench.errors import BadInput
 from glorabench.export.peft_adapters import NotExpressible, PeftAdapter, to_peft_adapter
 from glorabench.export.to_merged import PlainNet
 from glorabench.methods.base import Method
-from glorabench.methods.peft import CONFIGS, Peft
+from glorabench.methods.peft import CONFIGS, Peft, peft_module_names
 from glorabench.methods.reparam import Foldable, merge_obstacle, merging_adds_bias
 
 
@@ -47,8 +46,8 @@ def _peft_model(backbone: Backbone, method: Method, net: nn.Module) -> PeftModel
     _check_trained(backbone, layers)
     adapter = _own_adapter(backbone, method, layers) if isinstance(method, Peft) else to_peft_adapter(layers)
     paths = [path for path, _ in net.named_modules()]
-    modules = {name: _module_names(paths, targets) for name, targets in adapter.modules.items()}
-    modules |= {"target_modules": _module_names(paths, list(adapter.tensors))}
+    modules = {name: peft_module_names(paths, targets) for name, targets in adapter.modules.items()}
+    modules |= {"target_modules": peft_module_names(paths, list(adapter.tensors))}
     if backbone.head is not None:
         modules["modules_to_save"] = [backbone.head]
     args = {**adapter.args, **modules}
@@ -72,13 +71,6 @@ def _check_trained(backbone: Backbone, layers: Mapping[str, Foldable]) -> None:
             raise NotExpressible(f"the method trains {name}, for which peft's adapters of layers have no place")
     if not layers:
         raise NotExpressible("the method adapts no layer, it trains the head alone")
-
-
-def _module_names(paths: list[str], targets: list[str]) -> list[str] | str:
-    """Ends of names (attn.qkv) if they match no other layer, else a regular expression of the whole names."""
-    ends = sorted({re.split(r"(?:^|\.)\d+\.", path)[-1] for path in targets})
-    matches = [path for path in paths if any(path == end or path.endswith(f".{end}") for end in ends)]
-    return ends if sorted(matches) == sorted(targets) else "|".join(map(re.escape, targets))
 
 
 def _own_adapter(backbone: Backbone, method: Peft, layers: Mapping[str, Any]) -> PeftAdapter:

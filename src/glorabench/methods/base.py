@@ -15,6 +15,7 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
+from glorabench.backbones.layer_kinds import starts_with
 from glorabench.errors import BadInput, check_whole_number
 from glorabench.methods.reparam import LayerRows, Reparam, Reparametrized
 from glorabench.methods.trial import try_forward
@@ -61,8 +62,8 @@ class Method:
         sites = backbone.sites(roles)
         if self.blocks is None:
             return sites
-        paths = [f"{path}." for path in self.block_paths(backbone)]
-        return [site for site in sites if any(f"{site.path}.".startswith(path) for path in paths)]
+        blocks = self.block_paths(backbone)
+        return [site for site in sites if any(starts_with(site.path, block) for block in blocks)]
 
     def block_paths(self, backbone: Backbone) -> list[str]:
         """The paths of the blocks that the method adapts, in the order of the network.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, cast
@@ -148,8 +148,9 @@ class Peft(Method):
                     f"peft replaces whole layers, and the network reads the weight of {site.path} instead of calling "
                     f"it: take '{site.role}' out of targets"
                 )
+        paths = [path for path, _ in backbone.net.named_modules()]
         modules = {
-            name: _module_names(backbone, [site.path for site in sites if site.role in roles])
+            name: peft_module_names(paths, [site.path for site in sites if site.role in roles])
             for name, roles in self._roles().items()
         }
         config, tuner = self._peft_config(modules), cast(Any, TUNERS[self.config])
@@ -176,18 +177,19 @@ class Peft(Method):
         return [parameter for parameter in backbone.net.parameters() if parameter.requires_grad]
 
 
-def _module_names(backbone: Backbone, paths: list[str]) -> list[str] | str:
-    """The names of these layers, as peft takes them.
+def peft_module_names(paths: Sequence[str], targets: Sequence[str]) -> list[str] | str:
+    """The names of layers, as peft takes them.
 
     Peft takes ends of names, by which some tuners group layers that share tensors. If these ends match other layers
     too, peft gets a regular expression of the whole names.
+
+    Args:
+        paths: of all modules of the network.
+        targets: of the layers.
     """
-    ends = sorted({re.split(r"(?:^|\.)\d+\.", path)[-1] for path in paths})
-    matches = []
-    for path, _ in backbone.net.named_modules():
-        if any(path == end or path.endswith(f".{end}") for end in ends):
-            matches.append(path)
-    return ends if sorted(matches) == sorted(paths) else "|".join(map(re.escape, paths))
+    ends = sorted({re.split(r"(?:^|\.)\d+\.", path)[-1] for path in targets})
+    matches = [path for path in paths if any(path == end or path.endswith(f".{end}") for end in ends)]
+    return ends if sorted(matches) == sorted(targets) else "|".join(map(re.escape, targets))
 
 
 def _one_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from glorabench.backbones.layer_kinds import is_image_norm
 from glorabench.errors import BadInput
 
 
@@ -51,7 +52,7 @@ class LayerRows:
 
     def along(self, vector: Tensor) -> Tensor:
         """A vector of o numbers, shaped to meet the features of the layer's output."""
-        is_image = isinstance(self.layer, nn.Conv2d) or "Norm2d" in type(self.layer).__name__
+        is_image = isinstance(self.layer, nn.Conv2d) or is_image_norm(self.layer)
         return vector[:, None, None] if is_image else vector
 
     @property

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from glorabench.backbones.base import Backbone
+from glorabench.backbones.base import Backbone, Role
 from glorabench.methods.reparam import Reparametrized, merge, set_weights
 from glorabench.search.space import Genome, PathSpace
 
@@ -96,7 +96,8 @@ class Evaluator:
     def _cached_blocks(self, backbone: Backbone) -> tuple[list[CachedBlock], list[int]]:
         """The stem and the blocks of the plain network, and how many genes come before the end of each."""
         names = [name for name, _ in backbone.net.named_modules()]
-        stems = backbone.paths_of("stem", names) if "stem" in backbone.roles else []
+        # the module that holds the stem is a block where a table names it; elsewhere it may hold the blocks
+        stems = backbone.paths_of("stem", names) if isinstance(backbone.roles.get("stem"), Role) else []
         paths = [*dict.fromkeys(path.split(".")[0] for path in stems), *backbone.paths_of("block", names)]
         ends, genes = dict.fromkeys(paths, 0), 0
         for name in names:
@@ -126,7 +127,7 @@ class Evaluator:
         if counter is not None:
             self.flops = counter.get_total_flops()
         self._previous = genome
-        return Score(float(torch.stack(sums).sum()) / sum(self._sizes), 1 - shared / len(self.blocks))
+        return Score(float(torch.stack(sums).sum()) / sum(self._sizes), 1 - shared / (len(self.blocks) or 1))
 
     def _fold(self, genome: Genome) -> None:
         """Fold the layers whose path is not that of the last candidate."""
@@ -146,7 +147,7 @@ class Evaluator:
         """
         total, last_genome = 0.0, None
         for genome in candidates:
-            total += round(1 - self._shared_blocks(last_genome, genome) / len(self.blocks), 4)
+            total += round(1 - self._shared_blocks(last_genome, genome) / (len(self.blocks) or 1), 4)
             last_genome = genome
         return total
 
