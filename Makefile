@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e .
 PINS := pyproject.toml constraints.txt
 
+# Compiled modules are kept: the tests start many processes, and each would compile every library again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup quickstart test test-all check table families

@@ -35,7 +35,7 @@ from glorabench.training.measure import profiling
 from glorabench.training.objectives.base import ScoredObjective
 from glorabench.training.stage import Stage
 from glorabench.training.tracker import Tracker
-from glorabench.training.trained_network import backbone_node, backbone_words, is_retrained
+from glorabench.training.trained_network import backbone_node, is_retrained, words_of_backbone
 from glorabench.training.trainer import progress
 
 _Config = dict[str, Any]
@@ -235,7 +235,7 @@ def config_of_search(record: Record, root: Path, words: Sequence[str], weights: 
             "with selection.fit_on=train, or let search=evolution do all of it"
         )
     search_words = [] if any(word.startswith("search=") for word in words) else ["search=evolution"]
-    new = compose([*backbone_words(record), *search_words, *words])  # only places and the search are taken from it
+    new = compose([*words_of_backbone(record), *search_words, *words])  # only places and the search are taken from it
     supernet_settings: dict[str, Any] = {"epochs": None}
     if old.get("search") is not None:
         supernet_settings = {name: old["search"].get(name) for name in SUPERNET_KEYS}

@@ -136,7 +136,7 @@ def is_retrained(record: Record) -> bool:
     return (record.config.get("search") or {}).get("winner") == "retrain"
 
 
-def backbone_words(record: Record) -> list[str]:
+def words_of_backbone(record: Record) -> list[str]:
     """The words that choose the backbone of a run where something else of a config is composed.
 
     A model of many is not looked up again: nothing of it is needed but its name, which the record has.
