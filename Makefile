@@ -33,7 +33,6 @@ check: $(VENV)/.dev ## lint, formatting, types, and who may import whom
 	$(BIN)/lint-imports
 
 table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from the committed records and the code
-	$(BIN)/glorabench table mini --results results --brief --into README.md
 	$(BIN)/glorabench table mini --results results/quickstart --long --into README.md#quickstart
 	$(BIN)/glorabench table mini --results results --into results/mini/README.md
 	$(BIN)/glorabench compare mini --results results method=lora method.rank=8 method=glora search=null --into results/mini/README.md#random
