@@ -15,10 +15,12 @@ from glorabench.backbones.base import Backbone, Role
 from glorabench.backbones.hf_folder import checked_sha256, quiet_transformers
 from glorabench.backbones.llama_attention import attend_llama
 from glorabench.backbones.llama_mini import llama_mini_folder
+from glorabench.backbones.llama_prompts import prepend_llama
 from glorabench.backbones.wrapping import check_finite
 from glorabench.errors import BadInput, first_line
 
 LLAMA = {
+    "trunk": Role("model"),
     "block": Role("model.layers.*"),
     "norm1": Role("model.layers.*.input_layernorm"),
     "in1": Role("model.layers.*.input_layernorm"),
@@ -125,6 +127,7 @@ def llama_backbone(
         weights=provenance,
         tokenizer=tokenizer,
         attend=attend_llama,
+        prepend=prepend_llama,
     )
 
 

@@ -102,8 +102,14 @@ class _Text:
     def data(self, task: TextTask, backbone: Backbone, config: _Config) -> TextData:
         """Batches of tokens."""
         net: Any = backbone.net
+        if task.settings.pack and backbone.prompt_tokens:
+            raise BadInput(
+                "data.pack puts several texts into a row, and the prompts of this method stand in front of the first "
+                "alone: data.pack=false"
+            )
         digest = tokenizer_digest(backbone.tokenizer)
-        encoder = Encoder(backbone.tokenizer, digest, task.settings, net.config.max_position_embeddings)
+        context = net.config.max_position_embeddings - backbone.prompt_tokens
+        encoder = Encoder(backbone.tokenizer, digest, task.settings, context)
         return TextData(task, encoder, **data_settings(config))
 
 
