@@ -112,3 +112,40 @@ def test_bad_words_are_refused_in_one_line(words: list[str], message: str, tmp_p
     assert message in error
     assert "\n" not in error
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_sweep_over_methods_leaves_out_what_does_not_fit_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also when it is typed again, and in the forecast."""
+    words = ["-m", "method=linear,vpt_shallow,bitfit", *BASE, *FAST, "data.task=facts", f"results_dir={tmp_path}"]
+    words += ["trainer.limit_train_batches=1", "selection.fit_on=train", "selection.report_on=val"]
+    reasons = [
+        "left out: method=bitfit: BitFit trains nothing on llama_mini: it has no biases. Use LoRA or (IA)3.",
+        "left out: method=linear: Linear trains nothing on llama_mini: it has no head",
+    ]
+    for tail in (["--dry-run"], [], []):
+        assert cli.main(["run", *words, *tail]) == 0
+        out = capsys.readouterr().out
+        assert sorted(line.strip() for line in out.splitlines() if "left out" in line) == reasons
+        assert out.count("job ") <= 1
+    assert "1 of 1 found" in out
+    assert [made.names["method"] for made in record.read_all([tmp_path / "runs"])] == ["vpt_shallow"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["method=bitfit,linear"], "BitFit trains nothing on llama_mini"),
+        (["method=lora,glora", "method.targets=[fc1]"], "backbone llama_mini has no role 'fc1'"),
+        (["method=linear", "seed=0,1"], "Linear trains nothing on llama_mini"),
+    ],
+)
+def test_a_sweep_of_which_nothing_fits_or_with_a_wrong_word_is_refused(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "-m", *words, *BASE, *FAST, f"results_dir={tmp_path}"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
+    assert not list(tmp_path.rglob("*.json"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +17,7 @@ from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, OPT
 from glorabench.config.schema import SEARCH_VERSION
 from glorabench.data.datamodule import TaskData
 from glorabench.data.task import Task
-from glorabench.errors import BadInput, first_line
+from glorabench.errors import BadInput, UnsuitableBackbone, first_line
 from glorabench.methods.base import Method
 from glorabench.search.space import PathSpace
 from glorabench.training import schedules, selection
@@ -133,7 +132,8 @@ def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
         What the backbone reads (images or tokens), and the paths from which a search can choose.
 
     Raises:
-        BadInput: one of the nodes is wrong, or the method does not fit the backbone.
+        BadInput: one of the nodes is wrong.
+        UnsuitableBackbone: the method does not fit the backbone.
     """
     method_instance = make(json.loads(method), METHOD)
     with torch.device("meta"):
@@ -145,8 +145,12 @@ def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
             raise BadInput(f"backbone: it cannot be built with these values ({first_line(error)})") from error
         if trunk.head is not None:
             trunk.set_head(2)
-        with suppress(NotImplementedError, RuntimeError):  # some tuners of peft compute values when they start
+        try:
             method_instance.inject(trunk)
+        except BadInput as error:
+            raise UnsuitableBackbone(str(error)) from error
+        except (NotImplementedError, RuntimeError):  # some tuners of peft compute values when they start
+            pass
     return trunk.reads, PathSpace(trunk.net)
 
 
