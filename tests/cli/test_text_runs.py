@@ -86,6 +86,29 @@ def test_a_search_on_text_ends_with_a_winner(tmp_path: Path) -> None:
     assert made.paths
 
 
+def test_all_stages_of_glora_on_a_task_of_generation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Candidates are ranked by their loss, which the record and the table say; only the winner writes, on test."""
+    names = {"population": 3, "parents": 2, "generations": 2, "mutants": 2, "crossed": 1}
+    sizes = [f"search.algorithm.{name}={size}" for name, size in names.items()]
+    sizes += ["search.epochs=1", "trainer.limit_train_batches=2", "data.max_new_tokens=4", "data.task=record_form"]
+    assert cli.main(["run", "experiment=glora_pipeline", *BASE, *FAST, *sizes, f"results_dir={tmp_path}"]) == 0
+    (made,) = record.read_all([tmp_path / "runs"])
+    search = made.search
+    assert search is not None
+    assert (made.metric.name, made.metrics["n"], search["metric"]["name"]) == ("exact_match", 600, "loss")
+    assert 0 < search["score"] < 20
+    assert search["score"] == min(search["best"][-1][1], *(entry["score"] for entry in search["front"]))
+    assert search["held_out"] > 0
+    stages = made.cost["stages"]
+    assert set(stages) == {"supernet", "search", "retrain"}
+    assert stages["search"]["examples"] == search["evaluated"] * search["n"] == search["evaluated"] * 150
+    assert all(stage["flops"] > 0 for stage in stages.values())
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert f"loss {search['score']:.3f} nats/token on the examples that chose its path" in said
+    assert cli.main(["show", made.run_id, "--results", str(tmp_path)]) == 0
+    assert "stages.search.seconds" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
