@@ -58,9 +58,10 @@ def test_loss_and_gradient_are_those_of_peft() -> None:
     mask[1, 6:] = 0
     scored = labels.flatten().ne(-100).nonzero()[:, 0]
     batch = TextBatch(tokens, scored - 1, tokens.flatten()[scored], scored // 8, examples=())
-    ours, expected = LanguageObjective(["loss"]).loss(net, batch), theirs(
-        input_ids=tokens, attention_mask=mask, labels=labels
-    ).loss
+    ours, expected = (
+        LanguageObjective(["loss"]).loss(net, batch),
+        theirs(input_ids=tokens, attention_mask=mask, labels=labels).loss,
+    )
     assert ours.item() == pytest.approx(expected.item(), abs=1e-6)  # transformers computes it in single precision
     ours.backward()
     expected.backward()

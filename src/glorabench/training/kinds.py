@@ -108,9 +108,26 @@ class _Text:
                 "alone: data.pack=false"
             )
         digest = tokenizer_digest(backbone.tokenizer)
+        _check_embedded(config["backbone"], digest)
         context = net.config.max_position_embeddings - backbone.prompt_tokens
         encoder = Encoder(backbone.tokenizer, digest, task.settings, context)
         return TextData(task, encoder, **data_settings(config))
+
+
+def _check_embedded(backbone: _Config, digest: str) -> None:
+    """Refuse a tokenizer that is not the one of the embedded weights, though it has as many tokens.
+
+    Raises:
+        BadInput: naming its folder.
+    """
+    source = backbone.get("tokenizer_from")
+    if backbone.get("weights_from") != "embedded" or source in (None, "embedded"):
+        return
+    from glorabench.backbones.llama import load_tokenizer
+    from glorabench.backbones.llama_mini import LLAMA_MINI, llama_mini_folder
+
+    if digest != tokenizer_digest(load_tokenizer(llama_mini_folder(), LLAMA_MINI["vocab_size"])):  # type: ignore[arg-type]
+        raise BadInput(f"the tokenizer in {source} is not that of {backbone['name']}: backbone.tokenizer_from=embedded")
 
 
 class TextGeneration(_Text):
