@@ -80,7 +80,7 @@ def changed_folder(folder: Path, file: str, change: Any) -> list[str]:
     ("file", "change", "message"),
     [
         ("tokenizer_config.json", {"eos_token": None}, "no token that ends a text (eos): set eos_token in tokenizer"),
-        ("tokenizer_config.json", {"eos_token": "<s>"}, "ends a text with token 1, but config.json of the network says"),
+        ("tokenizer_config.json", {"eos_token": "<s>"}, "ends a text with token 1, but config.json of the network"),
         ("tokenizer_config.json", {"eos_token": "<s>"}, f"eos_token_id 2: {OTHER_MODEL}, or mend config.json"),
         ("config.json", {"bos_token_id": 5}, "begins a text with token 1, but config.json of the network says bos_"),
         ("config.json", {"eos_token_id": [3, 5]}, "says eos_token_id [3, 5]: it is of another model"),

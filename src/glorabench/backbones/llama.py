@@ -64,6 +64,10 @@ class Llama(LlamaForCausalLM):
         """Logits over the vocabulary of hidden states (... x width)."""
         return self.lm_head(states)
 
+    def get_input_embeddings(self) -> Any:
+        """The table of tokens, also where a method wraps the trunk."""
+        return getattr(self.model, "layer", self.model).embed_tokens
+
     def new_cache(self) -> DynamicCache:
         """An empty cache of keys and values, for `step`."""
         return DynamicCache(config=self.config)
