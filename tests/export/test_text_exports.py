@@ -42,7 +42,7 @@ base, places = sys.argv[1], sys.argv[2:]
 for place in map(Path, places):
     tokens = load_file(place / "tokens.safetensors")["tokens"]
     if (place / "adapter_config.json").exists():
-        net = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), place).eval()
+        net = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), place).eval()
         tokenizer = AutoTokenizer.from_pretrained(base)
     else:
         net, tokenizer = AutoModelForCausalLM.from_pretrained(place).eval(), AutoTokenizer.from_pretrained(place)
