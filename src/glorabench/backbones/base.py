@@ -91,6 +91,8 @@ class Backbone:
         weights: provenance of the weights: {"source", "sha256"}.
         shortcuts: exact shortcuts that the network takes, for the record.
         attend: attention of the network's own modules for fewer queries or more keys, if it has such a form.
+        prepend: the network's trunk with prompts in front of all tokens, if it has such a form.
+        prompt_tokens: how many positions of every text the prompts of a method take.
         tokenizer: of a model that reads tokens, as transformers has it; None where none is at hand.
         is_standard: the network is of the class that the roles were written for; with another class, one forward pass
             tests whether a method fits.
@@ -105,6 +107,8 @@ class Backbone:
     weights: dict[str, str | None] = field(default_factory=dict)
     shortcuts: dict[str, str] = field(default_factory=dict)
     attend: Callable[..., Any] | None = None
+    prepend: Callable[..., Any] | None = None
+    prompt_tokens: int = 0
     is_standard: bool = True
     tokenizer: Any = None
 

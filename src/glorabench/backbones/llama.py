@@ -15,10 +15,13 @@ from glorabench.backbones.base import Backbone, Role
 from glorabench.backbones.hf_folder import checked_sha256, quiet_transformers
 from glorabench.backbones.llama_attention import attend_llama
 from glorabench.backbones.llama_mini import llama_mini_folder
+from glorabench.backbones.llama_prompts import prepend_llama
+from glorabench.backbones.tokenizer_checks import check_tokenizer
 from glorabench.backbones.wrapping import check_finite
 from glorabench.errors import BadInput, first_line
 
 LLAMA = {
+    "trunk": Role("model"),
     "block": Role("model.layers.*"),
     "norm1": Role("model.layers.*.input_layernorm"),
     "in1": Role("model.layers.*.input_layernorm"),
@@ -60,6 +63,10 @@ class Llama(LlamaForCausalLM):
     def logits(self, states: Tensor) -> Tensor:
         """Logits over the vocabulary of hidden states (... x width)."""
         return self.lm_head(states)
+
+    def get_input_embeddings(self) -> Any:
+        """The table of tokens, also where a method wraps the trunk."""
+        return getattr(self.model, "layer", self.model).embed_tokens
 
     def new_cache(self) -> DynamicCache:
         """An empty cache of keys and values, for `step`."""
@@ -109,12 +116,14 @@ def llama_backbone(
         raise BadInput(f"backbone.dtype '{dtype}' is none of {', '.join(DTYPES)}")
     kind = getattr(torch, dtype)
     if weights_from is None or torch.get_default_device().type == "meta":
-        config = LlamaConfig(**dict(model_args))
+        config = _config(weights_from, model_args)
         net, provenance = Llama(config).to(kind), {"source": "random initialisation", "sha256": None}
     else:
         net, provenance = _load(_folder(weights_from), sha256, kind)
     source = tokenizer_from or weights_from
     tokenizer = None if source is None else load_tokenizer(_folder(source), net.config.vocab_size)
+    if tokenizer is not None and weights_from is not None:
+        check_tokenizer(tokenizer, net.config, _folder(str(source)))
     return Backbone(
         name=name,
         net=net.eval(),
@@ -125,7 +134,19 @@ def llama_backbone(
         weights=provenance,
         tokenizer=tokenizer,
         attend=attend_llama,
+        prepend=prepend_llama,
     )
+
+
+def _config(weights_from: str | None, model_args: Mapping[str, Any]) -> LlamaConfig:
+    """The sizes of the network: those of the folder where there is one, else `model_args`."""
+    if weights_from is None or not (_folder(weights_from) / "config.json").is_file():
+        with quiet_transformers():
+            return LlamaConfig(**dict(model_args))
+    try:
+        return LlamaConfig.from_pretrained(_folder(weights_from), local_files_only=True)
+    except Exception as error:  # whatever transformers meets in a file that is none of its configs
+        raise BadInput(f"{_folder(weights_from)}/config.json cannot be read ({first_line(error)})") from error
 
 
 def _folder(source: str) -> Path:

@@ -215,8 +215,8 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
             adapter_line,
         ]
     base = str(ASSETS / node["name"]) if source == "embedded" else source
-    labels = f", num_labels={classes}" if is_image_model else ""
-    base_line = f"net = {kind}.from_pretrained({base!r}{labels})"
+    settings = f", num_labels={classes}" if is_image_model else f", dtype={node.get('dtype', 'float32')!r}"
+    base_line = f"net = {kind}.from_pretrained({base!r}{settings})"  # a file may hold fewer bits than the run had
     return [f"from transformers import {kind}", "from peft import PeftModel", base_line, adapter_line]
 
 

@@ -36,7 +36,7 @@ class AdaptFormer(Method):
                 f"AdaptFormer stands beside the feed-forward path: method.targets=[mlp], not {list(self.targets)}"
             )
 
-    def adapted_roles(self) -> tuple[str, ...]:
+    def adapted_roles(self, backbone: Backbone) -> tuple[str, ...]:
         """The beginning of the path, whose input is read, and its end, where the branch is added."""
         return "in2", "out2"
 

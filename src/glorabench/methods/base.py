@@ -96,7 +96,7 @@ class Method:
         ids = {id(parameter) for block in blocks for parameter in block.parameters()}
         return [parameter for parameter in parameters if id(parameter) in ids]
 
-    def adapted_roles(self) -> tuple[str, ...]:
+    def adapted_roles(self, backbone: Backbone) -> tuple[str, ...]:
         """The roles whose layers `adapt` is given: the targets, unless a method acts at other places for a target."""
         return self.targets
 
@@ -123,12 +123,13 @@ class Method:
             BadInput: no site matches, or nothing is trained, or the network does not use what was put in.
         """
         existing_ids = {id(p) for p in backbone.net.parameters()}
-        if self.blocks is not None and self.adapted_roles():
-            self._check_blocks(backbone, self.sites(backbone, self.adapted_roles()))
+        roles = self.adapted_roles(backbone)
+        if self.blocks is not None and roles:
+            self._check_blocks(backbone, self.sites(backbone, roles))
         backbone.net.requires_grad_(False)
         shared = self.setup(backbone)
         unfrozen = self._inside(backbone, self.unfreeze(backbone))
-        sites = self.sites(backbone, self.adapted_roles())
+        sites = self.sites(backbone, roles)
         if not (sites or unfrozen):
             self._check_blocks(backbone, ())
         for outer, inner in pairwise(sites):

@@ -80,7 +80,7 @@ class Convpass(Method):
         if unknown := set(self.targets) - BRANCH_ROLES.keys():
             raise BadInput(f"Convpass stands beside attn and mlp, not {sorted(unknown)}: method.targets=[attn,mlp]")
 
-    def adapted_roles(self) -> tuple[str, ...]:
+    def adapted_roles(self, backbone: Backbone) -> tuple[str, ...]:
         """The norm that each target reads, and the end of its path."""
         return tuple(role for target in self.targets for role in BRANCH_ROLES[target])
 

@@ -66,7 +66,7 @@ class Record:
         merge: {mergeable: true} and the certificate {max_abs_diff, flipped, n, dtype}, or {mergeable: false, reason}.
         paths: the GLoRA path of each layer, or None.
         search: the result of a search, or None: {evaluated, score, n, held_out, n_held_out, params, first, best, front}
-            (see `searched_run.report_of`), in the metric that decides.
+            (see `searched_run.report_of`), in the metric that decides, or in its own metric where it has one.
         upstream: {task, n, before, after, metric} of the trunk under its upstream head, or None (see `forgetting`).
         provenance: {git, versions, device, weights, data}.
         error: {kind, message} of a failed run, and the traceback of what was not bad input.

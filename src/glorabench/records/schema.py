@@ -202,6 +202,7 @@ class Search(_Open):
     params: Count | None = None
     first: Number | None = None
     front: list[Best] = []
+    metric: MetricFile | None = None
 
 
 class _Upstream(_Open):

@@ -102,9 +102,32 @@ class _Text:
     def data(self, task: TextTask, backbone: Backbone, config: _Config) -> TextData:
         """Batches of tokens."""
         net: Any = backbone.net
+        if task.settings.pack and backbone.prompt_tokens:
+            raise BadInput(
+                "data.pack puts several texts into a row, and the prompts of this method stand in front of the first "
+                "alone: data.pack=false"
+            )
         digest = tokenizer_digest(backbone.tokenizer)
-        encoder = Encoder(backbone.tokenizer, digest, task.settings, net.config.max_position_embeddings)
+        _check_embedded(config["backbone"], digest)
+        context = net.config.max_position_embeddings - backbone.prompt_tokens
+        encoder = Encoder(backbone.tokenizer, digest, task.settings, context)
         return TextData(task, encoder, **data_settings(config))
+
+
+def _check_embedded(backbone: _Config, digest: str) -> None:
+    """Refuse a tokenizer that is not the one of the embedded weights, though it has as many tokens.
+
+    Raises:
+        BadInput: naming its folder.
+    """
+    source = backbone.get("tokenizer_from")
+    if backbone.get("weights_from") != "embedded" or source in (None, "embedded"):
+        return
+    from glorabench.backbones.llama import load_tokenizer
+    from glorabench.backbones.llama_mini import LLAMA_MINI, llama_mini_folder
+
+    if digest != tokenizer_digest(load_tokenizer(llama_mini_folder(), LLAMA_MINI["vocab_size"])):  # type: ignore[arg-type]
+        raise BadInput(f"the tokenizer in {source} is not that of {backbone['name']}: backbone.tokenizer_from=embedded")
 
 
 class TextGeneration(_Text):

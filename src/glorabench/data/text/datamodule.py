@@ -16,7 +16,7 @@ from glorabench.data.samplers import Shuffle
 from glorabench.data.text.batches import Collator, TextBatch
 from glorabench.data.text.encoding import Encoded, Encoder
 from glorabench.data.text.task import TextTask
-from glorabench.errors import one_of
+from glorabench.errors import BadInput, one_of
 
 _WINDOW = 16  # batches within which rows are sorted by length
 
@@ -49,9 +49,28 @@ class TextData(TaskData):
         }
 
     def read_all(self) -> None:
-        """Tokenise what is trained on and what is reported."""
+        """Tokenise what is trained on and what is reported.
+
+        Raises:
+            BadInput: an example cannot be put to the backbone; the message names it, or the key to change.
+        """
         for split in (self.fit_on, *(self.texts.tests if self.report_on == "test" else ("val",))):
-            self.rows(split, split != self.fit_on)
+            rows = self.rows(split, split != self.fit_on)
+            if split != self.fit_on and self.texts.kind == "generation":
+                self._check_room(int(rows.prompts.max(initial=0)))
+
+    def _check_room(self, longest: int) -> None:
+        """Refuse completions that would leave the positions of the backbone.
+
+        Raises:
+            BadInput: with the number of tokens that fits.
+        """
+        room, wanted = self.encoder.context - longest, self.texts.settings.max_new_tokens
+        if wanted > room:
+            raise BadInput(
+                f"data.max_new_tokens is {wanted}, but behind the longest prompt the backbone has room for {room} "
+                f"tokens: data.max_new_tokens={max(room, 1)}"
+            )
 
     def rows(self, split: str, all_choices: bool = False) -> Encoded:
         """The tokens of a split; in multiple choice of every choice, or of the right one."""

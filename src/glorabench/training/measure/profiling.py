@@ -127,14 +127,14 @@ def certificate(unmerged: nn.Module, merged: nn.Module, inputs: Tensor) -> dict[
     """Compare the outputs of the merged network with those of the trained one on real inputs.
 
     Returns:
-        max_abs_diff: largest difference of a logit. flipped: number of predictions that differ. n: number of examples.
-        dtype: type of the logits.
+        max_abs_diff: largest difference of a logit. flipped: number of predictions that differ. n: number of
+        predictions, of each image or each token. dtype: type of the logits.
     """
     logits, merged_logits = unmerged.eval()(inputs), merged.eval()(inputs)
     return {
         "max_abs_diff": float((logits - merged_logits).abs().max()),
         "flipped": int((logits.argmax(-1) != merged_logits.argmax(-1)).sum()),
-        "n": len(inputs),
+        "n": logits[..., 0].numel(),
         "dtype": str(merged_logits.dtype).removeprefix("torch."),
     }
 

@@ -67,6 +67,11 @@ class LanguageObjective:
         rows = int(batch.rows[-1]) + 1
         return (losses.new_zeros(rows).index_add(0, batch.rows, values) for values in (losses, torch.ones_like(losses)))  # type: ignore[return-value]
 
+    @property
+    def score_metric(self) -> Metric:
+        """What a search ranks candidates by: the loss."""
+        return TEXT_METRICS["loss"]
+
     def score(self, net: nn.Module, batch: TextBatch) -> Tensor:
         """What a search ranks candidates by: minus the mean loss of each example. It needs no generation."""
         sums, counts = self._sums(net, batch)
@@ -104,6 +109,11 @@ class MultipleChoice(LanguageObjective):
             {name: torch.tensor(right, device=device) for name, right in values.items()},
             {"chosen": torch.tensor(chosen), "answer": torch.tensor([example.answer for example in batch.examples])},
         )
+
+    @property
+    def score_metric(self) -> Metric:
+        """What a search ranks candidates by: the metric that decides."""
+        return self.metrics[0]
 
     def score(self, net: nn.Module, batch: TextBatch) -> Tensor:
         """Right or wrong of each example."""
