@@ -39,12 +39,12 @@ class TextData(TaskData):
 
     def facts(self) -> dict[str, Any]:
         """What a record says of the data; records that differ in it do not compare."""
+        rows = {split: self.rows(split, all_choices=split != self.fit_on) for split in (self.fit_on, self.report_on)}
+        dropped = {split: encoded.dropped for split, encoded in rows.items()}
         return super().facts() | {
             "tokenizer": self.encoder.digest,
-            "truncated": {
-                split: self.rows(split, all_choices=split != self.fit_on).truncated
-                for split in (self.fit_on, self.report_on)
-            },
+            "truncated": {split: encoded.truncated for split, encoded in rows.items()},
+            **({"dropped": dropped} if any(dropped.values()) else {}),
             **self.texts.facts,
         }
 
@@ -68,7 +68,7 @@ class TextData(TaskData):
             self.rows(split, all_choices=not training),
             self.texts.splits[split],
             self.pad,
-            loss_on_prompt=(training and settings.loss_on == "all") or kind == "language_modelling",
+            loss_on_prompt=training and settings.loss_on == "all",
             pack=settings.max_length if training and settings.pack else None,
             with_prompts=not training and kind == "generation",
         )
@@ -86,13 +86,15 @@ class TextData(TaskData):
         return self._evaluation(split, np.arange(len(self.texts.splits[split])))
 
     def _evaluation(self, split: str, examples: Sequence[int] | np.ndarray) -> list[TextBatch]:
-        """Batches of whole examples, in this order."""
+        """Batches of whole examples, in this order. Those that have no row are left out."""
         collator = self._collator(split, training=False)
-        rows_of = np.split(np.arange(len(collator.encoded)), np.flatnonzero(np.diff(collator.encoded.owners)) + 1)
-        size = self.eval_batch_size
+        rows_of: dict[int, list[int]] = {}
+        for row, owner in enumerate(collator.encoded.owners.tolist()):
+            rows_of.setdefault(owner, []).append(row)
+        present, size = [int(example) for example in examples if int(example) in rows_of], self.eval_batch_size
         return [
-            collator([int(row) for example in examples[start : start + size] for row in rows_of[example]])
-            for start in range(0, len(examples), size)
+            collator([row for example in present[start : start + size] for row in rows_of[example]])
+            for start in range(0, len(present), size)
         ]
 
     def example(self, count: int, device: torch.device) -> Tensor:
