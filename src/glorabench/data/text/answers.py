@@ -1,10 +1,12 @@
-"""Answers in a text: the choice that it names first, and the number that it ends with."""
+"""What scores look for in a text: the choice that it names first, the number that it ends with, its sentences."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from typing import Final
+
+SENTENCE_END: Final = r"(?<=[.!?])\s+"  # where ROUGE-Lsum divides a text into sentences
 
 # GSM8K marks its answer with "####", MetaMathQA with "The answer is:"; the mark that stands last counts
 _MARKS: Final = re.compile(r"####|[Tt]he (?:final )?answer is:?")

@@ -7,7 +7,7 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from glorabench.data.text.answers import final_number, named_choice
+from glorabench.data.text.answers import SENTENCE_END, final_number, named_choice
 from glorabench.data.text.task import TextExample
 from glorabench.records.metrics import Metric
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
 
 _ROUGES: Final = {"rouge1": "rouge1", "rouge2": "rouge2", "rouge_l": "rougeL", "rouge_lsum": "rougeLsum"}
-_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
 TEXT_METRICS: Final = {
     metric.name: metric
     for metric in (
@@ -62,7 +61,7 @@ def score_text(metric: str, text: str, example: TextExample) -> float | bool:
         return _token_f1(_words(text), _words(example.completion))
     sides = (example.completion, text)
     if metric == "rouge_lsum":
-        sides = tuple("\n".join(_SENTENCE_END.split(side)) for side in sides)
+        sides = tuple("\n".join(re.split(SENTENCE_END, side)) for side in sides)
     return _scorer(_ROUGES[metric]).score(*sides)[_ROUGES[metric]].fmeasure
 
 
