@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import tiny_llama
 
+from conftest import tiny_llama
 from glorabench.backbones.beam_search import beam_search
 from glorabench.backbones.generation import generate
-
 
 
 def padded(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:

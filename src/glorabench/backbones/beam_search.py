@@ -65,7 +65,8 @@ class _Beams:
         likelihoods = torch.log_softmax(logits.float(), -1).view(count, self.beams, vocabulary) + self.scores[..., None]
         scores, places = likelihoods.flatten(1).topk(2 * self.beams)  # enough, even if half of them end here
         parents, tokens = places // vocabulary, places % vocabulary
-        rows = torch.cat([self.rows.gather(1, parents[..., None].expand(-1, -1, self.rows.shape[2])), tokens[..., None]], 2)
+        earlier = self.rows.gather(1, parents[..., None].expand(-1, -1, self.rows.shape[2]))
+        rows = torch.cat([earlier, tokens[..., None]], 2)
         length = rows.shape[2]
         ends = (tokens == self.end) | (length == self.limit)
         self._finish(rows[:, : self.beams], scores[:, : self.beams], ends[:, : self.beams])

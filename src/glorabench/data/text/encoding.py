@@ -218,8 +218,8 @@ class Encoder:
         room = self.settings.max_length - completion - len(self._begin)
         if room < 0:
             raise BadInput(
-                f"the completion of example {example} alone is longer than data.max_length: raise it, or let completions "
-                "be cut, too, with data.truncate=end"
+                f"the completion of example {example} alone is longer than data.max_length: raise it, or let "
+                "completions be cut, too, with data.truncate=end"
             )
         if len(prompt) <= room:
             return [*self._begin, *prompt], False
@@ -272,7 +272,8 @@ def _save(folder: Path, encoded: Encoded) -> None:
 def _load(folder: Path) -> Encoded:
     with np.load(folder / "rows.npz") as arrays:
         values: dict[str, Any] = {name: arrays[name] for name in arrays.files}
-    return Encoded(**{name: int(value) if value.ndim == 0 else value for name, value in values.items()})
+    values |= {name: int(values[name]) for name in ("truncated", "dropped") if name in values}
+    return Encoded(**values)
 
 
 def fingerprint_of_examples(splits: Mapping[str, Sequence[TextExample]]) -> str:

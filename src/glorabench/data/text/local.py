@@ -62,23 +62,26 @@ def load(
         BadInput: the texts are missing, damaged or contradict themselves.
     """
     node = locals().copy()
+    return _task(node, TextSettings(template, max_length, truncate, loss_on, max_new_tokens, pack, num_beams))
+
+
+def _task(node: Mapping[str, Any], settings: TextSettings) -> TextTask:
+    """The task of a config node."""
     texts, options = check_texts(node), text_options(node)
-    if sha256 not in (None, texts.fingerprint):
-        raise BadInput(f"the texts in {root} have changed since this run was composed: start it again")
-    settings = TextSettings(template, max_length, truncate, loss_on, max_new_tokens, pack, num_beams)
-    names = tuple(metrics or _usual_metrics(options, settings))
-    splits = {**texts.splits, "trainval": [*texts.splits["train"], *texts.splits["val"]]}
+    if node["sha256"] not in (None, texts.fingerprint):
+        raise BadInput(f"the texts in {node['root']} have changed since this run was composed: start it again")
+    metrics = tuple(node["metrics"] or _usual_metrics(options, settings))
     return TextTask(
-        suite=form,
+        suite=options.form,
         name=text_task_name(node),
-        group=form,
+        group=options.form,
         kind=options.kind,
-        metrics=names,
-        splits=splits,
+        metrics=metrics,
+        splits={**texts.splits, "trainval": [*texts.splits["train"], *texts.splits["val"]]},
         fingerprint=texts.fingerprint,
         settings=settings,
-        cache_dir=str(Path(cache_dir).expanduser()),
-        facts=_facts(texts, options, names),
+        cache_dir=str(Path(node["cache_dir"]).expanduser()),
+        facts=_facts(texts, options, metrics),
         groups=texts.groups,
     )
 

@@ -1,6 +1,6 @@
 """Prompt templates by name. A template never changes: scores depend on every letter. A better one gets a new name.
 
-Several templates are called Alpaca in the literature. They differ in blanks and line ends, so each has its own name here.
+Several templates are called Alpaca in the literature. They differ in blanks and line ends, so each has its name.
 """
 
 from __future__ import annotations

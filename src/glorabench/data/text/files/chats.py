@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from glorabench.data.text.files.reading import TextRow
 from glorabench.data.text.task import TextExample

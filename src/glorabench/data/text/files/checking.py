@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from glorabench.checksum import sha256_of
 from glorabench.data.text.files.collection import TextCollection, TextOptions, collect_texts
-from glorabench.data.text.files.forms import FIELDS, FORMS, METRICS_OF_KIND
+from glorabench.data.text.files.forms import METRICS_OF_KIND, TEXT_FIELDS, TEXT_FORMS
 from glorabench.data.text.files.reading import UNITS
 from glorabench.data.text.task import TextKind
 from glorabench.data.text.templates import TEMPLATES, chat_template
@@ -30,8 +30,8 @@ def text_options(data: Mapping[str, Any]) -> TextOptions:
         BadInput: a value is impossible.
     """
     form_name = data.get("form")
-    one_of("data.form", form_name, FORMS)
-    form = FORMS[str(form_name)]
+    one_of("data.form", form_name, TEXT_FORMS)
+    form = TEXT_FORMS[str(form_name)]
     kind = data.get("kind") or form.kinds[0]
     if data.get("protocol") is not None:
         one_of("data.protocol", data["protocol"], PROTOCOLS)
@@ -44,19 +44,18 @@ def text_options(data: Mapping[str, Any]) -> TextOptions:
     check_whole_number("data.split_seed", data.get("split_seed", 0), 0)
     fields = {name: name for name in form.fields} | dict(data.get("fields") or {})
     for name, value in fields.items():
-        if name not in (form.fields or FIELDS):
+        if name not in (form.fields or TEXT_FIELDS):
             raise BadInput(f"data.fields.{name}: no such field{nearest(name, form.fields)}")
         names = value if isinstance(value, list | tuple) else [value]
         if not all(isinstance(part, str) for part in names) and value is not None:
             raise BadInput(f"data.fields.{name} must be the name of a field, got {value!r}")
-    sets = data.get("sets")
-    return TextOptions(
-        str(form_name), kind, fields, data.get("unit") or "file", data.get("max_chars"), None if sets is None else list(sets),
-        *(data.get(key) for key in _SIZES[:3]), data.get("split_seed", 0),
-    )  # fmt: skip
+    sizes = {key: data.get(key) for key in _SIZES}
+    sets = None if data.get("sets") is None else list(data["sets"])
+    unit, seed = data.get("unit") or "file", data.get("split_seed", 0)
+    return TextOptions(str(form_name), kind, fields, unit, sets=sets, split_seed=seed, **sizes)
 
 
-def check_template(form: str, kind: str, template: str, metrics: list[str] | None) -> None:
+def check_template(form: str, kind: TextKind, template: str, metrics: list[str] | None) -> None:
     """Refuse a template or metrics that do not fit the form.
 
     Raises:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from glorabench.data.suites import fake
 from glorabench.data.text.encoding import fingerprint_of_examples
-from glorabench.data.text.files.forms import FORMS, Fields
-from glorabench.data.text.files.places import Places, find_places
+from glorabench.data.text.files.forms import TEXT_FORMS, Fields
+from glorabench.data.text.files.places import SplitFiles, find_places
 from glorabench.data.text.files.reading import read_rows
 from glorabench.data.text.task import TextExample, TextKind
 from glorabench.errors import BadInput
@@ -29,7 +29,7 @@ class TextOptions:
     """What decides the examples of a task.
 
     Args:
-        form: a name of FORMS.
+        form: a name of TEXT_FORMS.
         kind: what is asked of a model.
         fields: the names of fields, where the form leaves them to the user.
         unit: what an example of plain text is: file, paragraph or line.
@@ -113,7 +113,7 @@ def collect_texts(root: str | None, options: TextOptions) -> TextCollection:
         BadInput: nothing is there, a file is no such file, or there are too few examples.
         UnreadableRows: rows are no examples.
     """
-    form = FORMS[options.form]
+    form = TEXT_FORMS[options.form]
     places = find_places(root, options.form, _wanted_stems(options), as_one=options.form == "pretrain_text")
     missing = [stem for stem in _wanted_stems(options) if stem.startswith("test/") and stem not in places]
     if missing and not (options.sets is None and not any(place.startswith("test/") for place in places)):
@@ -134,7 +134,7 @@ def _wanted_stems(options: TextOptions) -> dict[str, tuple[str, ...]]:
     Raises:
         BadInput: there is no such test set.
     """
-    stems = FORMS[options.form].stems
+    stems = TEXT_FORMS[options.form].stems
     names = [name.partition("/")[2] for name in stems if name.startswith("test/")]
     for name in options.sets or ():
         if name not in names:
@@ -152,7 +152,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _collect(key: str, stamps: str) -> TextCollection:
     root, values = json.loads(key)
     options = TextOptions(**values)
-    places: Places = {}
+    places: SplitFiles = {}
     for split, file, *_ in json.loads(stamps):
         places.setdefault(split, []).append(Path(file))
     parts = _read(places, options)
@@ -179,13 +179,13 @@ def _is_fake(root: Path, form: str) -> bool:
     return any(fake.read_marker(place, form) is not None for place in (root, root.parent) if place.is_dir())
 
 
-def _read(places: Places, options: TextOptions) -> dict[str, _Part]:
+def _read(places: SplitFiles, options: TextOptions) -> dict[str, _Part]:
     """The examples of each split.
 
     Raises:
         UnreadableRows: naming the first rows with a fault.
     """
-    form, faults, count = FORMS[options.form], [], 0
+    form, faults, count = TEXT_FORMS[options.form], [], 0
     parts: dict[str, _Part] = {}
     for split, files in places.items():
         part = parts[split] = _Part()
@@ -256,7 +256,7 @@ def _divide(parts: dict[str, _Part], options: TextOptions) -> tuple[dict[str, _P
     """
     words, parts = [], dict(parts)
     train = parts.pop("") if "" in parts else parts.pop("train")
-    sizes = {"val": options.val_size, "test": options.test_size}
+    sizes, tenth = {"val": options.val_size, "test": options.test_size}, max(1, len(train.examples) // 10)
     for split in ("test", "val"):
         if split in parts:
             whole = len(parts[split].examples)
@@ -267,11 +267,11 @@ def _divide(parts: dict[str, _Part], options: TextOptions) -> tuple[dict[str, _P
             words.append(f"{split} as given" if count == whole else f"{split} {count:,} of {whole:,} as given")
             continue
         size, whole = sizes[split], len(train.examples)
-        size = min(_MOST_DRAWN, max(1, whole // 10)) if size is None else size
+        size = min(_MOST_DRAWN, tenth) if size is None else size
         if size >= whole:
             raise BadInput(
-                f"{whole:,} examples are too few to draw {size:,} of them for {split}: give data.{split}_size, or a file "
-                f"of {split}"
+                f"too few examples ({whole:,}) to draw {size:,} of them for {split}: give data.{split}_size, or a "
+                f"file of {split}"
             )
         drawn = set(_drawn(train.examples, size, options.split_seed))
         parts[split] = replace(train.take(drawn), left_out=0)

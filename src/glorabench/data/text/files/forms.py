@@ -17,7 +17,7 @@ from glorabench.data.text.files.reading import TextRow
 from glorabench.data.text.task import TextExample, TextKind
 from glorabench.errors import BadInput
 
-FIELDS: Final = ("prompt", "completion", "context", "choices", "answer", "text")
+TEXT_FIELDS: Final = ("prompt", "completion", "context", "choices", "answer", "text")
 SETS_OF_COMMONSENSE: Final = (
     "boolq", "piqa", "social_i_qa", "hellaswag", "winogrande", "ARC-Easy", "ARC-Challenge", "openbookqa"
 )  # fmt: skip
@@ -40,7 +40,7 @@ Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Form:
+class TextForm:
     """A form of texts.
 
     Args:
@@ -138,26 +138,26 @@ def _answer(row: TextRow, name: str, choices: tuple[str, ...], labels: tuple[str
     )
 
 
-def _alpaca(row: TextRow, fields: Fields, kind: TextKind) -> TextExample:
+def _alpaca(row: TextRow, _fields: Fields, _kind: TextKind) -> TextExample:
     context = text_cell(row, "input", empty=True)
     return TextExample(text_cell(row, "instruction"), text_cell(row, "output"), context=context)
 
 
-def _sharegpt(row: TextRow, fields: Fields, kind: TextKind) -> TextExample | None:
+def _sharegpt(row: TextRow, _fields: Fields, _kind: TextKind) -> TextExample | None:
     return chat_of(row)
 
 
-def _samsum(row: TextRow, fields: Fields, kind: TextKind) -> TextExample | None:
+def _samsum(row: TextRow, _fields: Fields, _kind: TextKind) -> TextExample | None:
     """A dialogue and its summary. One row of train has no dialogue. Copies differ in line ends: here they are LF."""
     dialogue = text_cell(row, "dialogue", empty="dialogue" in row.cells).replace("\r\n", "\n")
     return TextExample(dialogue, text_cell(row, "summary")) if dialogue.strip() else None
 
 
-def _commonsense(row: TextRow, fields: Fields, kind: TextKind) -> TextExample:
+def _commonsense(row: TextRow, _fields: Fields, kind: TextKind) -> TextExample:
     """A question of LLM-Adapters. Generated text names an option; likelihoods rank the sentences of all options."""
     prompt, answer = text_cell(row, "instruction"), text_cell(row, "answer").strip()
     if answer not in _OPTIONS:
-        raise BadInput(f"{row.place}: the answer '{answer}' is none of true, false, solution1, answer1, ending1, option1 ...")
+        raise BadInput(f"{row.place}: the answer '{answer}' is none of true, false, solution1, answer1 and their like")
     context, completion = text_cell(row, "input", empty=True), text_cell(row, "output")
     if kind == "generation":
         return TextExample(prompt, completion, _OPTIONS[answer], (answer,), context)
@@ -169,7 +169,7 @@ def _commonsense(row: TextRow, fields: Fields, kind: TextKind) -> TextExample:
     return TextExample(prompt, sentences[answer], tuple(sentences.values()), (answer,), context)
 
 
-def _metamathqa(row: TextRow, fields: Fields, kind: TextKind) -> TextExample:
+def _metamathqa(row: TextRow, _fields: Fields, _kind: TextKind) -> TextExample:
     """A row of MetaMathQA (query, response), or of GSM8K (question, answer), whose answer must end with a number."""
     if "query" in row.cells:
         response = text_cell(row, "response")
@@ -181,22 +181,22 @@ def _metamathqa(row: TextRow, fields: Fields, kind: TextKind) -> TextExample:
     return TextExample(text_cell(row, "question"), answer, needed=(number,))
 
 
-def _plain(row: TextRow, fields: Fields, kind: TextKind) -> TextExample | None:
+def _plain(row: TextRow, fields: Fields, _kind: TextKind) -> TextExample | None:
     text = text_cell(row, fields["text"], empty=fields["text"] in row.cells)
     return TextExample("", text) if text.strip() else None
 
 
 _GSM8K: Final = ("gsm8k", "gsm8k/main", "grade_school_math/data")
-FORMS: Final[Mapping[str, Form]] = {
-    "text": Form(("generation", "multiple_choice", "language_modelling"), _own, fields=FIELDS),
-    "alpaca": Form(
+TEXT_FORMS: Final[Mapping[str, TextForm]] = {
+    "text": TextForm(("generation", "multiple_choice", "language_modelling"), _own, fields=TEXT_FIELDS),
+    "alpaca": TextForm(
         ("language_modelling", "generation"),
         _alpaca,
         {"train": ("alpaca_data", "alpaca_data_cleaned", "alpaca_data_cleaned_archive")},
     ),
-    "sharegpt": Form(("language_modelling",), _sharegpt),
-    "samsum": Form(("generation",), _samsum),
-    "commonsense": Form(
+    "sharegpt": TextForm(("language_modelling",), _sharegpt),
+    "samsum": TextForm(("generation",), _samsum),
+    "commonsense": TextForm(
         ("generation", "multiple_choice"),
         _commonsense,
         {
@@ -204,7 +204,7 @@ FORMS: Final[Mapping[str, Form]] = {
             **{f"test/{name}": (f"dataset/{name}/test", f"{name}/test") for name in SETS_OF_COMMONSENSE},
         },
     ),
-    "metamathqa": Form(
+    "metamathqa": TextForm(
         ("generation",),
         _metamathqa,
         {
@@ -213,5 +213,5 @@ FORMS: Final[Mapping[str, Form]] = {
             "test": tuple(f"{folder}/test" for folder in _GSM8K),
         },
     ),
-    "pretrain_text": Form(("language_modelling",), _plain, fields=("text",)),
+    "pretrain_text": TextForm(("language_modelling",), _plain, fields=("text",)),
 }

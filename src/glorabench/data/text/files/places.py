@@ -10,10 +10,10 @@ from glorabench.data.folders.examples import SPLIT_NAMES
 from glorabench.data.text.files.reading import TEXT_SUFFIXES, saved_folders
 from glorabench.errors import BadInput
 
-Places = dict[str, list[Path]]  # by split; the empty name is one file or folder without splits
+SplitFiles = dict[str, list[Path]]  # by split; the empty name is one file or folder without splits
 
 
-def find_places(root: str | None, option: str, stems: Mapping[str, tuple[str, ...]], as_one: bool) -> Places:
+def find_places(root: str | None, option: str, stems: Mapping[str, tuple[str, ...]], as_one: bool) -> SplitFiles:
     """The files of each split.
 
     Args:
@@ -30,7 +30,7 @@ def find_places(root: str | None, option: str, stems: Mapping[str, tuple[str, ..
         return {"": [path]}
     if (saved := saved_folders(path)) is not None:
         return {split: [folder] for split, folder in saved.items()}
-    places: Places = {}
+    places: SplitFiles = {}
     for split, names in stems.items():
         files = next((files for name in names if (files := _files_of_stem(path, name))), None)
         places |= {split: files} if files else {}
@@ -43,7 +43,9 @@ def find_places(root: str | None, option: str, stems: Mapping[str, tuple[str, ..
         return {"": every}
     there = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "nothing"
     wanted = stems["train"][0] if "train" in stems else "train"
-    raise BadInput(f"{path} has no {wanted}.json, .jsonl, .csv or .parquet: it holds {there}. docs/text.md has the layout")
+    raise BadInput(
+        f"{path} has no {wanted}.json, .jsonl, .csv or .parquet: it holds {there}. docs/text.md has the layout"
+    )
 
 
 def _existing(root: str | None, option: str) -> Path:
@@ -52,9 +54,7 @@ def _existing(root: str | None, option: str) -> Path:
     Raises:
         BadInput: none is given, or it is not there. Only local files are read.
     """
-    how = (
-        "only local files are read; save a data set of the hub once with datasets.load_dataset(NAME).save_to_disk(FOLDER)"
-    )
+    how = "only local files are read; save a data set of the hub once with datasets.load_dataset(NAME).save_to_disk(FOLDER)"
     if not root:
         raise BadInput(f"data={option} needs data.root=FILE_OR_FOLDER: {how}")
     path = Path(root).expanduser()
@@ -77,9 +77,9 @@ def _files_of_stem(root: Path, stem: str) -> list[Path]:
     return [file for file in _files(folder) if parts.fullmatch(file.name.removesuffix(file.suffix))]
 
 
-def _named_after_splits(root: Path) -> Places:
+def _named_after_splits(root: Path) -> SplitFiles:
     """Files `train.*`, `train-00000-of-00001.*`, files in a folder `train`, and the same below a folder `data`."""
-    places: Places = {}
+    places: SplitFiles = {}
     for folder in (root, root / "data"):
         for item in sorted(folder.iterdir()) if folder.is_dir() else ():
             split = SPLIT_NAMES.get(re.split(r"[-_.]", item.name.lower())[0])

@@ -48,10 +48,11 @@ def read_rows(path: Path, unit: str) -> Iterator[TextRow]:
         rows = _parquet_rows(path)
     else:
         rows = _text_rows(path, unit)
-    count = 0
-    for count, row in enumerate(rows, 1):
+    is_empty = True
+    for row in rows:
+        is_empty = False
         yield row
-    if not count:
+    if is_empty:
         raise BadInput(f"{path} is empty: it has no rows")
 
 
@@ -117,8 +118,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[TextRow]:
         for cells in reader:
             if None in cells:
                 raise BadInput(
-                    f"{path}, line {reader.line_num}: more cells than the first line has columns: put a text that holds "
-                    f"'{mark}' between quotes"
+                    f"{path}, line {reader.line_num}: more cells than the first line has columns: put a text that "
+                    f"holds '{mark}' between quotes"
                 )
             yield TextRow(f"{path.name}, line {reader.line_num}", {str(key): value for key, value in cells.items()})
     except csv.Error as error:
