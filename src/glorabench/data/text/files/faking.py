@@ -13,8 +13,8 @@ from random import Random
 from typing import Any, Final
 
 from glorabench.data.suites import fake
+from glorabench.data.suites.texts import SETS_OF_COMMONSENSE
 from glorabench.data.text import copying, dialogues, sums, world
-from glorabench.data.text.files.forms import SETS_OF_COMMONSENSE
 from glorabench.data.text.vocabulary import CITIES, COLOURS, FIRST_NAMES, FOODS, THINGS
 
 _SEED: Final = 20269

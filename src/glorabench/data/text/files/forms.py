@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from glorabench.data.suites.texts import SETS_OF_COMMONSENSE
 from glorabench.data.text.answers import final_number
 from glorabench.data.text.files.chats import chat_of
 from glorabench.data.text.files.reading import TextRow
@@ -18,9 +19,6 @@ from glorabench.data.text.task import TextExample, TextKind
 from glorabench.errors import BadInput
 
 TEXT_FIELDS: Final = ("prompt", "completion", "context", "choices", "answer", "text")
-SETS_OF_COMMONSENSE: Final = (
-    "boolq", "piqa", "social_i_qa", "hellaswag", "winogrande", "ARC-Easy", "ARC-Challenge", "openbookqa"
-)  # fmt: skip
 METRICS_OF_KIND: Final[Mapping[TextKind, tuple[str, ...]]] = {
     "generation": (
         "exact_match", "token_f1", "rouge_l", "rouge1", "rouge2", "rouge_lsum", "right_number", "right_word", "unparsed"

@@ -54,7 +54,7 @@ def _existing(root: str | None, option: str) -> Path:
     Raises:
         BadInput: none is given, or it is not there. Only local files are read.
     """
-    how = "only local files are read; save a data set of the hub once with datasets.load_dataset(NAME).save_to_disk(FOLDER)"
+    how = "only local files are read; to save one of the hub: datasets.load_dataset(NAME).save_to_disk(FOLDER)"
     if not root:
         raise BadInput(f"data={option} needs data.root=FILE_OR_FOLDER: {how}")
     path = Path(root).expanduser()
