@@ -123,3 +123,14 @@ def test_only_texts_without_a_prompt_are_divided(tokenizer: PreTrainedTokenizerB
     encoder = Encoder(tokenizer, "", TextSettings("plain", 32, "split", "all", 1), 256)
     with pytest.raises(BadInput, match=r"example 0 has a prompt: data.truncate=left, right or end"):
         encoder.encode([TextExample("p", "c")], False)
+
+
+def test_where_ends_are_cut_what_is_asked_stays_whole(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    example = TextExample("word " * 40 + "end", "yes", ("yes", "no"))
+    encoder = Encoder(tokenizer, "", TextSettings("plain", 32, "end", "response", 4), 256)
+    choices = encoder.encode([example], all_choices=True)
+    assert [tokenizer.decode(choices.row(n)).split()[-2:] for n in range(2)] == [["end", "yes"], ["end", "no"]]
+    assert (choices.lengths.max(), choices.truncated) == (32, 2)
+    asked = encoder.encode([example], all_choices=False, whole=True)
+    assert tokenizer.decode(asked.row(0)).split()[1:] == [*["word"] * 40, "end", "yes</s>"]
+    assert encoder.encode([example, TextExample("a", "b")], all_choices=False).dropped == 1

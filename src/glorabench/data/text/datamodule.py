@@ -35,7 +35,7 @@ class TextData(TaskData):
         self.texts, self.encoder = task, encoder
         pad = encoder.tokenizer.pad_token_id
         self.pad = int(encoder.tokenizer.eos_token_id if pad is None else pad)  # type: ignore[arg-type]
-        self._rows: dict[tuple[str, bool], Encoded] = {}
+        self._rows: dict[tuple[str, bool, bool], Encoded] = {}
 
     def facts(self) -> dict[str, Any]:
         """What a record says of the data; records that differ in it do not compare."""
@@ -54,12 +54,16 @@ class TextData(TaskData):
             self.rows(split, split != self.fit_on)
 
     def rows(self, split: str, all_choices: bool = False) -> Encoded:
-        """The tokens of a split; in multiple choice of every choice, or of the right one."""
-        key = split, all_choices and self.texts.kind == "multiple_choice"
+        """The tokens of a split; in multiple choice of every choice, or of the right one.
+
+        Where ends are cut in training, a prompt that is to be answered is whole: its end is what asks.
+        """
+        kind, cuts_ends = self.texts.kind, self.texts.settings.truncate == "end"
+        key = split, all_choices and kind == "multiple_choice", all_choices and kind == "generation" and cuts_ends
         if key not in self._rows:
             cache = Path(self.texts.cache_dir).expanduser() / self.texts.suite
             examples, fingerprint = self.texts.splits[split], f"{self.texts.fingerprint}/{split}"
-            self._rows[key] = self.encoder.split(examples, fingerprint, key[1], cache)
+            self._rows[key] = self.encoder.split(examples, fingerprint, key[1], cache, whole=key[2])
         return self._rows[key]
 
     def _collator(self, split: str, training: bool) -> Collator:

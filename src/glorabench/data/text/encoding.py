@@ -115,34 +115,41 @@ class Encoder:
         if self.tokenizer.eos_token_id is None:
             raise BadInput("the tokenizer has no token that ends a text (eos): set eos_token in tokenizer_config.json")
 
-    def split(self, examples: Sequence[TextExample], fingerprint: str, all_choices: bool, cache: Path) -> Encoded:
+    def split(
+        self, examples: Sequence[TextExample], fingerprint: str, all_choices: bool, cache: Path, whole: bool = False
+    ) -> Encoded:
         """The rows of a split, out of the cache or tokenised now.
 
         Args:
             examples: of the split.
             fingerprint: of the examples.
-            all_choices: a row for every choice, not for the right one only.
+            all_choices, whole: see `encode`.
             cache: the folder of the cache.
         """
         settings = self.settings  # of these the tokens depend on three
         chosen = [settings.template, settings.max_length, settings.truncate]
-        key = [_VERSION, fingerprint, self.digest, all_choices, *chosen]
+        key = [_VERSION, fingerprint, self.digest, all_choices, *chosen, *([self.context] if whole else [])]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
         return load_or_make(
             cache / "tokens" / name,
             lambda: _load(cache / "tokens" / name),
-            lambda: self.encode(examples, all_choices),
+            lambda: self.encode(examples, all_choices, whole),
             _save,
         )
 
-    def encode(self, examples: Sequence[TextExample], all_choices: bool) -> Encoded:
+    def encode(self, examples: Sequence[TextExample], all_choices: bool, whole: bool = False) -> Encoded:
         """Tokenise examples. A completion ends with the token that ends a text; a choice that is only scored does not.
+
+        Args:
+            examples: to tokenise.
+            all_choices: a row for every choice, not for the right one only. A choice is never cut.
+            whole: keep what the backbone can read, though it be longer than data.max_length, for prompts to answer.
 
         Raises:
             BadInput: a completion is empty, or an example is longer than data.max_length and must not be cut.
         """
         is_chat = any(example.turns for example in examples)
-        rows = list(self._chats(examples) if is_chat else self._completions(examples, all_choices))
+        rows = list(self._chats(examples) if is_chat else self._completions(examples, all_choices, whole))
         dropped = len(examples) - len({row.owner for row in rows})
         if examples and not rows:
             raise BadInput(f"no example has anything to score within data.max_length={self.settings.max_length}")
@@ -156,7 +163,7 @@ class Encoder:
             scored=np.array([flag for row in rows for flag in row.scored or ()], np.bool_) if is_chat else None,
         )
 
-    def _completions(self, examples: Sequence[TextExample], all_choices: bool) -> Iterator[_Row]:
+    def _completions(self, examples: Sequence[TextExample], all_choices: bool, whole: bool) -> Iterator[_Row]:
         """The rows of prompts and completions. What is cut down to its prompt has none."""
         template = TEMPLATES[self.settings.template]
         prompts = self._ids([template.render(example) for example in examples])
@@ -168,13 +175,13 @@ class Encoder:
         completions = self._ids([ending for _, ending in endings])
         end = [] if all_choices else self._end
         for (owner, _), completion in zip(endings, completions, strict=True):
-            if self.settings.truncate == "end":
+            if self.settings.truncate == "end" and not (all_choices or whole):
                 row = self._cut_end(owner, prompts[owner], [*completion, *end])
                 yield from [row] if row.rest else []
             elif self.settings.truncate == "split":
                 yield from self._parts(owner, prompts[owner], [*completion, *end])
             else:
-                prompt, is_cut = self._fit(prompts[owner], len(completion) + len(end), owner)
+                prompt, is_cut = self._fit(prompts[owner], len(completion) + len(end), owner, whole)
                 yield _Row(owner, prompt, [*completion, *end], is_cut=is_cut)
 
     def _chats(self, examples: Sequence[TextExample]) -> Iterator[_Row]:
@@ -213,19 +220,20 @@ class Encoder:
         (first, *_), (second, *_) = self._ids(["a b", " a b"])
         return first == second or str(self.tokenizer.convert_ids_to_tokens(first)).startswith(("\u2581", "\u0120"))
 
-    def _fit(self, prompt: list[int], completion: int, example: int) -> tuple[list[int], bool]:
+    def _fit(self, prompt: list[int], completion: int, example: int, whole: bool) -> tuple[list[int], bool]:
         """The prompt with the token that begins a text, cut if it must be; whether it was."""
-        room = self.settings.max_length - completion - len(self._begin)
+        room = (self.context if whole else self.settings.max_length) - completion - len(self._begin)
         if room < 0:
+            way = "be cut, too, with data.truncate=end" if prompt else "be divided with data.truncate=split"
             raise BadInput(
                 f"the completion of example {example} alone is longer than data.max_length: raise it, or let "
-                "completions be cut, too, with data.truncate=end"
+                f"completions {way}"
             )
         if len(prompt) <= room:
             return [*self._begin, *prompt], False
         if self.settings.truncate is None:
             raise self._too_long(example, len(self._begin) + len(prompt) + completion)
-        cut = prompt[len(prompt) - room :] if self.settings.truncate == "left" else prompt[:room]
+        cut = prompt[:room] if self.settings.truncate == "right" else prompt[len(prompt) - room :]
         return [*self._begin, *cut], True
 
     def _too_long(self, example: int, total: int) -> BadInput:
