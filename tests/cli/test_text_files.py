@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -102,16 +103,20 @@ def test_the_share_of_unparsed_answers_stands_in_the_table(
 @pytest.mark.parametrize(
     ("experiment", "form", "further"),
     [
-        ("alpaca_lora", "alpaca", "data.val_size=20 data.test_size=40 train.accumulate=4"),
-        ("alpaca_glora", "alpaca", "data.val_size=20 data.test_size=40 train.accumulate=4"),
-        ("commonsense_lora_glora_dora", "commonsense", "data.num_beams=2 data.max_new_tokens=12"),
-        ("samsum_r4", "samsum", "data.max_length=256"),
-        ("learns_less_forgets_less", "metamathqa", "data.max_length=256 data.max_new_tokens=40 train.accumulate=1"),
+        ("alpaca_lora", "alpaca", "data.val_size=20 data.test_size=40 train.accumulate=4 train.lr=5e-3"),
+        ("alpaca_glora", "alpaca", "data.val_size=20 data.test_size=40 train.accumulate=4 train.lr=5e-3"),
+        ("commonsense_lora_glora_dora", "commonsense", "data.num_beams=2 data.max_new_tokens=12 train.lr=5e-3"),
+        ("samsum_r4", "samsum", "data.max_length=256 train.lr=5e-3"),
+        (
+            "learns_less_forgets_less", "metamathqa",
+            "data.max_length=256 data.max_new_tokens=40 train.accumulate=1 train.lr=2e-3 "
+            "'recipe.lora={rank: 4, alpha: 8},{rank: 16, alpha: 32}'",
+        ),
         (
             "learns_less_forgets_less_tune", "metamathqa",
             "data.max_length=256 data.max_new_tokens=40 train.accumulate=1 train.epochs=1",
         ),
-        ("metamath_peft", "metamathqa", "data.max_length=256 data.max_new_tokens=40"),
+        ("metamath_peft", "metamathqa", "data.max_length=256 data.max_new_tokens=40 train.lr=5e-3"),
     ],
 )  # fmt: skip
 def test_every_experiment_can_be_rehearsed(
@@ -121,7 +126,7 @@ def test_every_experiment_can_be_rehearsed(
     command = f"experiment={experiment} backbone=llama_mini data.root=/tmp/fake/{form} {further}"
     conf = Path(__file__).parents[2] / "conf" / "experiment" / f"{experiment}.yaml"
     assert f"# glorabench run {command}\n" in conf.read_text()
-    words = [word.replace("/tmp/fake", str(fakes)) for word in command.split()]
+    words = [word.replace("/tmp/fake", str(fakes)) for word in shlex.split(command)]
     assert main(["run", *words, f"results_dir={tmp_path}", *QUIET]) == 0
     assert "FAKE DATA" in capsys.readouterr().out
 

@@ -47,9 +47,9 @@ class TextSettings:
     Args:
         template: the name of the prompt template.
         max_length: the most tokens of prompt and completion.
-        truncate: the side from which a longer prompt or chat is cut, `left` or `right`; `end` cuts the end of prompt and
-            completion together, in training; `split` divides a text without a prompt into several rows; None refuses
-            what is longer.
+        truncate: the side from which a longer prompt or chat is cut, `left` or `right`; `end` cuts the end of prompt
+            and completion together, in training; `split` divides a text without a prompt into several rows; None
+            refuses what is longer.
         loss_on: `response`, or `all` tokens, the prompt included.
         max_new_tokens: the most tokens that are generated for an example.
         pack: put several examples into one row of a training batch.
