@@ -181,7 +181,7 @@ def test_all_faults_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("node", "words"),
     [
-        ({"root": None}, "data=text needs data.root=FILE_OR_FOLDER: only local files are read; save .*save_to_disk"),
+        ({"root": None}, "data=text needs data.root=FILE_OR_FOLDER: only local files are read; to save .*save_to_disk"),
         ({"root": "tatsu-lab/alpaca"}, "there is no file or folder tatsu-lab/alpaca: only local files are read"),
         ({"template": "alpaka"}, "data.template 'alpaka'; did you mean 'alpaca_lora'"),
         (

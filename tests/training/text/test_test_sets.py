@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -87,13 +88,12 @@ def test_a_long_text_in_several_rows_is_scored_once_and_whole(net: Llama, tokeni
     got = objective.evaluate(net, batch).values
     for owner, tokens in enumerate(ids):
         alone = Collator(rows, examples, 0)([n for n in range(len(rows)) if rows.owners[n] == owner])
-        bits = (
-            objective.loss(net, alone) * (len(tokens) + 1) / torch.log(torch.tensor(2.0)) / len(texts[owner].encode())
-        )
-        assert got["bits_per_byte"][owner].item() == pytest.approx(bits, abs=1e-9)
-        assert got["loss"][owner].item() == pytest.approx(objective.loss(net, alone).item(), abs=1e-9)
+        nats = objective.loss(net, alone).item() * (len(tokens) + 1)
+        bits = nats / math.log(2) / len(texts[owner].encode())
+        assert got["bits_per_byte"][owner].item() == pytest.approx(bits, abs=1e-5)
+        assert got["loss"][owner].item() == pytest.approx(objective.loss(net, alone).item(), abs=1e-5)
     packed = Collator(rows, examples, 0, pack=64)(range(len(rows)))
-    assert objective.loss(net, packed).item() == pytest.approx(objective.loss(net, batch).item(), abs=1e-9)
+    assert objective.loss(net, packed).item() == pytest.approx(objective.loss(net, batch).item(), abs=1e-5)
 
 
 def test_what_is_cut_to_nothing_is_left_out_and_counted(tokenizer, tmp_path: Path) -> None:
