@@ -68,6 +68,7 @@ DATA = NodeKind(
         "glorabench.data.files.load",
         "glorabench.data.folder.load",
         "glorabench.data.text.mini_text.load",
+        "glorabench.data.text.local.load",
     ),
 )
 OPTIMIZER = NodeKind("optimizer", "optimizer", "glorabench.training.optimizers.Optimizer", "glorabench.training")

@@ -62,7 +62,7 @@ class TrainSettings(_Node):
     eval_batch_size: Annotated[int, whole_number(1)]
     lr: Annotated[float, number_from(0)]
     lr_of: dict[str, Annotated[float, number_from(0)]] | None = None
-    schedule: Annotated[str | None, one_option("timm", optional=True)] = None
+    schedule: Annotated[str | None, one_option("linear", "constant", "timm", optional=True)] = None
     warmup_lr: Annotated[float | None, number_from(0, optional=True)] = None
     end_lr: Annotated[float | None, number_from(0, optional=True)] = None
     min_lr: Annotated[float | None, number_from(0, optional=True)] = None

@@ -130,12 +130,20 @@ def _check_embedded(backbone: _Config, digest: str) -> None:
         raise BadInput(f"the tokenizer in {source} is not that of {backbone['name']}: backbone.tokenizer_from=embedded")
 
 
+def _groups(task: TextTask, config: _Config) -> tuple[str, ...]:
+    """The test sets under one mean; none where val is reported."""
+    return task.groups if config["selection"]["report_on"] == "test" else ()
+
+
 class TextGeneration(_Text):
     """Prompts whose completions are written and compared."""
 
     def objective(self, task: TextTask, backbone: Backbone, config: _Config) -> Generation:
         """The loss of the completion; the scores of what is generated."""
-        return Generation(task.metrics, backbone.tokenizer, task.settings.max_new_tokens)
+        settings = task.settings
+        return Generation(
+            task.metrics, backbone.tokenizer, settings.max_new_tokens, settings.num_beams, _groups(task, config)
+        )
 
 
 class TextChoice(_Text):
@@ -143,7 +151,7 @@ class TextChoice(_Text):
 
     def objective(self, task: TextTask, backbone: Backbone, config: _Config) -> MultipleChoice:
         """The loss of the right answer; whether it is the likeliest."""
-        return MultipleChoice(task.metrics)
+        return MultipleChoice(task.metrics, _groups(task, config))
 
 
 class PlainText(_Text):
@@ -151,7 +159,7 @@ class PlainText(_Text):
 
     def objective(self, task: TextTask, backbone: Backbone, config: _Config) -> LanguageModelling:
         """The loss of every token."""
-        return LanguageModelling(task.metrics)
+        return LanguageModelling(task.metrics, _groups(task, config))
 
 
 TASK_KINDS: Mapping[str, Callable[[], TaskKind]] = {
