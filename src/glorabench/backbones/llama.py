@@ -15,6 +15,7 @@ from glorabench.backbones.base import Backbone, Role
 from glorabench.backbones.hf_folder import checked_sha256, quiet_transformers
 from glorabench.backbones.llama_attention import attend_llama
 from glorabench.backbones.llama_mini import llama_mini_folder
+from glorabench.backbones.quantized import check_scheme, quantize_linears
 from glorabench.backbones.wrapping import check_finite
 from glorabench.errors import BadInput, first_line
 
@@ -88,6 +89,8 @@ def llama_backbone(
     dtype: str,
     model_args: Mapping[str, Any],
     tokenizer_from: str | None = None,
+    quantize: str | None = None,
+    double_quant: bool = True,
 ) -> Backbone:
     """Build a Llama with its tokenizer; it has no task head, its language-model head stays frozen.
 
@@ -101,18 +104,24 @@ def llama_backbone(
         model_args: fields of `transformers.LlamaConfig`, used if there is no folder.
         tokenizer_from: a folder with a tokenizer as Hugging Face saves it, or `embedded`; None is the folder of the
             weights.
+        quantize: `nf4` or `int8` keeps the linear layers of the blocks in so many bits (docs/quantised.md); None keeps
+            them as they are.
+        double_quant: the scales of nf4 are quantised, too.
 
     Raises:
-        BadInput: the folder is missing, incomplete, altered or of another architecture.
+        BadInput: the folder is missing, incomplete, altered or of another architecture; or nf4 cannot be used here.
     """
     if dtype not in DTYPES:
         raise BadInput(f"backbone.dtype '{dtype}' is none of {', '.join(DTYPES)}")
+    check_scheme(quantize, double_quant)
     kind = getattr(torch, dtype)
     if weights_from is None or torch.get_default_device().type == "meta":
         config = LlamaConfig(**dict(model_args))
         net, provenance = Llama(config).to(kind), {"source": "random initialisation", "sha256": None}
     else:
         net, provenance = _load(_folder(weights_from), sha256, kind)
+    if quantize is not None:
+        provenance = provenance | {"quantized": _quantize(net, quantize, double_quant)}
     source = tokenizer_from or weights_from
     tokenizer = None if source is None else load_tokenizer(_folder(source), net.config.vocab_size)
     return Backbone(
@@ -126,6 +135,16 @@ def llama_backbone(
         tokenizer=tokenizer,
         attend=attend_llama,
     )
+
+
+def _quantize(net: Llama, scheme: str, double_quant: bool) -> str:
+    """Quantise the linear layers of the blocks, in place. The way in words, for the record."""
+    quantize_linears(net, scheme, double_quant, skip=["lm_head"])
+    if scheme == "int8":
+        return "int8, one scale for each row; all linear layers but the head"
+    net.is_loaded_in_4bit = True  # by which peft knows it
+    scales = "double quantisation" if double_quant else "scales in float32"
+    return f"nf4, blocks of 64, {scales}; all linear layers but the head"
 
 
 def _folder(source: str) -> Path:

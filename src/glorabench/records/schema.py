@@ -155,6 +155,7 @@ class Params(_Open):
     head: Count | None = None
     total: Count | None = None
     stored_bytes: Count | None = None
+    base_bytes: Count | None = None
     supernet: Count | None = None
 
 
