@@ -58,10 +58,11 @@ class NF4Linear(QuantizedLinear, _library.nn.Linear4bit):
         last = min(-(-stop // self.row_step) * self.row_step, self.out_features)
         codes = self.weight.detach().view(-1)[first * i // 2 : -(-last * i // 2)]
         scales = self._scales(state)[first * i // BLOCK : -(-last * i // BLOCK)]
+        # as one row: of rows of 32 or 96 numbers the library's code for processors gives wrong ones
         numbers = torch.ops.bitsandbytes.dequantize_4bit.default(
-            codes, scales, BLOCK, "nf4", (last - first, i), self.dtype
+            codes, scales, BLOCK, "nf4", ((last - first) * i,), self.dtype
         )
-        return numbers[start - first : stop - first]
+        return numbers.view(-1, i)[start - first : stop - first]
 
     @staticmethod
     def _scales(state: Any) -> Tensor:

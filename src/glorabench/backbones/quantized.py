@@ -48,9 +48,9 @@ class QuantizedLinear(nn.Linear):
 
     def product(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
         """x W0^T for some rows: ... x o."""
-        tokens = tokens_of(x)
+        tokens = tokens_of(x).view(x.shape)
         with full_precision(x):
-            return _Product.apply(tokens, self, rows).unflatten(0, x.shape[:-1])
+            return _Product.apply(tokens, self, rows)
 
     def forward(self, x: Tensor) -> Tensor:
         """x W0^T + b."""
@@ -84,7 +84,7 @@ class _Product(torch.autograd.Function):
         dx = None
         with full_precision(dy):
             for part, weight in ctx.layer.tiles(ctx.rows):
-                piece = dy[:, part] @ weight.to(dy.dtype)
+                piece = dy[..., part] @ weight.to(dy.dtype)
                 dx = piece if dx is None else dx.add_(piece)
         return dx, None, None
 
