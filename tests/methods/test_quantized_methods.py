@@ -38,6 +38,7 @@ def quantised_llama(scheme, dtype=torch.float32):
     """A tiny Llama with quantised layers, and the plain one with the numbers that these stand for."""
     made, twin = tiny_llama(dtype=dtype), tiny_llama(dtype=dtype)
     quantize_linears(made.net, scheme, True, skip=["lm_head"])
+    made.net.is_loaded_in_4bit = scheme == "nf4"  # as the builder of a Llama says it to peft
     twin.net = dequantized(made.net)
     return made, twin
 
