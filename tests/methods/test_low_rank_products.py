@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from glorabench.methods.glora import CHOICES, Supports
 from glorabench.backbones.precision import tokens_of
+from glorabench.methods.glora import CHOICES, Supports
 from glorabench.methods.low_rank_products import rescaled_linear, widen
 from glorabench.methods.reparam import LayerRows, Reparam, Reparametrized
 

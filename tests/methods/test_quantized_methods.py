@@ -1,4 +1,4 @@
-"""Methods on quantised weights: outputs and gradients of the float formula on the numbers that the weights stand for."""
+"""Methods on quantised weights: outputs and gradients of the float formula on the numbers that these stand for."""
 
 import copy
 import itertools
@@ -38,7 +38,6 @@ def quantised_llama(scheme, dtype=torch.float32):
     """A tiny Llama with quantised layers, and the plain one with the numbers that these stand for."""
     made, twin = tiny_llama(dtype=dtype), tiny_llama(dtype=dtype)
     quantize_linears(made.net, scheme, True, skip=["lm_head"])
-    made.net.is_loaded_in_4bit = scheme == "nf4"  # as the builder of a Llama says it to peft
     twin.net = dequantized(made.net)
     return made, twin
 

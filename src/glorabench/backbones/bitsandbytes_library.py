@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from functools import cache
+from importlib.util import find_spec
 from types import ModuleType
 
 from glorabench.errors import BadInput, first_line
@@ -28,6 +30,13 @@ def import_bitsandbytes(key: str) -> ModuleType:
         raise BadInput(
             f"{key} needs the package bitsandbytes{reason}: install it with pip install 'glorabench[quant]'"
         ) from error
+
+
+def preload_bitsandbytes() -> None:
+    """Import the package where it is there, before another library does so without care: peft does."""
+    if find_spec("bitsandbytes") is not None:
+        with suppress(Exception):  # whoever needs it will say what is wrong with it
+            _import()
 
 
 @cache

@@ -15,7 +15,7 @@ from glorabench.backbones.base import Backbone, Role
 from glorabench.backbones.hf_folder import checked_sha256, quiet_transformers
 from glorabench.backbones.llama_attention import attend_llama
 from glorabench.backbones.llama_mini import llama_mini_folder
-from glorabench.backbones.quantized import check_scheme, quantize_linears
+from glorabench.backbones.quantized import LANGUAGE_HEAD, check_scheme, quantize_linears
 from glorabench.backbones.wrapping import check_finite
 from glorabench.errors import BadInput, first_line
 
@@ -139,10 +139,9 @@ def llama_backbone(
 
 def _quantize(net: Llama, scheme: str, double_quant: bool) -> str:
     """Quantise the linear layers of the blocks, in place. The way in words, for the record."""
-    quantize_linears(net, scheme, double_quant, skip=["lm_head"])
+    quantize_linears(net, scheme, double_quant, skip=[LANGUAGE_HEAD])
     if scheme == "int8":
         return "int8, one scale for each row; all linear layers but the head"
-    net.is_loaded_in_4bit = True  # by which peft knows it
     scales = "double quantisation" if double_quant else "scales in float32"
     return f"nf4, blocks of 64, {scales}; all linear layers but the head"
 

@@ -18,6 +18,8 @@ from glorabench.backbones.precision import full_precision, tokens_of
 from glorabench.errors import BadInput, one_of
 
 SCHEMES = ("nf4", "int8")
+LANGUAGE_HEAD = "lm_head"  # of transformers' language models; it keeps its precision
+_PEFT_MARK = "is_loaded_in_4bit"  # an attribute of the network, by which peft knows bitsandbytes' layers in it
 TILE = 2**24  # numbers of a weight that are dequantised at a time: 64 MiB in float32
 
 
@@ -148,6 +150,8 @@ def quantize_linears(net: nn.Module, scheme: str, double_quant: bool, skip: Iter
     for path, module in list(net.named_modules()):
         if type(module) is nn.Linear and path not in skip:
             _replace(net, path, _quantized(module, scheme, double_quant))
+    if scheme == "nf4":
+        setattr(net, _PEFT_MARK, True)
 
 
 def _quantized(layer: nn.Linear, scheme: str, double_quant: bool) -> QuantizedLinear:
@@ -163,6 +167,17 @@ def dequantize_linears(net: nn.Module) -> None:
     for path, module in list(net.named_modules()):
         if isinstance(module, QuantizedLinear):
             _replace(net, path, module.plain())
+    if hasattr(net, _PEFT_MARK):
+        setattr(net, _PEFT_MARK, False)
+
+
+def round_linears(net: nn.Module, scheme: str, double_quant: bool, skip: Iterable[str]) -> None:
+    """Replace the weights of linear layers by the numbers that quantised ones stand for, in place.
+
+    The layers stay plain. The arguments are those of `quantize_linears`.
+    """
+    quantize_linears(net, scheme, double_quant, skip)
+    dequantize_linears(net)
 
 
 def _replace(net: nn.Module, path: str, module: nn.Module) -> None:

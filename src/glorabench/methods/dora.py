@@ -32,8 +32,9 @@ class Decomposed(Reparam):
         return (self.magnitude / V.norm(dim=1).detach())[:, None] * V, bias
 
     def row_norms(self, weight: Tensor, rows: slice = slice(None)) -> Tensor:
-        """|V| of some rows, of which W0 is given, without forming V: |w|² + 2 s b (A w) + s² b (A A^T) b^T for each row w of W0 and b of B.
+        """|V| of some rows, of which W0 is given, without forming V.
 
+        |w|² + 2 s b (A w) + s² b (A A^T) b^T for each row w of W0 and b of B.
         In at least fp32, whatever autocast says: a sum of squares in bf16 is a few per cent off.
         """
         dtype = torch.promote_types(weight.dtype, torch.float32)

@@ -16,16 +16,19 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from peft.config import PeftConfig
-from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
+from glorabench.backbones.bitsandbytes_library import preload_bitsandbytes
 from glorabench.backbones.quantized import QuantizedLinear
 from glorabench.errors import BadInput, nearest
 from glorabench.methods.base import Method
 from glorabench.methods.reparam import Foldable, set_weights
+
+preload_bitsandbytes()
+from peft.config import PeftConfig  # noqa: E402
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING  # noqa: E402
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer  # noqa: E402
 
 CONFIGS = {config.__name__: config for config in PEFT_TYPE_TO_CONFIG_MAPPING.values()}
 TUNERS = {config.__name__: PEFT_TYPE_TO_TUNER_MAPPING.get(kind) for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}

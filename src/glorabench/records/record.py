@@ -64,6 +64,8 @@ class Record:
         cost: {train_s, step_ms, peak_bytes, peak_kind, flops_per_step, search_s, latency_ms, ways, stages}; a stage
             is {seconds, steps, images, flops}, its name train, or supernet, search and retrain.
         merge: {mergeable: true} and the certificate {max_abs_diff, flipped, n, dtype}, or {mergeable: false, reason}.
+            On a quantised base also requantized, the cost of quantising the merged weights again: {max_abs_diff,
+            flipped, error_by_update} (see `requantizing_cost`).
         paths: the GLoRA path of each layer, or None.
         search: the result of a search, or None: {evaluated, score, n, held_out, n_held_out, params, first, best, front}
             (see `searched_run.report_of`), in the metric that decides.

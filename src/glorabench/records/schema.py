@@ -159,6 +159,14 @@ class Params(_Open):
     supernet: Count | None = None
 
 
+class _Requantized(_Open):
+    """What it would cost to quantise merged weights again."""
+
+    max_abs_diff: Number
+    flipped: Count
+    error_by_update: Number | None = None
+
+
 class Merge(_Open):
     """The certificate of a merge, or the reason why there is none."""
 
@@ -167,6 +175,7 @@ class Merge(_Open):
     max_abs_diff: Number | None = None
     flipped: Count | None = None
     n: Count | None = None
+    requantized: _Requantized | None = None
 
 
 class MetricFile(BaseModel):

@@ -32,8 +32,8 @@ def parameters(backbone: Backbone) -> dict[str, int | None]:
     Returns:
         method: trained parameters without the head; of a supernet, those of the current path. head: parameters of the
         head. total: all parameters of the network that runs. stored_bytes: size of the trained tensors and the head,
-        which a task has to keep. supernet: trained parameters of all paths without the head, or None. base_bytes: size of
-        what is not trained, with the scales of quantised weights.
+        which a task has to keep. supernet: trained parameters of all paths without the head, or None. base_bytes: size
+        of what is not trained, with the scales of quantised weights.
     """
     head_ids = {id(p) for p in backbone.head_parameters()}
     trainable = [p for p in backbone.net.parameters() if p.requires_grad]
