@@ -16,6 +16,7 @@ from glorabench.backbones.hf_folder import checked_sha256, quiet_transformers
 from glorabench.backbones.llama_attention import attend_llama
 from glorabench.backbones.llama_mini import llama_mini_folder
 from glorabench.backbones.llama_prompts import prepend_llama
+from glorabench.backbones.quantized import LANGUAGE_HEAD, check_scheme, quantize_linears
 from glorabench.backbones.tokenizer_checks import check_tokenizer
 from glorabench.backbones.wrapping import check_finite
 from glorabench.errors import BadInput, first_line
@@ -95,6 +96,8 @@ def llama_backbone(
     dtype: str,
     model_args: Mapping[str, Any],
     tokenizer_from: str | None = None,
+    quantize: str | None = None,
+    double_quant: bool = True,
 ) -> Backbone:
     """Build a Llama with its tokenizer; it has no task head, its language-model head stays frozen.
 
@@ -108,18 +111,24 @@ def llama_backbone(
         model_args: fields of `transformers.LlamaConfig`, used if there is no folder.
         tokenizer_from: a folder with a tokenizer as Hugging Face saves it, or `embedded`; None is the folder of the
             weights.
+        quantize: `nf4` or `int8` keeps the linear layers of the blocks in so many bits (docs/quantised.md); None keeps
+            them as they are.
+        double_quant: the scales of nf4 are quantised, too.
 
     Raises:
-        BadInput: the folder is missing, incomplete, altered or of another architecture.
+        BadInput: the folder is missing, incomplete, altered or of another architecture; or nf4 cannot be used here.
     """
     if dtype not in DTYPES:
         raise BadInput(f"backbone.dtype '{dtype}' is none of {', '.join(DTYPES)}")
+    check_scheme(quantize, double_quant)
     kind = getattr(torch, dtype)
     if weights_from is None or torch.get_default_device().type == "meta":
         config = _config(weights_from, model_args)
         net, provenance = Llama(config).to(kind), {"source": "random initialisation", "sha256": None}
     else:
         net, provenance = _load(_folder(weights_from), sha256, kind)
+    if quantize is not None:
+        provenance = provenance | {"quantized": _quantize(net, quantize, double_quant)}
     source = tokenizer_from or weights_from
     tokenizer = None if source is None else load_tokenizer(_folder(source), net.config.vocab_size)
     if tokenizer is not None and weights_from is not None:
@@ -147,6 +156,15 @@ def _config(weights_from: str | None, model_args: Mapping[str, Any]) -> LlamaCon
         return LlamaConfig.from_pretrained(_folder(weights_from), local_files_only=True)
     except Exception as error:  # whatever transformers meets in a file that is none of its configs
         raise BadInput(f"{_folder(weights_from)}/config.json cannot be read ({first_line(error)})") from error
+
+
+def _quantize(net: Llama, scheme: str, double_quant: bool) -> str:
+    """Quantise the linear layers of the blocks, in place. The way in words, for the record."""
+    quantize_linears(net, scheme, double_quant, skip=[LANGUAGE_HEAD])
+    if scheme == "int8":
+        return "int8, one scale for each row; all linear layers but the head"
+    scales = "double quantisation" if double_quant else "scales in float32"
+    return f"nf4, blocks of 64, {scales}; all linear layers but the head"
 
 
 def _folder(source: str) -> Path:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.backbones.layer_kinds import starts_with
+from glorabench.backbones.quantized import quantized_layers
 from glorabench.errors import BadInput, check_whole_number
 from glorabench.methods.reparam import LayerRows, Reparam, Reparametrized
 from glorabench.methods.trial import try_forward
@@ -129,6 +130,7 @@ class Method:
         backbone.net.requires_grad_(False)
         shared = self.setup(backbone)
         unfrozen = self._inside(backbone, self.unfreeze(backbone))
+        _check_quantized(backbone, unfrozen, type(self).__name__)
         sites = self.sites(backbone, roles)
         if not (sites or unfrozen):
             self._check_blocks(backbone, ())
@@ -149,6 +151,16 @@ class Method:
             raise BadInput(f"{type(self).__name__} trains nothing on {backbone.name}: it has no head")
         if not backbone.is_standard:
             try_forward(backbone, dict.fromkeys(site.path for site in sites), type(self).__name__)
+
+
+def _check_quantized(backbone: Backbone, parameters: Iterable[nn.Parameter], method_name: str) -> None:
+    """Refuse to train weights of which only codes are there."""
+    codes = {id(layer.weight) for layer in quantized_layers(backbone.net)}
+    if any(id(parameter) in codes for parameter in parameters):
+        raise BadInput(
+            f"{method_name} trains the weights of {backbone.name} themselves, and quantised ones cannot be trained: "
+            "choose another method, or backbone.quantize=null"
+        )
 
 
 def _indices(blocks: Any) -> tuple[int, ...]:

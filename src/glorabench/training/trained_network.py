@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from glorabench import files
 from glorabench.backbones.base import Backbone
+from glorabench.backbones.quantized import dequantize_linears
 from glorabench.config import schema
 from glorabench.config.auto_family import AUTO
 from glorabench.config.compose import compose
@@ -180,6 +181,8 @@ def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, An
 def plain_network(node: Mapping[str, Any], classes: int | None) -> nn.Module:
     """The network of a backbone's config as its library builds it, in evaluation mode.
 
+    Quantised weights are plain ones here, with the numbers that they stand for.
+
     Args:
         node: config node of the backbone; shortcuts and drop-path are left out.
         classes: number of classes of the new head; None for a network without a head.
@@ -188,6 +191,7 @@ def plain_network(node: Mapping[str, Any], classes: int | None) -> nn.Module:
     net: Any = make({**node, **{key: value for key, value in usual.items() if key in node}}, BACKBONE).net
     if classes is not None:
         net.reset_classifier(classes)  # timm's function, so that the network knows the number
+    dequantize_linears(net)
     return net.eval()
 
 

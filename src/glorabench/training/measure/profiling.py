@@ -19,6 +19,7 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from glorabench.backbones.base import Backbone
+from glorabench.backbones.quantized import frozen_bytes, numbers_of
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.errors import BadInput, UnsuitableBackbone
@@ -31,7 +32,8 @@ def parameters(backbone: Backbone) -> dict[str, int | None]:
     Returns:
         method: trained parameters without the head; of a supernet, those of the current path. head: parameters of the
         head. total: all parameters of the network that runs. stored_bytes: size of the trained tensors and the head,
-        which a task has to keep. supernet: trained parameters of all paths without the head, or None.
+        which a task has to keep. supernet: trained parameters of all paths without the head, or None. base_bytes: size
+        of what is not trained, with the scales of quantised weights.
     """
     head_ids = {id(p) for p in backbone.head_parameters()}
     trainable = [p for p in backbone.net.parameters() if p.requires_grad]
@@ -39,14 +41,15 @@ def parameters(backbone: Backbone) -> dict[str, int | None]:
     allocated_size = sum(p.numel() for p in trainable if id(p) not in head_ids)
     space = PathSpace(backbone.net)
     method = space.size(space.genome(space.current())) if space.is_supernet else allocated_size
-    frozen_size = sum(p.numel() for p in backbone.net.parameters() if not p.requires_grad)
+    frozen = [p for p in backbone.net.parameters() if not p.requires_grad]
     width = trainable[0].element_size()
     return {
         "method": method,
         "head": head,
-        "total": frozen_size + method + head,
+        "total": numbers_of(backbone.net, frozen) + method + head,
         "stored_bytes": (method + head) * width,
         "supernet": allocated_size if space.is_supernet else None,
+        "base_bytes": frozen_bytes(backbone.net),
     }
 
 
