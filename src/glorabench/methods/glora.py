@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput, nearest, one_of
 from glorabench.methods.base import Method, check_rank, weight_of
-from glorabench.methods.low_rank_products import Pair, full_precision, rescaled_linear, tokens_of, widen
+from glorabench.methods.low_rank_products import Pair, rescaled_linear, tokens_of, widen
+from glorabench.methods.precision import full_precision
 from glorabench.methods.reparam import LayerRows, Reparam
 
 PRODUCTS = ("hadamard", "matmul")
@@ -190,7 +191,7 @@ class Supports(Reparam):
         if E is not None:
             new_bias = E[:, 0].expand(len(weight)) if new_bias is None else new_bias + E[:, 0]
         if C is not None:
-            shift = (weight @ C)[:, 0]
+            shift = (weight @ C.to(weight.dtype))[:, 0]  # of half precision, W0 is not copied for it
             new_bias = shift if new_bias is None else new_bias + shift
         return new_bias
 

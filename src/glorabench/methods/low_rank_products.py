@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -10,13 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from glorabench.methods.precision import full_precision
+
 Pair = tuple[Tensor, Tensor]  # left (rows x r) and right (r x cols) of a matrix left @ right
-
-
-def full_precision(like: Tensor) -> AbstractContextManager[Any]:
-    """No autocast on the device of `like`."""
-    kind = like.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def tokens_of(x: Tensor) -> Tensor:
@@ -44,8 +39,8 @@ def widen(hidden: Tensor, left: Tensor, onto: Tensor | None = None) -> Tensor:
 def rescaled_linear(x: Tensor, weight: Tensor, bias: Tensor | None, scale: Pair, update: Pair | None) -> Tensor:
     """x W'^T + bias with W' = W0 + W0 * (scale product) + (added product), and nothing of o x i kept for backward.
 
-    W' is formed in the dtype of W0 and then cast to that of x, as under autocast, and formed again in backward where x
-    needs a gradient.
+    W' is formed in the dtype of the factors (W0's own, or float32 over a W0 of half precision) and then cast to that of
+    x, as under autocast, and formed again in backward where x needs a gradient.
 
     Args:
         x: tokens x i, in the dtype of the product.
@@ -92,7 +87,7 @@ class _RescaledLinear(torch.autograd.Function):
             if needs_bias:
                 dbias = dy.sum(0, dtype=ctx.bias_dtype)
             if any(needs_factors):
-                dense = (dy.t() @ x).to(weight.dtype)
+                dense = (dy.t() @ x).to(scale_left.dtype)
                 if needs_factors[2]:
                     grads[2] = F.linear(dense, right)
                 if needs_factors[3]:

@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from glorabench.backbones.layer_kinds import is_image_norm
 from glorabench.errors import BadInput
+from glorabench.methods.precision import products_like
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,10 @@ class Reparametrized(Foldable):
 
     def outputs(self, x: Tensor, rows: slice) -> Tensor:
         """Only these rows of the output; a part without `delta` that reaches beyond them is computed whole."""
+        with products_like(x):
+            return self._outputs(x, rows)
+
+    def _outputs(self, x: Tensor, rows: slice) -> Tensor:
         parts = [(span, part) for span, part in self.parts() if span.start < rows.stop and rows.start < span.stop]
         if isinstance(self.layer, nn.Linear) and all(hasattr(part, "delta") for _, part in parts):
             return self._with_deltas(x, rows, parts)

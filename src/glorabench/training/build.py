@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 import torch
 
 from glorabench.backbones.base import Backbone
+from glorabench.backbones.recomputation import block_paths, check_blocks
 from glorabench.backbones.weights import NO_CHOICE, UNDECIDED
 from glorabench.config import schema
 from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, OPTIMIZER, check_arguments, make, target_of
@@ -83,7 +84,9 @@ def _check_parts(config: dict[str, Any]) -> None:
         check_search(config["search"], config["selection"])
     _check_training(config)
     check_arguments(config["data"], DATA)
-    reads, space = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
+    reads, blocks, space = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
+    if config["train"].get("checkpoint_activations"):
+        check_blocks(config["backbone"]["name"], blocks)
     if config.get("search"):
         space.check_limits(config["search"]["min_params"], config["search"]["max_params"])
     task_type = get_type_hints(target_of(config["data"], DATA)).get("return")  # a loader's annotation
@@ -122,7 +125,7 @@ def check_weights(config: dict[str, Any]) -> None:
 
 
 @lru_cache(maxsize=256)  # the runs of a sweep have few different backbones and methods
-def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
+def rehearse(backbone: str, method: str) -> tuple[str, int, PathSpace]:
     """Inject a method into a backbone as a test, on the meta device, which neither reads nor computes values.
 
     Args:
@@ -130,7 +133,7 @@ def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
         method: config node of the method, in JSON.
 
     Returns:
-        What the backbone reads (images or tokens), and the paths from which a search can choose.
+        What the backbone reads (images or tokens), its number of blocks, and the paths from which a search can choose.
 
     Raises:
         BadInput: one of the nodes is wrong, or the method does not fit the backbone.
@@ -147,7 +150,7 @@ def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
             trunk.set_head(2)
         with suppress(NotImplementedError, RuntimeError):  # some tuners of peft compute values when they start
             method_instance.inject(trunk)
-    return trunk.reads, PathSpace(trunk.net)
+    return trunk.reads, len(block_paths(trunk)), PathSpace(trunk.net)
 
 
 def check_search(search: dict[str, Any], selection: dict[str, Any]) -> None:

@@ -40,12 +40,12 @@ def parameters(backbone: Backbone) -> dict[str, int | None]:
     space = PathSpace(backbone.net)
     method = space.size(space.genome(space.current())) if space.is_supernet else allocated_size
     frozen_size = sum(p.numel() for p in backbone.net.parameters() if not p.requires_grad)
-    width = trainable[0].element_size()
+    stored_bytes = sum(p.numel() * p.element_size() for p in trainable)
     return {
         "method": method,
         "head": head,
         "total": frozen_size + method + head,
-        "stored_bytes": (method + head) * width,
+        "stored_bytes": stored_bytes * (method + head) // (allocated_size + head),  # of a supernet, its path alone
         "supernet": allocated_size if space.is_supernet else None,
     }
 
