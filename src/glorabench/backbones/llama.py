@@ -55,7 +55,7 @@ class Llama(LlamaForCausalLM):
             positions: of the tokens in their texts, where several texts share a row. A text begins where they restart
                 at 0, and sees itself only.
         """
-        if positions is not None:
+        if positions is not None or self.config._attn_implementation != "sdpa":
             return self.model(input_ids=tokens, position_ids=positions, use_cache=False).last_hidden_state
         # `model` would ask the device whether its own positions restart, and wait for the answer in every step
         x = self.model.embed_tokens(tokens)
