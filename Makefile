@@ -53,6 +53,7 @@ table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from 
 	$(BIN)/glorabench table mini --results results/methods --long --into results/methods/README.md
 	$(BIN)/glorabench page glora --results results/glora
 	$(BIN)/glorabench count --into docs/counts.md
+	$(BIN)/python benchmarks/text_counters.py --into docs/text.md
 
 families: $(VENV)/.run ## rewrite the table of docs/backbones.md: every method in twenty families, some minutes
 	$(BIN)/glorabench backbone --into docs/backbones.md

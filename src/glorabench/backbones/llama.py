@@ -59,7 +59,14 @@ class Llama(LlamaForCausalLM):
             positions: of the tokens in their texts, where several texts share a row. A text begins where they restart
                 at 0, and sees itself only.
         """
-        return self.model(input_ids=tokens, position_ids=positions, use_cache=False).last_hidden_state
+        if positions is not None or self.config._attn_implementation != "sdpa":
+            return self.model(input_ids=tokens, position_ids=positions, use_cache=False).last_hidden_state
+        # `model` would ask the device whether its own positions restart, and wait for the answer in every step
+        x = self.model.embed_tokens(tokens)
+        rotation = self.model.rotary_emb(x, position_ids=torch.arange(tokens.shape[1], device=x.device)[None])
+        for layer in self.model.layers:
+            x = layer(x, attention_mask=None, position_embeddings=rotation)
+        return self.model.norm(x)
 
     def logits(self, states: Tensor) -> Tensor:
         """Logits over the vocabulary of hidden states (... x width)."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput
-from glorabench.methods.base import Method
+from glorabench.methods.base import Method, like_of
 from glorabench.methods.bottleneck import Bottleneck, Parallel, Tap, check_width
 
 
@@ -43,7 +43,7 @@ class AdaptFormer(Method):
     def setup(self, backbone: Backbone) -> tuple[Tensor, dict[int, Tap]]:
         """A tensor that says device and dtype, and the taps by depth."""
         starts = {site.depth: backbone.net.get_submodule(site.path) for site in backbone.sites(["in2"])}
-        return next(backbone.net.parameters()), {depth: Tap(start, of_input=True) for depth, start in starts.items()}
+        return like_of(backbone), {depth: Tap(start, of_input=True) for depth, start in starts.items()}
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
         """A Tap where the path begins; the branch where it ends."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.backbones.layer_kinds import starts_with
+from glorabench.backbones.precision import at_least_single
 from glorabench.backbones.quantized import quantized_layers
 from glorabench.errors import BadInput, check_whole_number
 from glorabench.methods.reparam import LayerRows, Reparam, Reparametrized
@@ -194,6 +195,8 @@ def _assemble(layer: nn.Module, parts: list[tuple[Site, nn.Module]]) -> nn.Modul
 def weight_of(site: Site, layer: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)) -> Tensor:
     """The pretrained weight that a Reparam of `site` acts on, as a matrix (see `LayerRows`): o the rows of the site.
 
+    It is in float32 where the network is of half precision, so that tensors made like it are.
+
     Raises:
         BadInput: the layer is of none of the `kinds`.
     """
@@ -205,7 +208,12 @@ def weight_of(site: Site, layer: nn.Module, kinds: tuple[type[nn.Module], ...] =
         raise BadInput(
             f"role '{site.role}' ({site.path}) is a {kind}, this method needs a {kinds_text}: take it out of targets"
         )
-    return LayerRows(layer, site.rows or slice(None)).weight.detach()
+    return at_least_single(LayerRows(layer, site.rows or slice(None)).weight.detach())
+
+
+def like_of(backbone: Backbone) -> Tensor:
+    """An empty tensor on the device of a backbone, in the dtype of what a method adds to it: float32 or better."""
+    return at_least_single(next(backbone.net.parameters()).detach()[:0])
 
 
 def fill_normal(matrix: Tensor, init: str, std: float) -> None:

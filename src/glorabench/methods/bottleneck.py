@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
+from glorabench.backbones.precision import products_like
 from glorabench.errors import BadInput
 from glorabench.methods.base import fill_normal
 
@@ -95,7 +96,8 @@ class Series(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """The output of the layer, adapted."""
         h = self.layer(*args, **kwargs)
-        y = self.scale * self.branch(h.movedim(self.axis, -1))
+        with products_like(h):
+            y = self.scale * self.branch(h.movedim(self.axis, -1))
         if self.channel_scale is not None:
             y = y * self.channel_scale.to(y.dtype)
         if self.drop_path and self.training:
@@ -148,5 +150,6 @@ class Parallel(nn.Module):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The end of the path, plus the branch."""
         h = self._tap[0].take(x.shape[1]).movedim(self.axis, -1)
-        y = (self.scale * self.branch(h)).movedim(-1, self.axis)
+        with products_like(h):
+            y = (self.scale * self.branch(h)).movedim(-1, self.axis)
         return self.layer(x, *args, **kwargs) + (self.layer(y) if self.drop_branch else y)

@@ -47,7 +47,7 @@ class Decomposed(Reparam):
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             cross = (B * (W @ A.T)).sum(1)
             squares = W.square().sum(1) + 2 * s * cross + s**2 * ((B @ (A @ A.T)) * B).sum(1)
-        return squares.clamp_min(0).sqrt().to(weight.dtype)
+        return squares.clamp_min(0).sqrt()
 
     def through(self, x: Tensor, layer: LayerRows) -> Tensor:
         """One product with W0 and the low-rank one, then a factor for each output."""

@@ -34,8 +34,9 @@ def widen(hidden: Tensor, left: Tensor, onto: Tensor | None = None) -> Tensor:
 def rescaled_linear(x: Tensor, tiles: Tiles, bias: Tensor | None, scale: Pair, update: Pair | None) -> Tensor:
     """x W'^T + bias with W' = W0 + W0 * (scale product) + (added product), and nothing of o x i kept for backward.
 
-    W' is formed in the dtype of W0 and then cast to that of x, as under autocast, and formed again in backward where x
-    needs a gradient. Of a weight that is read in pieces, neither W0 nor W' is ever there as a whole.
+    W' is formed in the dtype of the factors (W0's own, or float32 over a W0 of half precision) and then cast to that of
+    x, as under autocast, and formed again in backward where x needs a gradient. Of a weight that is read in pieces,
+    neither W0 nor W' is ever there as a whole.
 
     Args:
         x: tokens x i, in the dtype of the product.
@@ -100,7 +101,7 @@ class _RescaledLinear(torch.autograd.Function):
                     dx = _plus(dx, part @ new_weight.to(dy.dtype))
                 if not any(needs_factors):
                     continue
-                dense = (part.t() @ x).to(weight.dtype)
+                dense = (part.t() @ x).to(scale_left.dtype)
                 if needs_factors[2]:
                     dleft.append(F.linear(dense, right))
                 if needs_factors[3]:

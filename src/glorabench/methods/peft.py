@@ -1,7 +1,7 @@
 """Hugging Face peft (github.com/huggingface/peft): any of its tuners that adapt layers, chosen by its config class.
 
 Roles become module names, peft puts its layers in, and each of them is wrapped so that it is counted, merged and
-certified like every other method. Adapters have the dtype of the layer that they adapt.
+certified like every other method. Over a layer of half precision adapters are float32, as in peft.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Peft(Method):
         }
         config, tuner = self._peft_config(modules), cast(Any, TUNERS[self.config])
         try:
-            tuner(backbone.net, config, "default")
+            tuner(backbone.net, config, "default")._cast_adapter_dtype("default")
         except Exception as error:  # whatever peft meets in layers and values that are not for it
             rejects = [s for s in sites if not isinstance(backbone.net.get_submodule(s.path), BaseTunerLayer)]
             place = f"role '{rejects[0].role}' ({rejects[0].path})" if rejects else backbone.name

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from glorabench.backbones.layer_kinds import is_image_norm, out_width
+from glorabench.backbones.precision import products_like
 from glorabench.backbones.quantized import QuantizedLinear
 from glorabench.errors import BadInput
 
@@ -64,7 +65,8 @@ class LayerRows:
         """W0 M for a matrix of i rows."""
         if isinstance(self.layer, QuantizedLinear):
             return self.layer.product(matrix.T, self.rows).T
-        return self.weight @ matrix
+        weight = self.weight
+        return weight @ matrix.to(weight.dtype)  # of half precision, W0 is not copied for it
 
     def run(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """What the layer computes with another weight (a matrix) and bias."""
@@ -166,6 +168,10 @@ class Reparametrized(Foldable):
 
     def outputs(self, x: Tensor, rows: slice) -> Tensor:
         """Only these rows of the output; a part without `delta` that reaches beyond them is computed whole."""
+        with products_like(x):
+            return self._outputs(x, rows)
+
+    def _outputs(self, x: Tensor, rows: slice) -> Tensor:
         parts = [(span, part) for span, part in self.parts() if span.start < rows.stop and rows.start < span.stop]
         if isinstance(self.layer, nn.Linear) and all(hasattr(part, "delta") for _, part in parts):
             return self._with_deltas(x, rows, parts)

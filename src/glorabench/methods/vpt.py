@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput
-from glorabench.methods.base import Method
+from glorabench.methods.base import Method, like_of
 
 _OBSTACLE = "prompts are tokens, no weight can absorb them"
 
@@ -72,7 +72,9 @@ class PromptedAttention(nn.Module):
         prompts = self.prompts[None]
         if self.dropout and self.training:
             prompts = F.dropout(prompts.expand(len(x), -1, -1), self.dropout)
-        return self.attend(self.layer, x, queries, self._norm[0](prompts), **settings)
+        norm = self._norm[0]
+        prompts = norm(prompts.to(norm.get_parameter("weight").dtype))
+        return self.attend(self.layer, x, queries, prompts, **settings)
 
 
 class PromptedTrunk(nn.Module):
@@ -157,7 +159,7 @@ class VPT(Method):
         backbone, (first, last), bound, norms = shared
         prompts = None
         if self.deep or site.depth == first:
-            prompts = nn.Parameter(norms[0].weight.new_empty(self.prompts, site.width))
+            prompts = nn.Parameter(like_of(backbone).new_empty(self.prompts, site.width))
             nn.init.uniform_(prompts, -bound, bound)
         if site.role == "trunk":
             assert prompts is not None  # it is the first of one

@@ -31,7 +31,7 @@ ADAMW: Final = {"_target_": "glorabench.training.optimizers.AdamW", "betas": [0.
 # places of later options: with this value a run is the same as without the key
 PLAIN: Final[Mapping[str, Any]] = {
     **{"method.blocks": None, "backbone.quantize": None, "backbone.double_quant": True},
-    **{"train.accumulate": 1, "train.devices": 1, "train.max_time": None},
+    **{"train.accumulate": 1, "train.devices": 1, "train.max_time": None, "train.checkpoint_activations": False},
     **dict.fromkeys(("trainer.deterministic", "trainer.benchmark", "trainer.limit_train_batches")),
     **{"trainer.callbacks": [], "trainer": {}, "optimizer": ADAMW},
 }

@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 import torch
 
 from glorabench.backbones.base import Backbone
+from glorabench.backbones.recomputation import block_paths, check_blocks
 from glorabench.backbones.weights import NO_CHOICE, UNDECIDED
 from glorabench.config import schema
 from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, OPTIMIZER, check_arguments, make, target_of
@@ -84,6 +85,8 @@ def _check_parts(config: dict[str, Any]) -> None:
     _check_training(config)
     check_arguments(config["data"], DATA)
     trunk = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
+    if config["train"].get("checkpoint_activations"):
+        check_blocks(config["backbone"]["name"], len(block_paths(trunk)))
     if config.get("search"):
         PathSpace(trunk.net).check_limits(config["search"]["min_params"], config["search"]["max_params"])
     task_type = get_type_hints(target_of(config["data"], DATA)).get("return")  # a loader's annotation
