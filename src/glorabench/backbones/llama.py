@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, DynamicCache, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, DynamicCache, LlamaConfig, LlamaForCausalLM, LlamaModel, PreTrainedTokenizerBase
 
 from glorabench.backbones.base import Backbone, Role
 from glorabench.backbones.hf_folder import checked_sha256, quiet_transformers
@@ -59,7 +59,8 @@ class Llama(LlamaForCausalLM):
             positions: of the tokens in their texts, where several texts share a row. A text begins where they restart
                 at 0, and sees itself only.
         """
-        if positions is not None or self.config._attn_implementation != "sdpa":
+        is_plain = type(self.model) is LlamaModel and self.config._attn_implementation == "sdpa"
+        if positions is not None or not is_plain:
             return self.model(input_ids=tokens, position_ids=positions, use_cache=False).last_hidden_state
         # `model` would ask the device whether its own positions restart, and wait for the answer in every step
         x = self.model.embed_tokens(tokens)
