@@ -58,6 +58,7 @@ BACKBONE = NodeKind(
         "glorabench.backbones.llama.llama_backbone",
         "glorabench.backbones.timm_models.timm_backbone",
         "glorabench.backbones.hf_vision.hf_vision_backbone",
+        "glorabench.backbones.hf_text.hf_text_backbone",
     ),
 )
 DATA = NodeKind(

@@ -195,8 +195,10 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
     """
     place, source = repr(str(folder)), node["weights_from"]
     is_image_model = str(node.get("_target_")).endswith(".hf_vision_backbone")
-    is_timm = "model" in node and not is_image_model
-    kind = "AutoModelForImageClassification" if is_image_model else "LlamaForCausalLM"
+    is_text_model = str(node.get("_target_")).endswith(".hf_text_backbone")
+    is_timm = "model" in node and not (is_image_model or is_text_model)
+    kind = _class_of_transformers(node) if is_text_model else "LlamaForCausalLM"
+    kind = "AutoModelForImageClassification" if is_image_model else kind
     if to == "adapter":
         weights = "" if source in (None, "embedded", "hub") else f", weights_from={source!r}"
         return ["from glorabench.export import load", f"net = load({place}{weights})"]
@@ -218,6 +220,13 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
     labels = f", num_labels={classes}" if is_image_model else ""
     base_line = f"net = {kind}.from_pretrained({base!r}{labels})"
     return [f"from transformers import {kind}", "from peft import PeftModel", base_line, adapter_line]
+
+
+def _class_of_transformers(node: Mapping[str, Any]) -> str:
+    """The class of transformers that loads a language model."""
+    from glorabench.backbones.hf_text import TEXT_FAMILIES
+
+    return TEXT_FAMILIES[str(node["model"])].kind
 
 
 def _registration(architecture: str) -> list[str]:

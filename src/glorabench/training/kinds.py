@@ -101,9 +101,9 @@ class _Text:
 
     def data(self, task: TextTask, backbone: Backbone, config: _Config) -> TextData:
         """Batches of tokens."""
-        net: Any = backbone.net
-        digest = tokenizer_digest(backbone.tokenizer)
-        encoder = Encoder(backbone.tokenizer, digest, task.settings, net.config.max_position_embeddings)
+        assert backbone.text is not None
+        digest, text = tokenizer_digest(backbone.tokenizer), backbone.text
+        encoder = Encoder(backbone.tokenizer, digest, task.settings, text.context, text.start)
         return TextData(task, encoder, **data_settings(config))
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,19 +67,23 @@ class Encoder:
         tokenizer: of the backbone.
         digest: sha256 of the tokenizer.
         settings: of the task.
-        context: the most tokens that the backbone reads.
+        context: the most tokens that the backbone reads; None is no limit.
+        start: the token with which a decoder begins, where an encoder reads the prompt. For an encoder a prompt has the
+            special tokens that the tokenizer gives a text; in one row with its completion it has the token that begins
+            a text, if there is one.
     """
 
     tokenizer: PreTrainedTokenizerBase
     digest: str
     settings: TextSettings
-    context: int
+    context: int | None
+    start: int | None = None
 
     def __post_init__(self) -> None:
         one_of("data.template", self.settings.template, TEMPLATES)
         if self.settings.truncate is not None:
             one_of("data.truncate", self.settings.truncate, ("left", "right"))
-        if self.settings.max_length > self.context:
+        if self.context is not None and self.settings.max_length > self.context:
             raise BadInput(
                 f"data.max_length is {self.settings.max_length}, but the backbone reads {self.context} tokens at most: "
                 f"data.max_length={self.context}"
@@ -97,7 +102,8 @@ class Encoder:
         """
         settings = self.settings  # of these the tokens depend on three
         chosen = [settings.template, settings.max_length, settings.truncate]
-        key = [_VERSION, fingerprint, self.digest, all_choices, *chosen]
+        frame = [] if self.start is None else [self._frame]
+        key = [_VERSION, fingerprint, self.digest, all_choices, *chosen, *frame]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
         return load_or_make(
             cache / "tokens" / name,
@@ -138,21 +144,32 @@ class Encoder:
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []  # type: ignore[return-value]
 
+    @cached_property
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """The special tokens before and behind a prompt."""
+        if self.start is None:
+            begin = self.tokenizer.bos_token_id
+            return ([] if begin is None else [int(begin)]), []  # type: ignore[arg-type]
+        (bare,), whole = self._ids(["a"]), list(self.tokenizer("a")["input_ids"])  # type: ignore[arg-type]
+        start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+        return whole[:start], whole[start + len(bare) :]
+
     def _fit(self, prompt: list[int], completion: int, example: int) -> tuple[list[int], bool]:
-        """The prompt with the token that begins a text, cut if it must be; whether it was."""
-        begin = [] if self.tokenizer.bos_token_id is None else [int(self.tokenizer.bos_token_id)]  # type: ignore[arg-type]
-        room = self.settings.max_length - completion - len(begin)
+        """The prompt with its special tokens, cut if it must be; whether it was."""
+        before, behind = self._frame
+        room = self.settings.max_length - completion - len(before) - len(behind)
         if room < 0:
             raise BadInput(f"the completion of example {example} alone is longer than data.max_length: raise it")
         if len(prompt) <= room:
-            return [*begin, *prompt], False
+            return [*before, *prompt, *behind], False
         if self.settings.truncate is None:
-            total = len(begin) + len(prompt) + completion
+            total = self.settings.max_length - room + len(prompt)
             raise BadInput(
                 f"example {example} has {total} tokens, more than data.max_length={self.settings.max_length}: raise "
                 "it, or let prompts be cut with data.truncate=left or right"
             )
-        return [*begin, *(prompt[len(prompt) - room :] if self.settings.truncate == "left" else prompt[:room])], True
+        part = prompt[len(prompt) - room :] if self.settings.truncate == "left" else prompt[:room]
+        return [*before, *part, *behind], True
 
 
 def _save(folder: Path, encoded: Encoded) -> None:
