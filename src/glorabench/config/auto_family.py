@@ -26,8 +26,9 @@ def roles_of_node(node: Mapping[str, Any]) -> tuple[str, ...]:
     """
     if not (node.get("model") or node.get("weights_from") not in (None, "undecided", "hub")):
         raise BadInput("this backbone needs a model: backbone.model=NAME, such as backbone.model=resnet50")
-    shape = {key: value for key, value in node.items() if key not in ("sha256", "drop_path")}
-    return _roles_of_text(json.dumps({**shape, "sha256": None, "drop_path": 0.0}, sort_keys=True))
+    neutral = {"sha256": None, "drop_path": 0.0}  # what roles do not depend on
+    shape = {key: neutral.get(key, value) for key, value in node.items()}
+    return _roles_of_text(json.dumps(shape, sort_keys=True))
 
 
 @lru_cache(maxsize=64)  # the runs of a sweep share few

@@ -88,7 +88,10 @@ class _Text:
     """Text tasks: what their three kinds share."""
 
     def prepare(self, backbone: Backbone, task: TextTask) -> None:
-        """Nothing: the head of a language model stays.
+        """Nothing: the head of a language model stays."""
+
+    def data(self, task: TextTask, backbone: Backbone, config: _Config) -> TextData:
+        """Batches of tokens.
 
         Raises:
             BadInput: the backbone has no tokenizer.
@@ -98,9 +101,6 @@ class _Text:
                 f"backbone {backbone.name} has no tokenizer, so it cannot read the text of task {task.name}: put "
                 "tokenizer.json beside its weights, or set backbone.tokenizer_from=PATH"
             )
-
-    def data(self, task: TextTask, backbone: Backbone, config: _Config) -> TextData:
-        """Batches of tokens."""
         assert backbone.text is not None
         digest, text = tokenizer_digest(backbone.tokenizer), backbone.text
         encoder = Encoder(backbone.tokenizer, digest, task.settings, text.context, text.start)
