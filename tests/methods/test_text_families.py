@@ -1,4 +1,4 @@
-"""Methods on every family of language models: from a saved folder, a step of training, merged, back into transformers."""
+"""Methods on every family of language models: from a saved folder, trained a step, merged, back into transformers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ UNSUPPORTED_PAIRS = {
         if family != "t5"
     },
 }
-EXAMPLES = [TextExample(f"Tell me {word}", f"a {word} with {word}s") for word in ("one", "two", "three", "a small four")]
+EXAMPLES = [
+    TextExample(f"Tell me {word}", f"a {word} with {word}s") for word in ("one", "two", "three", "a small four")
+]
 
 
 @pytest.fixture(scope="module")

@@ -119,9 +119,7 @@ def _network_class(model_type: str) -> Any:
     return type(base.__name__, (CausalLM, base), {"__module__": base.__module__})
 
 
-def _random_network(
-    model_type: str, fields: dict[str, Any], dtype: torch.dtype
-) -> tuple[Any, dict[str, str | None]]:
+def _random_network(model_type: str, fields: dict[str, Any], dtype: torch.dtype) -> tuple[Any, dict[str, str | None]]:
     """A network of these sizes with random weights."""
     kind = _network_class(model_type)
     try:

@@ -29,9 +29,9 @@ def fill_from_text_folder(node: Mapping[str, Any]) -> dict[str, Any]:
         BadInput: the folder is missing, its config.json cannot be read, or it holds a model that is not known.
     """
     source = node.get("weights_from")
-    if source == "undecided":
+    if source == "undecided" and not node.get("model"):
         raise BadInput("this backbone needs a folder: backbone.weights_from=FOLDER, as Hugging Face saves a model")
-    if source is None:
+    if source in (None, "undecided"):
         return {"name": node.get("name") or check_model_type(node.get("model"))}
     folder = Path(str(source)).expanduser()
     if not folder.is_dir():

@@ -1,4 +1,7 @@
-"""Objectives of language models, causal or sequence to sequence: the loss of the next token, and what examples get in the three kinds of text tasks."""
+"""Objectives of language models, causal or sequence to sequence.
+
+They have the loss of the next token, and what examples get in the three kinds of text tasks.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,8 @@ def token_losses(net: Any, batch: TextBatch) -> Tensor:
 class LanguageObjective:
     """The loss of the next token, as a mean over all scored tokens of a batch.
 
-    Of an encoder-decoder these are the tokens of completions, each predicted from the prompt and the right tokens before
-    it (teacher forcing).
+    Of an encoder-decoder these are the tokens of completions, each predicted from the prompt and the right tokens
+    before it (teacher forcing).
 
     Args:
         metrics: names of `TEXT_METRICS`; the first decides.
