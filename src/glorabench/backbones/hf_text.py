@@ -93,6 +93,8 @@ def hf_text_backbone(
         folder = Path(weights_from).expanduser()
         net, provenance = load_text_network(_network_class(model_type), folder, sha256, wanted, model_type)
         net.to(wanted)  # transformers holds some layers of a T5 in float32
+        if isinstance(net, T5) and net.lm_head.weight is not net.shared.weight:
+            net.config.tie_word_embeddings = False  # else a later call of tie_weights would tie them
     source = tokenizer_from or weights_from
     tokenizer = None if source is None else load_tokenizer(Path(source).expanduser(), net.config.vocab_size)
     chosen = TEXT_FAMILIES[model_type]

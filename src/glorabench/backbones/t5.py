@@ -140,4 +140,5 @@ class T5Writer:
 def untie_head(net: T5) -> None:
     """Give T5 1.1 and FLAN-T5 the head of their own that they have; transformers ties every T5 that it builds."""
     weight = net.lm_head.weight
+    net.config.tie_word_embeddings = False
     net.lm_head.weight = nn.Parameter(nn.init.normal_(weight.new_empty(weight.shape), std=net.model_dim**-0.5))

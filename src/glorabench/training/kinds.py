@@ -17,11 +17,14 @@ from glorabench.data.images.task import ImageTask
 from glorabench.data.task import Task
 from glorabench.data.text.datamodule import TextData
 from glorabench.data.text.encoding import Encoder
+from glorabench.data.text.harness import HarnessTask
+from glorabench.data.text.harness_data import HarnessData
 from glorabench.data.text.task import TextTask
 from glorabench.data.text.tokenizer import tokenizer_digest
 from glorabench.errors import BadInput, one_of
 from glorabench.training.objectives.base import Objective
 from glorabench.training.objectives.classification import TOP1, Classification
+from glorabench.training.objectives.harness import HarnessScores
 from glorabench.training.objectives.language import Generation, LanguageModelling, MultipleChoice
 
 _Config = Mapping[str, Any]
@@ -96,15 +99,19 @@ class _Text:
         Raises:
             BadInput: the backbone has no tokenizer.
         """
-        if backbone.tokenizer is None:
-            raise BadInput(
-                f"backbone {backbone.name} has no tokenizer, so it cannot read the text of task {task.name}: put "
-                "tokenizer.json beside its weights, or set backbone.tokenizer_from=PATH"
-            )
+        _check_tokenizer(backbone, task.name)
         assert backbone.text is not None
         digest, text = tokenizer_digest(backbone.tokenizer), backbone.text
         encoder = Encoder(backbone.tokenizer, digest, task.settings, text.context, text.start)
         return TextData(task, encoder, **data_settings(config))
+
+
+def _check_tokenizer(backbone: Backbone, task: str) -> None:
+    if backbone.tokenizer is None:
+        raise BadInput(
+            f"backbone {backbone.name} has no tokenizer, so it cannot read the text of task {task}: put "
+            "tokenizer.json beside its weights, or set backbone.tokenizer_from=PATH"
+        )
 
 
 class TextGeneration(_Text):
@@ -131,11 +138,30 @@ class PlainText(_Text):
         return LanguageModelling(task.metrics)
 
 
+class Harness(_Text):
+    """Tasks of lm-evaluation-harness, which asks the network itself."""
+
+    def data(self, task: HarnessTask, backbone: Backbone, config: _Config) -> HarnessData:  # type: ignore[override]
+        """The names of the tasks.
+
+        Raises:
+            BadInput: the backbone has no tokenizer.
+        """
+        _check_tokenizer(backbone, task.name)
+        settings = self.objective(task, backbone, config).settings()
+        return HarnessData(task, settings, **data_settings(config))
+
+    def objective(self, task: HarnessTask, backbone: Backbone, config: _Config) -> HarnessScores:
+        """The scores of the harness."""
+        return HarnessScores(task, backbone, config["train"]["eval_batch_size"])
+
+
 TASK_KINDS: Mapping[str, Callable[[], TaskKind]] = {
     "image_classification": ImageClassification,
     "generation": TextGeneration,
     "multiple_choice": TextChoice,
     "language_modelling": PlainText,
+    "harness": Harness,
 }
 
 

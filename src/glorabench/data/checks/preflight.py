@@ -14,6 +14,7 @@ from glorabench.data.checks import image_files, inspect
 from glorabench.data.folders.checking import FOLDER_LOADER, check_folder, identify_folder
 from glorabench.data.suites.mini import MINI_LAYOUT
 from glorabench.data.suites.registry import SUITES
+from glorabench.data.text.harness import HARNESS_LOADER, identify_harness
 from glorabench.errors import BadInput, nearest, one_of
 
 _OptionPairs = tuple[tuple[str, Any], ...]
@@ -36,6 +37,8 @@ def identify_data(data: Mapping[str, Any]) -> dict[str, Any]:
             raise BadInput(f"no task '{data.get('task')}' in the suite mini{nearest(str(data.get('task')), names)}")
     if data.get("_target_") == FOLDER_LOADER:
         return identify_folder(data)
+    if data.get("_target_") == HARNESS_LOADER:
+        return identify_harness(data)
     if "suite" not in data:
         return {}
     one_of("data.suite", data["suite"], SUITES)
