@@ -13,3 +13,17 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str
+
+
+@dataclass(frozen=True)
+class TextInputs:
+    """How a language model reads a prompt and writes a completion.
+
+    Args:
+        context: the most tokens of prompt and completion; None is no limit.
+        start: the token with which a decoder begins to write, where an encoder reads the prompt; None where both stand
+            in one row.
+    """
+
+    context: int | None
+    start: int | None = None

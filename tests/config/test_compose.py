@@ -44,7 +44,7 @@ def test_names_follow_what_the_groups_chose() -> None:
     }
 
 
-MODELS = {"timm": "resnet18", "hf_vision": "vit"}  # of backbones that are for many models
+MODELS = {"timm": "resnet18", "hf_vision": "vit", "hf_text": "llama"}  # of backbones that are for many models
 
 
 @pytest.mark.parametrize(("group", "name"), OPTIONS, ids=["=".join(option) for option in OPTIONS])

@@ -100,7 +100,7 @@ def test_every_committed_record_has_the_id_of_its_config_and_targets_that_may_be
 def test_every_target_of_conf_is_one_that_may_be_named_and_takes_what_conf_says() -> None:
     for group, kind in (("method", METHOD), ("backbone", BACKBONE), ("data", DATA)):
         for name in options(group):
-            needs = {"timm": "resnet50", "hf_vision": "vit"}
+            needs = {"timm": "resnet50", "hf_vision": "vit", "hf_text": "llama"}
             model = [f"backbone.model={needs[name]}", "backbone.weights_from=null"] if name in needs else []
             node = compose([f"{group}={name}", *model])[group]
             assert instantiate.check_address(node, kind)

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from glorabench.backbones.layer_kinds import out_width
 from glorabench.errors import BadInput, nearest
-from glorabench.inputs import Preprocess
+from glorabench.inputs import Preprocess, TextInputs
 
 _NO_PATH = "its blocks have no feed-forward path that is a part of its own"
 _NO_ATTENTION = "its blocks have no attention that is a part of its own"
@@ -53,7 +53,7 @@ class Role:
     """Where a role lives.
 
     Args:
-        pattern: module path with `*` for indices.
+        pattern: module path with `*` for indices; several paths with `|` between them.
         part: which part of a fused layer it is, of how many `parts`; None is the whole layer.
         stem: it comes before the first block.
         axis: where the features are in its output: -1, or 1 for images.
@@ -67,7 +67,8 @@ class Role:
 
     def find(self, paths: Iterable[str]) -> list[str]:
         """Every path that this role names."""
-        regex = re.compile(re.escape(self.pattern).replace(r"\*", r"\d+"))
+        patterns = (re.escape(pattern).replace(r"\*", r"\d+") for pattern in self.pattern.split("|"))
+        regex = re.compile("|".join(patterns))
         return [path for path in paths if regex.fullmatch(path)]
 
 
@@ -95,6 +96,7 @@ class Backbone:
         prepend: the network's trunk with prompts in front of all tokens, if it has such a form.
         prompt_tokens: how many positions of every text the prompts of a method take.
         tokenizer: of a model that reads tokens, as transformers has it; None where none is at hand.
+        text: how a language model reads prompts; None for other models.
         is_standard: the network is of the class that the roles were written for; with another class, one forward pass
             tests whether a method fits.
     """
@@ -112,6 +114,7 @@ class Backbone:
     prompt_tokens: int = 0
     is_standard: bool = True
     tokenizer: Any = None
+    text: TextInputs | None = None
 
     @property
     def reads(self) -> str:

@@ -13,7 +13,8 @@ def generate(net: Any, prompts: Tensor, mask: Tensor, limit: int, end: int) -> l
     """The likeliest next token again and again, until each row has ended.
 
     Args:
-        net: with `step(tokens, mask, positions, cache)` -> logits of the last position, as `Llama` has it.
+        net: with `new_cache` and `step(tokens, mask, positions, cache)` -> logits of the last position, as `CausalLM`
+            and `T5Writer` have them.
         prompts: rows x width, padded on the left.
         mask: 1 where a token is no padding.
         limit: the most new tokens of a row.

@@ -154,6 +154,22 @@ def quantize_linears(net: nn.Module, scheme: str, double_quant: bool, skip: Iter
         setattr(net, _PEFT_MARK, True)
 
 
+def quantize_network(
+    net: nn.Module, scheme: str | None, double_quant: bool, provenance: dict[str, str | None]
+) -> dict[str, str | None]:
+    """Quantise the linear layers of a language model but its head, in place, where a scheme is given.
+
+    Returns:
+        The provenance of its weights, with the way in words.
+    """
+    if scheme is None:
+        return provenance
+    quantize_linears(net, scheme, double_quant, skip=[LANGUAGE_HEAD])
+    scales = "double quantisation" if double_quant else "scales in float32"
+    words = "int8, one scale for each row" if scheme == "int8" else f"nf4, blocks of 64, {scales}"
+    return provenance | {"quantized": f"{words}; all linear layers but the head"}
+
+
 def _quantized(layer: nn.Linear, scheme: str, double_quant: bool) -> QuantizedLinear:
     if scheme == "int8":
         return Int8Linear(layer)

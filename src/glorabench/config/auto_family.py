@@ -15,6 +15,7 @@ from glorabench.errors import BadInput, UnsuitableBackbone
 
 AUTO = "auto"
 _OF_LAYERS = ("qkv", "o", "fc1", "fc2", "dwconv", "conv", "linear", "downsample")  # roles that any method could adapt
+_OF_TEXT = ("q", "k", "v", "o", "gate", "up", "down")  # those of a language model
 
 
 def roles_of_node(node: Mapping[str, Any]) -> tuple[str, ...]:
@@ -25,8 +26,9 @@ def roles_of_node(node: Mapping[str, Any]) -> tuple[str, ...]:
     """
     if not (node.get("model") or node.get("weights_from") not in (None, "undecided", "hub")):
         raise BadInput("this backbone needs a model: backbone.model=NAME, such as backbone.model=resnet50")
-    shape = {key: value for key, value in node.items() if key not in ("sha256", "drop_path")}
-    return _roles_of_text(json.dumps({**shape, "sha256": None, "drop_path": 0.0}, sort_keys=True))
+    neutral = {"sha256": None, "drop_path": 0.0}  # what roles do not depend on
+    shape = {key: neutral.get(key, value) for key, value in node.items()}
+    return _roles_of_text(json.dumps(shape, sort_keys=True))
 
 
 @lru_cache(maxsize=64)  # the runs of a sweep share few
@@ -38,17 +40,19 @@ def list_for_roles(lists: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
     """The roles that a method adapts by default on a network.
 
     Args:
-        lists: family -> roles, of the method: `vit` is taken for networks with attention, `convnext` for others with
-            feed-forward layers, `conv` for those with neither.
+        lists: family -> roles, of the method: `llama` is taken for language models, `vit` for other networks with
+            attention, `convnext` for others with feed-forward layers, `conv` for those with neither. What is adapted in
+            the self-attention of a decoder is adapted in its cross-attention, too.
         roles: of the network.
 
     Raises:
         UnsuitableBackbone: the network has none of them.
     """
-    attends, widens = "qkv" in roles, "fc1" in roles
-    family = "vit" if attends else "convnext" if widens else "conv"
+    is_text = {"q", "up", "down"} <= set(roles)
+    family = "llama" if is_text else "vit" if "qkv" in roles else "convnext" if "fc1" in roles else "conv"
     defaults = [str(role) for role in lists.get(family) or []]
-    layers = [role for role in roles if role in _OF_LAYERS]
+    defaults += [f"cross_{role}" for role in defaults if f"cross_{role}" in roles]
+    layers = [role for role in roles if role in (_OF_TEXT if is_text else _OF_LAYERS)]
     advice = f"choose of what it has with method.targets=[{','.join(layers)}]"
     if absent := [role for role in defaults if role in ("q", "k", "v") and role not in roles]:
         raise UnsuitableBackbone(

@@ -27,9 +27,11 @@ from glorabench.config.auto_family import AUTO, list_for_roles, roles_of_node
 from glorabench.config.hf_folder import fill_from_folder
 from glorabench.config.number_forms import NUMBER_FORMS, canonical
 from glorabench.config.paths import CONFIG_GROUPS, conf_dir, options
+from glorabench.config.text_folder import fill_from_text_folder
 from glorabench.data.checks.preflight import identify_data
 from glorabench.errors import BadInput, UnsuitableBackbone, first_line, nearest, nearest_key
 
+_FOLDER_READERS = {"hf_vision_backbone": fill_from_folder, "hf_text_backbone": fill_from_text_folder}
 _WARMUP_NOTES: set[str] = set()  # on warm-ups that were shortened
 _RECIPE_KEY = re.compile(r"\$\{recipe:(\w+)\s*,")
 
@@ -79,9 +81,9 @@ def _look_at_model(cfg: DictConfig) -> None:
     Raises:
         BadInput: there is no such model.
     """
-    if str(cfg.backbone.get("_target_")).endswith(".hf_vision_backbone"):
-        for key, value in fill_from_folder(_plain(cfg.backbone)).items():
-            OmegaConf.update(cfg, f"backbone.{key}", value, merge=False)
+    fill = _FOLDER_READERS.get(str(cfg.backbone.get("_target_")).rpartition(".")[2])
+    for key, value in fill(_plain(cfg.backbone)).items() if fill else ():
+        OmegaConf.update(cfg, f"backbone.{key}", value, merge=False)
     roles_of_node(_plain(cfg.backbone))
     cfg.names.backbone = cfg.backbone.name
 

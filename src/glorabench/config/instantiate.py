@@ -58,6 +58,7 @@ BACKBONE = NodeKind(
         "glorabench.backbones.llama.llama_backbone",
         "glorabench.backbones.timm_models.timm_backbone",
         "glorabench.backbones.hf_vision.hf_vision_backbone",
+        "glorabench.backbones.hf_text.hf_text_backbone",
     ),
 )
 DATA = NodeKind(
@@ -69,6 +70,7 @@ DATA = NodeKind(
         "glorabench.data.folder.load",
         "glorabench.data.text.mini_text.load",
         "glorabench.data.text.local.load",
+        "glorabench.data.text.harness.load",
     ),
 )
 OPTIMIZER = NodeKind("optimizer", "optimizer", "glorabench.training.optimizers.Optimizer", "glorabench.training")

@@ -199,8 +199,10 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
     """
     place, source = repr(str(folder)), node["weights_from"]
     is_image_model = str(node.get("_target_")).endswith(".hf_vision_backbone")
-    is_timm = "model" in node and not is_image_model
-    kind = "AutoModelForImageClassification" if is_image_model else "LlamaForCausalLM"
+    is_text_model = str(node.get("_target_")).endswith(".hf_text_backbone")
+    is_timm = "model" in node and not (is_image_model or is_text_model)
+    kind = _class_of_transformers(node) if is_text_model else "LlamaForCausalLM"
+    kind = "AutoModelForImageClassification" if is_image_model else kind
     if to == "adapter":
         weights = "" if source in (None, "embedded", "hub") else f", weights_from={source!r}"
         return ["from glorabench.export import load", f"net = load({place}{weights})"]
@@ -227,6 +229,13 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
     rounding = f"round_linears(net, {scheme!r}, {node.get('double_quant', True)}, skip=[{LANGUAGE_HEAD!r}])"
     imports.append("from glorabench.backbones.quantized import round_linears")
     return [*imports, base_line, f"{rounding}  # the numbers that the training saw", adapter_line]
+
+
+def _class_of_transformers(node: Mapping[str, Any]) -> str:
+    """The class of transformers that loads a language model."""
+    from glorabench.backbones.hf_text import TEXT_FAMILIES
+
+    return TEXT_FAMILIES[str(node["model"])].kind
 
 
 def _registration(architecture: str) -> list[str]:

@@ -16,7 +16,7 @@ from timm.models import save_for_hf
 from torch import nn
 
 from glorabench.backbones.base import Backbone
-from glorabench.backbones.hf_folder import RESAMPLING_ARGUMENT, takes_resampling
+from glorabench.backbones.hf_folder import RESAMPLING_ARGUMENT, quiet_transformers, takes_resampling
 from glorabench.backbones.quantized import dequantize_linears
 from glorabench.errors import BadInput
 from glorabench.inputs import Preprocess
@@ -98,9 +98,13 @@ def read_merged(folder: Path) -> nn.Module:
         from transformers import AutoModelForImageClassification
 
         return _ImageLogits(AutoModelForImageClassification.from_pretrained(folder, local_files_only=True)).eval()
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    return _Logits(AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto")).eval()
+    with quiet_transformers():
+        if config.get("is_encoder_decoder"):
+            pair: Any = AutoModelForSeq2SeqLM.from_pretrained(folder, local_files_only=True, dtype="auto")
+            return _PairLogits(pair).eval()
+        return _Logits(AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto")).eval()
 
 
 class _ImageLogits(nn.Module):
@@ -122,3 +126,14 @@ class _Logits(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return self.net(input_ids=tokens, use_cache=False).logits
+
+
+class _PairLogits(nn.Module):
+    """The encoder reads the tokens, the decoder repeats them."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.net(input_ids=tokens, decoder_input_ids=self.net._shift_right(tokens), use_cache=False).logits

@@ -65,6 +65,7 @@ class Adapter(Method):
         """The normalisation layers, if asked for."""
         if not self.norms:
             return []
-        roles = [role for role in ("stem_norm", "norm1", "norm2", "downsample_norm", "norm") if role in backbone.roles]
+        names = ("stem_norm", "norm1", "cross_norm", "norm2", "downsample_norm", "norm")
+        roles = [role for role in names if role in backbone.roles]
         layers = [backbone.net.get_submodule(site.path) for site in backbone.sites(roles)]
         return [parameter for layer in layers for parameter in layer.parameters()]

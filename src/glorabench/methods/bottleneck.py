@@ -93,9 +93,12 @@ class Series(nn.Module):
         self.scale, self.drop_path = scale, drop_path
         self.channel_scale = nn.Parameter(torch.ones_like(branch.up_bias)) if channel_scale else None
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """The output of the layer, adapted."""
-        h = self.layer(*args, **kwargs)
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The output of the layer, adapted; of several outputs the first one, which is the stream of a T5's block."""
+        output = self.layer(*args, **kwargs)
+        return (self._adapt(output[0]), *output[1:]) if isinstance(output, tuple) else self._adapt(output)
+
+    def _adapt(self, h: Tensor) -> Tensor:
         with products_like(h):
             y = self.scale * self.branch(h.movedim(self.axis, -1))
         if self.channel_scale is not None:

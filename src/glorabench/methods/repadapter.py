@@ -19,7 +19,11 @@ from glorabench.errors import BadInput
 from glorabench.methods.base import Method, check_bias, check_rank, weight_of
 from glorabench.methods.reparam import LayerRows, Reparam
 
-INPUT_OF_ROLE = {"q": "attn", "k": "attn", "v": "attn", "qkv": "attn", "fc1": "mlp", "gate": "mlp", "up": "mlp"}
+INPUT_OF_ROLE = {
+    **dict.fromkeys(("q", "k", "v", "qkv"), "attn"),
+    **dict.fromkeys(("cross_k", "cross_v"), "encoder"),
+    **dict.fromkeys(("fc1", "gate", "up"), "mlp"),
+}
 
 
 class LinearAdapter(Reparam):

@@ -90,6 +90,11 @@ def _check_parts(config: dict[str, Any]) -> None:
     if config.get("search"):
         PathSpace(trunk.net).check_limits(config["search"]["min_params"], config["search"]["max_params"])
     task_type = get_type_hints(target_of(config["data"], DATA)).get("return")  # a loader's annotation
+    if not getattr(task_type, "trains", True):
+        raise BadInput(
+            f"{config['names']['task']} judges, nothing is trained on it: train on another task, then `glorabench test "
+            f"run=ID data={config['names']['data']}`"
+        )
     check_reads(config["names"]["task"], getattr(task_type, "reads", None), config["backbone"]["name"], trunk.reads)
     if task_type is TextTask:
         _check_text(config, trunk)

@@ -17,11 +17,14 @@ from glorabench.data.images.task import ImageTask
 from glorabench.data.task import Task
 from glorabench.data.text.datamodule import TextData
 from glorabench.data.text.encoding import Encoder
+from glorabench.data.text.harness import HarnessTask
+from glorabench.data.text.harness_data import HarnessData
 from glorabench.data.text.task import TextTask
 from glorabench.data.text.tokenizer import tokenizer_digest
 from glorabench.errors import BadInput, one_of
 from glorabench.training.objectives.base import Objective
 from glorabench.training.objectives.classification import TOP1, Classification
+from glorabench.training.objectives.harness import HarnessScores
 from glorabench.training.objectives.language import Generation, LanguageModelling, MultipleChoice
 
 _Config = Mapping[str, Any]
@@ -88,30 +91,34 @@ class _Text:
     """Text tasks: what their three kinds share."""
 
     def prepare(self, backbone: Backbone, task: TextTask) -> None:
-        """Nothing: the head of a language model stays.
+        """Nothing: the head of a language model stays."""
+
+    def data(self, task: TextTask, backbone: Backbone, config: _Config) -> TextData:
+        """Batches of tokens.
 
         Raises:
             BadInput: the backbone has no tokenizer.
         """
-        if backbone.tokenizer is None:
-            raise BadInput(
-                f"backbone {backbone.name} has no tokenizer, so it cannot read the text of task {task.name}: put "
-                "tokenizer.json beside its weights, or set backbone.tokenizer_from=PATH"
-            )
-
-    def data(self, task: TextTask, backbone: Backbone, config: _Config) -> TextData:
-        """Batches of tokens."""
-        net: Any = backbone.net
+        _check_tokenizer(backbone, task.name)
+        assert backbone.text is not None
         if task.settings.pack and backbone.prompt_tokens:
             raise BadInput(
                 "data.pack puts several texts into a row, and the prompts of this method stand in front of the first "
                 "alone: data.pack=false"
             )
-        digest = tokenizer_digest(backbone.tokenizer)
+        digest, text = tokenizer_digest(backbone.tokenizer), backbone.text
         _check_embedded(config["backbone"], digest)
-        context = net.config.max_position_embeddings - backbone.prompt_tokens
-        encoder = Encoder(backbone.tokenizer, digest, task.settings, context)
+        context = None if text.context is None else text.context - backbone.prompt_tokens
+        encoder = Encoder(backbone.tokenizer, digest, task.settings, context, text.start)
         return TextData(task, encoder, **data_settings(config))
+
+
+def _check_tokenizer(backbone: Backbone, task: str) -> None:
+    if backbone.tokenizer is None:
+        raise BadInput(
+            f"backbone {backbone.name} has no tokenizer, so it cannot read the text of task {task}: put "
+            "tokenizer.json beside its weights, or set backbone.tokenizer_from=PATH"
+        )
 
 
 def _check_embedded(backbone: _Config, digest: str) -> None:
@@ -123,8 +130,8 @@ def _check_embedded(backbone: _Config, digest: str) -> None:
     source = backbone.get("tokenizer_from")
     if backbone.get("weights_from") != "embedded" or source in (None, "embedded"):
         return
-    from glorabench.backbones.llama import load_tokenizer
     from glorabench.backbones.llama_mini import LLAMA_MINI, llama_mini_folder
+    from glorabench.backbones.text_folder import load_tokenizer
 
     if digest != tokenizer_digest(load_tokenizer(llama_mini_folder(), LLAMA_MINI["vocab_size"])):  # type: ignore[arg-type]
         raise BadInput(f"the tokenizer in {source} is not that of {backbone['name']}: backbone.tokenizer_from=embedded")
@@ -162,11 +169,30 @@ class PlainText(_Text):
         return LanguageModelling(task.metrics, _groups(task, config))
 
 
+class Harness(_Text):
+    """Tasks of lm-evaluation-harness, which asks the network itself."""
+
+    def data(self, task: HarnessTask, backbone: Backbone, config: _Config) -> HarnessData:  # type: ignore[override]
+        """The names of the tasks.
+
+        Raises:
+            BadInput: the backbone has no tokenizer.
+        """
+        _check_tokenizer(backbone, task.name)
+        settings = self.objective(task, backbone, config).settings()
+        return HarnessData(task, settings, **data_settings(config))
+
+    def objective(self, task: HarnessTask, backbone: Backbone, config: _Config) -> HarnessScores:
+        """The scores of the harness."""
+        return HarnessScores(task, backbone, config["train"]["eval_batch_size"])
+
+
 TASK_KINDS: Mapping[str, Callable[[], TaskKind]] = {
     "image_classification": ImageClassification,
     "generation": TextGeneration,
     "multiple_choice": TextChoice,
     "language_modelling": PlainText,
+    "harness": Harness,
 }
 
 

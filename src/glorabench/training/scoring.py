@@ -83,14 +83,14 @@ def score_run(source: Record, root: Path, config: dict[str, Any], weights: Seque
     if earlier is not None and earlier.status == "done" and same_data(earlier, config):
         return earlier, path
     check_tasks([config["data"]])
+    task: Task = make(config["data"], DATA)  # what is wrong with it is said before weights are read
     backbone = trained_network.rebuild_backbone(source, root / "adapters" / f"{source.run_id}.safetensors", weights)
-    result = _tested(source, config, backbone)
+    result = _tested(source, config, backbone, task)
     record.write_record(result, path)
     return result, path
 
 
-def _tested(source: Record, config: dict[str, Any], backbone: Backbone) -> Record:
-    task: Task = make(config["data"], DATA)
+def _tested(source: Record, config: dict[str, Any], backbone: Backbone, task: Task) -> Record:
     check_reads(task.name, getattr(task, "reads", None), backbone.name, backbone.reads)
     _check_classes(source, task, backbone)
     kind = kind_of(task)

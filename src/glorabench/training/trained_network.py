@@ -166,7 +166,11 @@ def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, An
             f"run {record.run_id} used weights of timm's hub, and nothing is downloaded because a record says so: give "
             f"{WEIGHTS}=PATH, or {WEIGHTS}=hub to let timm fetch them"
         )
-    elif node.get("family") == AUTO and node.get("weights_from") is not None:
+    elif (
+        node.get("family") == AUTO
+        and node.get("weights_from") is not None
+        and record.names["backbone"] not in options("backbone")
+    ):
         raise BadInput(
             f"run {record.run_id} read {node['weights_from']}, and a record does not say where that lies: give "
             f"{WEIGHTS}=PATH"

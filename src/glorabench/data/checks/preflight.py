@@ -15,6 +15,7 @@ from glorabench.data.folders.checking import FOLDER_LOADER, check_folder, identi
 from glorabench.data.suites.mini import MINI_LAYOUT
 from glorabench.data.suites.registry import SUITES
 from glorabench.data.text.files.checking import LOCAL_LOADER, check_texts, identify_texts
+from glorabench.data.text.harness import HARNESS_LOADER, identify_harness
 from glorabench.errors import BadInput, nearest, one_of
 
 _OptionPairs = tuple[tuple[str, Any], ...]
@@ -39,6 +40,8 @@ def identify_data(data: Mapping[str, Any]) -> dict[str, Any]:
         return identify_folder(data)
     if data.get("_target_") == LOCAL_LOADER:
         return identify_texts(data)
+    if data.get("_target_") == HARNESS_LOADER:
+        return identify_harness(data)
     if "suite" not in data:
         return {}
     one_of("data.suite", data["suite"], SUITES)

@@ -16,7 +16,8 @@ from glorabench.data.text.task import TextExample
 class TextBatch:
     """Rows of tokens, padded on the right, and the tokens among them that are scored.
 
-    A row never sees what stands to its right, so padding changes nothing and needs no mask.
+    A row never sees what stands to its right, so padding changes nothing and needs no mask. Where an encoder reads the
+    prompts, they are `sources`, with a mask, and `tokens` is what the decoder reads.
 
     Args:
         tokens: rows x width.
@@ -28,6 +29,8 @@ class TextBatch:
         mask: which tokens of `prompts` are no padding.
         examples: of the batch.
         owners: the example of each row, by its number in `examples`.
+        sources: rows x width, what an encoder reads, padded on the right.
+        source_mask: which tokens of `sources` are no padding.
     """
 
     def __init__(
@@ -41,10 +44,25 @@ class TextBatch:
         prompts: Tensor | None = None,
         mask: Tensor | None = None,
         owners: Tensor | None = None,
+        sources: Tensor | None = None,
+        source_mask: Tensor | None = None,
     ) -> None:
         self.tokens, self.at, self.targets, self.rows = tokens, at, targets, rows
         self.positions, self.prompts, self.mask, self.owners = positions, prompts, mask, owners
+        self.sources, self.source_mask = sources, source_mask
         self.examples = examples
+
+    @property
+    def inputs(self) -> dict[str, Tensor | None]:
+        """What the function `hidden` of a network is given."""
+        if self.sources is None:
+            return {"tokens": self.tokens, "positions": self.positions}
+        return {"tokens": self.tokens, "sources": self.sources, "mask": self.source_mask}
+
+    @property
+    def example_inputs(self) -> Tensor:
+        """One tensor that a network maps to logits: whole texts, or what an encoder reads."""
+        return self.tokens if self.sources is None else self.sources
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -116,15 +134,65 @@ class Collator:
         return places
 
     def _add_prompts(self, batch: TextBatch, indices: Sequence[int]) -> TextBatch:
-        prompts = [self.encoded.row(i)[: self.encoded.prompts[i]] for i in indices]
-        width = max(map(len, prompts))
-        batch.prompts = torch.full((len(prompts), width), self.pad)
-        batch.mask = torch.zeros_like(batch.prompts)
-        for line, prompt in enumerate(prompts):
-            batch.prompts[line, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
-            batch.mask[line, width - len(prompt) :] = 1
+        rows = [self.encoded.row(i)[: self.encoded.prompts[i]] for i in indices]
+        batch.prompts, batch.mask = _padded(rows, self.pad, on_left=True)
         return batch
 
     def whole_examples(self) -> Collator:
         """The same without packing."""
         return replace(self, pack=None)
+
+
+@dataclass(frozen=True)
+class PairCollator:
+    """Makes batches for an encoder that reads prompts and a decoder that writes completions.
+
+    The decoder reads its start token and the completion without the last token, and predicts the completion.
+
+    Args:
+        encoded: the rows: prompt and completion.
+        examples: of the split.
+        pad: the token that fills up.
+        start: the token with which the decoder begins.
+    """
+
+    encoded: Encoded
+    examples: Sequence[TextExample]
+    pad: int
+    start: int
+
+    def __call__(self, indices: Sequence[int]) -> TextBatch:
+        """The batch of these rows."""
+        rows = [self.encoded.row(i) for i in indices]
+        sizes = [int(self.encoded.prompts[i]) for i in indices]
+        completions = [row[size:] for row, size in zip(rows, sizes, strict=True)]
+        sources, source_mask = _padded([row[:size] for row, size in zip(rows, sizes, strict=True)], self.pad)
+        tokens, is_token = _padded([np.r_[self.start, completion[:-1]] for completion in completions], self.pad)
+        starts = torch.full((len(rows), 1), self.start)
+        return TextBatch(
+            tokens,
+            at=is_token.flatten().nonzero()[:, 0],
+            targets=torch.from_numpy(np.concatenate(completions).astype(np.int64)),
+            rows=is_token.nonzero()[:, 0],
+            examples=[self.examples[i] for i in dict.fromkeys(self.encoded.owners[list(indices)].tolist())],
+            prompts=starts,
+            mask=torch.ones_like(starts),
+            sources=sources,
+            source_mask=source_mask,
+        )
+
+    def whole_examples(self) -> PairCollator:
+        """The same: rows are not packed."""
+        return self
+
+
+def _padded(rows: Sequence[np.ndarray], pad: int, on_left: bool = False) -> tuple[Tensor, Tensor]:
+    """Rows of one width, and 1 where a token is no padding."""
+    width = max(map(len, rows))
+    tokens = torch.full((len(rows), width), pad)
+    mask = torch.zeros_like(tokens)
+    for line, row in enumerate(rows):
+        span = slice(width - len(row), None) if on_left else slice(0, len(row))
+        tokens[line, span] = torch.from_numpy(row.astype(np.int64))
+        mask[line, span] = 1
+    return tokens, mask

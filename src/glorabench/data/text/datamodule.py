@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from glorabench.data.datamodule import TaskData, as_is
 from glorabench.data.samplers import Shuffle
-from glorabench.data.text.batches import Collator, TextBatch
+from glorabench.data.text.batches import Collator, PairCollator, TextBatch
 from glorabench.data.text.encoding import Encoded, Encoder
 from glorabench.data.text.task import TextTask
 from glorabench.errors import BadInput, one_of
@@ -32,6 +32,8 @@ class TextData(TaskData):
     def __init__(self, task: TextTask, encoder: Encoder, **settings: Any) -> None:
         super().__init__(task, **settings)
         one_of("data.loss_on", task.settings.loss_on, ("response", "all"))
+        if encoder.start is not None:
+            _check_pairs(task)
         self.texts, self.encoder = task, encoder
         pad = encoder.tokenizer.pad_token_id
         self.pad = int(encoder.tokenizer.eos_token_id if pad is None else pad)  # type: ignore[arg-type]
@@ -65,6 +67,8 @@ class TextData(TaskData):
         Raises:
             BadInput: with the number of tokens that fits.
         """
+        if self.encoder.context is None or self.encoder.start is not None:  # of a decoder's own tokens none is prompt
+            return
         room, wanted = self.encoder.context - longest, self.texts.settings.max_new_tokens
         if wanted > room:
             raise BadInput(
@@ -85,12 +89,13 @@ class TextData(TaskData):
             self._rows[key] = self.encoder.split(examples, fingerprint, key[1], cache, whole=key[2])
         return self._rows[key]
 
-    def _collator(self, split: str, training: bool) -> Collator:
+    def _collator(self, split: str, training: bool) -> Collator | PairCollator:
         settings, kind = self.texts.settings, self.texts.kind
+        parts = self.rows(split, all_choices=not training), self.texts.splits[split], self.pad
+        if self.encoder.start is not None:
+            return PairCollator(*parts, start=self.encoder.start)
         return Collator(
-            self.rows(split, all_choices=not training),
-            self.texts.splits[split],
-            self.pad,
+            *parts,
             loss_on_prompt=training and settings.loss_on == "all",
             pack=settings.max_length if training and settings.pack else None,
             with_prompts=not training and kind == "generation",
@@ -121,9 +126,9 @@ class TextData(TaskData):
         ]
 
     def example(self, count: int, device: torch.device) -> Tensor:
-        """Tokens of the first `count` training examples, rows x width."""
+        """Tokens of the first `count` training examples, rows x width; of an encoder those of their prompts."""
         collator = self._collator(self.fit_on, training=True).whole_examples()
-        return collator(range(min(count, len(collator.encoded)))).tokens.to(device)
+        return collator(range(min(count, len(collator.encoded)))).example_inputs.to(device)
 
     def search_batches(self, on: str, held_out: float, device: torch.device) -> tuple[list[TextBatch], list[TextBatch]]:
         """Batches that choose, and that are held out; see `TaskData`."""
@@ -136,10 +141,24 @@ class TextData(TaskData):
         return choosing, rest
 
 
+def _check_pairs(task: TextTask) -> None:
+    """Refuse what a model cannot do that reads prompts with an encoder.
+
+    Raises:
+        BadInput: naming the task or the setting.
+    """
+    if task.kind == "language_modelling":
+        raise BadInput(f"task {task.name} has texts without prompts, of which an encoder-decoder has nothing to read")
+    if task.settings.loss_on == "all":
+        raise BadInput("data.loss_on=all: an encoder-decoder predicts no token of the prompt: data.loss_on=response")
+    if task.settings.pack:
+        raise BadInput("data.pack=true: an encoder sees its whole row, so rows are not shared: data.pack=false")
+
+
 class Rows(Dataset[TextBatch]):
     """The rows of a split, handed out as whole batches."""
 
-    def __init__(self, collator: Collator) -> None:
+    def __init__(self, collator: Collator | PairCollator) -> None:
         self.collator = collator
 
     def __len__(self) -> int:

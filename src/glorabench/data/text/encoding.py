@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -95,19 +96,23 @@ class Encoder:
         tokenizer: of the backbone.
         digest: sha256 of the tokenizer.
         settings: of the task.
-        context: the most tokens that the backbone reads.
+        context: the most tokens that the backbone reads; None is no limit.
+        start: the token with which a decoder begins, where an encoder reads the prompt. For an encoder a prompt has the
+            special tokens that the tokenizer gives a text; in one row with its completion it has the token that begins
+            a text, if there is one.
     """
 
     tokenizer: PreTrainedTokenizerBase
     digest: str
     settings: TextSettings
-    context: int
+    context: int | None
+    start: int | None = None
 
     def __post_init__(self) -> None:
         one_of("data.template", self.settings.template, TEMPLATES)
         if self.settings.truncate is not None:
             one_of("data.truncate", self.settings.truncate, TRUNCATIONS)
-        if self.settings.max_length > self.context:
+        if self.context is not None and self.settings.max_length > self.context:
             raise BadInput(
                 f"data.max_length is {self.settings.max_length}, but the backbone reads {self.context} tokens at most: "
                 f"data.max_length={self.context}"
@@ -128,7 +133,8 @@ class Encoder:
         """
         settings = self.settings  # of these the tokens depend on three
         chosen = [settings.template, settings.max_length, settings.truncate]
-        key = [_VERSION, fingerprint, self.digest, all_choices, *chosen, *([self.context] if whole else [])]
+        frame = [] if self.start is None else [self._frame]
+        key = [_VERSION, fingerprint, self.digest, all_choices, *chosen, *([self.context] if whole else []), *frame]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
         return load_or_make(
             cache / "tokens" / name,
@@ -208,10 +214,20 @@ class Encoder:
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []  # type: ignore[return-value]
 
+    @cached_property
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """The special tokens before and behind a prompt."""
+        if self.start is None:
+            begin = self.tokenizer.bos_token_id
+            return ([] if begin is None else [int(begin)]), []  # type: ignore[arg-type]
+        (bare,), whole = self._ids(["a"]), list(self.tokenizer("a")["input_ids"])  # type: ignore[arg-type]
+        start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+        return whole[:start], whole[start + len(bare) :]
+
     @property
     def _begin(self) -> list[int]:
-        """The token that begins a text, if there is one."""
-        return [] if self.tokenizer.bos_token_id is None else [int(self.tokenizer.bos_token_id)]  # type: ignore[arg-type]
+        """The tokens that begin a text, if there are any."""
+        return self._frame[0]
 
     @property
     def _end(self) -> list[int]:
@@ -223,8 +239,10 @@ class Encoder:
         return first == second or str(self.tokenizer.convert_ids_to_tokens(first)).startswith(("\u2581", "\u0120"))
 
     def _fit(self, prompt: list[int], completion: int, example: int, whole: bool) -> tuple[list[int], bool]:
-        """The prompt with the token that begins a text, cut if it must be; whether it was."""
-        room = (self.context if whole else self.settings.max_length) - completion - len(self._begin)
+        """The prompt with its special tokens, cut if it must be; whether it was."""
+        before, behind = self._frame
+        most = self.context if whole else self.settings.max_length
+        room = len(prompt) if most is None else most - completion - len(before) - len(behind)
         if room < 0:
             way = "be cut, too, with data.truncate=end" if prompt else "be divided with data.truncate=split"
             raise BadInput(
@@ -232,11 +250,11 @@ class Encoder:
                 f"completions {way}"
             )
         if len(prompt) <= room:
-            return [*self._begin, *prompt], False
+            return [*before, *prompt, *behind], False
         if self.settings.truncate is None:
-            raise self._too_long(example, len(self._begin) + len(prompt) + completion)
+            raise self._too_long(example, len(before) + len(prompt) + len(behind) + completion)
         cut = prompt[:room] if self.settings.truncate == "right" else prompt[len(prompt) - room :]
-        return [*self._begin, *cut], True
+        return [*before, *cut, *behind], True
 
     def _too_long(self, example: int, total: int) -> BadInput:
         return BadInput(
@@ -246,7 +264,8 @@ class Encoder:
 
     def _cut_end(self, owner: int, prompt: list[int], completion: list[int]) -> _Row:
         """Prompt and completion, cut together at data.max_length."""
-        prompt, most = [*self._begin, *prompt], self.settings.max_length
+        before, behind = self._frame
+        prompt, most = [*before, *prompt, *behind], self.settings.max_length
         is_cut = len(prompt) + len(completion) > most
         return _Row(owner, prompt[:most], completion[: max(0, most - len(prompt))], is_cut=is_cut)
 

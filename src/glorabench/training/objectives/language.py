@@ -1,4 +1,7 @@
-"""Objectives of language models: the loss of the next token, and what examples get in the three kinds of text tasks."""
+"""Objectives of language models, causal or sequence to sequence.
+
+They have the loss of the next token, and what examples get in the three kinds of text tasks.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def token_losses(net: Any, batch: TextBatch) -> Tensor:
     Only the hidden states of scored tokens go through the head, a chunk at a time, and the logits of a chunk are
     computed again for the backward pass: there is never a tensor of all tokens x vocabulary.
     """
-    states = net.hidden(batch.tokens, batch.positions).flatten(0, 1)[batch.at]
+    states = net.hidden(**batch.inputs).flatten(0, 1)[batch.at]
 
     def losses(states: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(net.logits(states).float(), targets, reduction="none")
@@ -44,6 +47,9 @@ def token_losses(net: Any, batch: TextBatch) -> Tensor:
 
 class LanguageObjective:
     """The loss of the next token, as a mean over all scored tokens of a batch.
+
+    Of an encoder-decoder these are the tokens of completions, each predicted from the prompt and the right tokens
+    before it (teacher forcing).
 
     Args:
         metrics: names of `TEXT_METRICS`; the first decides, or the mean over the test sets of what it is on each.
@@ -185,10 +191,13 @@ class Generation(LanguageObjective):
         assert batch.prompts is not None
         assert batch.mask is not None
         end = int(self.tokenizer.eos_token_id)  # type: ignore[arg-type]
+        writer: Any = net
+        if batch.sources is not None:
+            writer = writer.writer(batch.sources, batch.source_mask)
         if self.num_beams == 1:
-            rows = generate(net, batch.prompts, batch.mask, self.max_new_tokens, end)
+            rows = generate(writer, batch.prompts, batch.mask, self.max_new_tokens, end)
         else:
-            rows = beam_search(net, batch.prompts, batch.mask, self.max_new_tokens, end, self.num_beams)
+            rows = beam_search(writer, batch.prompts, batch.mask, self.max_new_tokens, end, self.num_beams)
         texts = [self.tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows]  # type: ignore[union-attr]
         values = {
             name: torch.tensor(
