@@ -61,7 +61,8 @@ class Runner:
         self.space, self.objective = PathSpace(self.net), LanguageModelling(["loss"])
         trained = [p for p in self.net.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
-        ids = torch.randint(2048, (shape.rows, shape.tokens), device=shape.device)
+        vocabulary = self.net.get_submodule("model.embed_tokens").get_parameter("weight").shape[0]
+        ids = torch.randint(vocabulary, (shape.rows, shape.tokens), device=shape.device)
         at = torch.arange(ids.numel(), device=shape.device).view_as(ids)[:, :-1].flatten()
         self.batch = TextBatch(ids, at, ids.flatten()[at + 1], at // shape.tokens, [])
 

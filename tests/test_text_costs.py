@@ -16,13 +16,13 @@ from glorabench.data.text.batches import TextBatch
 from glorabench.training.measure.profiling import FlopCount
 from glorabench.training.objectives.language import LanguageModelling
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "benchmarks"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import counters
 import text_counters
 import text_steps
 from text_counters import ATTENTION, FLOOR, LINEARS, SUPERNET, VARIANTS, StepCost, Variant, cost, mean_cost
 
+ROOT = Path(__file__).resolve().parents[1]
 _ARGS = "backbone.model_args."
 TINY = (
     "backbone=llama_7b", "backbone.weights_from=null", "backbone.dtype=bfloat16", f"{_ARGS}vocab_size=64",
@@ -90,9 +90,9 @@ def test_all_blocks_cost_the_same() -> None:
         assert cost(lora, recompute, 4, TINY, 6, first=2).peak == direct.peak
 
 
-def small_net(recompute: bool = False) -> tuple[torch.nn.Module, TextBatch]:
+def small_net(recompute: bool = False, layers: int = 2) -> tuple[torch.nn.Module, TextBatch]:
     torch.manual_seed(0)
-    backbone = text_counters.adapted(variant("lora", LINEARS), TINY, 2, recompute)
+    backbone = text_counters.adapted(variant("lora", LINEARS), TINY, layers, recompute)
     net = backbone.net.to_empty(device="cpu").float()
     with torch.no_grad():
         for tensor in (*net.parameters(), *net.buffers()):
@@ -143,13 +143,13 @@ def test_a_training_step_never_waits_for_the_device(recompute: bool) -> None:
 def test_flops_are_those_of_torch_and_counting_holds_no_recomputed_block() -> None:
     totals, peaks = [], []
     for counter in (FlopCount(), FlopCounterMode(display=False), None):
-        net, batch = small_net(recompute=True)
+        net, batch = small_net(recompute=True, layers=8)
         with text_counters.Memory([*net.parameters(), *net.buffers()]) as memory, counter or nullcontext():
             LanguageModelling(["loss"]).loss(net, batch).backward()
         totals.append(None if counter is None else counter.get_total_flops())
         peaks.append(memory.peak)
     assert totals[0] == totals[1]
-    assert peaks[0] == peaks[2]
+    assert peaks[2] <= peaks[0] < 0.6 * peaks[1]
 
 
 def test_the_page_has_the_counts_of_the_code() -> None:
