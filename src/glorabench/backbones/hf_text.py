@@ -21,9 +21,8 @@ from glorabench.backbones.llama_prompts import prepend_llama
 from glorabench.backbones.quantized import check_scheme, quantize_network
 from glorabench.backbones.t5 import T5, T5_ROLES, UNGATED_ROLES, untie_head
 from glorabench.backbones.text_folder import checked_dtype, load_text_network, load_tokenizer
-from glorabench.backbones.text_models import check_model_type
 from glorabench.backbones.tokenizer_checks import check_tokenizer
-from glorabench.errors import BadInput, first_line
+from glorabench.errors import BadInput, first_line, one_of
 from glorabench.inputs import TextInputs
 
 # Gemma 2 and 3 have norms behind attention and feed-forward path, too: what goes into the stream is their output
@@ -94,7 +93,8 @@ def hf_text_backbone(
         BadInput: the model type is not known, or the folder is missing, incomplete, altered or of another model.
     """
     wanted, is_meta = checked_dtype(dtype), torch.get_default_device().type == "meta"
-    model_type = check_model_type(model)
+    model_type = str(model)
+    one_of("backbone.model", model_type, TEXT_FAMILIES)
     check_scheme(quantize, double_quant)
     if quantize is not None and model_type == "t5":
         raise BadInput("backbone.quantize is for models that only decode; a T5 stays as it is: backbone.quantize=null")

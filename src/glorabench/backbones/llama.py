@@ -81,7 +81,8 @@ def llama_backbone(
     kind = checked_dtype(dtype)
     if weights_from is None or torch.get_default_device().type == "meta":
         config = _config(weights_from, model_args)
-        net, provenance = Llama(config).to(kind), {"source": "random initialisation", "sha256": None}
+        network: Any = Llama(config)
+        net, provenance = network.to(kind), {"source": "random initialisation", "sha256": None}
     else:
         net, provenance = load_text_network(Llama, _folder(weights_from), sha256, kind, "Llama")
     provenance = quantize_network(net, quantize, double_quant, provenance)

@@ -31,20 +31,12 @@ class NF4Linear(QuantizedLinear, _library.nn.Linear4bit):
 
     def __init__(self, layer: nn.Linear, double_quant: bool) -> None:
         dtype = layer.weight.dtype
-        super().__init__(
-            layer.in_features,
-            layer.out_features,
-            bias=False,
-            compute_dtype=dtype,
-            compress_statistics=double_quant,
-            quant_type="nf4",
-            device="meta",
-        )
+        form: dict[str, Any] = {"compress_statistics": double_quant, "quant_type": "nf4"}
+        place: dict[str, Any] = {"bias": False, "compute_dtype": dtype, "device": "meta"}
+        super().__init__(layer.in_features, layer.out_features, **place, **form)
         self.dtype, self.double_quant = dtype, double_quant
         self.row_step = BLOCK // math.gcd(BLOCK, layer.in_features)
-        weight = _library.nn.Params4bit(
-            layer.weight.detach(), requires_grad=False, compress_statistics=double_quant, quant_type="nf4"
-        )
+        weight = _library.nn.Params4bit(layer.weight.detach(), requires_grad=False, **form)
         self.weight = weight.to(weight.device)  # this quantises, except on the meta device
         self.bias = layer.bias
 

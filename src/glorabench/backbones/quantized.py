@@ -54,9 +54,9 @@ class QuantizedLinear(nn.Linear):
         with full_precision(x):
             return _Product.apply(tokens, self, rows)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """x W0^T + b."""
-        y = self.product(x)
+        y = self.product(input)
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
     def plain(self) -> nn.Linear:

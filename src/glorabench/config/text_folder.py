@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from glorabench.backbones.text_models import check_model_type
 from glorabench.errors import BadInput, first_line
 
 # fields of a config.json that are about files, labels or the way of calling, and not about the network
@@ -17,6 +16,23 @@ _OTHER_FIELDS = {
     *("name_or_path", "auto_map", "attn_implementation", "task_specific_params", "output_past", "use_cache"),
     *("chunk_size_feed_forward", "is_encoder_decoder", "use_bfloat16", "cache_implementation"),
 }
+
+
+TEXT_MODELS: Final = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "t5")
+
+
+def check_model_type(model: str | None) -> str:
+    """A model type whose layers are known.
+
+    Raises:
+        BadInput: it is another one.
+    """
+    if not model:
+        raise BadInput("random weights need a model type: backbone.model=llama, or another of Hugging Face's")
+    if model not in TEXT_MODELS:
+        known = ", ".join(sorted(TEXT_MODELS))
+        raise BadInput(f"backbone.model: the layers of a '{model}' are not known. Known: {known}")
+    return model
 
 
 def fill_from_text_folder(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class _Logits(nn.Module):
 class _PairLogits(nn.Module):
     """The encoder reads the tokens, the decoder repeats them."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: Any) -> None:
         super().__init__()
         self.net = net
 

@@ -123,9 +123,11 @@ def check_missing(plan: Plan) -> Plan:
         BadInput: a run cannot start; the message names the key, the weights or the data.
     """
     left_out, missing = dict(plan.left_out), []
-    if plan.missing:
-        import_without_extras()
-        from glorabench.training.build import check_run, check_weights
+    if not plan.missing and not plan.left_out:
+        return plan
+    import_without_extras()
+    from glorabench.training.build import check_run, check_weights
+
     for config in plan.missing:
         try:
             check_run(config)

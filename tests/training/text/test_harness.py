@@ -107,7 +107,7 @@ def test_scores_are_those_of_the_harness_for_the_merged_export(family: str, root
     )  # fmt: skip
     manager = TaskManager(include_path=str(task.folder), include_defaults=False)
     for name in tasks:
-        results = simple_evaluate(
+        results: Any = simple_evaluate(
             model=theirs, tasks=[name], num_fewshot=SHOTS.get(name), task_manager=manager, bootstrap_iters=0
         )
         samples = sorted(results["samples"][name], key=lambda sample: sample["doc_id"])

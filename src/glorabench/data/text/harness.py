@@ -54,6 +54,11 @@ class HarnessTask:
     splits: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """None beside those of the judge."""
+        return {}
+
+    @property
     def name(self) -> str:
         """The names of the tasks."""
         return "+".join(self.tests)

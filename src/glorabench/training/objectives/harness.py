@@ -89,7 +89,8 @@ class HarnessScores:
 
         settings, text = self.settings(), self.backbone.text
         assert text is not None
-        return HFLM(
+        judge: Any = HFLM
+        return judge(
             pretrained=net,
             tokenizer=copy.deepcopy(self.backbone.tokenizer),  # the harness may give it a token for padding
             backend="causal" if text.start is None else "seq2seq",
