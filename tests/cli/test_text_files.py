@@ -99,6 +99,17 @@ def test_the_share_of_unparsed_answers_stands_in_the_table(
     assert (cells["gsm8k"], cells["unparsed"]) == ("0.00", "100.00")
 
 
+def test_an_experiment_is_rehearsed_on_fake_texts(fakes: Path, tmp_path: Path) -> None:
+    words = ["experiment=samsum_r4", "backbone=llama_mini", f"data.root={fakes / 'samsum'}", "data.max_length=256"]
+    words += ["data.train_size=32", "data.test_size=4", "data.max_new_tokens=4", "train.epochs=1", *QUIET]
+    assert main(["run", *words, f"results_dir={tmp_path}"]) == 0
+    (made,) = record.read_all([tmp_path / "runs"])
+    assert (made.config["method"]["rank"], made.config["method"]["alpha"]) == (4, 8)
+    assert [m.name for m in made.measures] == ["rouge_l", "rouge1", "rouge2", "rouge_lsum"]
+    assert made.provenance["data"]["rouge"]["stemmer"] is True
+    assert made.config["train"]["schedule"] == "linear"
+
+
 @pytest.mark.campaign
 @pytest.mark.parametrize(
     ("experiment", "form", "further"),

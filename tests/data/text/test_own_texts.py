@@ -210,6 +210,13 @@ def test_a_folder_without_train_says_what_it_holds(tmp_path: Path) -> None:
         check_texts({**NODE, "root": str(tmp_path)})
 
 
+def test_two_files_of_one_split_are_refused(tmp_path: Path) -> None:
+    json_list(tmp_path).rename(tmp_path / "train.json")
+    table(tmp_path).rename(tmp_path / "train.csv")
+    with pytest.raises(BadInput, match=r"several files of train, train.csv and train.json: keep one of them"):
+        check_texts({**NODE, "root": str(tmp_path)})
+
+
 def test_a_prompt_in_two_splits_is_refused_or_counted(tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text(json.dumps(ROWS[:30]))
     (tmp_path / "test.json").write_text(json.dumps(ROWS[29:40]))

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import Final
@@ -78,7 +78,7 @@ class TextCollection:
     is_fake: bool
     train_file: tuple[Path, int]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Sha256 over all that the examples say."""
         return fingerprint_of_examples(self.splits)

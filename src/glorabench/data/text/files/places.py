@@ -36,6 +36,9 @@ def find_places(root: str | None, option: str, stems: Mapping[str, tuple[str, ..
         places |= {split: files} if files else {}
     for split, files in _named_after_splits(path).items():
         places.setdefault(split, files)
+        if not as_one and len({file.suffix for file in files}) > 1:
+            names = " and ".join(file.name for file in files[:3])
+            raise BadInput(f"{path} has several files of {split}, {names}: keep one of them")
     if "train" in places:
         return places
     every = [file for file in _files(path, deep=as_one) if file.name != "FAKE.json"]
