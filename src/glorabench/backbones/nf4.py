@@ -31,7 +31,8 @@ class NF4Linear(QuantizedLinear, _library.nn.Linear4bit):
 
     def __init__(self, layer: nn.Linear, double_quant: bool) -> None:
         dtype = layer.weight.dtype
-        super().__init__(
+        _library.nn.Linear4bit.__init__(
+            self,
             layer.in_features,
             layer.out_features,
             bias=False,

@@ -54,7 +54,7 @@ class QuantizedLinear(nn.Linear):
         with full_precision(x):
             return _Product.apply(tokens, self, rows)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """x W0^T + b."""
         y = self.product(x)
         return y if self.bias is None else y + self.bias.to(y.dtype)
