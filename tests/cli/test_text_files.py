@@ -14,6 +14,7 @@ from glorabench.cli import main
 from glorabench.config.compose import compose
 from glorabench.data.text.files.forms import TEXT_FORMS
 from glorabench.records import record
+from tiny_text_models import save_tiny_text_model
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -139,6 +140,38 @@ def test_every_experiment_can_be_rehearsed(
     assert f"# glorabench run {command}\n" in conf.read_text()
     words = [word.replace("/tmp/fake", str(fakes)) for word in shlex.split(command)]
     assert main(["run", *words, f"results_dir={tmp_path}", *QUIET]) == 0
+    assert "FAKE DATA" in capsys.readouterr().out
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(
+    ("experiment", "form", "model"),
+    [
+        ("alpaca_glora", "alpaca", "llama"),
+        ("commonsense_lora_glora_dora", "commonsense", "llama"),
+        ("metamath_peft", "metamathqa", "llama"),
+        ("samsum_r4", "samsum", "llama"),
+        ("samsum_flan_t5", "samsum", "t5"),
+        ("samsum_flan_t5 method=lora method.targets=[q,v,cross_q,cross_v]", "samsum", "t5"),
+    ],
+)
+def test_an_experiment_runs_on_a_small_folder_of_transformers(
+    experiment: str, form: str, model: str, fakes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A random Llama or T5 in the layout in which Hugging Face saves them; a word for the backbone stands in the file."""
+    save_tiny_text_model(model, tmp_path / "network")
+    words = [f"experiment={experiment.split()[0]}", *experiment.split()[1:], f"data.root={fakes / form}"]
+    words += [] if model == "t5" else ["backbone=hf_text"]
+    words += [f"backbone.weights_from={tmp_path / 'network'}", "data.max_length=250", "data.max_new_tokens=4"]
+    words += [
+        "data.train_size=32",
+        "data.val_size=8",
+        "data.test_size=4",
+        "train.epochs=1",
+        "train.accumulate=1",
+        *QUIET,
+    ]
+    assert main(["run", *words, f"results_dir={tmp_path / 'results'}"]) == 0
     assert "FAKE DATA" in capsys.readouterr().out
 
 
