@@ -73,8 +73,8 @@ def test_a_task_without_a_value_is_named_with_those_that_have_one():
     ("words", "said"),
     [
         (
-            ["method=lora", "+recipe.lora.rank=4"],
-            r"recipe\.lora\.rank: none of method/lora\.yaml, train/mini\.yaml, conf/",
+            ["method=lora", "+recipe.lora.scale=4"],
+            r"recipe\.lora\.scale: none of method/lora\.yaml, train/mini\.yaml, conf/",
         ),
         (["method=fact_tt", "+recipe.fact_tt.rnk=4"], r"did you mean 'rank'"),
         (["method=lora", "+recipe.fact_t.rank=4"], r"no method 'fact_t'; did you mean 'fact_tt'"),

@@ -148,7 +148,7 @@ def test_a_group_mean_stands_behind_its_tasks() -> None:
 
 
 def test_every_suite_on_disk_has_a_layout_of_all_its_tasks() -> None:
-    assert LAYOUTS.keys() == {"mini", "mini_text", *SUITES}
+    assert LAYOUTS.keys() == {"mini", "mini_text", "commonsense", "metamathqa", "open_llm", *SUITES}
     assert [column.task for column in LAYOUTS["mini"].columns] == list(MINI)
     assert [column.task for column in LAYOUTS["mini_text"].columns] == list(MINI_TEXT_TASKS)
     for name, suite in SUITES.items():
@@ -395,7 +395,7 @@ def test_fake_images_are_said_in_every_form_of_every_table(capsys: pytest.Captur
             out = capsys.readouterr().out
             assert "FAKE DATA: " in out.partition("\n")[0] + out.partition("\n")[2].partition("\n")[0]
             assert suite_table.suite_markdown(records, long).startswith("**FAKE DATA: ")
-            assert "drawn by `glorabench data fake`" in suite_table.suite_markdown(records, long)
+            assert "made by `glorabench data fake`" in suite_table.suite_markdown(records, long)
             text = suite_table.suite_csv(groups_of(records), long)
             assert text.count("FAKE DATA") == text.count("\n") - 1
     for long in (False, True):
