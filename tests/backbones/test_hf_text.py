@@ -15,11 +15,11 @@ from glorabench import cli
 from glorabench.backbones.base import Backbone
 from glorabench.backbones.generation import generate
 from glorabench.backbones.hf_text import TEXT_FAMILIES, hf_text_backbone
-from glorabench.backbones.text_models import TEXT_MODELS
 from glorabench.checksum import sha256_of
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, make
 from glorabench.errors import BadInput
+from glorabench.inputs import TEXT_MODELS
 from tiny_text_models import save_tiny_text_model
 
 CAUSAL = [name for name in TEXT_FAMILIES if name != "t5"]
@@ -188,7 +188,7 @@ def no_end(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
-SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
+SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "another model": (edit_config(model_type="mamba"), "the layers of a 'mamba' are not known. Known: gemma, gemma2"),
     "no type": (edit_config(model_type=None), "the layers of a 'None' are not known"),
     "quantised": (edit_config(quantization_config={"quant_method": "gptq"}), "holds quantised weights"),

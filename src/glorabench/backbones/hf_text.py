@@ -19,8 +19,7 @@ from glorabench.backbones.llama import LLAMA
 from glorabench.backbones.llama_attention import attend_llama
 from glorabench.backbones.t5 import T5, T5_ROLES, UNGATED_ROLES, untie_head
 from glorabench.backbones.text_folder import checked_dtype, load_text_network, load_tokenizer
-from glorabench.backbones.text_models import check_model_type
-from glorabench.errors import BadInput, first_line
+from glorabench.errors import BadInput, first_line, one_of
 from glorabench.inputs import TextInputs
 
 # Gemma 2 and 3 have norms behind attention and feed-forward path, too: what goes into the stream is their output
@@ -86,7 +85,8 @@ def hf_text_backbone(
         BadInput: the model type is not known, or the folder is missing, incomplete, altered or of another model.
     """
     wanted, is_meta = checked_dtype(dtype), torch.get_default_device().type == "meta"
-    model_type = check_model_type(model)
+    one_of("backbone.model", model, TEXT_FAMILIES)
+    model_type = str(model)
     if weights_from is None or is_meta:
         net, provenance = _random_network(model_type, dict(model_args or {}), wanted)
     else:

@@ -69,7 +69,7 @@ def llama_backbone(
     kind = checked_dtype(dtype)
     if weights_from is None or torch.get_default_device().type == "meta":
         config = LlamaConfig(**dict(model_args))
-        net, provenance = Llama(config).to(kind), {"source": "random initialisation", "sha256": None}
+        net, provenance = Llama(config).to(dtype=kind), {"source": "random initialisation", "sha256": None}
     else:
         net, provenance = load_text_network(Llama, _folder(weights_from), sha256, kind, "Llama")
     source = tokenizer_from or weights_from

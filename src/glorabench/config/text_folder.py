@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from glorabench.backbones.text_models import check_model_type
 from glorabench.errors import BadInput, first_line
+from glorabench.inputs import TEXT_MODELS
 
 # fields of a config.json that are about files, labels or the way of calling, and not about the network
 _OTHER_FIELDS = {
@@ -17,6 +17,20 @@ _OTHER_FIELDS = {
     *("name_or_path", "auto_map", "attn_implementation", "task_specific_params", "output_past", "use_cache"),
     *("chunk_size_feed_forward", "is_encoder_decoder", "use_bfloat16", "cache_implementation"),
 }
+
+
+def check_model_type(model: str | None) -> str:
+    """A model type whose layers are known.
+
+    Raises:
+        BadInput: it is another one.
+    """
+    if not model:
+        raise BadInput("random weights need a model type: backbone.model=llama, or another of Hugging Face's")
+    if model not in TEXT_MODELS:
+        known = ", ".join(sorted(TEXT_MODELS))
+        raise BadInput(f"backbone.model: the layers of a '{model}' are not known. Known: {known}")
+    return model
 
 
 def fill_from_text_folder(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -129,9 +129,9 @@ class _Logits(nn.Module):
 class _PairLogits(nn.Module):
     """The encoder reads the tokens, the decoder repeats them."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: Any) -> None:
         super().__init__()
-        self.net = net
+        self.net: Any = net
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return self.net(input_ids=tokens, decoder_input_ids=self.net._shift_right(tokens), use_cache=False).logits

@@ -52,6 +52,7 @@ class HarnessTask:
     group: str = "text"
     kind: str = "harness"
     splits: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -85,11 +85,12 @@ class HarnessScores:
         return Evaluation(values)
 
     def _judge(self, net: Any) -> Any:
-        from lm_eval.models.huggingface import HFLM
+        from lm_eval.models import huggingface
 
+        judge: Any = huggingface.HFLM
         settings, text = self.settings(), self.backbone.text
         assert text is not None
-        return HFLM(
+        return judge(
             pretrained=net,
             tokenizer=copy.deepcopy(self.backbone.tokenizer),  # the harness may give it a token for padding
             backend="causal" if text.start is None else "seq2seq",
