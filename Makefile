@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e .
 PINS := pyproject.toml constraints.txt
 
+# Compiled modules are kept: the tests start many processes, and each would compile every library again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup quickstart test test-all check table families
@@ -30,7 +33,6 @@ check: $(VENV)/.dev ## lint, formatting, types, and who may import whom
 	$(BIN)/lint-imports
 
 table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from the committed records and the code
-	$(BIN)/glorabench table mini --results results --brief --into README.md
 	$(BIN)/glorabench table mini --results results/quickstart --long --into README.md#quickstart
 	$(BIN)/glorabench table mini --results results --into results/mini/README.md
 	$(BIN)/glorabench compare mini --results results method=lora method.rank=8 method=glora search=null --into results/mini/README.md#random
@@ -51,6 +53,7 @@ table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from 
 	$(BIN)/glorabench table mini --results results/methods --long --into results/methods/README.md
 	$(BIN)/glorabench page glora --results results/glora
 	$(BIN)/glorabench count --into docs/counts.md
+	$(BIN)/python benchmarks/text_counters.py --into docs/text.md
 
 families: $(VENV)/.run ## rewrite the table of docs/backbones.md: every method in twenty families, some minutes
 	$(BIN)/glorabench backbone --into docs/backbones.md

@@ -34,6 +34,14 @@ FAST = (
     "checkpoint_every=1",
 )
 SMALL = ("search.epochs=1", "search.algorithm.batch=3", "search.algorithm.total=6")
+TEXT = (
+    "backbone=llama_mini",
+    "data=mini_text",
+    "train=mini_text",
+    "trainer.limit_train_batches=4",
+    "train.accumulate=2",
+    "data.max_new_tokens=8",
+)
 _OPERATIONS = (
     "os.rename",
     "os.remove",
@@ -88,6 +96,13 @@ SCENARIOS = {
         _run("method=glora", "method.path=supernet", "search=random", "search.winner=retrain", *SMALL)
     ),
     "cache": Scenario(_run("method=linear", "data.task=digits", "train.cache_features=true")),
+    "text": Scenario(_run(*TEXT, "method=lora", "method.dropout=0.1", "data.task=record_form")),
+    "text search": Scenario(
+        _run(
+            *TEXT, "data.task=facts", "method=glora", "method.path=supernet", "search=random", "search.winner=retrain",
+            *SMALL,
+        )
+    ),
     "fake": Scenario(lambda folder: ["data", "fake", "fewshot", f"root={folder / 'fake'}"]),
     "export": Scenario(
         lambda folder: ["export", f"run={_id(folder)}", "to=merged", f"results_dir={folder / 'out'}"], _finished_run
@@ -225,6 +240,7 @@ def campaign(folder: Path, name: str, kills: int, seed: int = 0) -> dict[str, An
 if __name__ == "__main__":
     import torch
 
+    import glorabench.backbones.llama
     import glorabench.cli.commands
     import glorabench.export.summary
     import glorabench.reports.html.report

@@ -12,10 +12,10 @@ import pytest
 
 from kills import SCENARIOS
 
-SHORT = {"run": 1, "into": 3, "fake": 2}
+SHORT = {"run": 1, "text": 1, "into": 3, "fake": 2}
 LONG = {
-    "run": 25, "sweep": 15, "search": 25, "retrain": 10, "cache": 10, "fake": 12, "export": 12, "push": 6, "into": 15,
-    "report": 8,
+    "run": 25, "sweep": 15, "search": 25, "retrain": 10, "text": 10, "text search": 10, "cache": 10, "fake": 12,
+    "export": 12, "push": 6, "into": 15, "report": 8,
 }  # fmt: skip
 
 

@@ -100,8 +100,9 @@ def test_no_device_is_hard_wired(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("methods/")])
 def test_a_method_knows_torch_and_the_interface_of_backbones(name: str) -> None:
-    known = ("backbones.base", "errors", "methods")
-    bridged = ("peft",) if name == "methods/peft.py" else ()
+    reading = ("backbones.layer_kinds", "backbones.quantized", "backbones.precision")  # how a frozen weight is read
+    known = ("backbones.base", *reading, "errors", "methods")
+    bridged = ("peft", "glorabench.backbones.bitsandbytes_library") if name == "methods/peft.py" else ()
     allowed = ("torch", "numpy", *bridged, *STDLIB, *(f"glorabench.{module}" for module in known))
     assert not [module for module in imports(name) if not below(module, *allowed)]
 

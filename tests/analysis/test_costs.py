@@ -277,7 +277,7 @@ def test_each_backbone_has_figures_that_say_what_they_are_of(
     assert all(f"2 runs of {name} on suite mini" in text for name, text in zip(names, told, strict=True))
     fake = [replace(r, provenance={"data": {"fake": True}}) for r in records[::2]]
     files.draw_fronts(map(costs.cost_group, groups_of(fake)), folder)
-    assert "FAKE IMAGES" in (folder / "accuracy-params.svg").read_text()
+    assert "FAKE DATA" in (folder / "accuracy-params.svg").read_text()
 
 
 def test_a_folder_that_cannot_be_made_is_named(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

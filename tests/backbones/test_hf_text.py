@@ -18,6 +18,7 @@ from glorabench.backbones.hf_text import TEXT_FAMILIES, hf_text_backbone
 from glorabench.checksum import sha256_of
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, make
+from glorabench.config.text_folder import TEXT_MODELS
 from glorabench.errors import BadInput
 from glorabench.inputs import TEXT_MODELS
 from tiny_text_models import save_tiny_text_model

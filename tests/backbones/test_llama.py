@@ -56,7 +56,7 @@ def test_a_role_is_one_place_in_every_layer(role):
 def test_the_last_norm_follows_all_layers_and_no_other_role_is_known():
     (site,) = tiny_llama().sites(["norm"])
     assert (site.path, site.depth, site.width) == ("model.norm", 2, 32)
-    assert set(LLAMA) == {*SITES, "norm"}
+    assert set(LLAMA) == {*SITES, "norm", "trunk"}
 
 
 def test_the_linear_roles_are_all_linear_layers_of_the_trunk():

@@ -76,6 +76,25 @@ OTHER = (
     "data=vtab1k data.root=/nowhere", "data=fewshot data.shots=3 data.root=/nowhere", "logger.project=[a]",
 )  # fmt: skip
 
+TEXT = tuple(
+    f"backbone=llama_mini data=mini_text train=mini_text {words}"
+    for words in (
+        "data.task=fact", "data.task=null", "data.task=[a]", "data.template=quest", "data.template=null",
+        "data.template=[plain]", "data.max_length=0", "data.max_length=3", "data.max_length=20", "data.max_length=257",
+        "data.max_length=1e20", "data.max_length=null", "data.max_length=two", "data.truncate=both", "data.truncate=3",
+        "data.truncate=[left]", "data.loss_on=prompt", "data.loss_on=null", "data.max_new_tokens=0",
+        "data.max_new_tokens=1.5", "data.max_new_tokens=true", "data.task=dialogue data.max_new_tokens=256",
+        "data.pack=maybe", "data.pack=null", "data.pack=true method=vpt_shallow", "data.shots=3", "method=linear",
+        "method=bitfit", "method=convpass", "method=fact_tk", "method=vpt_shallow method.blocks=[0]",
+        "method=vpt_deep method.keys_only=false", "method=lora method.targets=[fc1]", "method.targets=[qkv]",
+        "method=ssf method.targets=[norm1]", "backbone.tokenizer_from=/nowhere", "backbone.tokenizer_from=null "
+        "backbone.weights_from=null", "backbone.tokenizer_from=3", "backbone.tokenizer_from=[a]", "backbone.dtype=int8",
+        "backbone.weights_from=/nowhere", "backbone.model_args.vocab_size=64 backbone.weights_from=null",
+        "backbone.model_args.vocab_size=0 backbone.weights_from=null", "backbone.image_size=96", "train.augment=x",
+        "+data.root=/nowhere", "backbone=vit_mini", "data=mini", "selection.report_on=val", "train.accumulate=0",
+    )
+)  # fmt: skip
+
 
 def lines() -> Iterator[str]:
     """Command lines that a run must refuse."""
@@ -85,6 +104,7 @@ def lines() -> Iterator[str]:
     yield from UNKNOWN
     yield from HOSTILE
     yield from OTHER
+    yield from TEXT
 
 
 WHOLE_WORDS = ("'''",)  # what no shell would split

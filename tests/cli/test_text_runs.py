@@ -86,6 +86,29 @@ def test_a_search_on_text_ends_with_a_winner(tmp_path: Path) -> None:
     assert made.paths
 
 
+def test_all_stages_of_glora_on_a_task_of_generation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Candidates are ranked by their loss, which the record and the table say; only the winner writes, on test."""
+    names = {"population": 3, "parents": 2, "generations": 2, "mutants": 2, "crossed": 1}
+    sizes = [f"search.algorithm.{name}={size}" for name, size in names.items()]
+    sizes += ["search.epochs=1", "trainer.limit_train_batches=2", "data.max_new_tokens=4", "data.task=record_form"]
+    assert cli.main(["run", "experiment=glora_pipeline", *BASE, *FAST, *sizes, f"results_dir={tmp_path}"]) == 0
+    (made,) = record.read_all([tmp_path / "runs"])
+    search = made.search
+    assert search is not None
+    assert (made.metric.name, made.metrics["n"], search["metric"]["name"]) == ("exact_match", 600, "loss")
+    assert 0 < search["score"] < 20
+    assert search["score"] == min(search["best"][-1][1], *(entry["score"] for entry in search["front"]))
+    assert search["held_out"] > 0
+    stages = made.cost["stages"]
+    assert set(stages) == {"supernet", "search", "retrain"}
+    assert stages["search"]["examples"] == search["evaluated"] * search["n"] == search["evaluated"] * 150
+    assert all(stage["flops"] > 0 for stage in stages.values())
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert f"loss {search['score']:.3f} nats/token on the examples that chose its path" in said
+    assert cli.main(["show", made.run_id, "--results", str(tmp_path)]) == 0
+    assert "stages.search.seconds" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -108,6 +131,43 @@ def test_a_search_on_text_ends_with_a_winner(tmp_path: Path) -> None:
 )
 def test_bad_words_are_refused_in_one_line(words: list[str], message: str, tmp_path: Path, capsys) -> None:
     assert cli.main(["run", *BASE, *FAST, *words, f"results_dir={tmp_path}"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert "\n" not in error
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_sweep_over_methods_leaves_out_what_does_not_fit_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also when it is typed again, and in the forecast."""
+    words = ["-m", "method=linear,vpt_shallow,bitfit", *BASE, *FAST, "data.task=facts", f"results_dir={tmp_path}"]
+    words += ["trainer.limit_train_batches=1", "selection.fit_on=train", "selection.report_on=val"]
+    reasons = [
+        "left out: method=bitfit: BitFit trains nothing on llama_mini: it has no biases. Use LoRA or (IA)3.",
+        "left out: method=linear: Linear trains nothing on llama_mini: it has no head",
+    ]
+    for tail in (["--dry-run"], [], []):
+        assert cli.main(["run", *words, *tail]) == 0
+        out = capsys.readouterr().out
+        assert sorted(line.strip() for line in out.splitlines() if "left out" in line) == reasons
+        assert out.count("job ") <= 1
+    assert "1 of 1 found" in out
+    assert [made.names["method"] for made in record.read_all([tmp_path / "runs"])] == ["vpt_shallow"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["method=bitfit,linear"], "BitFit trains nothing on llama_mini"),
+        (["method=lora,glora", "method.targets=[fc1]"], "backbone llama_mini has no role 'fc1'"),
+        (["method=linear", "seed=0,1"], "Linear trains nothing on llama_mini"),
+    ],
+)
+def test_a_sweep_of_which_nothing_fits_or_with_a_wrong_word_is_refused(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "-m", *words, *BASE, *FAST, f"results_dir={tmp_path}"]) == 2
     error = capsys.readouterr().err.strip()
     assert message in error
     assert "\n" not in error

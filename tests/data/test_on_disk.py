@@ -353,7 +353,7 @@ def test_fake_and_real_images_are_other_runs_and_share_no_table(vtab, places, tm
     assert record.run_id(one) != record.run_id(two)
     fake = run(one)
     honest = record.Record(**{**fake.__dict__, "provenance": {**fake.provenance, "data": {"fake": False}}})
-    with pytest.raises(BadInput, match="made on fake images"):
+    with pytest.raises(BadInput, match="made on fake data"):
         refuse_mixtures([fake, honest])
 
 

@@ -25,7 +25,7 @@ from glorabench.backbones.base import Backbone
 from glorabench.backbones.vision import vision_backbone
 from glorabench.cli import main
 from glorabench.config.compose import compose
-from glorabench.config.instantiate import METHOD, make
+from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.errors import BadInput
 from glorabench.export import folder, load, to_merged, to_peft
 from glorabench.export.folder import export_run
@@ -36,7 +36,7 @@ from glorabench.records.record import Record
 from glorabench.records.store import find_run
 from glorabench.training.build import build
 from glorabench.training.run import run
-from glorabench.training.trained_network import example, method_node, rebuild_backbone
+from glorabench.training.trained_network import example, method_node, plain_network, rebuild_backbone
 from test_methods import BACKBONES, FAMILY, logits, train
 from test_weights import jax_layout
 
@@ -544,3 +544,49 @@ def test_only_an_exported_adapter_is_loaded(results, tmp_path):
     export_run(made, tensors(results, made), "merged", tmp_path / "out")
     with pytest.raises(BadInput, match="is no exported adapter"):
         load(tmp_path / "out")
+
+
+# Quantised bases
+
+QUANTIZED = {
+    "lora": "method=lora method.rank=4",
+    "glora": "method=glora method.rank=4 method.path={A:lora,B:lora,C:none,D:none,E:none}",
+    "dora": "method=dora method.rank=4",
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny Llama, as transformers saves it."""
+    folder = tmp_path_factory.mktemp("base") / "tiny_llama"
+    tiny_llama().net.save_pretrained(folder)
+    return folder
+
+
+def quantized_node(base: Path, scheme: str) -> dict:
+    words = [f"backbone.weights_from={base}", f"backbone.quantize={scheme}", "method=lora"]
+    return compose(["backbone=llama_7b", *words])["backbone"]
+
+
+@pytest.mark.parametrize("scheme", ["nf4", "int8"])
+@pytest.mark.parametrize("words", QUANTIZED.values(), ids=QUANTIZED)
+def test_a_run_on_a_quantised_base_is_exported_as_it_computes(words: str, scheme: str, base: Path, tmp_path: Path):
+    """Merged into float32, and for peft on a base that is rounded to the numbers that the training saw."""
+    node = quantized_node(base, scheme)
+    made = make(node, BACKBONE)
+    method = make(compose([*words.split(), "backbone=llama_7b"])["method"], METHOD)
+    torch.manual_seed(0)
+    method.inject(made)
+    for _ in train(made.net, "llama"):
+        pass
+    wanted = logits(made.net, "llama")
+    to_peft.write_peft(made, method, lambda: plain_network(node, None), tmp_path / "peft")
+    net = executed(folder.loading_lines("peft", node, None, tmp_path / "peft"))
+    with torch.no_grad():
+        found = net(input_ids=torch.randint(60, (3, 8), generator=torch.Generator().manual_seed(1))[:, :-1]).logits
+    assert (found - wanted).abs().max() <= CLOSE
+    to_merged.write_merged(made, lambda: plain_network(node, None), tmp_path / "merged")
+    assert (logits(to_merged.read_merged(tmp_path / "merged"), "llama") - wanted).abs().max() <= CLOSE
+    tensors = load_file(tmp_path / "merged" / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+    assert "quantization_config" not in json.loads((tmp_path / "merged" / "config.json").read_text())

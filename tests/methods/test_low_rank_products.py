@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from glorabench.backbones.precision import tokens_of
 from glorabench.methods.glora import CHOICES, Supports
-from glorabench.methods.low_rank_products import rescaled_linear, tokens_of, widen
+from glorabench.methods.low_rank_products import rescaled_linear, widen
 from glorabench.methods.reparam import LayerRows, Reparam, Reparametrized
 
 PATHS = [dict(zip(CHOICES, picks, strict=True)) for picks in itertools.product(*CHOICES.values())]
@@ -36,6 +37,11 @@ def supports(o, i, product="hadamard", dtype=torch.float64, bias=True):
         for parameter in reparam.parameters():
             parameter.normal_()
     return layer, reparam
+
+
+def in_one(weight):
+    """How a plain weight is read: in one piece."""
+    return lambda: [(slice(0, len(weight)), weight)]
 
 
 def gradients(y, weights, wanted):
@@ -77,7 +83,7 @@ def test_rescaled_passes_gradcheck(choice, bias):
 
     def product(x, shift, *_):
         added = None if choice == "none" else reparam.supports["B"].factors(choice)
-        return rescaled_linear(x, weight, shift, reparam.supports["A"].factors("lora"), added)
+        return rescaled_linear(x, in_one(weight), shift, reparam.supports["A"].factors("lora"), added)
 
     assert torch.autograd.gradcheck(product, (x, shift, *reparam.parameters()))
 
@@ -88,7 +94,7 @@ def test_rescaled_is_the_formula_written_out():
     a, b = ((random(WIDE, RANK), random(RANK, NARROW)) for _ in "AB")
     W = weight + weight * torch.einsum("or,ri->oi", *a) + torch.einsum("or,ri->oi", *b)
     assert torch.allclose(
-        rescaled_linear(x, weight, bias, a, b), torch.einsum("ti,oi->to", x, W) + bias, rtol=0, atol=1e-12
+        rescaled_linear(x, in_one(weight), bias, a, b), torch.einsum("ti,oi->to", x, W) + bias, rtol=0, atol=1e-12
     )
 
 
@@ -96,7 +102,7 @@ def test_rescaled_has_no_second_derivative_to_be_wrong():
     x = random(TOKENS, NARROW, requires_grad=True)
     a = random(WIDE, RANK, requires_grad=True), random(RANK, NARROW, requires_grad=True)
     (dx,) = torch.autograd.grad(
-        rescaled_linear(x, random(WIDE, NARROW), None, a, None).square().sum(), x, create_graph=True
+        rescaled_linear(x, in_one(random(WIDE, NARROW)), None, a, None).square().sum(), x, create_graph=True
     )
     with pytest.raises(RuntimeError, match="once_differentiable"):
         dx.sum().backward()

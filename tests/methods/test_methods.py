@@ -79,7 +79,6 @@ UNSUPPORTED = {  # (file, backbone): the reason that the error gives
     ("bitfit", "llama"): "tiny_llama: it has no biases",
     ("vpt_deep", "convnext"): "tokens of a ViT; tiny_convnext is none",
     ("vpt_shallow", "convnext"): "tokens of a ViT; tiny_convnext is none",
-    ("vpt_shallow", "llama"): "tiny_llama has no class token to put prompts behind",
     ("fact_tt", "convnext"): r"one width; those of tiny_convnext have widths \[8, 16, 24, 32\]",
     ("fact_tk", "convnext"): r"one width; those of tiny_convnext have widths \[8, 16, 24, 32\]",
     ("repadapter_attn", "convnext"): "in front of the convolution .* no kernel can absorb that",

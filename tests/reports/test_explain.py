@@ -57,7 +57,7 @@ def test_failed_contaminated_and_fake_runs_are_said_to_be() -> None:
     assert "done, top-1 95.00, chosen on test  commit not of a checkout" in lines
     assert "failed: NonFiniteLoss: step 3" in lines
     assert "lora on digits: no result" in lines
-    assert "fake images" in "\n".join(explanation(at(faked), "full/digits"))
+    assert "fake data" in "\n".join(explanation(at(faked), "full/digits"))
 
 
 def test_a_mean_is_its_tasks_and_a_column_its_task() -> None:

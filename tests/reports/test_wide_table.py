@@ -393,11 +393,11 @@ def test_fake_images_are_said_in_every_form_of_every_table(capsys: pytest.Captur
         for long in (False, True):
             suite_table.show_suite(records, long)
             out = capsys.readouterr().out
-            assert "FAKE IMAGES: " in out.partition("\n")[0] + out.partition("\n")[2].partition("\n")[0]
-            assert suite_table.suite_markdown(records, long).startswith("**FAKE IMAGES: ")
+            assert "FAKE DATA: " in out.partition("\n")[0] + out.partition("\n")[2].partition("\n")[0]
+            assert suite_table.suite_markdown(records, long).startswith("**FAKE DATA: ")
             assert "drawn by `glorabench data fake`" in suite_table.suite_markdown(records, long)
             text = suite_table.suite_csv(groups_of(records), long)
-            assert text.count("FAKE IMAGES") == text.count("\n") - 1
+            assert text.count("FAKE DATA") == text.count("\n") - 1
     for long in (False, True):
         suite_table.show_suite(vtab(FULL), long)
         text = suite_table.suite_markdown(vtab(FULL), long) + suite_table.suite_csv(groups_of(vtab(FULL)), long)
@@ -411,7 +411,7 @@ def test_fake_images_beside_real_ones_are_refused() -> None:
         suite_table.suite_markdown,
         lambda records: suite_table.suite_csv(groups_of(records)),
     ):
-        with pytest.raises(BadInput, match="fake images"):
+        with pytest.raises(BadInput, match="fake data"):
             form(records)
 
 

@@ -71,6 +71,7 @@ def test_a_run_leaves_one_record_and_is_found_the_second_time(results, monkeypat
         "total": made.params["total"],
         "stored_bytes": 4 * (24_576 + 1_290),
         "supernet": None,
+        "base_bytes": 4 * (made.params["total"] - 24_576 - 1_290),
     }
     assert made.metrics["n"] == 797
     assert made.metrics["top1"] == pytest.approx(sum(unpack(made.outcomes["top1"])) / 797)

@@ -322,12 +322,13 @@ def test_samplers_train_different_supernets(whole, tmp_path):
         assert not all(torch.equal(uniform[name], other[name]) for name in uniform)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize(
     ("method", "apart"),
     [
-        pytest.param("lora", 1e-4, marks=pytest.mark.campaign),
+        ("lora", 1e-4),
         ("glora", 1e-4),
-        pytest.param("ssf", 5e-3, marks=pytest.mark.campaign),
+        ("ssf", 5e-3),
     ],
 )
 def test_compiled_training_equals_eager_training(tmp_path, method, apart):

@@ -74,6 +74,7 @@ def _configuration(config: _Config) -> str:
 def _likeness(config: _Config) -> tuple[Any, ...]:
     names, train = config["names"], config["train"]
     sizes = [train.get(key, 1) for key in ("epochs", "batch_size", "accumulate", "devices")]
+    sizes.append(train.get("checkpoint_activations", False))
     return names["method"], names["backbone"], names["data"], names.get("search"), *sizes
 
 

@@ -17,12 +17,20 @@ from glorabench.errors import BadInput
 
 _PACKAGE = Path(str(files("glorabench")))
 FACTS = ("extraction", "normalisation", "checkpoint", "selection", "seeds")
+FACTS_OF_TEXTS = (
+    "checkpoint", "template", "loss_on", "protocol", "shots", "harness", "rank", "examples", "selection", "seeds"
+)  # fmt: skip
 BACKBONES = {  # our name -> the names in the files
     "vit_b16": ("ViT-B/16", "ViT-B/16 ImageNet-21k"),
     "vit_b16_augreg": ("ViT-B/16 (AugReg)",),
     "convnext_b": ("ConvNeXt-B",),
+    "llama_7b": ("LLaMA-7B",),
+    "llama_3_2_3b": ("Llama-3.2-3B",),
 }
-_FILES = {"vtab1k": "vtab1k.csv", "fewshot": "fewshot_fgvc.csv", "imagenet": "domain_shift.csv"}
+_FILES = {
+    "vtab1k": "vtab1k.csv", "fewshot": "fewshot_fgvc.csv", "imagenet": "domain_shift.csv",
+    "commonsense": "commonsense.csv", "metamathqa": "peft_metamathqa.csv", "open_llm": "llm.csv",
+}  # fmt: skip
 _SHIFTS = {
     "imagenet": "imagenet", "imagenetv2": "imagenetv2/top1", "sketch": "imagenet_sketch/top1",
     "imagenet_a": "imagenet_a/top1_1000", "imagenet_r": "imagenet_r/top1_1000",
@@ -44,7 +52,7 @@ class Paper:
         params: in millions, as printed; may be empty.
         source, note: as the file has them.
         is_primary: True where the source measured the row itself, as far as the file says.
-        facts: how the results were made, by names of FACTS; a fact that is not stated is missing.
+        facts: how the results were made, by names of FACTS or FACTS_OF_TEXTS; a fact that is not stated is missing.
         evidence: the place of facts that the row itself does not state.
     """
 
@@ -95,7 +103,10 @@ def papers(suite: str) -> tuple[Paper, ...]:
     if suite not in _FILES:
         return ()
     rows = _read(_FILES[suite])
-    parse = {"vtab1k": _vtab, "fewshot": _fewshot, "imagenet": _imagenet}[suite]
+    parse = {
+        "vtab1k": _vtab, "fewshot": _fewshot, "imagenet": _imagenet,
+        "commonsense": _commonsense, "metamathqa": _metamathqa, "open_llm": _open_llm,
+    }[suite]  # fmt: skip
     return tuple(parse(rows))
 
 
@@ -124,7 +135,8 @@ def published_counterpart(
         keys: see `Paper`.
     """
     searched_word = "yes" if is_searched else "no"
-    names = [row["theirs"] for row in _read("methods.csv") if (row["ours"], row["search"]) == (method, searched_word)]
+    rows = [*_read("methods.csv"), *(row for row in _read("methods_of_texts.csv") if row["suite"] == suite)]
+    names = [row["theirs"] for row in rows if (row["ours"], row["search"]) == (method, searched_word)]
     for name in names:
         for paper in papers_of_methods(suite):
             if paper.method == name and paper.backbone in BACKBONES.get(backbone, ()) and paper.keys == keys:
@@ -211,4 +223,58 @@ def _imagenet(rows: Iterable[Mapping[str, str]]) -> list[Paper]:
         is_primary = "secondary" not in row["note"]
         facts = _facts_in_text("", row["note"])
         result.append(Paper(row["method"], row["backbone"], ("16",), values, *texts, is_primary, facts))
+    return result
+
+
+def _of_texts(
+    suite: str, row: Mapping[str, str], method: str, backbone: str, values: Mapping[str, float], is_primary: bool = True
+) -> Paper:
+    """A row of a suite of texts, with its means and with the facts of methods_of_texts.csv."""
+    means = [entry for entry in LAYOUTS[suite].entries if isinstance(entry, Mean)]
+    computed = {m.name: m.average(values, m.groups) for m in means if m.groups.keys() <= values.keys()}
+    printed = {m.name: float(row["average"]) for m in means if row.get("average")}
+    known = next((r for r in _read("methods_of_texts.csv") if (r["suite"], r["theirs"]) == (suite, method)), {})
+    facts = {fact: known[fact] for fact in FACTS_OF_TEXTS if known.get(fact)}
+    facts |= {"rank": row["rank"]} if row.get("rank") else {}
+    note, params = row.get("note", ""), row.get("params_m", "")
+    return Paper(
+        method, backbone, (), printed | dict(values) | computed, params, row["source"], note, is_primary, facts,
+        known.get("evidence", ""),
+    )  # fmt: skip
+
+
+def _commonsense(rows: Iterable[Mapping[str, str]]) -> list[Paper]:
+    names = {column.name.lower().replace("-", "_"): column.name for column in LAYOUTS["commonsense"].columns}
+    result = []
+    for row in rows:
+        values = {names[key]: float(value) for key, value in row.items() if key in names and value}
+        result.append(_of_texts("commonsense", row, row["method"], row["model"], values, "rerun" not in row["method"]))
+    return result
+
+
+def _metamathqa(rows: Iterable[Mapping[str, str]]) -> list[Paper]:
+    result = []
+    for row in rows:
+        params = f"{int(row['trainable_params']) / 1e6:.2f}"
+        forgotten = f"{float(row['forgetting_wiki_loss_increase']):+.3f} nats a token on Wikipedia after training"
+        values = {"gsm8k": 100 * float(row["gsm8k_test_accuracy"])}
+        row = {**row, "params_m": params, "note": f"{forgotten}; one seed"}
+        result.append(_of_texts("metamathqa", row, row["experiment"], "Llama-3.2-3B", values))
+    return result
+
+
+def _open_llm(rows: Iterable[Mapping[str, str]]) -> list[Paper]:
+    names = {
+        "arc_25shot": "arc",
+        "hellaswag_10shot": "hellaswag",
+        "mmlu_5shot": "mmlu",
+        "truthfulqa_mc_0shot": "truthfulqa",
+    }
+    result = []
+    for row in rows:
+        values = {ours: float(row[theirs]) for theirs, ours in names.items()}
+        is_current = row["version"] == "README current"
+        method = row["model"] if is_current else f"{row['model']} (June 2023)"
+        backbone = "Falcon-7B" if row["model"] == "Falcon-7B" else "LLaMA-7B"
+        result.append(_of_texts("open_llm", {**row, "average": ""}, method, backbone, values, is_current))
     return result

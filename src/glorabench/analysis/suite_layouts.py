@@ -8,11 +8,15 @@ from typing import Final
 from glorabench.data.suites.layout import Layout
 from glorabench.data.suites.mini import MINI_LAYOUT, MINI_TEXT_LAYOUT
 from glorabench.data.suites.registry import SUITES
+from glorabench.data.suites.texts import COMMONSENSE_LAYOUT, METAMATHQA_LAYOUT, OPEN_LLM_LAYOUT
 from glorabench.records.record import Record
 
 LAYOUTS: Final[Mapping[str, Layout]] = {
     "mini": MINI_LAYOUT,
     "mini_text": MINI_TEXT_LAYOUT,
+    "commonsense": COMMONSENSE_LAYOUT,
+    "metamathqa": METAMATHQA_LAYOUT,
+    "open_llm": OPEN_LLM_LAYOUT,
     **{suite.name: suite.layout for suite in SUITES.values() if suite.layout is not None},
 }
 

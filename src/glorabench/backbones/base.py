@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from glorabench.backbones.layer_kinds import out_width
 from glorabench.errors import BadInput, nearest
 from glorabench.inputs import Preprocess, TextInputs
 
@@ -92,6 +93,8 @@ class Backbone:
         weights: provenance of the weights: {"source", "sha256"}.
         shortcuts: exact shortcuts that the network takes, for the record.
         attend: attention of the network's own modules for fewer queries or more keys, if it has such a form.
+        prepend: the network's trunk with prompts in front of all tokens, if it has such a form.
+        prompt_tokens: how many positions of every text the prompts of a method take.
         tokenizer: of a model that reads tokens, as transformers has it; None where none is at hand.
         text: how a language model reads prompts; None for other models.
         is_standard: the network is of the class that the roles were written for; with another class, one forward pass
@@ -107,6 +110,8 @@ class Backbone:
     weights: dict[str, str | None] = field(default_factory=dict)
     shortcuts: dict[str, str] = field(default_factory=dict)
     attend: Callable[..., Any] | None = None
+    prepend: Callable[..., Any] | None = None
+    prompt_tokens: int = 0
     is_standard: bool = True
     tokenizer: Any = None
     text: TextInputs | None = None
@@ -175,16 +180,16 @@ class Backbone:
     def _rows(self, path: str, role: Role) -> slice | None:
         if role.part is None:
             return None
-        step = self.net.get_submodule(path).get_parameter("weight").shape[0] // role.parts
+        step = out_width(self.net.get_submodule(path)) // role.parts
         return slice(role.part * step, (role.part + 1) * step)
 
     def _width(self, path: str, rows: slice | None, depth: int, depths: Mapping[str, int]) -> int:
         """The output features of a layer; for a block or a part of one, the features of the stream that it adds to."""
         if rows is not None:
             return rows.stop - rows.start
-        weight = getattr(self.net.get_submodule(path), "weight", None)
-        if isinstance(weight, Tensor):
-            return len(weight)
+        layer = self.net.get_submodule(path)
+        if isinstance(getattr(layer, "weight", None), Tensor):
+            return out_width(layer)
         norms = [p for p in self.paths_of("norm2", depths) if depths[p] == depth]
         weight = getattr(self.net.get_submodule(norms[0]), "weight", None) if norms else None
         if not isinstance(weight, Tensor):

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, LlamaModel
 
 
 class CausalLM:
@@ -25,13 +25,26 @@ class CausalLM:
                 at 0, and sees itself only.
         """
         net = cast(Any, self)
-        return net.model(input_ids=tokens, position_ids=positions, use_cache=False).last_hidden_state
+        is_plain = type(net.model) is LlamaModel and net.config._attn_implementation == "sdpa"
+        if positions is not None or not is_plain:
+            return net.model(input_ids=tokens, position_ids=positions, use_cache=False).last_hidden_state
+        # `model` would ask the device whether its own positions restart, and wait for the answer in every step
+        x = net.model.embed_tokens(tokens)
+        rotation = net.model.rotary_emb(x, position_ids=torch.arange(tokens.shape[1], device=x.device)[None])
+        for layer in net.model.layers:
+            x = layer(x, attention_mask=None, position_embeddings=rotation)
+        return net.model.norm(x)
 
     def logits(self, states: Tensor) -> Tensor:
         """Logits over the vocabulary of hidden states (... x width)."""
         net = cast(Any, self)
         logits, cap = net.lm_head(states), getattr(net.config, "final_logit_softcapping", None)
         return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    def get_input_embeddings(self) -> Any:
+        """The table of tokens, also where a method wraps the trunk."""
+        model = cast(Any, self).model
+        return getattr(model, "layer", model).embed_tokens
 
     def new_cache(self) -> DynamicCache:
         """An empty cache of keys and values, for `step`."""

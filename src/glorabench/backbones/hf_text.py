@@ -17,8 +17,11 @@ from glorabench.backbones.base import Backbone, Role
 from glorabench.backbones.causal import CausalLM
 from glorabench.backbones.llama import LLAMA
 from glorabench.backbones.llama_attention import attend_llama
+from glorabench.backbones.llama_prompts import prepend_llama
+from glorabench.backbones.quantized import check_scheme, quantize_network
 from glorabench.backbones.t5 import T5, T5_ROLES, UNGATED_ROLES, untie_head
 from glorabench.backbones.text_folder import checked_dtype, load_text_network, load_tokenizer
+from glorabench.backbones.tokenizer_checks import check_tokenizer
 from glorabench.errors import BadInput, first_line, one_of
 from glorabench.inputs import TextInputs
 
@@ -67,6 +70,8 @@ def hf_text_backbone(
     dtype: str,
     model_args: Mapping[str, Any] | None = None,
     tokenizer_from: str | None = None,
+    quantize: str | None = None,
+    double_quant: bool = True,
 ) -> Backbone:
     """Build a language model with its tokenizer; it has no task head, its language-model head stays frozen.
 
@@ -80,13 +85,19 @@ def hf_text_backbone(
         dtype: of the weights: float32, bfloat16 or float16.
         model_args: fields of the model's config, used where no folder is read.
         tokenizer_from: a folder with a tokenizer as Hugging Face saves it; None is the folder of the weights.
+        quantize: `nf4` or `int8` keeps the linear layers of the blocks in so many bits (docs/quantised.md); None keeps
+            them as they are.
+        double_quant: the scales of nf4 are quantised, too.
 
     Raises:
         BadInput: the model type is not known, or the folder is missing, incomplete, altered or of another model.
     """
     wanted, is_meta = checked_dtype(dtype), torch.get_default_device().type == "meta"
-    one_of("backbone.model", model, TEXT_FAMILIES)
     model_type = str(model)
+    one_of("backbone.model", model_type, TEXT_FAMILIES)
+    check_scheme(quantize, double_quant)
+    if quantize is not None and model_type == "t5":
+        raise BadInput("backbone.quantize is for models that only decode; a T5 stays as it is: backbone.quantize=null")
     if weights_from is None or is_meta:
         net, provenance = _random_network(model_type, dict(model_args or {}), wanted)
     else:
@@ -95,8 +106,11 @@ def hf_text_backbone(
         net.to(wanted)  # transformers holds some layers of a T5 in float32
         if isinstance(net, T5) and net.lm_head.weight is not net.shared.weight:
             net.config.tie_word_embeddings = False  # else a later call of tie_weights would tie them
+    provenance = quantize_network(net, quantize, double_quant, provenance)
     source = tokenizer_from or weights_from
     tokenizer = None if source is None else load_tokenizer(Path(source).expanduser(), net.config.vocab_size)
+    if tokenizer is not None and weights_from is not None:
+        check_tokenizer(tokenizer, net.config, Path(str(source)).expanduser())
     chosen = TEXT_FAMILIES[model_type]
     is_ungated = isinstance(net, T5) and not net.config.is_gated_act
     return Backbone(
@@ -109,6 +123,7 @@ def hf_text_backbone(
         weights=provenance,
         tokenizer=tokenizer,
         attend=chosen.attend,
+        prepend=None if model_type == "t5" else prepend_llama,
         text=_inputs(net),
     )
 

@@ -11,8 +11,8 @@ def in_width(layer: nn.Module) -> int:
 
 
 def out_width(layer: nn.Module) -> int:
-    """Features that a layer gives, by its weight."""
-    return len(layer.get_parameter("weight"))
+    """Features that a layer gives, by its weight; that of a quantised linear layer has another shape."""
+    return layer.out_features if isinstance(layer, nn.Linear) else len(layer.get_parameter("weight"))
 
 
 def is_matrix(layer: nn.Module) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from glorabench.backbones.base import Backbone
-from glorabench.backbones.layer_kinds import is_norm
+from glorabench.backbones.layer_kinds import is_norm, out_width
 
 _SECOND = ("in1", "in2", "out1", "out2")  # roles of a place, which a layer has beside its own
 
@@ -62,7 +62,7 @@ def _roles_of_paths(backbone: Backbone) -> dict[str, list[str]]:
             if site.rows is None:
                 whole[site.path].append(role)
             else:
-                rows = len(backbone.net.get_submodule(site.path).get_parameter("weight"))
+                rows = out_width(backbone.net.get_submodule(site.path))
                 parts[site.path].append(f"{role}[{site.rows.start // site.width}/{rows // site.width}]")
     merged = {path: [*whole[path], *parts[path]] for path in {**whole, **parts}}
     return {path: sorted(names, key=lambda name: name in _SECOND) for path, names in merged.items()}

@@ -11,12 +11,18 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from glorabench.backbones.base import Backbone, Role
 from glorabench.backbones.causal import CausalLM
+from glorabench.backbones.hf_folder import quiet_transformers
 from glorabench.backbones.llama_attention import attend_llama
 from glorabench.backbones.llama_mini import llama_mini_folder
+from glorabench.backbones.llama_prompts import prepend_llama
+from glorabench.backbones.quantized import check_scheme, quantize_network
 from glorabench.backbones.text_folder import checked_dtype, load_text_network, load_tokenizer
+from glorabench.backbones.tokenizer_checks import check_tokenizer
+from glorabench.errors import BadInput, first_line
 from glorabench.inputs import TextInputs
 
 LLAMA = {
+    "trunk": Role("model"),
     "block": Role("model.layers.*"),
     "norm1": Role("model.layers.*.input_layernorm"),
     "in1": Role("model.layers.*.input_layernorm"),
@@ -49,6 +55,8 @@ def llama_backbone(
     dtype: str,
     model_args: Mapping[str, Any],
     tokenizer_from: str | None = None,
+    quantize: str | None = None,
+    double_quant: bool = True,
 ) -> Backbone:
     """Build a Llama with its tokenizer; it has no task head, its language-model head stays frozen.
 
@@ -62,18 +70,26 @@ def llama_backbone(
         model_args: fields of `transformers.LlamaConfig`, used if there is no folder.
         tokenizer_from: a folder with a tokenizer as Hugging Face saves it, or `embedded`; None is the folder of the
             weights.
+        quantize: `nf4` or `int8` keeps the linear layers of the blocks in so many bits (docs/quantised.md); None keeps
+            them as they are.
+        double_quant: the scales of nf4 are quantised, too.
 
     Raises:
-        BadInput: the folder is missing, incomplete, altered or of another architecture.
+        BadInput: the folder is missing, incomplete, altered or of another architecture; or nf4 cannot be used here.
     """
+    check_scheme(quantize, double_quant)
     kind = checked_dtype(dtype)
     if weights_from is None or torch.get_default_device().type == "meta":
-        config = LlamaConfig(**dict(model_args))
-        net, provenance = Llama(config).to(dtype=kind), {"source": "random initialisation", "sha256": None}
+        config = _config(weights_from, model_args)
+        network: Any = Llama(config)
+        net, provenance = network.to(kind), {"source": "random initialisation", "sha256": None}
     else:
         net, provenance = load_text_network(Llama, _folder(weights_from), sha256, kind, "Llama")
+    provenance = quantize_network(net, quantize, double_quant, provenance)
     source = tokenizer_from or weights_from
     tokenizer = None if source is None else load_tokenizer(_folder(source), net.config.vocab_size)
+    if tokenizer is not None and weights_from is not None:
+        check_tokenizer(tokenizer, net.config, _folder(str(source)))
     return Backbone(
         name=name,
         net=net.eval(),
@@ -84,8 +100,20 @@ def llama_backbone(
         weights=provenance,
         tokenizer=tokenizer,
         attend=attend_llama,
+        prepend=prepend_llama,
         text=TextInputs(net.config.max_position_embeddings),
     )
+
+
+def _config(weights_from: str | None, model_args: Mapping[str, Any]) -> LlamaConfig:
+    """The sizes of the network: those of the folder where there is one, else `model_args`."""
+    if weights_from is None or not (_folder(weights_from) / "config.json").is_file():
+        with quiet_transformers():
+            return LlamaConfig(**dict(model_args))
+    try:
+        return LlamaConfig.from_pretrained(_folder(weights_from), local_files_only=True)
+    except Exception as error:  # whatever transformers meets in a file that is none of its configs
+        raise BadInput(f"{_folder(weights_from)}/config.json cannot be read ({first_line(error)})") from error
 
 
 def _folder(source: str) -> Path:

@@ -127,10 +127,11 @@ class T5Writer:
 
     def step(self, tokens: Tensor, mask: Tensor, positions: Tensor, cache: EncoderDecoderCache) -> Tensor:
         """Logits of the token after the last one: batch x vocabulary. No row of a decoder begins with padding."""
+        beams = len(tokens) // len(self.states)  # completions of one prompt, which stand side by side
         output: Any = self.net.decoder(
             input_ids=tokens,
-            encoder_hidden_states=self.states,
-            encoder_attention_mask=self.mask,
+            encoder_hidden_states=self.states.repeat_interleave(beams, 0),
+            encoder_attention_mask=self.mask.repeat_interleave(beams, 0),
             past_key_values=cache,
             use_cache=True,
         )

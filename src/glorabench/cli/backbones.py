@@ -72,13 +72,14 @@ def backbone_words(words: Sequence[str]) -> tuple[str, list[str]]:
 def _of_one(name: str, words: Sequence[str]) -> list[Part]:
     """Two tables: layers and methods."""
     from glorabench.backbones.listing import layer_lines
+    from glorabench.backbones.quantized import numbers_of
     from glorabench.reports.tables.hosting import layers_part, methods_part
     from glorabench.training.measure.hosting import hostings
     from glorabench.training.measure.profiling import backbone_without_method
 
     plain = backbone_without_method(words)
     lines = [(line.path, str(line.count), line.kind, line.shape, line.roles) for line in layer_lines(plain)]
-    size = sum(p.numel() for p in plain.net.parameters()) - sum(p.numel() for p in plain.head_parameters())
+    size = numbers_of(plain.net, plain.net.parameters()) - sum(p.numel() for p in plain.head_parameters())
     reads = f"images of {plain.preprocess.size} x {plain.preprocess.size} pixels" if plain.preprocess else "tokens"
     title = f"{name}: a {type(plain.net).__name__}, {size:,} parameters without head, reads {reads}"
     return [layers_part(title, lines), methods_part(list(hostings(words)))]

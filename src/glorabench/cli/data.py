@@ -26,7 +26,7 @@ def data(
         list[str] | None,
         typer.Argument(
             metavar="WORD",
-            help="check [SUITE|folder] or fake SUITE, and root=FOLDER, task=NAMES, deep=true, shots=..., full=true.",
+            help="check or fake, a SUITE or FORM, and root=FOLDER, task=NAMES, deep=true, shots=..., full=true.",
         ),
     ] = None,
 ) -> int:
@@ -37,19 +37,22 @@ def data(
 
     fake writes a tiny set in the true layout, to rehearse with; full=true has the true counts.
 
-    The suites are vtab1k, fewshot, fgvc and imagenet; folder is for images of your own. docs/data.md tells of each.
+    The suites are vtab1k, fewshot, fgvc and imagenet; folder is for images of your own: docs/data.md. Forms of texts
+    are text (your own), alpaca, sharegpt, samsum, commonsense, metamathqa and pretrain_text: docs/text.md.
 
     Examples:
         glorabench data check vtab1k root=/data                             every list and image of all 19 tasks
         glorabench data check vtab1k root=/data task=cifar,dtd deep=true    two tasks, every image decoded
         glorabench data check fewshot root=/data shots=1,16 split_seed=0    options of a suite: docs/data.md
         glorabench data check folder root=/my/images                        your own images, as data=folder reads them
+        glorabench data check text root=/my/texts kind=multiple_choice      your own texts, as data=text reads them
         glorabench data check                                               all suites below $GLORABENCH_DATA, or data
         glorabench data fake vtab1k root=/tmp/fake                          a tiny set, to rehearse the whole table with
 
     Raises:
         BadInput: a word that it does not know, or a folder that is not there.
     """
+    from glorabench.cli.texts import check_one_form, fake_one_form, names_of_forms
     from glorabench.data.suites.registry import SUITES
 
     names = [word for word in words or [] if "=" not in word]
@@ -60,8 +63,12 @@ def data(
     one_of("data", names[0], actions)
     if names == ["check", "folder"]:
         return _check_folder(settings)
+    if len(names) == 2 and names[1] in names_of_forms():
+        return {"check": check_one_form, "fake": fake_one_form}[names[0]](names[1], settings)
     for suite in names[1:]:
-        one_of("suite", suite, [*SUITES, *["folder"] * (names[0] == "check")])
+        one_of("suite", suite, [*SUITES, *["folder"] * (names[0] == "check"), *names_of_forms()])
+    if set(names) & set(names_of_forms()):
+        raise BadInput(f"texts stand alone: `glorabench data {names[0]} {names[-1]} root=FOLDER`")
     if "folder" in names:
         raise BadInput("folder stands alone: `glorabench data check folder root=FOLDER`")
     return actions[names[0]](names[1:], settings)

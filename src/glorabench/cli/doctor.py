@@ -1,28 +1,24 @@
 """`glorabench doctor`: what this machine lacks, each with its fix.
 
-Only the standard library is imported at the top: everything else may be what is missing.
+Only the standard library is imported at the top: everything else may be what is missing. What only one
+check needs is imported there, since every command imports this file.
 """
 
 from __future__ import annotations
 
 import json
-import netrc
 import os
 import platform
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import requires, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-from glorabench.checksum import ASSETS, sha256_of
 from glorabench.errors import BadInput
 
 ROOM = 2**30  # bytes: caches, checkpoints and adapters of the embedded suite, many times over
@@ -58,6 +54,8 @@ def doctor() -> int:
 
 def checks() -> Iterator[Check]:
     """Every check, in the order of the table; none raises."""
+    from importlib.metadata import requires, version
+
     yield _look("python", _python, "install Python 3.11 or newer")
     yield (package := _look("glorabench", partial(version, "glorabench"), INSTALL))
     for line in (requires("glorabench") or []) if package.status == "ok" else []:
@@ -97,6 +95,8 @@ def _python() -> str:
 
 def _package(name: str, requirement: str) -> str:
     """The version by the metadata: importing every package would be slow."""
+    from importlib.metadata import version
+
     installed_version = version(name)
     from packaging.requirements import Requirement  # comes with lightning
 
@@ -131,6 +131,8 @@ def _accelerator() -> str:
 
 
 def _check_embedded_weights() -> str:
+    from glorabench.checksum import ASSETS, sha256_of
+
     path = ASSETS / "vit_mini.safetensors"
     sha256 = json.loads(path.with_suffix(".json").read_text())["sha256"]
     digest = sha256_of(path)
@@ -141,6 +143,8 @@ def _check_embedded_weights() -> str:
 
 def _folder(key: str) -> str:
     """The folder and its free space, if it is writable or could be made; nothing is made."""
+    import tempfile
+
     from glorabench.config.compose import compose
 
     path = Path(compose([])[key]).expanduser().absolute()
@@ -171,6 +175,9 @@ def _weights(name: str) -> str:
 
 def _wandb() -> str:
     """Where the key is; it is neither shown nor kept."""
+    import netrc
+    from urllib.parse import urlsplit
+
     if os.environ.get("WANDB_API_KEY"):
         return "WANDB_API_KEY"
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""

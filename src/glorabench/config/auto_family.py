@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from glorabench.config.instantiate import roles_of_backbone
-from glorabench.errors import BadInput
+from glorabench.errors import BadInput, UnsuitableBackbone
 
 AUTO = "auto"
 _OF_LAYERS = ("qkv", "o", "fc1", "fc2", "dwconv", "conv", "linear", "downsample")  # roles that any method could adapt
@@ -46,7 +46,7 @@ def list_for_roles(lists: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
         roles: of the network.
 
     Raises:
-        BadInput: the network has none of them.
+        UnsuitableBackbone: the network has none of them.
     """
     is_text = {"q", "up", "down"} <= set(roles)
     family = "llama" if is_text else "vit" if "qkv" in roles else "convnext" if "fc1" in roles else "conv"
@@ -55,7 +55,7 @@ def list_for_roles(lists: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
     layers = [role for role in roles if role in (_OF_TEXT if is_text else _OF_LAYERS)]
     advice = f"choose of what it has with method.targets=[{','.join(layers)}]"
     if absent := [role for role in defaults if role in ("q", "k", "v") and role not in roles]:
-        raise BadInput(
+        raise UnsuitableBackbone(
             f"by default the method adapts {' and '.join(absent)}, which this network has in one layer, qkv, in an "
             f"order that is not known: {advice}"
         )
@@ -64,8 +64,8 @@ def list_for_roles(lists: Mapping[str, Any], roles: Sequence[str]) -> list[str]:
     if family in lists and not defaults:  # a list that is empty on purpose, such as inputs of (IA)3
         return []
     if defaults:
-        raise BadInput(
+        raise UnsuitableBackbone(
             f"by default the method adapts {', '.join(defaults)}, and this network has none of them: {advice}"
         )
     lacks = "no attention and no feed-forward layers" if family == "conv" else "no attention"
-    raise BadInput(f"the method names no layers for a network that has {lacks}: {advice}")
+    raise UnsuitableBackbone(f"the method names no layers for a network that has {lacks}: {advice}")

@@ -29,7 +29,7 @@ from glorabench.config.number_forms import NUMBER_FORMS, canonical
 from glorabench.config.paths import CONFIG_GROUPS, conf_dir, options
 from glorabench.config.text_folder import fill_from_text_folder
 from glorabench.data.checks.preflight import identify_data
-from glorabench.errors import BadInput, first_line, nearest, nearest_key
+from glorabench.errors import BadInput, UnsuitableBackbone, first_line, nearest, nearest_key
 
 _FOLDER_READERS = {"hf_vision_backbone": fill_from_folder, "hf_text_backbone": fill_from_text_folder}
 _WARMUP_NOTES: set[str] = set()  # on warm-ups that were shortened
@@ -93,7 +93,8 @@ def _plain(node: DictConfig) -> dict[str, Any]:
         plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         message = str(error).splitlines()[0].removeprefix("BadInput raised while resolving interpolation: ")
-        raise BadInput(f"config: {error.full_key}: {message}") from error
+        kind = UnsuitableBackbone if isinstance(error.__cause__, UnsuitableBackbone) else BadInput
+        raise kind(f"config: {error.full_key}: {message}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
@@ -140,7 +141,7 @@ def _by_family(values: DictConfig, *, _root_: DictConfig) -> Any:
         return list_for_roles(values, roles_of_node(_plain(_root_.backbone)))
     if not isinstance(family, str) or family not in values:
         hint = nearest(family, map(str, values))
-        raise BadInput(f"none is given for backbones of family '{family}': give it on the command line{hint}")
+        raise UnsuitableBackbone(f"none is given for backbones of family '{family}': give it on the command line{hint}")
     return values[family]
 
 

@@ -69,6 +69,7 @@ DATA = NodeKind(
         "glorabench.data.files.load",
         "glorabench.data.folder.load",
         "glorabench.data.text.mini_text.load",
+        "glorabench.data.text.local.load",
         "glorabench.data.text.harness.load",
     ),
 )

@@ -62,7 +62,7 @@ class TrainSettings(_Node):
     eval_batch_size: Annotated[int, whole_number(1)]
     lr: Annotated[float, number_from(0)]
     lr_of: dict[str, Annotated[float, number_from(0)]] | None = None
-    schedule: Annotated[str | None, one_option("timm", optional=True)] = None
+    schedule: Annotated[str | None, one_option("linear", "constant", "timm", optional=True)] = None
     warmup_lr: Annotated[float | None, number_from(0, optional=True)] = None
     end_lr: Annotated[float | None, number_from(0, optional=True)] = None
     min_lr: Annotated[float | None, number_from(0, optional=True)] = None
@@ -77,6 +77,7 @@ class TrainSettings(_Node):
     precision: Annotated[str, one_option("auto", "32-true", "bf16-mixed", "16-mixed")]
     cache_features: Annotated[bool, switch()]
     accumulate: Annotated[int, whole_number(1)] = 1
+    checkpoint_activations: Annotated[bool, switch()] = False
     devices: Annotated[int, whole_number(1, most=1024)] = 1
     strategy: Annotated[str, one_option("auto", "ddp", "ddp_find_unused_parameters_true")] = "auto"
     max_time: Annotated[str | None, duration_value()] = None

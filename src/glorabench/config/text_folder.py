@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from glorabench.errors import BadInput, first_line
 from glorabench.inputs import TEXT_MODELS
@@ -17,6 +17,9 @@ _OTHER_FIELDS = {
     *("name_or_path", "auto_map", "attn_implementation", "task_specific_params", "output_past", "use_cache"),
     *("chunk_size_feed_forward", "is_encoder_decoder", "use_bfloat16", "cache_implementation"),
 }
+
+
+TEXT_MODELS: Final = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "t5")
 
 
 def check_model_type(model: str | None) -> str:

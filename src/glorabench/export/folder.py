@@ -19,6 +19,8 @@ from timm.models import PretrainedCfg, get_pretrained_cfg, model_entrypoint
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone
+from glorabench.backbones.bitsandbytes_library import preload_bitsandbytes
+from glorabench.backbones.quantized import LANGUAGE_HEAD
 from glorabench.checksum import ASSETS
 from glorabench.config.instantiate import METHOD, make
 from glorabench.errors import BadInput, first_line
@@ -90,12 +92,14 @@ class _Format(NamedTuple):
 
 
 def _write_peft(job: _Source, folder: Path) -> None:
+    preload_bitsandbytes()
     from glorabench.export import to_peft  # peft itself takes seconds to import
 
     to_peft.write_peft(job.backbone, make(method_node(job.record), METHOD), job.plain_net, folder)
 
 
 def _read_peft(job: _Source, folder: Path) -> nn.Module:
+    preload_bitsandbytes()
     from glorabench.export import to_peft
 
     return to_peft.read_peft(job.plain_net, folder)
@@ -217,9 +221,14 @@ def loading_lines(to: str, node: Mapping[str, Any], classes: int | None, folder:
             adapter_line,
         ]
     base = str(ASSETS / node["name"]) if source == "embedded" else source
-    labels = f", num_labels={classes}" if is_image_model else ""
-    base_line = f"net = {kind}.from_pretrained({base!r}{labels})"
-    return [f"from transformers import {kind}", "from peft import PeftModel", base_line, adapter_line]
+    settings = f", num_labels={classes}" if is_image_model else f", dtype={node.get('dtype', 'float32')!r}"
+    base_line = f"net = {kind}.from_pretrained({base!r}{settings})"  # a file may hold fewer bits than the run had
+    imports = [f"from transformers import {kind}", "from peft import PeftModel"]
+    if (scheme := node.get("quantize")) is None:
+        return [*imports, base_line, adapter_line]
+    rounding = f"round_linears(net, {scheme!r}, {node.get('double_quant', True)}, skip=[{LANGUAGE_HEAD!r}])"
+    imports.append("from glorabench.backbones.quantized import round_linears")
+    return [*imports, base_line, f"{rounding}  # the numbers that the training saw", adapter_line]
 
 
 def _class_of_transformers(node: Mapping[str, Any]) -> str:

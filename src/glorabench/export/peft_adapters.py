@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from glorabench.backbones.quantized import QuantizedLinear
 from glorabench.methods.dora import Decomposed
 from glorabench.methods.glora import Support, Supports
 from glorabench.methods.ia3 import LearnedScale
@@ -129,7 +130,7 @@ def _supports(layers: Layers) -> PeftAdapter:
         forms[name] = SCALAR if forms[name] == NONE else forms[name]
     tensors: dict[str, dict[str, Tensor]] = {}
     for path, part in parts.items():
-        weight, bias = layers[path].layer.get_parameter("weight"), getattr(layers[path].layer, "bias", None)
+        weight, bias = LayerRows(layers[path].layer, slice(None)).weight, getattr(layers[path].layer, "bias", None)
         layer_tensors = {
             f"glora_{name}.default.{end}": tensor
             for name, form in forms.items()
@@ -149,7 +150,7 @@ def _support_of(path: str, layer: Reparametrized) -> Supports:
     assert isinstance(part, Supports)
     if rows != slice(0, layer.out_features):
         raise NotExpressible(f"peft's GLoRA adapts whole layers, here it is on a part of {path}")
-    if type(layer.layer) is not nn.Linear:
+    if type(layer.layer) is not nn.Linear and not isinstance(layer.layer, QuantizedLinear):
         raise NotExpressible(f"peft's GLoRA is for linear layers, {path} is none")
     if part.product != "hadamard":
         raise NotExpressible("peft's GLoRA multiplies element by element (product: hadamard), this run did not")

@@ -17,6 +17,7 @@ from torch import nn
 
 from glorabench.backbones.base import Backbone
 from glorabench.backbones.hf_folder import RESAMPLING_ARGUMENT, quiet_transformers, takes_resampling
+from glorabench.backbones.quantized import dequantize_linears
 from glorabench.errors import BadInput
 from glorabench.inputs import Preprocess
 from glorabench.methods.reparam import merge
@@ -26,7 +27,7 @@ PlainNet = Callable[[], nn.Module]  # builds the network without the method, wit
 
 
 def write_merged(backbone: Backbone, plain: PlainNet, folder: Path) -> None:
-    """Merge `backbone` in place and save its weights into `folder`.
+    """Merge `backbone` in place and save its weights into `folder`; quantised ones as the numbers they stand for.
 
     Raises:
         BadInput: the method cannot be merged, or merging made tensors that the original network does not have.
@@ -35,6 +36,7 @@ def write_merged(backbone: Backbone, plain: PlainNet, folder: Path) -> None:
         merge(backbone.net)
     except BadInput as error:
         raise BadInput(f"to=merged: {error}; to=adapter keeps the method as it is") from error
+    dequantize_linears(backbone.net)
     net: Any = plain()
     tensors, shapes = backbone.net.state_dict(), {name: t.shape for name, t in net.state_dict().items()}
     if extra := sorted(tensors.keys() - shapes.keys()):

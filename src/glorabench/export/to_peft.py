@@ -11,6 +11,7 @@ from peft import PeftModel, get_peft_model
 from torch import nn
 
 from glorabench.backbones.base import Backbone
+from glorabench.backbones.quantized import QuantizedLinear
 from glorabench.errors import BadInput
 from glorabench.export.peft_adapters import NotExpressible, PeftAdapter, to_peft_adapter
 from glorabench.export.to_merged import PlainNet
@@ -74,8 +75,15 @@ def _check_trained(backbone: Backbone, layers: Mapping[str, Foldable]) -> None:
 
 
 def _own_adapter(backbone: Backbone, method: Peft, layers: Mapping[str, Any]) -> PeftAdapter:
-    """peft's own layers with their whole state, also of the layer inside, which some tuners change when they start."""
-    tensors = {path: layer.tuned.state_dict() for path, layer in layers.items()}
+    """peft's own layers with their whole state, also of the layer inside, which some tuners change when they start.
+
+    The codes of a quantised layer inside are left out: no tuner changes them, and the plain network has the numbers.
+    """
+    tensors = {}
+    for path, layer in layers.items():
+        is_quantized = isinstance(layer.layer, QuantizedLinear)
+        state = layer.tuned.state_dict().items()
+        tensors[path] = {name: t for name, t in state if not (is_quantized and name.startswith("base_layer."))}
     args: dict[str, Any] = {}
     modules: dict[str, list[str]] = {}
     for name, value in method.args.items():

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from glorabench.backbones.quantized import numbers_of
 from glorabench.config.instantiate import METHOD, make
 from glorabench.config.method_defaults import default_method_node
 from glorabench.errors import BadInput, first_line
@@ -146,7 +147,7 @@ def count(model: nn.Module) -> Counts:
     return Counts(
         trained=space.size(space.genome(space.current())) if is_supernet else allocated_size,
         heads=sum(p.numel() for p in trainable if id(p) in heads),
-        total=sum(p.numel() for p in model.parameters()),
+        total=numbers_of(model, model.parameters()),
         supernet=allocated_size if is_supernet else None,
     )
 

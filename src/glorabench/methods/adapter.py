@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput, one_of
-from glorabench.methods.base import Method
+from glorabench.methods.base import Method, like_of
 from glorabench.methods.bottleneck import ACTIVATIONS, BOTTLENECK_INITS, Bottleneck, Series, check_width
 
 
@@ -53,7 +53,7 @@ class Adapter(Method):
 
     def setup(self, backbone: Backbone) -> Tensor:
         """A tensor that says device and dtype: some targets have no weight of their own."""
-        return next(backbone.net.parameters())
+        return like_of(backbone)
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
         """The layer with an adapter behind it."""

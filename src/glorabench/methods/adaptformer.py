@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput
-from glorabench.methods.base import Method
+from glorabench.methods.base import Method, like_of
 from glorabench.methods.bottleneck import Bottleneck, Parallel, Tap, check_width
 
 
@@ -36,14 +36,14 @@ class AdaptFormer(Method):
                 f"AdaptFormer stands beside the feed-forward path: method.targets=[mlp], not {list(self.targets)}"
             )
 
-    def adapted_roles(self) -> tuple[str, ...]:
+    def adapted_roles(self, backbone: Backbone) -> tuple[str, ...]:
         """The beginning of the path, whose input is read, and its end, where the branch is added."""
         return "in2", "out2"
 
     def setup(self, backbone: Backbone) -> tuple[Tensor, dict[int, Tap]]:
         """A tensor that says device and dtype, and the taps by depth."""
         starts = {site.depth: backbone.net.get_submodule(site.path) for site in backbone.sites(["in2"])}
-        return next(backbone.net.parameters()), {depth: Tap(start, of_input=True) for depth, start in starts.items()}
+        return like_of(backbone), {depth: Tap(start, of_input=True) for depth, start in starts.items()}
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
         """A Tap where the path begins; the branch where it ends."""

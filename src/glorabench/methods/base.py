@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.backbones.layer_kinds import starts_with
+from glorabench.backbones.precision import at_least_single
+from glorabench.backbones.quantized import quantized_layers
 from glorabench.errors import BadInput, check_whole_number
 from glorabench.methods.reparam import LayerRows, Reparam, Reparametrized
 from glorabench.methods.trial import try_forward
@@ -96,7 +98,7 @@ class Method:
         ids = {id(parameter) for block in blocks for parameter in block.parameters()}
         return [parameter for parameter in parameters if id(parameter) in ids]
 
-    def adapted_roles(self) -> tuple[str, ...]:
+    def adapted_roles(self, backbone: Backbone) -> tuple[str, ...]:
         """The roles whose layers `adapt` is given: the targets, unless a method acts at other places for a target."""
         return self.targets
 
@@ -123,12 +125,14 @@ class Method:
             BadInput: no site matches, or nothing is trained, or the network does not use what was put in.
         """
         existing_ids = {id(p) for p in backbone.net.parameters()}
-        if self.blocks is not None and self.adapted_roles():
-            self._check_blocks(backbone, self.sites(backbone, self.adapted_roles()))
+        roles = self.adapted_roles(backbone)
+        if self.blocks is not None and roles:
+            self._check_blocks(backbone, self.sites(backbone, roles))
         backbone.net.requires_grad_(False)
         shared = self.setup(backbone)
         unfrozen = self._inside(backbone, self.unfreeze(backbone))
-        sites = self.sites(backbone, self.adapted_roles())
+        _check_quantized(backbone, unfrozen, type(self).__name__)
+        sites = self.sites(backbone, roles)
         if not (sites or unfrozen):
             self._check_blocks(backbone, ())
         for outer, inner in pairwise(sites):
@@ -148,6 +152,16 @@ class Method:
             raise BadInput(f"{type(self).__name__} trains nothing on {backbone.name}: it has no head")
         if not backbone.is_standard:
             try_forward(backbone, dict.fromkeys(site.path for site in sites), type(self).__name__)
+
+
+def _check_quantized(backbone: Backbone, parameters: Iterable[nn.Parameter], method_name: str) -> None:
+    """Refuse to train weights of which only codes are there."""
+    codes = {id(layer.weight) for layer in quantized_layers(backbone.net)}
+    if any(id(parameter) in codes for parameter in parameters):
+        raise BadInput(
+            f"{method_name} trains the weights of {backbone.name} themselves, and quantised ones cannot be trained: "
+            "choose another method, or backbone.quantize=null"
+        )
 
 
 def _indices(blocks: Any) -> tuple[int, ...]:
@@ -181,6 +195,8 @@ def _assemble(layer: nn.Module, parts: list[tuple[Site, nn.Module]]) -> nn.Modul
 def weight_of(site: Site, layer: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d)) -> Tensor:
     """The pretrained weight that a Reparam of `site` acts on, as a matrix (see `LayerRows`): o the rows of the site.
 
+    It is in float32 where the network is of half precision, so that tensors made like it are.
+
     Raises:
         BadInput: the layer is of none of the `kinds`.
     """
@@ -192,7 +208,12 @@ def weight_of(site: Site, layer: nn.Module, kinds: tuple[type[nn.Module], ...] =
         raise BadInput(
             f"role '{site.role}' ({site.path}) is a {kind}, this method needs a {kinds_text}: take it out of targets"
         )
-    return LayerRows(layer, site.rows or slice(None)).weight.detach()
+    return at_least_single(LayerRows(layer, site.rows or slice(None)).weight.detach())
+
+
+def like_of(backbone: Backbone) -> Tensor:
+    """An empty tensor on the device of a backbone, in the dtype of what a method adds to it: float32 or better."""
+    return at_least_single(next(backbone.net.parameters()).detach()[:0])
 
 
 def fill_normal(matrix: Tensor, init: str, std: float) -> None:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Site
+from glorabench.backbones.precision import products_like
 from glorabench.errors import BadInput
 from glorabench.methods.base import fill_normal
 
@@ -98,7 +99,8 @@ class Series(nn.Module):
         return (self._adapt(output[0]), *output[1:]) if isinstance(output, tuple) else self._adapt(output)
 
     def _adapt(self, h: Tensor) -> Tensor:
-        y = self.scale * self.branch(h.movedim(self.axis, -1))
+        with products_like(h):
+            y = self.scale * self.branch(h.movedim(self.axis, -1))
         if self.channel_scale is not None:
             y = y * self.channel_scale.to(y.dtype)
         if self.drop_path and self.training:
@@ -151,5 +153,6 @@ class Parallel(nn.Module):
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The end of the path, plus the branch."""
         h = self._tap[0].take(x.shape[1]).movedim(self.axis, -1)
-        y = (self.scale * self.branch(h)).movedim(-1, self.axis)
+        with products_like(h):
+            y = (self.scale * self.branch(h)).movedim(-1, self.axis)
         return self.layer(x, *args, **kwargs) + (self.layer(y) if self.drop_branch else y)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput, one_of
-from glorabench.methods.base import Method
+from glorabench.methods.base import Method, like_of
 from glorabench.methods.bottleneck import Parallel, Tap, check_width, quick_gelu
 
 KERNEL_INITS = ("xavier", "identity")
@@ -80,7 +80,7 @@ class Convpass(Method):
         if unknown := set(self.targets) - BRANCH_ROLES.keys():
             raise BadInput(f"Convpass stands beside attn and mlp, not {sorted(unknown)}: method.targets=[attn,mlp]")
 
-    def adapted_roles(self) -> tuple[str, ...]:
+    def adapted_roles(self, backbone: Backbone) -> tuple[str, ...]:
         """The norm that each target reads, and the end of its path."""
         return tuple(role for target in self.targets for role in BRANCH_ROLES[target])
 
@@ -101,7 +101,7 @@ class Convpass(Method):
         taps = {}
         for site in backbone.sites([BRANCH_ROLES[target][0] for target in self.targets]):
             taps[site.depth, site.role[-1]] = Tap(backbone.net.get_submodule(site.path), of_input=False)
-        return next(backbone.net.parameters()), backbone.prefix_tokens, taps
+        return like_of(backbone), backbone.prefix_tokens, taps
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
         """A Tap on the norm; the branch at the end of the path, with a drop-path draw of its own."""

@@ -31,30 +31,32 @@ class Decomposed(Reparam):
         V, _ = self.low_rank(weight, None)
         return (self.magnitude / V.norm(dim=1).detach())[:, None] * V, bias
 
-    def row_norms(self, weight: Tensor) -> Tensor:
-        """|V| without forming V: |w|² + 2 s b (A w) + s² b (A A^T) b^T for each row w of W0 and b of B.
+    def row_norms(self, weight: Tensor, rows: slice = slice(None)) -> Tensor:
+        """|V| of some rows, of which W0 is given, without forming V.
 
+        |w|² + 2 s b (A w) + s² b (A A^T) b^T for each row w of W0 and b of B.
         In at least fp32, whatever autocast says: a sum of squares in bf16 is a few per cent off.
         """
         dtype = torch.promote_types(weight.dtype, torch.float32)
         A, B, W, s = (
             self.low_rank.down.to(dtype),
-            self.low_rank.up.to(dtype),
+            self.low_rank.up[rows].to(dtype),
             weight.to(dtype),
             self.low_rank.scale,
         )
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             cross = (B * (W @ A.T)).sum(1)
             squares = W.square().sum(1) + 2 * s * cross + s**2 * ((B @ (A @ A.T)) * B).sum(1)
-        return squares.clamp_min(0).sqrt().to(weight.dtype)
+        return squares.clamp_min(0).sqrt()
 
     def through(self, x: Tensor, layer: LayerRows) -> Tensor:
         """One product with W0 and the low-rank one, then a factor for each output."""
         if not layer.is_linear:
             return super().through(x, layer)
-        factor = self.magnitude / self.row_norms(layer.weight).detach()
-        y = layer.run(x, layer.weight, None) + self.low_rank.delta(x)
-        y = y * factor.to(y.dtype)
+        with torch.no_grad():
+            norms = torch.cat([self.row_norms(weight, rows) for rows, weight in layer.tiles()])
+        y = layer.linear(x, None) + self.low_rank.delta(x)
+        y = y * (self.magnitude / norms).to(y.dtype)
         return y if layer.bias is None else y + layer.bias.to(y.dtype)
 
 

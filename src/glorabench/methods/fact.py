@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput, one_of
-from glorabench.methods.base import Method, check_rank, weight_of
+from glorabench.methods.base import Method, check_rank, like_of, weight_of
 from glorabench.methods.reparam import Reparam
 
 DECOMPOSITIONS = ("tt", "tk", "tk_code")
@@ -148,8 +148,8 @@ class FacT(Method):
             )
         (width,), counts = widths, []
         sites = self.sites(backbone, self.targets)
-        weights = [weight_of(site, backbone.net.get_submodule(site.path), (nn.Linear,)) for site in sites]
-        for site, weight in zip(sites, weights, strict=True):
+        for site in sites:
+            weight = weight_of(site, backbone.net.get_submodule(site.path), (nn.Linear,))
             if min(weight.shape) != width or max(weight.shape) % width:
                 raise BadInput(
                     f"FacT cuts weights into {width} x {width} slices; role '{site.role}' ({site.path}) is "
@@ -160,7 +160,8 @@ class FacT(Method):
         is_fused = any(site.role == "qkv" for site in sites)
         backbone.shortcuts["shared_factors"] = "once for q, k, v" if is_fused else "for each role"
         first_slices = [None if self.form == "tt" else sum(counts[:n]) for n in range(len(counts))]
-        return Factors(weights[0], self.rank, width, 0 if self.form == "tt" else sum(counts)), iter(first_slices)
+        columns = 0 if self.form == "tt" else sum(counts)
+        return Factors(like_of(backbone), self.rank, width, columns), iter(first_slices)
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> Reparam:
         """The slices of the site."""

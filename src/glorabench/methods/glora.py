@@ -12,7 +12,7 @@ is the paper's text read as W0 A with A i x i (a vector scales inputs, LoRA read
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,9 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
+from glorabench.backbones.precision import full_precision, tokens_of
 from glorabench.errors import BadInput, nearest, one_of
 from glorabench.methods.base import Method, check_rank, weight_of
-from glorabench.methods.low_rank_products import Pair, full_precision, rescaled_linear, tokens_of, widen
+from glorabench.methods.low_rank_products import Pair, rescaled_linear, widen
 from glorabench.methods.reparam import LayerRows, Reparam
 
 PRODUCTS = ("hadamard", "matmul")
@@ -175,22 +176,23 @@ class Supports(Reparam):
         """(W0 + W0 * A + B, b0 + b0 * D + E + W0 C)."""
         A, B = self.value("A"), self.value("B")
         new_weight = weight if A is None else weight + self._product(weight, A)
-        return new_weight if B is None else new_weight + B, self._bias(weight, bias)
+        return new_weight if B is None else new_weight + B, self._bias(weight.matmul, len(weight), bias)
 
     def _product(self, weight: Tensor, A: Tensor) -> Tensor:
         if self.product == "hadamard":
             return weight * A
         return weight @ A if self.path["A"] == "lora" else weight * A.T
 
-    def _bias(self, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+    def _bias(self, times: Callable[[Tensor], Tensor], rows: int, bias: Tensor | None) -> Tensor | None:
+        """b0 + b0 * D + E + W0 C, where `times` multiplies by W0."""
         C, D, E = (self.value(name) for name in "CDE")
         new_bias = bias
         if D is not None and bias is not None:
             new_bias = bias + bias * D[:, 0]
         if E is not None:
-            new_bias = E[:, 0].expand(len(weight)) if new_bias is None else new_bias + E[:, 0]
+            new_bias = E[:, 0].expand(rows) if new_bias is None else new_bias + E[:, 0]
         if C is not None:
-            shift = (weight @ C)[:, 0]
+            shift = times(C)[:, 0]
             new_bias = shift if new_bias is None else new_bias + shift
         return new_bias
 
@@ -203,32 +205,32 @@ class Supports(Reparam):
         """
         if not layer.is_linear:
             return super().through(x, layer)
-        tokens, weight = tokens_of(x), layer.weight
+        tokens, rows = tokens_of(x), layer.height
         with full_precision(x):  # o numbers; autocast would keep a copy of W0 for W0 C
-            bias = self._bias(weight, layer.bias)
+            bias = self._bias(layer.times, rows, layer.bias)
         choice = self.path["B"]
         B = None if choice == "none" else self._support("B").factors(choice)
         if self.product == "hadamard" and self.path["A"] == "lora":
-            y = rescaled_linear(tokens, weight, bias, self._support("A").factors("lora"), B)
+            y = rescaled_linear(tokens, layer.tiles, bias, self._support("A").factors("lora"), B)
         else:
-            y = self._scale_rows(tokens, weight, bias)
+            y = self._scale_rows(tokens, layer, rows, bias)
             if B is not None:  # a sum, for its gradient is one number a token
                 hidden = F.linear(tokens, B[1]) if choice == "lora" else tokens.sum(-1, keepdim=True)
                 y = widen(hidden, B[0], onto=y)
-        return y.view(*x.shape[:-1], len(weight))
+        return y.view(*x.shape[:-1], rows)
 
-    def _scale_rows(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _scale_rows(self, x: Tensor, layer: LayerRows, rows: int, bias: Tensor | None) -> Tensor:
         """(W0 + W0 * A) x + bias without forming the bracket: on the side of the product where A acts."""
         A, choice = self.value("A"), self.path["A"]
         if A is None:
-            return F.linear(x, weight, bias)
+            return layer.linear(x, bias)
         if choice == "lora":
             left, right = self._support("A").factors(choice)
-            return F.linear(x + widen(F.linear(x, right), left), weight, bias)
+            return layer.linear(x + widen(F.linear(x, right), left), bias)
         # a scalar scales the narrower side, but no input that needs no gradient: its own would take a product more
-        narrower = len(weight) < x.shape[-1] or not x.requires_grad
+        narrower = rows < x.shape[-1] or not x.requires_grad
         if not (narrower if choice == "scalar" else self.product == "hadamard"):
-            return F.linear(x * (1 + A[:, 0]).to(x.dtype), weight, bias)
-        y = F.linear(x, weight)
+            return layer.linear(x * (1 + A[:, 0]).to(x.dtype), bias)
+        y = layer.linear(x, None)
         scale = (1 + A[:, 0]).to(y.dtype)
         return y * scale if bias is None else torch.addcmul(bias.to(y.dtype), y, scale)

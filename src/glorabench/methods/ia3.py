@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
@@ -32,7 +31,7 @@ class LearnedScale(Reparam):
     def through(self, x: Tensor, layer: LayerRows) -> Tensor:
         """The input or the output times l."""
         if self.of_input:
-            return F.linear(x * self.scale.to(x.dtype), layer.weight, layer.bias)
+            return layer.linear(x * self.scale.to(x.dtype), layer.bias)
         y = layer(x)
         return y * layer.along(self.scale).to(y.dtype)
 

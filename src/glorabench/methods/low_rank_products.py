@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -10,20 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from glorabench.backbones.precision import full_precision
+
 Pair = tuple[Tensor, Tensor]  # left (rows x r) and right (r x cols) of a matrix left @ right
-
-
-def full_precision(like: Tensor) -> AbstractContextManager[Any]:
-    """No autocast on the device of `like`."""
-    kind = like.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
-
-
-def tokens_of(x: Tensor) -> Tensor:
-    """`x`, with any leading axes, as tokens x i in the dtype of products: cast once for all products that read it."""
-    kind = x.device.type
-    autocast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-    return x.reshape(-1, x.shape[-1]).to(torch.get_autocast_dtype(kind) if autocast else x.dtype)
+Tiles = Callable[[], Iterable[tuple[slice, Tensor]]]  # reads a frozen weight in pieces of whole rows: (rows, piece)
 
 
 def widen(hidden: Tensor, left: Tensor, onto: Tensor | None = None) -> Tensor:
@@ -41,65 +31,84 @@ def widen(hidden: Tensor, left: Tensor, onto: Tensor | None = None) -> Tensor:
     return hidden @ wide if onto is None else onto.addmm_(hidden.to(onto.dtype), wide.to(onto.dtype))
 
 
-def rescaled_linear(x: Tensor, weight: Tensor, bias: Tensor | None, scale: Pair, update: Pair | None) -> Tensor:
+def rescaled_linear(x: Tensor, tiles: Tiles, bias: Tensor | None, scale: Pair, update: Pair | None) -> Tensor:
     """x W'^T + bias with W' = W0 + W0 * (scale product) + (added product), and nothing of o x i kept for backward.
 
-    W' is formed in the dtype of W0 and then cast to that of x, as under autocast, and formed again in backward where x
-    needs a gradient.
+    W' is formed in the dtype of the factors (W0's own, or float32 over a W0 of half precision) and then cast to that of
+    x, as under autocast, and formed again in backward where x needs a gradient. Of a weight that is read in pieces,
+    neither W0 nor W' is ever there as a whole.
 
     Args:
         x: tokens x i, in the dtype of the product.
-        weight: W0, frozen (it gets no gradient), o x i.
+        tiles: reads W0, frozen (it gets no gradient), o x i.
         bias: o, or None.
         scale: factors of A.
         update: factors of B, or None.
     """
     left, right = (None, None) if update is None else update
     with full_precision(x):
-        return _RescaledLinear.apply(x, weight, bias, *scale, left, right)
+        return _RescaledLinear.apply(x, tiles, bias, *scale, left, right)
 
 
-def _form_weight(weight: Tensor, scale: Pair, left: Tensor | None, right: Tensor | None) -> Tensor:
-    new_weight = torch.addcmul(weight, weight, scale[0] @ scale[1])
-    return new_weight if left is None or right is None else new_weight.addmm_(left, right)
+def _form_weight(weight: Tensor, rows: slice, scale: Pair, left: Tensor | None, right: Tensor | None) -> Tensor:
+    new_weight = torch.addcmul(weight, weight, scale[0][rows] @ scale[1])
+    return new_weight if left is None or right is None else new_weight.addmm_(left[rows], right)
+
+
+def _plus(total: Tensor | None, term: Tensor) -> Tensor:
+    return term if total is None else total.add_(term)
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor | None:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim) if parts else None
 
 
 class _RescaledLinear(torch.autograd.Function):
-    """Keeps x and the factors; W0 is the network's own."""
+    """Keeps x and the factors; W0 is the network's own, and is read again."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *factors: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, tiles: Tiles, bias: Tensor | None, *factors: Tensor | None) -> Tensor:
         """x W'^T + bias."""
-        ctx.save_for_backward(x, weight, *factors)
-        ctx.bias_dtype = None if bias is None else bias.dtype
+        ctx.save_for_backward(x, *factors)
+        ctx.tiles, ctx.bias_dtype = tiles, None if bias is None else bias.dtype
         scale_left, scale_right, left, right = factors
         assert scale_left is not None
         assert scale_right is not None
-        new_weight = _form_weight(weight, (scale_left, scale_right), left, right)
-        return F.linear(x, new_weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+        outputs = []
+        for rows, weight in tiles():
+            new_weight = _form_weight(weight, rows, (scale_left, scale_right), left, right)
+            outputs.append(F.linear(x, new_weight.to(x.dtype), None if bias is None else bias[rows].to(x.dtype)))
+        y = _joined(outputs, -1)
+        assert y is not None
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """All gradients of the factors come from G = dy^T x, o x i, which A needs in any case."""
-        x, weight, scale_left, scale_right, left, right = ctx.saved_tensors
+        x, scale_left, scale_right, left, right = ctx.saved_tensors
         needs_x, _, needs_bias, *needs_factors = ctx.needs_input_grad
-        dx = dbias = None
-        grads: list[Tensor | None] = [None] * 4
+        dx = dbias = dscale_right = dright = None
+        dscale_left: list[Tensor] = []
+        dleft: list[Tensor] = []
         with full_precision(dy):
-            if needs_x:
-                dx = dy @ _form_weight(weight, (scale_left, scale_right), left, right).to(dy.dtype)
             if needs_bias:
                 dbias = dy.sum(0, dtype=ctx.bias_dtype)
-            if any(needs_factors):
-                dense = (dy.t() @ x).to(weight.dtype)
+            for rows, weight in ctx.tiles():
+                part = dy[:, rows]
+                if needs_x:
+                    new_weight = _form_weight(weight, rows, (scale_left, scale_right), left, right)
+                    dx = _plus(dx, part @ new_weight.to(dy.dtype))
+                if not any(needs_factors):
+                    continue
+                dense = (part.t() @ x).to(scale_left.dtype)
                 if needs_factors[2]:
-                    grads[2] = F.linear(dense, right)
+                    dleft.append(F.linear(dense, right))
                 if needs_factors[3]:
-                    grads[3] = left.t() @ dense
+                    dright = _plus(dright, left[rows].t() @ dense)
                 dense.mul_(weight)
                 if needs_factors[0]:
-                    grads[0] = F.linear(dense, scale_right)
+                    dscale_left.append(F.linear(dense, scale_right))
                 if needs_factors[1]:
-                    grads[1] = scale_left.t() @ dense
-        return dx, None, dbias, *grads
+                    dscale_right = _plus(dscale_right, scale_left[rows].t() @ dense)
+        return dx, None, dbias, _joined(dscale_left, 0), dscale_right, _joined(dleft, 0), dright

@@ -1,7 +1,7 @@
 """Hugging Face peft (github.com/huggingface/peft): any of its tuners that adapt layers, chosen by its config class.
 
 Roles become module names, peft puts its layers in, and each of them is wrapped so that it is counted, merged and
-certified like every other method. Adapters have the dtype of the layer that they adapt.
+certified like every other method. Over a layer of half precision adapters are float32, as in peft.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ from functools import cached_property
 from typing import Any, cast
 
 import torch
-from peft.config import PeftConfig
-from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
+from glorabench.backbones.bitsandbytes_library import preload_bitsandbytes
+from glorabench.backbones.quantized import QuantizedLinear
 from glorabench.errors import BadInput, nearest
 from glorabench.methods.base import Method
-from glorabench.methods.reparam import Foldable
+from glorabench.methods.reparam import Foldable, set_weights
+
+preload_bitsandbytes()
+from peft.config import PeftConfig  # noqa: E402
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING  # noqa: E402
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer  # noqa: E402
 
 CONFIGS = {config.__name__: config for config in PEFT_TYPE_TO_CONFIG_MAPPING.values()}
 TUNERS = {config.__name__: PEFT_TYPE_TO_TUNER_MAPPING.get(kind) for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
@@ -55,7 +60,12 @@ class PeftLayer(Foldable):
 
     @torch.no_grad()
     def merge(self) -> nn.Module:
-        """The layer after peft's own merge, computed in at least fp32, then cast back."""
+        """The layer after peft's own merge, computed in at least fp32, then cast back.
+
+        Of a quantised layer peft would quantise the result again. Here it becomes a plain one, by what it computes.
+        """
+        if isinstance(self.layer, QuantizedLinear):
+            return _plain_layer(self.tuned, self.layer)
         dtype = self.layer.get_parameter("weight").dtype
         tuned: Any = self.tuned.to(torch.promote_types(dtype, torch.float32))
         tuned.merge()
@@ -69,6 +79,25 @@ class PeftLayer(Foldable):
         except Exception as error:  # peft raises many kinds
             return f"peft does not merge such a layer: {_one_line(error)}"
         return None
+
+
+def _plain_layer(tuned: nn.Module, layer: QuantizedLinear) -> nn.Linear:
+    """The linear layer that computes what peft's layer does: its weight is read off unit vectors, in fp32.
+
+    Raises:
+        ValueError: it is not linear in its input.
+    """
+    tuned = tuned.eval()
+    place = {"device": layer.weight.device, "dtype": torch.float32}
+    bias = tuned(torch.zeros(1, layer.in_features, **place))[0]
+    weight = (tuned(torch.eye(layer.in_features, **place)) - bias).T.contiguous()
+    x = torch.linspace(-1, 1, layer.in_features, **place)[None]
+    y, exact = F.linear(x, weight, bias), tuned(x)
+    if not (y - exact).abs().max() <= 1e-3 * exact.abs().max():
+        raise ValueError("what it computes is not linear in its input")
+    plain = layer.plain()
+    set_weights(plain, weight, bias if layer.bias is not None or bool(bias.any()) else None)
+    return plain
 
 
 @dataclass(frozen=True)
@@ -155,18 +184,31 @@ class Peft(Method):
         }
         config, tuner = self._peft_config(modules), cast(Any, TUNERS[self.config])
         try:
-            tuner(backbone.net, config, "default")
+            tuner(backbone.net, config, "default")._cast_adapter_dtype("default")
         except Exception as error:  # whatever peft meets in layers and values that are not for it
             rejects = [s for s in sites if not isinstance(backbone.net.get_submodule(s.path), BaseTunerLayer)]
             place = f"role '{rejects[0].role}' ({rejects[0].path})" if rejects else backbone.name
             raise BadInput(f"peft's {self.config} cannot adapt {place}: {_one_line(error)}") from error
         del backbone.net.peft_config
+        self._check_reads(backbone)
         adapters = {path for path, module in backbone.net.named_modules() if isinstance(module, BaseTunerLayer)}
         if mismatch := adapters ^ {site.path for site in sites}:
             raise BadInput(
                 f"peft's {self.config} does not adapt what method.targets says, see {min(mismatch)}: it takes no such "
                 "layer, or method.args chooses layers too"
             )
+
+    def _check_reads(self, backbone: Backbone) -> None:
+        """Refuse layers of peft that would take the codes of a quantised weight for the weight itself."""
+        for path, module in backbone.net.named_modules():
+            if not isinstance(module, BaseTunerLayer):
+                continue
+            is_quantized = isinstance(module.get_base_layer(), QuantizedLinear)
+            if is_quantized and not type(module).__module__.endswith(".bnb"):
+                raise BadInput(
+                    f"peft's {self.config} does not read the quantised weight of {path}: use a method of this package, "
+                    "or LoraConfig with backbone.quantize=nf4, or backbone.quantize=null"
+                )
 
     def adapt(self, site: Site, layer: nn.Module, shared: Any) -> nn.Module:
         """Peft's layer in a wrapper that can be merged."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,15 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from glorabench.backbones.layer_kinds import is_image_norm
+from glorabench.backbones.layer_kinds import is_image_norm, out_width
+from glorabench.backbones.precision import products_like
+from glorabench.backbones.quantized import QuantizedLinear
 from glorabench.errors import BadInput
 
 
 @dataclass(frozen=True)
 class LayerRows:
-    """Output rows of a frozen layer, with the weight as a matrix.
+    """Output rows of a frozen layer, with the weight as a matrix: how a frozen weight is read.
 
-    The matrix is o x i for a linear layer, o x (i/groups kh kw) for a convolution, and o x 1 for the scale of a
+    A product with a quantised weight reads it piece by piece (`linear`, `times`, `tiles`); `weight` makes a copy of all
+    of it. The matrix is o x i for a linear layer, o x (i/groups kh kw) for a convolution, and o x 1 for the scale of a
     normalisation layer.
     """
 
@@ -28,14 +31,42 @@ class LayerRows:
     @property
     def weight(self) -> Tensor:
         """W0, as a matrix."""
+        if isinstance(self.layer, QuantizedLinear):
+            return self.layer.dequantize(self.rows)
         weight = self.layer.get_parameter("weight")[self.rows]
         return weight.flatten(1) if weight.ndim > 1 else weight[:, None]
+
+    @property
+    def height(self) -> int:
+        """How many rows they are."""
+        return len(range(*self.rows.indices(out_width(self.layer))))
 
     @property
     def bias(self) -> Tensor | None:
         """The bias b0."""
         bias = getattr(self.layer, "bias", None)
         return None if bias is None else bias[self.rows]
+
+    def tiles(self) -> Iterable[tuple[slice, Tensor]]:
+        """W0 in pieces of whole rows, (rows, piece); of a plain layer it is one piece."""
+        if isinstance(self.layer, QuantizedLinear):
+            return self.layer.tiles(self.rows)
+        weight = self.weight
+        return [(slice(0, len(weight)), weight)]
+
+    def linear(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """x W0^T + bias, of a linear layer."""
+        if not isinstance(self.layer, QuantizedLinear):
+            return F.linear(x, self.weight, bias)
+        y = self.layer.product(x, self.rows)
+        return y if bias is None else y + bias.to(y.dtype)
+
+    def times(self, matrix: Tensor) -> Tensor:
+        """W0 M for a matrix of i rows."""
+        if isinstance(self.layer, QuantizedLinear):
+            return self.layer.product(matrix.T, self.rows).T
+        weight = self.weight
+        return weight @ matrix.to(weight.dtype)  # of half precision, W0 is not copied for it
 
     def run(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """What the layer computes with another weight (a matrix) and bias."""
@@ -48,6 +79,8 @@ class LayerRows:
 
     def __call__(self, x: Tensor) -> Tensor:
         """What the frozen layer computes."""
+        if isinstance(self.layer, QuantizedLinear):
+            return self.linear(x, self.bias)
         return self.run(x, self.weight, self.bias)
 
     def along(self, vector: Tensor) -> Tensor:
@@ -106,11 +139,13 @@ class Reparametrized(Foldable):
     @property
     def out_features(self) -> int:
         """The number o of the whole layer."""
-        return len(self.layer.get_parameter("weight"))
+        return out_width(self.layer)
 
     @property
     def weight(self) -> Tensor:
         """W' in the shape and dtype of the layer's weight, for code that reads it instead of calling the layer."""
+        if isinstance(self.layer, QuantizedLinear):
+            return self.fold()[0].to(self.layer.dtype)
         original = self.layer.get_parameter("weight")
         return self.fold()[0].view_as(original).to(original.dtype)
 
@@ -118,7 +153,7 @@ class Reparametrized(Foldable):
     def bias(self) -> Tensor | None:
         """b' likewise."""
         bias = self.fold()[1]
-        return None if bias is None else bias.to(self.layer.get_parameter("weight").dtype)
+        return None if bias is None else bias.to(weight_dtype(self.layer))
 
     def parts(self) -> Iterator[tuple[slice, Reparam]]:
         """(rows, reparam) in the order of the rows."""
@@ -133,6 +168,10 @@ class Reparametrized(Foldable):
 
     def outputs(self, x: Tensor, rows: slice) -> Tensor:
         """Only these rows of the output; a part without `delta` that reaches beyond them is computed whole."""
+        with products_like(x):
+            return self._outputs(x, rows)
+
+    def _outputs(self, x: Tensor, rows: slice) -> Tensor:
         parts = [(span, part) for span, part in self.parts() if span.start < rows.stop and rows.start < span.stop]
         if isinstance(self.layer, nn.Linear) and all(hasattr(part, "delta") for _, part in parts):
             return self._with_deltas(x, rows, parts)
@@ -175,9 +214,15 @@ class Reparametrized(Foldable):
         return weight, bias
 
     def merge(self) -> nn.Module:
-        """The layer with the folded weight and bias, cast to its dtype."""
-        set_weights(self.layer, *self.fold())
-        return self.layer
+        """The layer with the folded weight and bias, cast to its dtype; in place of a quantised one a plain one."""
+        layer = self.layer.plain() if isinstance(self.layer, QuantizedLinear) else self.layer
+        set_weights(layer, *self.fold())
+        return layer
+
+
+def weight_dtype(layer: nn.Module) -> torch.dtype:
+    """The type of a layer's weight; of a quantised layer that of the numbers which its codes stand for."""
+    return layer.dtype if isinstance(layer, QuantizedLinear) else layer.get_parameter("weight").dtype
 
 
 def set_weights(layer: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
@@ -209,6 +254,8 @@ def has_foldable(net: nn.Module) -> bool:
 @torch.no_grad()
 def merge(net: nn.Module) -> nn.Module:
     """Fold every Reparam of `net` into its layer, in place: computed in fp32, then cast to the layer's dtype.
+
+    A quantised layer becomes a plain one: to quantise it again could round away what was learned.
 
     No wrapper is left; keys and shapes are those of the original network, except that a formula with a bias
     term gives a bias-less layer a bias. Merging a merged network changes nothing.

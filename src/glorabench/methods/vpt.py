@@ -1,11 +1,12 @@
 """VPT (Jia et al. 2022, arXiv 2203.12119): learned tokens beside the patches. Shallow (eq. 4-6): p prompts enter the
 first block and stay. Deep (eq. 7-8): every block gets p prompts of its own, and their outputs are discarded.
 
-On a language model the deep form is prefix tuning (Li & Liang 2021, arXiv 2101.00190) with keys and values that the
-model's own norm and projections make of the prompts.
+On a language model the shallow form is prompt tuning (Lester et al. 2021, arXiv 2104.08691): embeddings in front of
+each text, which take its first positions. The deep form is prefix tuning (Li & Liang 2021, arXiv 2101.00190) with keys
+and values that the model's own norm and projections make of the prompts.
 
-Prompts have no position, so their place among the tokens changes nothing. If the output of a prompt is discarded, only
-its key and its value matter: `keys_only` computes nothing else, and only once per batch if there is no dropout.
+Other prompts have no position, so their place among the tokens changes nothing. If the output of a prompt is discarded,
+only its key and its value matter: `keys_only` computes nothing else, and only once per batch if there is no dropout.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from glorabench.backbones.base import Backbone, Site
 from glorabench.errors import BadInput
-from glorabench.methods.base import Method
+from glorabench.methods.base import Method, like_of
 
 _OBSTACLE = "prompts are tokens, no weight can absorb them"
 
@@ -71,14 +72,34 @@ class PromptedAttention(nn.Module):
         prompts = self.prompts[None]
         if self.dropout and self.training:
             prompts = F.dropout(prompts.expand(len(x), -1, -1), self.dropout)
-        return self.attend(self.layer, x, queries, self._norm[0](prompts), **settings)
+        norm = self._norm[0]
+        prompts = norm(prompts.to(norm.get_parameter("weight").dtype))
+        return self.attend(self.layer, x, queries, prompts, **settings)
+
+
+class PromptedTrunk(nn.Module):
+    """A language model without its head, with prompts in front of all tokens; it gives what the tokens get."""
+
+    obstacle = _OBSTACLE
+
+    def __init__(self, trunk: nn.Module, prompts: nn.Parameter, prepend: Callable[..., Any], dropout: float) -> None:
+        super().__init__()
+        self.layer, self.prompts, self.prepend, self.dropout = trunk, prompts, prepend, dropout
+
+    def forward(self, **inputs: Any) -> Any:
+        """The output of the trunk, with its own arguments."""
+        prompts = self.prompts[None]
+        if self.dropout and self.training:
+            prompts = F.dropout(prompts.expand(len(inputs["input_ids"]), -1, -1), self.dropout)
+        return self.prepend(self.layer, prompts, **inputs)
 
 
 @dataclass(frozen=True)
 class VPT(Method):
-    """Prompts for the blocks of a ViT; targets is [block].
+    """Prompts for the blocks of a ViT or a language model; targets is [block].
 
-    With `blocks`, shallow prompts enter the first of these and leave after the last one.
+    With `blocks`, shallow prompts enter the first of these and leave after the last one. Those of a language model
+    enter with the tokens.
 
     Args:
         prompts: p.
@@ -99,9 +120,15 @@ class VPT(Method):
         if self.keys_only and not self.deep:
             raise BadInput("method.keys_only: prompts of VPT-Shallow go through all blocks as tokens, set it to false")
 
-    def adapted_roles(self) -> tuple[str, ...]:
-        """The attention of the blocks, or the blocks."""
-        return ("attn",) if self.keys_only else ("block",)
+    def adapted_roles(self, backbone: Backbone) -> tuple[str, ...]:
+        """The attention of the blocks, or the blocks, or all of a language model without its head."""
+        if self.keys_only:
+            return ("attn",)
+        return ("trunk",) if self._is_in_front(backbone) else ("block",)
+
+    def _is_in_front(self, backbone: Backbone) -> bool:
+        """Whether prompts are embeddings in front of a text."""
+        return backbone.prepend is not None and not self.deep
 
     def setup(self, backbone: Backbone) -> tuple[Backbone, tuple[int, int], float, list[nn.Module]]:
         """The backbone, its first and its last adapted block, the bound of the initial values, and the norms.
@@ -115,7 +142,9 @@ class VPT(Method):
             raise BadInput(
                 f"VPT puts prompts among the tokens of a ViT; {backbone.name} is none: choose another method"
             )
-        if backbone.prefix_tokens is None and not self.keys_only:
+        if self._is_in_front(backbone):
+            backbone.prompt_tokens = self.prompts
+        elif backbone.prefix_tokens is None and not self.keys_only:
             raise BadInput(
                 f"{backbone.name} has no class token to put prompts behind, so prompts are keys and values: "
                 "method=vpt_deep method.keys_only=true"
@@ -130,8 +159,11 @@ class VPT(Method):
         backbone, (first, last), bound, norms = shared
         prompts = None
         if self.deep or site.depth == first:
-            prompts = nn.Parameter(norms[0].weight.new_empty(self.prompts, site.width))
+            prompts = nn.Parameter(like_of(backbone).new_empty(self.prompts, site.width))
             nn.init.uniform_(prompts, -bound, bound)
+        if site.role == "trunk":
+            assert prompts is not None  # it is the first of one
+            return PromptedTrunk(layer, prompts, backbone.prepend, self.dropout)
         if self.keys_only:
             assert prompts is not None  # it is deep
             return PromptedAttention(layer, prompts, norms[site.depth], backbone.attend, self.dropout)

@@ -48,7 +48,7 @@ def refuse_mixtures(records: Sequence[Record]) -> None:
         raise BadInput(f"these records do not compare (protocol, selection, backbone differ): {clash}")
     fake = {bool(r.provenance["data"].get("fake")): r.run_id for r in records if "data" in r.provenance}
     if len(fake) > 1:
-        raise BadInput(f"{fake[True]} was made on fake images (glorabench data fake), {fake[False]} on real ones")
+        raise BadInput(f"{fake[True]} was made on fake data (glorabench data fake), {fake[False]} on real ones")
     _refuse_mixed_metrics(records)
     firsts: dict[tuple[str, str, int | None], Record] = {}
     for r in records:

@@ -30,8 +30,8 @@ OFF = ("compile", "schedule", "warmup_lr", "end_lr", "augment", "mixup", "cutmix
 ADAMW: Final = {"_target_": "glorabench.training.optimizers.AdamW", "betas": [0.9, 0.999], "eps": 1e-8}
 # places of later options: with this value a run is the same as without the key
 PLAIN: Final[Mapping[str, Any]] = {
-    "method.blocks": None,
-    **{"train.accumulate": 1, "train.devices": 1, "train.max_time": None},
+    **{"method.blocks": None, "backbone.quantize": None, "backbone.double_quant": True},
+    **{"train.accumulate": 1, "train.devices": 1, "train.max_time": None, "train.checkpoint_activations": False},
     **dict.fromkeys(("trainer.deterministic", "trainer.benchmark", "trainer.limit_train_batches")),
     **{"trainer.callbacks": [], "trainer": {}, "optimizer": ADAMW},
 }
@@ -60,13 +60,15 @@ class Record:
         measures: the description of each metric; the first metric decides.
         outcomes: the outcomes of all examples, packed (see `outcomes.pack`), by the name of the metric.
         history: one entry per epoch, and per stage in a searched run: training values and evaluated metrics by name.
-        params: {method, head, total, stored_bytes, supernet}, exact integers.
+        params: {method, head, total, stored_bytes, supernet, base_bytes}, exact integers.
         cost: {train_s, step_ms, peak_bytes, peak_kind, flops_per_step, search_s, latency_ms, ways, stages}; a stage
             is {seconds, steps, images, flops}, its name train, or supernet, search and retrain.
         merge: {mergeable: true} and the certificate {max_abs_diff, flipped, n, dtype}, or {mergeable: false, reason}.
+            On a quantised base also requantized, the cost of quantising the merged weights again: {max_abs_diff,
+            flipped, error_by_update} (see `requantizing_cost`).
         paths: the GLoRA path of each layer, or None.
         search: the result of a search, or None: {evaluated, score, n, held_out, n_held_out, params, first, best, front}
-            (see `searched_run.report_of`), in the metric that decides.
+            (see `searched_run.report_of`), in the metric that decides, or in its own metric where it has one.
         upstream: {task, n, before, after, metric} of the trunk under its upstream head, or None (see `forgetting`).
         provenance: {git, versions, device, weights, data}.
         error: {kind, message} of a failed run, and the traceback of what was not bad input.

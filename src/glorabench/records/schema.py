@@ -155,7 +155,16 @@ class Params(_Open):
     head: Count | None = None
     total: Count | None = None
     stored_bytes: Count | None = None
+    base_bytes: Count | None = None
     supernet: Count | None = None
+
+
+class _Requantized(_Open):
+    """What it would cost to quantise merged weights again."""
+
+    max_abs_diff: Number
+    flipped: Count
+    error_by_update: Number | None = None
 
 
 class Merge(_Open):
@@ -166,6 +175,7 @@ class Merge(_Open):
     max_abs_diff: Number | None = None
     flipped: Count | None = None
     n: Count | None = None
+    requantized: _Requantized | None = None
 
 
 class MetricFile(BaseModel):
@@ -202,6 +212,7 @@ class Search(_Open):
     params: Count | None = None
     first: Number | None = None
     front: list[Best] = []
+    metric: MetricFile | None = None
 
 
 class _Upstream(_Open):

@@ -14,13 +14,13 @@ from glorabench.records.metrics import PERCENT, Metric
 from glorabench.records.record import Record
 
 DETAILS = "What each word means: docs/tables.md."  # the end of a caption
-FAKE = "FAKE IMAGES"  # in the title of every table of such records
+FAKE = "FAKE DATA"  # in the title of every table of such records
 _FIT = {"train": "train alone", "trainval": "train and val"}
 _CONTAMINATED_NOTE = (
     f" {MARK}: something was chosen by its score on the test split, so this {{}} is too good by an unknown amount; no "
     "such row is called best or compared."
 )
-_FAKE_NOTE = f" {FAKE}: they were drawn by `glorabench data fake`, so no number here says anything about a method."
+_FAKE_NOTE = f" {FAKE}: they were made by `glorabench data fake`, so no number here says anything about a method."
 
 
 def count_text(number: int, singular: str, plural: str = "") -> str:

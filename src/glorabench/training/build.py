@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,13 +11,15 @@ from typing import Any, get_type_hints
 import torch
 
 from glorabench.backbones.base import Backbone
+from glorabench.backbones.recomputation import block_paths, check_blocks
 from glorabench.backbones.weights import NO_CHOICE, UNDECIDED
 from glorabench.config import schema
 from glorabench.config.instantiate import ALGORITHM, BACKBONE, DATA, METHOD, OPTIMIZER, check_arguments, make, target_of
 from glorabench.config.schema import SEARCH_VERSION
 from glorabench.data.datamodule import TaskData
 from glorabench.data.task import Task
-from glorabench.errors import BadInput, first_line
+from glorabench.data.text.task import TextTask
+from glorabench.errors import BadInput, UnsuitableBackbone, first_line
 from glorabench.methods.base import Method
 from glorabench.search.space import PathSpace
 from glorabench.training import schedules, selection
@@ -83,16 +84,28 @@ def _check_parts(config: dict[str, Any]) -> None:
         check_search(config["search"], config["selection"])
     _check_training(config)
     check_arguments(config["data"], DATA)
-    reads, space = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
+    trunk = rehearse(*(json.dumps(config[key], sort_keys=True) for key in ("backbone", "method")))
+    if config["train"].get("checkpoint_activations"):
+        check_blocks(config["backbone"]["name"], len(block_paths(trunk)))
     if config.get("search"):
-        space.check_limits(config["search"]["min_params"], config["search"]["max_params"])
+        PathSpace(trunk.net).check_limits(config["search"]["min_params"], config["search"]["max_params"])
     task_type = get_type_hints(target_of(config["data"], DATA)).get("return")  # a loader's annotation
     if not getattr(task_type, "trains", True):
         raise BadInput(
             f"{config['names']['task']} judges, nothing is trained on it: train on another task, then `glorabench test "
             f"run=ID data={config['names']['data']}`"
         )
-    check_reads(config["names"]["task"], getattr(task_type, "reads", None), config["backbone"]["name"], reads)
+    check_reads(config["names"]["task"], getattr(task_type, "reads", None), config["backbone"]["name"], trunk.reads)
+    if task_type is TextTask:
+        _check_text(config, trunk)
+
+
+def _check_text(config: dict[str, Any], trunk: Backbone) -> None:
+    """Refuse text that cannot be put to the backbone, before its weights are loaded. The tokens stay in the cache."""
+    task = make(config["data"], DATA)
+    kind = kind_of(task)
+    kind.prepare(trunk, task)
+    kind.data(task, trunk, config).read_all()
 
 
 def _check_training(config: dict[str, Any]) -> None:
@@ -127,7 +140,7 @@ def check_weights(config: dict[str, Any]) -> None:
 
 
 @lru_cache(maxsize=256)  # the runs of a sweep have few different backbones and methods
-def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
+def rehearse(backbone: str, method: str) -> Backbone:
     """Inject a method into a backbone as a test, on the meta device, which neither reads nor computes values.
 
     Args:
@@ -135,10 +148,11 @@ def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
         method: config node of the method, in JSON.
 
     Returns:
-        What the backbone reads (images or tokens), and the paths from which a search can choose.
+        The backbone with the method in it, without values.
 
     Raises:
-        BadInput: one of the nodes is wrong, or the method does not fit the backbone.
+        BadInput: one of the nodes is wrong.
+        UnsuitableBackbone: the method does not fit the backbone.
     """
     method_instance = make(json.loads(method), METHOD)
     with torch.device("meta"):
@@ -150,9 +164,13 @@ def rehearse(backbone: str, method: str) -> tuple[str, PathSpace]:
             raise BadInput(f"backbone: it cannot be built with these values ({first_line(error)})") from error
         if trunk.head is not None:
             trunk.set_head(2)
-        with suppress(NotImplementedError, RuntimeError):  # some tuners of peft compute values when they start
+        try:
             method_instance.inject(trunk)
-    return trunk.reads, PathSpace(trunk.net)
+        except BadInput as error:
+            raise UnsuitableBackbone(str(error)) from error
+        except (NotImplementedError, RuntimeError):  # some tuners of peft compute values when they start
+            pass
+    return trunk
 
 
 def check_search(search: dict[str, Any], selection: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ def forecast_runs(words: Sequence[str], multirun: bool) -> list[Forecast]:
     """
     settings = choice_settings(words)
     plan = plan_runs(words, multirun) if settings is None else plan_runs(tuning_words(words, settings), True)
-    check_missing(plan)
+    plan = check_missing(plan)
     missing = {id(config) for config in plan.missing}
     times = PastTimes(_records(plan.configs))
     forecasts = []

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch.utils.flop_counter import FlopCounterMode
 
 from glorabench.training import signals
 from glorabench.training.finetuner import FineTuner
+from glorabench.training.measure.profiling import FlopCount
 
 _STEPS_FOR_FLOPS = 8  # the FLOPs are the mean of so many steps, because the paths of a supernet differ
 
@@ -34,7 +34,7 @@ class TrainingHistory(Callback):
         self.step_flops: list[int] = []
         self._start = 0.0
         self._seconds, self._has_validation = 0.0, False
-        self._counter: FlopCounterMode | None = None
+        self._counter: FlopCount | None = None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -61,7 +61,7 @@ class TrainingHistory(Callback):
         if signals.is_interrupted():
             raise KeyboardInterrupt
         if len(self.step_flops) < _STEPS_FOR_FLOPS:
-            self._counter = FlopCounterMode(display=False)
+            self._counter = FlopCount()
             self._counter.__enter__()
 
     def on_train_batch_end(

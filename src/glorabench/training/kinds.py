@@ -101,8 +101,15 @@ class _Text:
         """
         _check_tokenizer(backbone, task.name)
         assert backbone.text is not None
+        if task.settings.pack and backbone.prompt_tokens:
+            raise BadInput(
+                "data.pack puts several texts into a row, and the prompts of this method stand in front of the first "
+                "alone: data.pack=false"
+            )
         digest, text = tokenizer_digest(backbone.tokenizer), backbone.text
-        encoder = Encoder(backbone.tokenizer, digest, task.settings, text.context, text.start)
+        _check_embedded(config["backbone"], digest)
+        context = None if text.context is None else text.context - backbone.prompt_tokens
+        encoder = Encoder(backbone.tokenizer, digest, task.settings, context, text.start)
         return TextData(task, encoder, **data_settings(config))
 
 
@@ -114,12 +121,36 @@ def _check_tokenizer(backbone: Backbone, task: str) -> None:
         )
 
 
+def _check_embedded(backbone: _Config, digest: str) -> None:
+    """Refuse a tokenizer that is not the one of the embedded weights, though it has as many tokens.
+
+    Raises:
+        BadInput: naming its folder.
+    """
+    source = backbone.get("tokenizer_from")
+    if backbone.get("weights_from") != "embedded" or source in (None, "embedded"):
+        return
+    from glorabench.backbones.llama_mini import LLAMA_MINI, llama_mini_folder
+    from glorabench.backbones.text_folder import load_tokenizer
+
+    if digest != tokenizer_digest(load_tokenizer(llama_mini_folder(), LLAMA_MINI["vocab_size"])):  # type: ignore[arg-type]
+        raise BadInput(f"the tokenizer in {source} is not that of {backbone['name']}: backbone.tokenizer_from=embedded")
+
+
+def _groups(task: TextTask, config: _Config) -> tuple[str, ...]:
+    """The test sets under one mean; none where val is reported."""
+    return task.groups if config["selection"]["report_on"] == "test" else ()
+
+
 class TextGeneration(_Text):
     """Prompts whose completions are written and compared."""
 
     def objective(self, task: TextTask, backbone: Backbone, config: _Config) -> Generation:
         """The loss of the completion; the scores of what is generated."""
-        return Generation(task.metrics, backbone.tokenizer, task.settings.max_new_tokens)
+        settings = task.settings
+        return Generation(
+            task.metrics, backbone.tokenizer, settings.max_new_tokens, settings.num_beams, _groups(task, config)
+        )
 
 
 class TextChoice(_Text):
@@ -127,7 +158,7 @@ class TextChoice(_Text):
 
     def objective(self, task: TextTask, backbone: Backbone, config: _Config) -> MultipleChoice:
         """The loss of the right answer; whether it is the likeliest."""
-        return MultipleChoice(task.metrics)
+        return MultipleChoice(task.metrics, _groups(task, config))
 
 
 class PlainText(_Text):
@@ -135,7 +166,7 @@ class PlainText(_Text):
 
     def objective(self, task: TextTask, backbone: Backbone, config: _Config) -> LanguageModelling:
         """The loss of every token."""
-        return LanguageModelling(task.metrics)
+        return LanguageModelling(task.metrics, _groups(task, config))
 
 
 class Harness(_Text):

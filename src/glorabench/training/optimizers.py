@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from glorabench.errors import BadInput
+from glorabench.backbones.bitsandbytes_library import import_bitsandbytes
+from glorabench.errors import BadInput, check_whole_number
 from glorabench.records import record
 
 ParameterGroups = list[dict[str, Any]]  # {params, weight_decay}, as torch takes them
@@ -131,6 +132,50 @@ class ScheduleFree(Optimizer):
         optimizer = AdamWScheduleFree(groups, lr=lr, betas=_pair(self.betas), eps=self.eps)
         optimizer.train()
         return optimizer
+
+
+@dataclass(frozen=True)
+class AdamW8bit(Optimizer):
+    """AdamW with moments in 8 bits (arXiv 2110.02861), bitsandbytes': blocks of 256 numbers share a scale."""
+
+    betas: tuple[float, float]
+    eps: float
+    min_8bit_size: int
+
+    package: ClassVar[str] = "bitsandbytes"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole_number("optimizer.min_8bit_size", self.min_8bit_size)
+        import_bitsandbytes("optimizer=adamw8bit")
+
+    def build(self, groups: ParameterGroups, lr: float, fused: bool) -> torch.optim.Optimizer:
+        """That of bitsandbytes."""
+        library: Any = import_bitsandbytes("optimizer=adamw8bit")
+        return library.optim.AdamW8bit(
+            groups, lr=lr, betas=_pair(self.betas), eps=self.eps, min_8bit_size=self.min_8bit_size
+        )
+
+
+@dataclass(frozen=True)
+class PagedAdamW(Optimizer):
+    """AdamW whose moments move out of a full card (arXiv 2305.14314, section 3), bitsandbytes'."""
+
+    betas: tuple[float, float]
+    eps: float
+
+    package: ClassVar[str] = "bitsandbytes"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not torch.cuda.is_available():  # there the library would quietly do without pages
+            raise BadInput("optimizer=paged needs a GPU, and there is none: optimizer=adamw, or optimizer=adamw8bit")
+        import_bitsandbytes("optimizer=paged")
+
+    def build(self, groups: ParameterGroups, lr: float, fused: bool) -> torch.optim.Optimizer:
+        """That of bitsandbytes."""
+        library: Any = import_bitsandbytes("optimizer=paged")
+        return library.optim.PagedAdamW32bit(groups, lr=lr, betas=_pair(self.betas), eps=self.eps)
 
 
 def _pair(betas: tuple[float, float]) -> tuple[float, float]:

@@ -30,6 +30,7 @@ from glorabench.training.build import Parts, build, check_run
 from glorabench.training.measure import profiling
 from glorabench.training.measure.forgetting import measure_forgetting
 from glorabench.training.measure.provenance import device_name, provenance
+from glorabench.training.measure.requantizing import requantizing_cost
 from glorabench.training.measure.scores import collect_scores
 from glorabench.training.reuse import same_data
 from glorabench.training.selection import is_contaminated
@@ -228,6 +229,8 @@ def _deployment(
     else:
         merged = merge(copy.deepcopy(net))
         proof = {"mergeable": True, **profiling.certificate(net, merged, inputs)}
+        if (cost := requantizing_cost(net, merged, inputs)) is not None:
+            proof["requantized"] = cost
         if has_foldable(net):
             nets["merged"] = merged
     if not config["latency_rounds"]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from glorabench.errors import BadInput, one_of
 
-SCHEDULES = (None, "timm")
+SCHEDULES = (None, "linear", "constant", "timm")
 
 
 def cosine(step: int, warmup: int, total: int, floor: float) -> float:
@@ -18,6 +18,13 @@ def cosine(step: int, warmup: int, total: int, floor: float) -> float:
         return (step + 1) / (warmup + 1)
     progress = (step - warmup) / max(1, total - warmup)
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def line_down(step: int, warmup: int, total: int, floor: float) -> float:
+    """Factor of the learning rate: linear warm-up over `warmup` steps, then a line from 1 down to `floor`."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return floor + (1 - floor) * (1 - min(1.0, (step - warmup) / max(1, total - warmup)))
 
 
 def timm_epoch_factor(step: int, per_epoch: int, warmup: float, total: int, start: float, end: float) -> float:
@@ -46,6 +53,9 @@ def warm_up(step: int, warmup: int) -> float:
     return (step + 1) / (warmup + 1) if step < warmup else 1.0
 
 
+_FALLING = {None: cosine, "linear": line_down}
+
+
 def lr_factor_of(train: Mapping[str, Any], per_epoch: int, falls: bool = True) -> Callable[[int], float]:
     """The schedule of a recipe, as a function of the step.
 
@@ -55,10 +65,11 @@ def lr_factor_of(train: Mapping[str, Any], per_epoch: int, falls: bool = True) -
         falls: False for the warm-up alone, as a schedule-free optimiser needs it.
     """
     epochs, warmup = train["epochs"], train["warmup_epochs"]
-    if not falls:
+    schedule = train.get("schedule")
+    if not falls or schedule == "constant":
         return partial(warm_up, warmup=round(warmup * per_epoch))
-    if train.get("schedule") is None:
-        return partial(cosine, warmup=round(warmup * per_epoch), total=epochs * per_epoch, floor=train["min_lr"])
+    if (factor := _FALLING.get(schedule)) is not None:
+        return partial(factor, warmup=round(warmup * per_epoch), total=epochs * per_epoch, floor=train["min_lr"])
     peak = train["lr"]
     return partial(
         timm_epoch_factor,
@@ -90,7 +101,9 @@ def check_schedule(train: Mapping[str, Any], supernet_epochs: int | None = None)
     if schedule is not None:
         one_of("train.schedule", schedule, [name for name in SCHEDULES if name])
     keys, other_keys = ("min_lr",), ("warmup_lr", "end_lr")
-    if schedule is not None:
+    if schedule == "constant":
+        keys, other_keys = (), (*keys, *other_keys)
+    if schedule == "timm":
         keys, other_keys = other_keys, keys
         if train["lr"] == 0:
             raise BadInput("train.lr must be above 0 for train.schedule=timm, whose other rates are relative to it")

@@ -49,7 +49,7 @@ def config_of_test(source: Record, root: Path, words: Sequence[str]) -> dict[str
             raise BadInput(f"'{word}': a test changes nothing but the data of a run: data=NAME or data.KEY=VALUE")
     if not any(word.lstrip("+~").startswith("data") for word in words):
         raise BadInput("test needs data=NAME or data.task=NAME: another data set than that of the run")
-    new = compose([*trained_network.backbone_words(source), *words])
+    new = compose([*trained_network.words_of_backbone(source), *words])
     selection, trained_on = source.config["selection"], f"{source.names['data']}/{source.names['task']}"
     is_own = record.identity({"data": new["data"]})["data"] == source.config["data"]
     if is_own and selection["report_on"] == "test":

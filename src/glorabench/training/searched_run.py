@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -35,7 +35,7 @@ from glorabench.training.measure import profiling
 from glorabench.training.objectives.base import ScoredObjective
 from glorabench.training.stage import Stage
 from glorabench.training.tracker import Tracker
-from glorabench.training.trained_network import backbone_node, backbone_words, is_retrained
+from glorabench.training.trained_network import backbone_node, is_retrained, words_of_backbone
 from glorabench.training.trainer import progress
 
 _Config = dict[str, Any]
@@ -138,7 +138,8 @@ def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[s
     scoring_batches, held_out = data.search_batches(settings["on"], settings["held_out"], stage.device)
     n, n_held_out = (sum(map(stage.objective.size, batches)) for batches in (scoring_batches, held_out))
     context = stage.trainer.precision_plugin.forward_context
-    metric = stage.objective.metrics[0]
+    deciding = stage.objective.metrics[0]
+    metric = stage.objective.score_metric if isinstance(stage.objective, ScoredObjective) else deciding
 
     def values(net: nn.Module, batch: Any) -> Tensor:
         if isinstance(stage.objective, ScoredObjective):
@@ -158,6 +159,8 @@ def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[s
         result = run_search(space, algorithm, limits, config["seed"], score, state, progress(config))
     on_held_out = metric.sign * evaluator(held_out)(result.winner).value if n_held_out else None
     report = report_of(result, space, metric.sign, n, n_held_out, on_held_out)
+    if metric != deciding:
+        report["metric"] = asdict(metric)
     if not evaluate.flops:  # all candidates were in the saved state: score one to count its FLOPs
         evaluate(result.winner)
     examples, flops = n * len(result.lines), round(evaluate.flops * evaluate.passes(result.scoring_order))
@@ -167,7 +170,7 @@ def search_supernet(config: _Config, stage: Stage) -> tuple[SearchResult, dict[s
 def report_of(
     result: SearchResult, space: PathSpace, sign: int, n: int, n_held_out: int, held_out: float | None
 ) -> dict[str, Any]:
-    """The report of a search for the record, in the metric that decides.
+    """The report of a search for the record, in the metric that ranked the candidates.
 
     Args:
         result: the result of the search; higher scores are better.
@@ -235,7 +238,7 @@ def config_of_search(record: Record, root: Path, words: Sequence[str], weights: 
             "with selection.fit_on=train, or let search=evolution do all of it"
         )
     search_words = [] if any(word.startswith("search=") for word in words) else ["search=evolution"]
-    new = compose([*backbone_words(record), *search_words, *words])  # only places and the search are taken from it
+    new = compose([*words_of_backbone(record), *search_words, *words])  # only places and the search are taken from it
     supernet_settings: dict[str, Any] = {"epochs": None}
     if old.get("search") is not None:
         supernet_settings = {name: old["search"].get(name) for name in SUPERNET_KEYS}

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from torch import nn
 
+from glorabench.backbones.recomputation import recompute_blocks
 from glorabench.config.instantiate import OPTIMIZER, make
 from glorabench.errors import BadInput
 from glorabench.search.samplers import SAMPLERS
@@ -72,6 +73,8 @@ class Stage:
         data.evaluation_split, data.contaminated = split, split == "test"  # only this rule may use test during training
         self.device = self.trainer.strategy.root_device
         parts.backbone.net.to(self.device)
+        if train.get("checkpoint_activations"):
+            recompute_blocks(parts.backbone)
         self.objective = parts.objective
         tracker.prefix = "" if name == "train" else f"{name}/"
         with profiling.PeakMemory() as self.peak:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from glorabench.config.compose import compose, expand, resolve, take_warmup_note
 from glorabench.config.paths import conf_dir
 from glorabench.config.words import quote_paths
 from glorabench.data.checks.preflight import check_tasks
-from glorabench.errors import BadInput
+from glorabench.errors import BadInput, UnsuitableBackbone
 from glorabench.files import check_writable
 from glorabench.records import record
 from glorabench.records.record import Record
@@ -44,8 +44,8 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
     for config in plan.configs:
         if config not in plan.missing:  # a run that was killed just after its record left a checkpoint
             shutil.rmtree(record.checkpoint_folder(config), ignore_errors=True)
+    plan = check_missing(plan)
     print(f"{len(plan.configs) - len(plan.missing)} of {len(plan.configs)} found", flush=True)
-    check_missing(plan)
     if plan.missing and plan.is_sweep:
         _sweep(plan.words, plan.missing)
     elif plan.missing:
@@ -65,6 +65,8 @@ class Plan:
         configs: of each run.
         paths: of their records.
         missing: the configs of those that have no record of the data which are there now.
+        compares_methods: it is a sweep over methods with their own values, so those that do not fit are left out.
+        left_out: why a run is left out, by method and backbone.
     """
 
     words: list[str]
@@ -72,6 +74,8 @@ class Plan:
     configs: list[dict[str, Any]]
     paths: list[Path]
     missing: list[dict[str, Any]]
+    compares_methods: bool
+    left_out: dict[str, str]
 
 
 def plan_runs(words: Sequence[str], multirun: bool) -> Plan:
@@ -85,29 +89,66 @@ def plan_runs(words: Sequence[str], multirun: bool) -> Plan:
     jobs, is_sweep = expand(words, multirun)
     if len(jobs) > 100:
         print(f"{len(jobs):,} runs: composing them takes about {len(jobs) / 10:.0f} s", flush=True)
-    configs = list({record.run_id(config): config for config in map(compose, jobs)}.values())
+    compares_methods = is_sweep and _compare_methods(jobs)
+    configs_by_id: dict[str, dict[str, Any]] = {}
+    left_out: dict[str, str] = {}
+    for job in jobs:
+        try:
+            config = compose(job)
+        except UnsuitableBackbone as error:
+            if not compares_methods:
+                raise
+            left_out[next(word for word in job if word.startswith("method="))] = str(error).removeprefix("config: ")
+        else:
+            configs_by_id[record.run_id(config)] = config
+    configs = list(configs_by_id.values())
     for note in take_warmup_notes():
         print(note, flush=True)
     paths = [record.path_of(Path(config["results_dir"]), config) for config in configs]
     missing = [config for config, path in zip(configs, paths, strict=True) if not _is_done(path, config)]
-    return Plan(words, is_sweep, configs, paths, missing)
+    return Plan(words, is_sweep, configs, paths, missing, compares_methods, left_out)
 
 
-def check_missing(plan: Plan) -> None:
-    """Refuse a whole command before its first training.
+def _compare_methods(jobs: Sequence[Sequence[str]]) -> bool:
+    """True for several methods of which no word changes a value: what does not fit is no fault of the command."""
+    words = {word for job in jobs for word in job}
+    is_changed = any(word.lstrip("+~").startswith("method.") for word in words)
+    return not is_changed and sum(word.startswith("method=") for word in words) > 1
+
+
+def check_missing(plan: Plan) -> Plan:
+    """Refuse a whole command before its first training; the plan without the methods that do not fit the backbone.
 
     Raises:
         BadInput: a run cannot start; the message names the key, the weights or the data.
     """
-    if not plan.missing:
-        return
+    left_out, missing = dict(plan.left_out), []
+    if not plan.missing and not plan.left_out:
+        return plan
     import_without_extras()
     from glorabench.training.build import check_run, check_weights
 
     for config in plan.missing:
-        check_run(config)
-        check_weights(config)
-    check_tasks(config["data"] for config in plan.missing)
+        try:
+            check_run(config)
+        except UnsuitableBackbone as error:
+            if not plan.compares_methods:
+                raise
+            left_out[f"method={config['names']['method']}"] = str(error)
+        else:
+            check_weights(config)
+            missing.append(config)
+    runs = [
+        (config, path)
+        for config, path in zip(plan.configs, plan.paths, strict=True)
+        if config in missing or config not in plan.missing
+    ]
+    if left_out and not runs:
+        raise BadInput(next(iter(left_out.values())))
+    for word, reason in left_out.items():
+        print(f"  left out: {word}: {reason}", flush=True)
+    check_tasks(config["data"] for config in missing)
+    return replace(plan, configs=[c for c, _ in runs], paths=[p for _, p in runs], missing=missing, left_out=left_out)
 
 
 def _writable(folder: Path) -> None:
@@ -174,7 +215,12 @@ def job(cfg: DictConfig) -> str:
 
     signals.raise_if_stopping()
     hydra_config = HydraConfig.get()
-    config = resolve(cfg, dict(hydra_config.runtime.choices))
+    try:
+        config = resolve(cfg, dict(hydra_config.runtime.choices))
+    except UnsuitableBackbone:
+        return ""  # the command has said why it is left out
+    if _is_left_out(config):
+        return record.run_id(config)
     path = record.path_of(Path(config["results_dir"]), config)
     if _is_settled(path, config):
         return record.run_id(config)
@@ -195,6 +241,19 @@ def job(cfg: DictConfig) -> str:
         print(f"    {_outcome(result)}", flush=True)
     signals.raise_if_stopping()
     return result.run_id
+
+
+def _is_left_out(config: dict[str, Any]) -> bool:
+    """True for a method that does not fit the backbone. The command has said why, or would have refused to start."""
+    from glorabench.training.build import check_run
+
+    try:
+        check_run(config)
+    except UnsuitableBackbone:
+        return True
+    except BadInput:
+        return False  # the record says it
+    return False
 
 
 def title_of_run(config: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from glorabench import files
 from glorabench.backbones.base import Backbone
+from glorabench.backbones.quantized import dequantize_linears
 from glorabench.config import schema
 from glorabench.config.auto_family import AUTO
 from glorabench.config.compose import compose
@@ -136,7 +137,7 @@ def is_retrained(record: Record) -> bool:
     return (record.config.get("search") or {}).get("winner") == "retrain"
 
 
-def backbone_words(record: Record) -> list[str]:
+def words_of_backbone(record: Record) -> list[str]:
     """The words that choose the backbone of a run where something else of a config is composed.
 
     A model of many is not looked up again: nothing of it is needed but its name, which the record has.
@@ -184,6 +185,8 @@ def backbone_node(record: Record, overrides: Sequence[str] = ()) -> dict[str, An
 def plain_network(node: Mapping[str, Any], classes: int | None) -> nn.Module:
     """The network of a backbone's config as its library builds it, in evaluation mode.
 
+    Quantised weights are plain ones here, with the numbers that they stand for.
+
     Args:
         node: config node of the backbone; shortcuts and drop-path are left out.
         classes: number of classes of the new head; None for a network without a head.
@@ -192,6 +195,7 @@ def plain_network(node: Mapping[str, Any], classes: int | None) -> nn.Module:
     net: Any = make({**node, **{key: value for key, value in usual.items() if key in node}}, BACKBONE).net
     if classes is not None:
         net.reset_classifier(classes)  # timm's function, so that the network knows the number
+    dequantize_linears(net)
     return net.eval()
 
 

@@ -72,7 +72,7 @@ def test_every_scored_token_is_a_token_of_the_completion(tokenizer: PreTrainedTo
         assert tokenizer.decode(scored[:-1]).strip() == example.completion
         first = int(batch.at[batch.rows == line][0]) - line * batch.tokens.shape[1]
         prompt = tokenizer.decode(batch.tokens[line, 1 : first + 1]).strip()
-        assert prompt == TEMPLATES["question"].format(prompt=example.prompt)
+        assert prompt == TEMPLATES["question"].render(example)
 
 
 def test_the_loss_on_all_covers_the_prompt(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -133,7 +133,7 @@ def test_choices_are_scored_as_lm_evaluation_harness_scores_them(
         pretrained=reference, tokenizer=tokenizer, batch_size=4, max_length=256, add_bos_token=True, device="cpu"
     )
     requests = [
-        Instance("loglikelihood", {}, (TEMPLATES["question"].format(prompt=e.prompt), f" {choice}"), i)
+        Instance("loglikelihood", {}, (TEMPLATES["question"].render(e), f" {choice}"), i)
         for e in examples
         for i, choice in enumerate(e.choices)
     ]

@@ -5,7 +5,7 @@ Light: no torch. Results are kept as long as the process lives, so that no task 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from glorabench.data.checks import image_files, inspect
 from glorabench.data.folders.checking import FOLDER_LOADER, check_folder, identify_folder
 from glorabench.data.suites.mini import MINI_LAYOUT
 from glorabench.data.suites.registry import SUITES
+from glorabench.data.text.files.checking import LOCAL_LOADER, check_texts, identify_texts
 from glorabench.data.text.harness import HARNESS_LOADER, identify_harness
 from glorabench.errors import BadInput, nearest, one_of
 
@@ -37,6 +38,8 @@ def identify_data(data: Mapping[str, Any]) -> dict[str, Any]:
             raise BadInput(f"no task '{data.get('task')}' in the suite mini{nearest(str(data.get('task')), names)}")
     if data.get("_target_") == FOLDER_LOADER:
         return identify_folder(data)
+    if data.get("_target_") == LOCAL_LOADER:
+        return identify_texts(data)
     if data.get("_target_") == HARNESS_LOADER:
         return identify_harness(data)
     if "suite" not in data:
@@ -71,12 +74,15 @@ def check_tasks(nodes: Iterable[Mapping[str, Any]]) -> None:
     """
     nodes = list(nodes)
     places = {_place(data): data for data in nodes if "suite" in data}
-    folders = [data for data in nodes if data.get("_target_") == FOLDER_LOADER]
+    checks_of_own = {FOLDER_LOADER: check_folder, LOCAL_LOADER: check_texts}
+    own = [data for data in nodes if data.get("_target_") in checks_of_own]
     if len(places) > 1:
         print(f"looking at the images of {len(places)} tasks", flush=True)
     faults: dict[str, str] = {}
+    checks: list[tuple[Callable[[Mapping[str, Any]], Any], str, Mapping[str, Any]]]
     checks = [(check_task, task, data) for (_, task, _, _), data in places.items()]
-    for check, task, data in [*checks, *((check_folder, str(data["task"]), data) for data in folders)]:
+    checks += [(checks_of_own[data["_target_"]], str(data["task"]), data) for data in own]
+    for check, task, data in checks:
         try:
             check(data)
         except BadInput as error:

@@ -42,7 +42,7 @@ def read_saved_dataset(root: Path, exports: Path) -> Examples:
     Raises:
         BadInput: pyarrow is not installed, the folder is damaged, or it has no column of images or of classes.
     """
-    parts = _parts(root)
+    parts = saved_splits(root)
     columns = [_columns(folder) for folder in parts.values()]
     if any(part_columns != columns[0] for part_columns in columns):
         raise BadInput(f"{root}: the columns of its splits differ: save them with the same features")
@@ -56,7 +56,7 @@ def read_saved_dataset(root: Path, exports: Path) -> Examples:
     return collect_examples(root, place, [Example(*row) for row in rows])
 
 
-def _parts(root: Path) -> dict[str, Path]:
+def saved_splits(root: Path) -> dict[str, Path]:
     """The folder of each split. A data set without splits has the empty name.
 
     Raises:
@@ -104,7 +104,7 @@ def _columns(folder: Path) -> _Columns:
     return _Columns(images[0], classes[0], [str(name) for name in kinds[classes[0]]["names"]])
 
 
-def _files(folder: Path) -> list[Path]:
+def arrow_files(folder: Path) -> list[Path]:
     """The Arrow files of a split."""
     entries = _json(folder / "state.json").get("_data_files") or []
     files = [folder / str(entry.get("filename")) for entry in entries if isinstance(entry, dict)]
@@ -118,7 +118,7 @@ def _key(parts: Mapping[str, Path]) -> str:
     states = [
         (split, str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns)
         for split, folder in parts.items()
-        for file in _files(folder)
+        for file in arrow_files(folder)
     ]
     return hashlib.sha256(json.dumps(states).encode()).hexdigest()[:16]
 
@@ -147,7 +147,7 @@ def _rows(folder: Path, columns: _Columns) -> Iterator[tuple[Any, Any]]:
             f"{folder} is a data set of Hugging Face `datasets`, which pyarrow reads: pip install pyarrow, or save the "
             "images into a folder for each class"
         ) from None
-    for file in _files(folder):
+    for file in arrow_files(folder):
         try:
             with pyarrow.memory_map(str(file)) as source, ipc.open_stream(source) as batches:
                 for batch in batches:

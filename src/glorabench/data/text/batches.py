@@ -28,6 +28,7 @@ class TextBatch:
         prompts: the prompts alone, padded on the left, where completions are generated.
         mask: which tokens of `prompts` are no padding.
         examples: of the batch.
+        owners: the example of each row, by its number in `examples`.
         sources: rows x width, what an encoder reads, padded on the right.
         source_mask: which tokens of `sources` are no padding.
     """
@@ -42,11 +43,12 @@ class TextBatch:
         positions: Tensor | None = None,
         prompts: Tensor | None = None,
         mask: Tensor | None = None,
+        owners: Tensor | None = None,
         sources: Tensor | None = None,
         source_mask: Tensor | None = None,
     ) -> None:
         self.tokens, self.at, self.targets, self.rows = tokens, at, targets, rows
-        self.positions, self.prompts, self.mask = positions, prompts, mask
+        self.positions, self.prompts, self.mask, self.owners = positions, prompts, mask, owners
         self.sources, self.source_mask = sources, source_mask
         self.examples = examples
 
@@ -83,7 +85,7 @@ class Collator:
         encoded: the rows.
         examples: of the split.
         pad: the token that fills up.
-        loss_on_prompt: score the tokens of prompts, too.
+        loss_on_prompt: score the tokens of prompts and of the turns of users, too.
         pack: the width of rows that hold several examples; None gives each example a row.
         with_prompts: give the prompts alone, for generation.
     """
@@ -101,20 +103,23 @@ class Collator:
         width = max(column + len(self.encoded.row(i)) for (_, column), i in zip(places, indices, strict=True))
         tokens = np.full((places[-1][0] + 1, width), self.pad, np.int64)
         positions = np.zeros_like(tokens)
-        at, targets, owners = [], [], []
+        at, targets, rows = [], [], []
         for number, ((line, column), index) in enumerate(zip(places, indices, strict=True)):
             row = self.encoded.row(index)
             tokens[line, column : column + len(row)] = row
             positions[line, column : column + len(row)] = np.arange(len(row))
-            first = 1 if self.loss_on_prompt else max(1, int(self.encoded.prompts[index]))
-            at.append(line * width + column + np.arange(first, len(row)) - 1)
-            targets.append(row[first:])
-            owners.append(np.full(len(row) - first, number))
+            scored = self.encoded.targets(index, self.loss_on_prompt)
+            at.append(line * width + column + scored - 1)
+            targets.append(row[scored])
+            rows.append(np.full(len(scored), number))
+        owners = self.encoded.owners[list(indices)].tolist()
+        numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners))}
         batch = TextBatch(
             torch.from_numpy(tokens),
-            *(torch.from_numpy(np.concatenate(parts).astype(np.int64)) for parts in (at, targets, owners)),
-            examples=[self.examples[i] for i in dict.fromkeys(self.encoded.owners[list(indices)].tolist())],
+            *(torch.from_numpy(np.concatenate(parts).astype(np.int64)) for parts in (at, targets, rows)),
+            examples=[self.examples[i] for i in numbers],
             positions=torch.from_numpy(positions) if self.pack else None,
+            owners=torch.tensor([numbers[owner] for owner in owners]),
         )
         return self._add_prompts(batch, indices) if self.with_prompts else batch
 

@@ -37,31 +37,56 @@ class TextData(TaskData):
         self.texts, self.encoder = task, encoder
         pad = encoder.tokenizer.pad_token_id
         self.pad = int(encoder.tokenizer.eos_token_id if pad is None else pad)  # type: ignore[arg-type]
-        self._rows: dict[tuple[str, bool], Encoded] = {}
+        self._rows: dict[tuple[str, bool, bool], Encoded] = {}
 
     def facts(self) -> dict[str, Any]:
         """What a record says of the data; records that differ in it do not compare."""
+        rows = {split: self.rows(split, all_choices=split != self.fit_on) for split in (self.fit_on, self.report_on)}
+        dropped = {split: encoded.dropped for split, encoded in rows.items()}
         return super().facts() | {
             "tokenizer": self.encoder.digest,
-            "truncated": {
-                split: self.rows(split, all_choices=split != self.fit_on).truncated
-                for split in (self.fit_on, self.report_on)
-            },
+            "truncated": {split: encoded.truncated for split, encoded in rows.items()},
+            **({"dropped": dropped} if any(dropped.values()) else {}),
             **self.texts.facts,
         }
 
     def read_all(self) -> None:
-        """Tokenise what is trained on and what is reported."""
+        """Tokenise what is trained on and what is reported.
+
+        Raises:
+            BadInput: an example cannot be put to the backbone; the message names it, or the key to change.
+        """
         for split in (self.fit_on, *(self.texts.tests if self.report_on == "test" else ("val",))):
-            self.rows(split, split != self.fit_on)
+            rows = self.rows(split, split != self.fit_on)
+            if split != self.fit_on and self.texts.kind == "generation":
+                self._check_room(int(rows.prompts.max(initial=0)))
+
+    def _check_room(self, longest: int) -> None:
+        """Refuse completions that would leave the positions of the backbone.
+
+        Raises:
+            BadInput: with the number of tokens that fits.
+        """
+        if self.encoder.context is None or self.encoder.start is not None:  # of a decoder's own tokens none is prompt
+            return
+        room, wanted = self.encoder.context - longest, self.texts.settings.max_new_tokens
+        if wanted > room:
+            raise BadInput(
+                f"data.max_new_tokens is {wanted}, but behind the longest prompt the backbone has room for {room} "
+                f"tokens: data.max_new_tokens={max(room, 1)}"
+            )
 
     def rows(self, split: str, all_choices: bool = False) -> Encoded:
-        """The tokens of a split; in multiple choice of every choice, or of the right one."""
-        key = split, all_choices and self.texts.kind == "multiple_choice"
+        """The tokens of a split; in multiple choice of every choice, or of the right one.
+
+        Where ends are cut in training, a prompt that is to be answered is whole: its end is what asks.
+        """
+        kind, cuts_ends = self.texts.kind, self.texts.settings.truncate == "end"
+        key = split, all_choices and kind == "multiple_choice", all_choices and kind == "generation" and cuts_ends
         if key not in self._rows:
             cache = Path(self.texts.cache_dir).expanduser() / self.texts.suite
             examples, fingerprint = self.texts.splits[split], f"{self.texts.fingerprint}/{split}"
-            self._rows[key] = self.encoder.split(examples, fingerprint, key[1], cache)
+            self._rows[key] = self.encoder.split(examples, fingerprint, key[1], cache, whole=key[2])
         return self._rows[key]
 
     def _collator(self, split: str, training: bool) -> Collator | PairCollator:
@@ -71,7 +96,7 @@ class TextData(TaskData):
             return PairCollator(*parts, start=self.encoder.start)
         return Collator(
             *parts,
-            loss_on_prompt=(training and settings.loss_on == "all") or kind == "language_modelling",
+            loss_on_prompt=training and settings.loss_on == "all",
             pack=settings.max_length if training and settings.pack else None,
             with_prompts=not training and kind == "generation",
         )
@@ -89,13 +114,15 @@ class TextData(TaskData):
         return self._evaluation(split, np.arange(len(self.texts.splits[split])))
 
     def _evaluation(self, split: str, examples: Sequence[int] | np.ndarray) -> list[TextBatch]:
-        """Batches of whole examples, in this order."""
+        """Batches of whole examples, in this order. Those that have no row are left out."""
         collator = self._collator(split, training=False)
-        rows_of = np.split(np.arange(len(collator.encoded)), np.flatnonzero(np.diff(collator.encoded.owners)) + 1)
-        size = self.eval_batch_size
+        rows_of: dict[int, list[int]] = {}
+        for row, owner in enumerate(collator.encoded.owners.tolist()):
+            rows_of.setdefault(owner, []).append(row)
+        present, size = [int(example) for example in examples if int(example) in rows_of], self.eval_batch_size
         return [
-            collator([int(row) for example in examples[start : start + size] for row in rows_of[example]])
-            for start in range(0, len(examples), size)
+            collator([row for example in present[start : start + size] for row in rows_of[example]])
+            for start in range(0, len(present), size)
         ]
 
     def example(self, count: int, device: torch.device) -> Tensor:

@@ -55,6 +55,11 @@ class HarnessTask:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """None beside those of the judge."""
+        return {}
+
+    @property
     def name(self) -> str:
         """The names of the tasks."""
         return "+".join(self.tests)

@@ -21,6 +21,7 @@ def quiet_harness() -> Iterator[None]:
     """
     try:
         import datasets
+        import datasets.config
         import huggingface_hub.constants as hub
         import lm_eval.tasks  # noqa: F401
     except ImportError as error:

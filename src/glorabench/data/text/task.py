@@ -19,14 +19,20 @@ class TextExample:
     Args:
         prompt: what stands before the completion; empty in language modelling.
         completion: what the model should write, or, in multiple choice, the right answer.
-        choices: the answers to choose from, in multiple choice.
-        needed: words that a good completion contains, where the task scores them.
+        choices: the answers to choose from, in multiple choice, or the words of which a generated text names one.
+        needed: words that a good completion contains, where the task scores them, or the right answer in a word.
+        context: a text that the prompt is about, where the template has a place of its own for it.
+        turns: of a chat, as (role, text), the roles user and assistant in turn; prompt is then its system text.
+        group: the test set that the example is of, where a task has several under one mean.
     """
 
     prompt: str
     completion: str
     choices: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
+    context: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
+    group: str = ""
 
     @property
     def answer(self) -> int:
@@ -41,10 +47,13 @@ class TextSettings:
     Args:
         template: the name of the prompt template.
         max_length: the most tokens of prompt and completion.
-        truncate: the side from which a longer prompt is cut, `left` or `right`; None refuses it.
+        truncate: the side from which a longer prompt or chat is cut, `left` or `right`; `end` cuts the end of prompt
+            and completion together, in training; `split` divides a text without a prompt into several rows; None
+            refuses what is longer.
         loss_on: `response`, or `all` tokens, the prompt included.
         max_new_tokens: the most tokens that are generated for an example.
         pack: put several examples into one row of a training batch.
+        num_beams: the beams of a beam search; 1 takes the likeliest token each time.
 
     Raises:
         BadInput: a number of tokens is too small.
@@ -56,9 +65,10 @@ class TextSettings:
     loss_on: str
     max_new_tokens: int
     pack: bool = False
+    num_beams: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("max_length", 4), ("max_new_tokens", 1)):
+        for name, least in (("max_length", 4), ("max_new_tokens", 1), ("num_beams", 1)):
             if getattr(self, name) < least:
                 raise BadInput(f"data.{name} must be at least {least}, got {getattr(self, name)}")
 
@@ -76,6 +86,7 @@ class TextTask:
         settings: how it is put to a model.
         cache_dir: the folder below which tokens are kept.
         facts: what else a record says of the data.
+        groups: the names of the test sets under one mean, where the examples of test belong to several.
     """
 
     reads: ClassVar[str] = "tokens"
@@ -90,6 +101,7 @@ class TextTask:
     settings: TextSettings
     cache_dir: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
 
     @property
     def tests(self) -> list[str]:

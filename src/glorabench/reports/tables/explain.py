@@ -141,7 +141,7 @@ def _run_text(r: Record, metric: Metric | None) -> str:
     draw = r.config["data"].get("split_seed")
     seed = f"seed {r.config['seed']}" + ("" if draw is None else f", split seed {draw}")
     state += ", chosen on test" if r.selection.get("contaminated") else ""
-    state += ", fake images" if r.provenance.get("data", {}).get("fake") else ""
+    state += ", fake data" if r.provenance.get("data", {}).get("fake") else ""
     return f"run {r.run_id}  {seed}  {state}  commit {commit}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from glorabench.analysis import statistics
 from glorabench.analysis.cells import Cell, Group
 from glorabench.analysis.significance import Term, Verdict, paired_outcomes, verdicts_by_task, verdicts_on_mean
-from glorabench.records.metrics import equal_scale, names_of_best
+from glorabench.records.metrics import Metric, equal_scale, names_of_best
 from glorabench.records.record import Record
 from glorabench.reports.captions import DETAILS, estimate_text, heading_of, notes_of_marks
 
@@ -160,18 +160,22 @@ def _winner(cell: Cell) -> str:
     searches = [r.search for r in cell.finished_runs if r.search]
     held_out = [search["held_out"] for search in searches if search["held_out"] is not None]
     examples = _examples(cell)
+    ranked_by = searches[0].get("metric")  # of the candidates, where it is not the one that decides
+    metric = Metric(**ranked_by) if ranked_by else cell.metric
 
     def text(value: float) -> str:
-        return cell.metric.with_unit(value, cell.metric.digits - 1)
+        return f"{metric.label} " * bool(ranked_by) + metric.with_unit(value, metric.digits - 1)
 
     words = [f"{text(fmean(search['score'] for search in searches))} on the {examples} that chose its path"]
     words += [f"{text(fmean(held_out))} on {examples} held out"] if held_out else []
-    return f"{cell.method}: {', '.join([*words, f'{text(cell.score.value)} on test'])}"
+    tested = cell.metric.with_unit(cell.score.value, cell.metric.digits - 1)
+    return f"{cell.method}: {', '.join([*words, f'{tested} on test'])}"
 
 
 def _examples(cell: Cell) -> str:
-    """The word for the examples of a task; images, unless the record has another one."""
-    return cell.records[0].provenance.get("data", {}).get("examples", "images")
+    """The word for the examples of a task: images, unless they are text or the record has another one."""
+    data = cell.records[0].provenance.get("data", {})
+    return data.get("examples", "examples" if "tokenizer" in data else "images")
 
 
 def _gap_to_best(best: Cell, other: Cell, verdict: Verdict) -> str:

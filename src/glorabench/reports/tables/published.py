@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from glorabench.analysis import published_results, statistics
 from glorabench.analysis.labels import PUBLISHED, TUNED
-from glorabench.analysis.published_results import FACTS, Paper
+from glorabench.analysis.published_results import FACTS, FACTS_OF_TEXTS, Paper
 from glorabench.analysis.suite_layouts import LAYOUTS
 from glorabench.data.suites.layout import Layout, Mean
 from glorabench.records.compatibility import draw_of
@@ -197,13 +197,14 @@ def published_comparisons(
     """Compare every row that has a published counterpart with it.
 
     Args:
-        rows: rows of a wide table. Rows of fake images, or scored on another split than test, have no counterpart.
+        rows: rows of a wide table. Rows of fake data, or scored on another split than test, have no counterpart.
         layout: the layout of the table.
         every_column: compare columns too, not only the widest means.
     """
     means = [entry for entry in layout.entries if isinstance(entry, Mean) and len(entry.groups) > 1]
     widest = max((len(entry.groups) for entry in means), default=0)
-    entries = layout.entries if every_column else [entry for entry in means if len(entry.groups) == widest]
+    widest_means = [entry for entry in means if len(entry.groups) == widest]
+    entries = layout.entries if every_column or not widest_means else widest_means
     for line in rows:
         records = [r for cell in line.cells.values() for r in cell.finished_runs]
         paper = _counterpart(records, line.keys)
@@ -266,19 +267,22 @@ def _published_cells(comparison: PublishedComparison | None, names: Sequence[str
 
 def fact_pairs(records: Sequence[Record], paper: Paper) -> tuple[FactPair, ...]:
     """The facts of the records of a row, each beside that of the published row."""
-    ours = {fact: [_fact(r, fact) for r in records] for fact in FACTS if fact != "seeds"}
+    names = FACTS_OF_TEXTS if records[0].config["data"].get("template") else FACTS
+    ours = {fact: [_fact(r, fact) for r in records] for fact in names if fact != "seeds"}
     tasks: dict[str, set[tuple[int, int]]] = {}
     for r in records:
         tasks.setdefault(r.names["task"], set()).add(draw_of(r))
     ours["seeds"] = [str(len(draws)) for draws in tasks.values()]
     pairs = []
-    for fact in FACTS:
+    for fact in names:
         pairs.append(FactPair(fact, " and ".join(sorted(set(ours[fact]))), paper.facts.get(fact, NOT_STATED)))
     return tuple(pairs)
 
 
 def _fact(r: Record, fact: str) -> str:
     data, weights = r.provenance.get("data", {}), r.provenance.get("weights", {})
+    if fact in ("template", "loss_on", "protocol", "shots", "harness", "rank", "examples"):
+        return _fact_of_texts(r, fact)
     if fact == "extraction":
         value = data.get("extraction")
     elif fact == "normalisation":
@@ -289,3 +293,16 @@ def _fact(r: Record, fact: str) -> str:
         tuned = f", {PUBLISHED}" if r.config["selection"].get(TUNED.partition(".")[2]) else ""
         value = f"{r.config['selection']['rule']}{tuned}"
     return value or NOT_STATED
+
+
+def _fact_of_texts(r: Record, fact: str) -> str:
+    """A fact about how a language model was trained or asked."""
+    if fact == "examples":
+        count = ((r.cost.get("stages") or {}).get("train") or {}).get("examples")
+        return f"{count:,}" if count else NOT_STATED
+    if fact == "shots":
+        return str(r.config["data"].get("shots", 0))
+    if fact == "harness":
+        return str(r.provenance.get("data", {}).get("harness") or "glorabench")
+    value = r.config["method" if fact == "rank" else "data"].get(fact)
+    return NOT_STATED if value is None else str(value)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from glorabench.backbones.base import Backbone
+from glorabench.backbones.quantized import frozen_bytes, numbers_of
 from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, METHOD, make
 from glorabench.errors import BadInput, UnsuitableBackbone
@@ -31,7 +32,8 @@ def parameters(backbone: Backbone) -> dict[str, int | None]:
     Returns:
         method: trained parameters without the head; of a supernet, those of the current path. head: parameters of the
         head. total: all parameters of the network that runs. stored_bytes: size of the trained tensors and the head,
-        which a task has to keep. supernet: trained parameters of all paths without the head, or None.
+        which a task has to keep. supernet: trained parameters of all paths without the head, or None. base_bytes: size
+        of what is not trained, with the scales of quantised weights.
     """
     head_ids = {id(p) for p in backbone.head_parameters()}
     trainable = [p for p in backbone.net.parameters() if p.requires_grad]
@@ -39,20 +41,43 @@ def parameters(backbone: Backbone) -> dict[str, int | None]:
     allocated_size = sum(p.numel() for p in trainable if id(p) not in head_ids)
     space = PathSpace(backbone.net)
     method = space.size(space.genome(space.current())) if space.is_supernet else allocated_size
-    frozen_size = sum(p.numel() for p in backbone.net.parameters() if not p.requires_grad)
-    width = trainable[0].element_size()
+    frozen = [p for p in backbone.net.parameters() if not p.requires_grad]
+    stored_bytes = sum(p.numel() * p.element_size() for p in trainable)
     return {
         "method": method,
         "head": head,
-        "total": frozen_size + method + head,
-        "stored_bytes": (method + head) * width,
+        "total": numbers_of(backbone.net, frozen) + method + head,
+        "stored_bytes": stored_bytes * (method + head) // (allocated_size + head),  # of a supernet, its path alone
         "supernet": allocated_size if space.is_supernet else None,
+        "base_bytes": frozen_bytes(backbone.net),
     }
+
+
+class _OneModule:
+    """Stands for torch's tracker of modules: all operations belong to the whole."""
+
+    parents: Final = frozenset({"Global"})
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class FlopCount(FlopCounterMode):
+    """FLOPs of the operations in a `with` block, of all modules together.
+
+    Torch's own counter follows modules by hooks. What a checkpointed block computes again in the backward pass is then
+    held until Python collects its garbage, which takes the memory that checkpointing saves.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(display=False)
+        self.mod_tracker: Any = _OneModule()
 
 
 def flops(step: Callable[[], Tensor]) -> int:
     """FLOPs (two per multiply-add) of `step`, which returns a loss, and of its backward pass; also on meta tensors."""
-    with FlopCounterMode(display=False) as counter:
+    with FlopCount() as counter:
         step().backward()
     return counter.get_total_flops()
 
@@ -127,14 +152,14 @@ def certificate(unmerged: nn.Module, merged: nn.Module, inputs: Tensor) -> dict[
     """Compare the outputs of the merged network with those of the trained one on real inputs.
 
     Returns:
-        max_abs_diff: largest difference of a logit. flipped: number of predictions that differ. n: number of examples.
-        dtype: type of the logits.
+        max_abs_diff: largest difference of a logit. flipped: number of predictions that differ. n: number of
+        predictions, of each image or each token. dtype: type of the logits.
     """
     logits, merged_logits = unmerged.eval()(inputs), merged.eval()(inputs)
     return {
         "max_abs_diff": float((logits - merged_logits).abs().max()),
         "flipped": int((logits.argmax(-1) != merged_logits.argmax(-1)).sum()),
-        "n": len(inputs),
+        "n": logits[..., 0].numel(),
         "dtype": str(merged_logits.dtype).removeprefix("torch."),
     }
 

@@ -16,7 +16,7 @@ from torch import nn
 
 # packages that compute, and packages that decode, resize or ship images
 _PACKAGES = ("glorabench", "torch", "timm", "lightning", "numpy", "torchvision", "Pillow", "scipy", "scikit-learn")
-_PARTS = ("peft", "transformers", "schedulefree")  # only if the network or the optimiser is from them
+_PARTS = ("peft", "transformers", "schedulefree", "bitsandbytes")  # only if the network or the optimiser is from them
 
 
 def provenance(net: nn.Module | None = None, packages: Iterable[str] = ()) -> dict[str, Any]:
@@ -28,7 +28,8 @@ def provenance(net: nn.Module | None = None, packages: Iterable[str] = ()) -> di
     """
     package_names = set(packages)
     if net is not None:
-        package_names |= {type(module).__module__.partition(".")[0] for module in net.modules()}
+        kinds = {kind for module in net.modules() for kind in type(module).__mro__}
+        package_names |= {kind.__module__.partition(".")[0] for kind in kinds}
     versions = {"python": platform.python_version()}
     for name in (*_PACKAGES, *(name for name in _PARTS if name in package_names)):
         number = _version(name)

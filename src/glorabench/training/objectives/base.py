@@ -58,6 +58,11 @@ class WholeSplitObjective(Protocol):
 class ScoredObjective(Protocol):
     """An objective whose candidates of a search are ranked by something cheaper than its metric."""
 
+    @property
+    def score_metric(self) -> Metric:
+        """The metric of which `score` gives the values; where lower is better, with the other sign."""
+        ...
+
     def score(self, net: nn.Module, batch: Any) -> Tensor:
         """A value for each example of a batch, out of one forward pass; the higher the better."""
         ...

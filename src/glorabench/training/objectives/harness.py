@@ -90,6 +90,7 @@ class HarnessScores:
         judge: Any = huggingface.HFLM
         settings, text = self.settings(), self.backbone.text
         assert text is not None
+        judge: Any = HFLM
         return judge(
             pretrained=net,
             tokenizer=copy.deepcopy(self.backbone.tokenizer),  # the harness may give it a token for padding
