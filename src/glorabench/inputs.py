@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
-
-# model types of Hugging Face's language models whose layers are known
-TEXT_MODELS: Final = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "t5")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from glorabench.config.compose import compose
 from glorabench.config.instantiate import BACKBONE, make
 from glorabench.config.text_folder import TEXT_MODELS
 from glorabench.errors import BadInput
-from glorabench.inputs import TEXT_MODELS
 from tiny_text_models import save_tiny_text_model
 
 CAUSAL = [name for name in TEXT_FAMILIES if name != "t5"]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from glorabench.errors import BadInput, first_line
-from glorabench.inputs import TEXT_MODELS
 
 # fields of a config.json that are about files, labels or the way of calling, and not about the network
 _OTHER_FIELDS = {

@@ -133,7 +133,7 @@ class _PairLogits(nn.Module):
 
     def __init__(self, net: Any) -> None:
         super().__init__()
-        self.net: Any = net
+        self.net = net
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return self.net(input_ids=tokens, decoder_input_ids=self.net._shift_right(tokens), use_cache=False).logits

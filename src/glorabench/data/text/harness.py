@@ -52,7 +52,6 @@ class HarnessTask:
     group: str = "text"
     kind: str = "harness"
     splits: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def facts(self) -> dict[str, Any]:

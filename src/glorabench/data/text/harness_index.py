@@ -28,7 +28,7 @@ def quiet_harness() -> Iterator[None]:
         raise BadInput(
             f"data=lm_eval needs lm-evaluation-harness ({first_line(error)}): pip install 'glorabench[text]'"
         ) from error
-    config: Any = datasets.config  # type: ignore[attr-defined]
+    config: Any = datasets.config
     old = hub.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE, config.HF_DATASETS_OFFLINE, logging.root.manager.disable
     has_bars = not datasets.are_progress_bars_disabled()
     hub.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = config.HF_DATASETS_OFFLINE = True

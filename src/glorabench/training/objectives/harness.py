@@ -85,9 +85,8 @@ class HarnessScores:
         return Evaluation(values)
 
     def _judge(self, net: Any) -> Any:
-        from lm_eval.models import huggingface
+        from lm_eval.models.huggingface import HFLM
 
-        judge: Any = huggingface.HFLM
         settings, text = self.settings(), self.backbone.text
         assert text is not None
         judge: Any = HFLM
