@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from glorabench import cli
 from glorabench.backbones.llama_mini import llama_mini_folder
 from glorabench.config.compose import compose
+from glorabench.data.text.datamodule import check_choices
 from glorabench.data.text.encoding import Encoder
 from glorabench.data.text.task import TextExample, TextSettings
 from glorabench.data.text.tokenizer import train_tokenizer
@@ -118,7 +119,6 @@ def test_a_tokenizer_that_is_not_that_of_llama_mini(refused: Callable[..., str],
     [
         (TextExample("Which?", "", ()), "example 0 has an empty completion: remove it from the data"),
         (TextExample("Which?", "  ", ()), "example 0 has an empty completion"),
-        (TextExample("Which?", "c", ("a", "b")), "the answer of example 0 is none of its choices: mend the data"),
         (TextExample("Which?", "a", ("a", "")), "example 0 has an empty completion"),
         (
             TextExample("Which?", "one word " * 60, ()),
@@ -133,6 +133,12 @@ def test_an_example_that_cannot_be_used(example: TextExample, message: str) -> N
     encoder = Encoder(tokenizer, "", TextSettings("plain", 64, None, "response", 8), 256)
     with pytest.raises(BadInput, match=message):
         encoder.encode([example], all_choices=bool(example.choices))
+
+
+def test_an_answer_that_is_no_choice_is_refused() -> None:
+    check_choices([TextExample("Which?", "a", ("a", "b"))])
+    with pytest.raises(BadInput, match="the answer of example 1 is none of its choices: mend the data"):
+        check_choices([TextExample("Which?", "a", ("a", "b")), TextExample("Which?", "c", ("a", "b"))])
 
 
 def test_a_loss_that_is_not_finite_is_a_failed_run_and_one_line(

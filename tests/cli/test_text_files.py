@@ -158,8 +158,9 @@ def test_every_experiment_can_be_rehearsed(
 def test_an_experiment_runs_on_a_small_folder_of_transformers(
     experiment: str, form: str, model: str, fakes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A random Llama or T5 in the layout in which Hugging Face saves them; a word for the backbone stands in the file."""
-    save_tiny_text_model(model, tmp_path / "network")
+    """A random Llama or T5 in the layout in which Hugging Face saves them."""
+    wide = {"hidden_size": 64, "num_key_value_heads": 4, "head_dim": 16}  # for rank 32
+    save_tiny_text_model(model, tmp_path / "network", **({} if model == "t5" else wide))
     words = [f"experiment={experiment.split()[0]}", *experiment.split()[1:], f"data.root={fakes / form}"]
     words += [] if model == "t5" else ["backbone=hf_text"]
     words += [f"backbone.weights_from={tmp_path / 'network'}", "data.max_length=250", "data.max_new_tokens=4"]
@@ -171,7 +172,7 @@ def test_an_experiment_runs_on_a_small_folder_of_transformers(
         "train.accumulate=1",
         *QUIET,
     ]
-    assert main(["run", *words, f"results_dir={tmp_path / 'results'}"]) == 0
+    assert main(["run", *words, f"results_dir={tmp_path / 'results'}", *QUIET]) == 0
     assert "FAKE DATA" in capsys.readouterr().out
 
 

@@ -28,7 +28,7 @@ def check_tokenizer(tokenizer: Any, config: Any, folder: Path) -> None:
             f"of another model; {_FIX}"
         )
     for name, place in (("bos", "begins"), ("eos", "ends")):
-        own, known = getattr(tokenizer, f"{name}_token_id"), getattr(config, f"{name}_token_id")
+        own, known = getattr(tokenizer, f"{name}_token_id"), getattr(config, f"{name}_token_id", None)
         allowed = known if isinstance(known, list) else [known]
         if own is not None and known is not None and own not in allowed:
             raise BadInput(

@@ -15,10 +15,21 @@ from glorabench.data.datamodule import TaskData, as_is
 from glorabench.data.samplers import Shuffle
 from glorabench.data.text.batches import Collator, PairCollator, TextBatch
 from glorabench.data.text.encoding import Encoded, Encoder
-from glorabench.data.text.task import TextTask
+from glorabench.data.text.task import TextExample, TextTask
 from glorabench.errors import BadInput, one_of
 
 _WINDOW = 16  # batches within which rows are sorted by length
+
+
+def check_choices(examples: Sequence[TextExample]) -> None:
+    """Refuse an answer that is none of the choices of its example.
+
+    Raises:
+        BadInput: naming the example.
+    """
+    for index, example in enumerate(examples):
+        if example.completion not in example.choices:
+            raise BadInput(f"the answer of example {index} is none of its choices: mend the data")
 
 
 class TextData(TaskData):
@@ -86,6 +97,8 @@ class TextData(TaskData):
         if key not in self._rows:
             cache = Path(self.texts.cache_dir).expanduser() / self.texts.suite
             examples, fingerprint = self.texts.splits[split], f"{self.texts.fingerprint}/{split}"
+            if kind == "multiple_choice":
+                check_choices(examples)
             self._rows[key] = self.encoder.split(examples, fingerprint, key[1], cache, whole=key[2])
         return self._rows[key]
 

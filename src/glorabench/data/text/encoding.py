@@ -178,8 +178,6 @@ class Encoder:
         ]
         if empty := [i for i, ending in endings if not ending.strip()]:
             raise BadInput(f"example {empty[0]} has an empty completion: remove it from the data")
-        if wrong := [i for i, e in enumerate(examples) if e.choices and e.completion not in e.choices]:
-            raise BadInput(f"the answer of example {wrong[0]} is none of its choices: mend the data")
         completions = self._ids([ending for _, ending in endings])
         end = [] if all_choices else self._end
         for (owner, _), completion in zip(endings, completions, strict=True):
