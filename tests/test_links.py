@@ -1,4 +1,4 @@
-"""Every link of the pages leads somewhere, in the repository and on the site; links to elsewhere are checked by form."""
+"""Every link of the pages leads somewhere, in the repository and on the site; those elsewhere have the right form."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_link_leads_somewhere(page: str) -> None:
 
 def test_the_pages_and_their_links_are_seen() -> None:
     assert {"README.md", "CONTRIBUTING.md", "docs/tables.md", "results/mini/README.md"} <= set(PAGES)
-    assert sum(len(LINK.findall(text_of(page))) for page in PAGES) > 150
+    assert sum(len(LINK.findall(text_of(page))) for page in PAGES) > 120
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,11 @@ def test_the_lead_over_tasks_is_that_of_the_outcomes() -> None:
     assert second == f"lora minus glora, the next one: {points}."
 
 
+def test_equal_means_are_all_the_best_and_have_no_lead() -> None:
+    (line,) = conclusion_lines(Group([*seeds("full", 48), *seeds("ssf", 48)]))
+    assert line.startswith("digits: full and ssf are the best, with top-1 96.67 %")
+
+
 def test_what_does_not_count_is_left_out_by_name() -> None:
     cheat = seeds("cheat", 50)
     for r in cheat:

@@ -31,8 +31,10 @@ def conclusion_lines(group: Group) -> list[str]:
 
 
 def _gap(within: Sequence[Point], tasks: Sequence[str]) -> list[str]:
-    """The best configuration minus the next one; nothing where their outcomes cannot be paired."""
+    """The best configuration minus the next one; nothing where both are best or their outcomes cannot be paired."""
     first, second = within[:2]
+    if first.score.value == second.score.value:
+        return []
     difference = difference_on_mean(first.runs, second.runs, {task: Term(1 / len(tasks)) for task in tasks})
     if isinstance(difference, str):
         return []
