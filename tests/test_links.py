@@ -1,9 +1,13 @@
-"""Every link of the pages leads somewhere, in the repository and on the site; those elsewhere have the right form."""
+"""Every link of the pages leads somewhere, in the repository and on the site; those elsewhere have the right form.
+
+And pages read the same in both places.
+"""
 
 from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -83,6 +87,17 @@ def test_the_pages_and_their_links_are_seen() -> None:
 )
 def test_a_wrong_link_is_seen(link: str, reason: str) -> None:
     assert problem("docs/cost.md", link) == reason
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_list_stands_apart_from_the_text_before_it(page: str) -> None:
+    """Otherwise the site shows its items as one paragraph."""
+    lines = re.sub(r"^(```|~~~).*?^\1", "", read(page), flags=re.MULTILINE | re.DOTALL).splitlines()
+    glued = []
+    for before, line in pairwise(lines):
+        starts = re.match(r"([-*]|\d+\.) ", line) and before and not re.match(r"\s|[-*] |\d+\. |<!--|---$", before)
+        glued += [line] if starts else []
+    assert not glued
 
 
 def test_the_index_names_every_page_of_docs() -> None:

@@ -79,7 +79,7 @@ def test_the_wheel_holds_configuration_and_assets(wheel: Path) -> None:
     assert all(name.startswith("glorabench/") or ".dist-info/" in name for name in names)
 
 
-def test_the_source_package_holds_what_the_tests_and_pages_need(packages: Path) -> None:
+def test_the_source_package_holds_code_pages_and_tests(packages: Path) -> None:
     with tarfile.open(next(packages.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     parts = {"src", "conf", "tests", "docs", "examples", "benchmarks"}

@@ -55,6 +55,13 @@ def test_the_lead_over_tasks_is_that_of_the_outcomes() -> None:
     assert second == f"lora minus glora, the next one: {points}."
 
 
+def test_many_ties_are_counted() -> None:
+    names = ("bitfit", "dora", "houlsby", "lora", "pfeiffer", "ssf")
+    rows = [r for name in names for r in seeds(name, 47, params=len(name))]
+    first = conclusion_lines(Group([*seeds("full", 48), *rows]))[0]
+    assert "; not told apart from it: 6 others; the smallest of them is ssf, 3 parameters." in first
+
+
 def test_equal_means_are_all_the_best_and_have_no_lead() -> None:
     (line,) = conclusion_lines(Group([*seeds("full", 48), *seeds("ssf", 48)]))
     assert line.startswith("digits: full and ssf are the best, with top-1 96.67 %")
