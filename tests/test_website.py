@@ -84,7 +84,7 @@ def test_a_page_that_asks_another_machine_is_refused(site: Path, tmp_path: Path)
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         pass
 
 
@@ -100,7 +100,8 @@ def address(site: Path) -> Iterator[str]:
 def test_pages_open_in_a_browser_without_an_error_or_a_request_elsewhere(address: str, width: int) -> None:
     browser = chromium()
     try:
-        browser.set_window_size(width, 900)
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         for page in (
             "index.html",
             "docs/tables.html",
@@ -122,6 +123,19 @@ def test_pages_open_in_a_browser_without_an_error_or_a_request_elsewhere(address
         assert not problems
         asked = re.findall(r'"url":"(https?://[^"]+)"', "".join(e["message"] for e in browser.get_log("performance")))
         assert not [url for url in asked if not url.startswith(address)]
+    finally:
+        browser.quit()
+
+
+def test_a_page_opens_from_a_folder_with_its_style(site: Path) -> None:
+    browser = chromium()
+    try:
+        browser.get((site / "docs" / "tables.html").as_uri())
+        assert browser.execute_script("return document.styleSheets.length") >= 2
+        assert (
+            browser.execute_script("return getComputedStyle(document.querySelector('.md-header')).position") == "sticky"
+        )
+        assert "policy" not in "".join(entry["message"].lower() for entry in browser.get_log("browser"))
     finally:
         browser.quit()
 
