@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup quickstart test test-all check table families
+.PHONY: help setup quickstart test test-all check table families docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,11 +26,12 @@ test: $(VENV)/.dev ## set up, then run the tests in two processes; ARGS="-k glor
 test-all: $(VENV)/.dev ## the tests, and what is slow and rare (CONTRIBUTING.md names it); about an hour
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "" $(ARGS)
 
-check: $(VENV)/.dev ## lint, formatting, types, and who may import whom
+check: $(VENV)/.dev ## lint, formatting, types, who may import whom, and the links of all pages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+	$(BIN)/pytest tests/test_links.py
 
 table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from the committed records and the code
 	$(BIN)/glorabench table mini --results results/quickstart --long --into README.md#quickstart
@@ -55,6 +56,10 @@ table: $(VENV)/.run ## rewrite the tables of README.md, results/ and docs/ from 
 	$(BIN)/glorabench count --into docs/counts.md
 	$(BIN)/python benchmarks/text_counters.py --into docs/text.md
 
+docs: $(VENV)/.docs ## write the site of all pages and the API into build/site; the same pages give the same bytes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean --quiet
+	@echo "build/site/index.html; with search: python3 -m http.server --directory build/site"
+
 families: $(VENV)/.run ## rewrite the table of docs/backbones.md: every method in twenty families, some minutes
 	$(BIN)/glorabench backbone --into docs/backbones.md
 
@@ -64,6 +69,10 @@ $(VENV)/.run: $(PINS) | $(BIN)/uv
 
 $(VENV)/.dev: $(PINS) | $(BIN)/uv
 	$(INSTALL) --group dev
+	@touch $(VENV)/.run $@
+
+$(VENV)/.docs: $(PINS) | $(BIN)/uv
+	$(INSTALL) --group docs
 	@touch $(VENV)/.run $@
 
 # uv, because it resolves in seconds; into .venv, because nothing outside it is ours to change.

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from glorabench.analysis.cells import Group
+from glorabench.records.record import read_all
+from glorabench.reports.conclusion import conclusion_lines
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 ANSWERS = re.findall(
@@ -32,6 +36,6 @@ def test_each_answer_stands_on_a_page_of_results(figures: tuple[str, str, str]) 
     assert any(f"{abs(points):.2f}" in line for line in lines)
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)", README))))
-def test_what_it_links_to_is_there(target: str) -> None:
-    assert target.startswith("https://") or (ROOT / target).exists()
+def test_it_shows_the_conclusion_of_the_committed_quickstart() -> None:
+    group = Group(read_all([ROOT / "results" / "quickstart" / "runs"]))
+    assert "```\n" + "\n".join(conclusion_lines(group)) + "\n```" in README

@@ -88,11 +88,11 @@ def verdicts_on_mean(rivals: Mapping[str, Mapping[str, Cell]], terms: Mapping[st
     return _verdicts({name: cells for name, cells in rivals.items() if terms.keys() <= cells.keys()}, terms)
 
 
-_RunsByColumn = Mapping[str, Mapping[Draw, Record]]  # by column, then by seed
+RunsByColumn = Mapping[str, Mapping[Draw, Record]]  # by column, then by seed
 
 
 def _verdicts(rivals: Mapping[str, Mapping[str, Cell]], terms: Mapping[str, Term]) -> dict[str, Verdict]:
-    runs: dict[str, _RunsByColumn] = {}
+    runs: dict[str, RunsByColumn] = {}
     scores: dict[str, statistics.Estimate] = {}
     metrics: list[Metric] = []
     for name, cells in rivals.items():
@@ -114,7 +114,7 @@ def _metric(r: Record, term: Term) -> Metric:
 
 
 def _against_best(
-    runs: Mapping[str, _RunsByColumn],
+    runs: Mapping[str, RunsByColumn],
     scores: Mapping[str, statistics.Estimate],
     terms: Mapping[str, Term],
     metric: Metric,
@@ -134,14 +134,14 @@ def _against_best(
 
 
 def _nearest_best(
-    name: str, bests: Sequence[str], runs: Mapping[str, _RunsByColumn], terms: Mapping[str, Term], metric: Metric
+    name: str, bests: Sequence[str], runs: Mapping[str, RunsByColumn], terms: Mapping[str, Term], metric: Metric
 ) -> tuple[str, float | str]:
     """The best method with the largest p against `name`, and p or why there is none."""
     results = [(best, _test(runs[best], runs[name], terms, metric)) for best in bests]
     return max(results, key=lambda pair: pair[1] if isinstance(pair[1], float) else -1.0)
 
 
-def _mean(runs: _RunsByColumn, terms: Mapping[str, Term], draws: Sequence[Draw]) -> statistics.Estimate:
+def _mean(runs: RunsByColumn, terms: Mapping[str, Term], draws: Sequence[Draw]) -> statistics.Estimate:
     """The weighted mean over columns, for the given seeds."""
     table = []
     for column, term in terms.items():
@@ -152,25 +152,38 @@ def _mean(runs: _RunsByColumn, terms: Mapping[str, Term], draws: Sequence[Draw])
     return statistics.stratified_mean(table, [term.weight for term in terms.values()])
 
 
-def _test(best: _RunsByColumn, other: _RunsByColumn, terms: Mapping[str, Term], metric: Metric) -> float | str:
+def _test(best: RunsByColumn, other: RunsByColumn, terms: Mapping[str, Term], metric: Metric) -> float | str:
     """p of the paired test, or why there is none."""
+    difference = difference_on_mean(best, other, terms)
+    if isinstance(difference, str):
+        return difference
+    if metric.sign * difference.value < -1e-12:  # it is the best only because of seeds that the other lacks
+        return "is ahead of it on the seeds that both have"
+    return difference.exact_p
+
+
+def difference_on_mean(
+    first: RunsByColumn, second: RunsByColumn, terms: Mapping[str, Term]
+) -> statistics.PairedDifference | str:
+    """first - second of a weighted mean over columns, from paired outcomes on the seeds that both have.
+
+    Returns:
+        The difference, or why there is none, as words about the second side.
+    """
     differences: list[tuple[float, statistics.PairedDifference]] = []
     for column, term in terms.items():
-        draws = sorted(best[column].keys() & other[column].keys())
+        draws = sorted(first[column].keys() & second[column].keys())
         if not draws:
             return "shares no seed with it"
-        name = term.metric or best[column][draws[0]].metric.name
-        first, second = (tuple(runs[column][draw].outcomes_of(name) for draw in draws) for runs in (best, other))
-        counts = example_counts(first, second)
+        name = term.metric or first[column][draws[0]].metric.name
+        sides = [tuple(runs[column][draw].outcomes_of(name) for draw in draws) for runs in (first, second)]
+        counts = example_counts(*sides)
         if "" in counts:
             return "has no outcomes in common with it"
         if len(counts) > 1:
             return "was not scored on the same examples with every seed"
-        differences.append((term.weight, paired_outcomes(first, second)))
-    mean_difference = differences[0][1] if len(differences) == 1 else statistics.weighted_difference(differences)
-    if metric.sign * mean_difference.value < -1e-12:  # it is the best only because of seeds that the other lacks
-        return "is ahead of it on the seeds that both have"
-    return mean_difference.exact_p
+        differences.append((term.weight, paired_outcomes(*sides)))
+    return differences[0][1] if len(differences) == 1 else statistics.weighted_difference(differences)
 
 
 def _by_intervals(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glorabench.cli.ending import show_figure
 from glorabench.cli.options import number_of
 
 if TYPE_CHECKING:
@@ -45,16 +46,9 @@ def show_choice(records: Sequence[Record], budget: Budget, results: Path) -> Non
         BadInput: nothing is within the budget, or a figure cannot be written.
     """
     from glorabench.analysis.cells import groups_of
-    from glorabench.analysis.costs import cost_group
-    from glorabench.files import safe_name
-    from glorabench.reports.figures.files import draw_fronts
     from glorabench.reports.rendering import show_part
     from glorabench.reports.tables.choice import choice_part
 
     for group in groups_of(r for r in records if r.config["selection"]["report_on"] == "test"):
-        names = group.records[0].names
-        folder = results / "figures" / safe_name("-".join([names["data"], *group.by_task, names["backbone"]]))
-        figures = draw_fronts([cost_group(group)], folder, "free space or set results_dir=FOLDER")
-        for figure in figures[:1]:  # parameters come first
-            print(f"figure: {figure}; the other costs are beside it", flush=True)
+        show_figure(group, results)
         show_part(choice_part(group, budget))

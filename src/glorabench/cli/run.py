@@ -27,6 +27,7 @@ def run(
 
     Combinations are of the values that commas separate. A run that has a record is not repeated: type the command again
     to go on from where it stopped.
+    A sweep over several methods ends with its conclusion, a table, a figure and what to type next.
     The exit code is 1 when a run failed.
 
     Examples:
@@ -40,6 +41,7 @@ def run(
         BadInput: the words or the machine are not ready; nothing was started.
     """
     from glorabench.cli.choice import budget_of_words, show_choice
+    from glorabench.cli.ending import method_groups, show_conclusions, show_next
     from glorabench.config.instantiate import allow_packages
     from glorabench.records import record
     from glorabench.reports.tables import suite
@@ -52,6 +54,8 @@ def run(
             return _show_forecast(words or [], multirun)
         configs, paths = make_command(words or [], multirun)
     records = [record.read_record(path) for path in paths if path.exists()]
+    groups = method_groups(records) if budget is None else []
+    show_conclusions(groups)
     if records:
         suite.show_suite(records)
     for config, path in zip(configs, paths, strict=True):
@@ -64,6 +68,7 @@ def run(
         print(f"failed: {title_of_run(failure.config)}: {text}", file=sys.stderr)
     if budget is not None:
         show_choice(records, budget, Path(configs[0]["results_dir"]))
+    show_next(groups, [*(["-m"] if multirun else []), *(words or [])], Path(configs[0]["results_dir"]))
     return 1 if failures or len(records) < len(paths) else 0
 
 

@@ -16,6 +16,7 @@ _WORDS = {
     "flops": "at most {:.3g} FLOPs of training and search",
     "seconds": "at most {:,.0f} seconds of training and search",
 }
+_MAX_NAMES = 5  # ties that the sentence names
 _NOTE = (
     "best: the highest mean within the budget; tied: a paired test over seeds and examples does not tell it apart from "
     f"the best, which is no proof that it is as good. {DETAILS}"
@@ -63,6 +64,8 @@ def sentence(choice: Choice, budget: Budget) -> str:
         return text
     smallest = choice.smallest
     ties = _join_names([point.method for point in choice.tied])
+    if len(choice.tied) > _MAX_NAMES:
+        ties = f"{len(choice.tied)} others"
     text += f"; not told apart from it: {ties}"
     params = smallest.cost(AXES[0])
     return text if params is None else f"{text}; the smallest of them is {smallest.method}, {params:,.0f} parameters"
