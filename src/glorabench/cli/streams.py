@@ -35,6 +35,12 @@ def tolerate_broken_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = streams
 
 
+def show_start() -> None:
+    """Say on a terminal that the command has begun: what it imports takes seconds."""
+    if sys.stderr.isatty():
+        print("starting", file=sys.stderr, flush=True)
+
+
 def end_with_reader() -> None:
     """From now on ReaderLeft is raised if the reader of standard output leaves: the command does nothing but print."""
     descriptor = _descriptor()
