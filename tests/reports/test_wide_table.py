@@ -27,7 +27,7 @@ from glorabench.records.compatibility import refuse_mixtures
 from glorabench.records.metrics import Metric
 from glorabench.records.outcomes import pack
 from glorabench.records.record import Record
-from glorabench.reports import rendering
+from glorabench.reports import terminal
 from glorabench.reports.tables import long as long_table
 from glorabench.reports.tables import suite as suite_table
 from glorabench.reports.tables import wide
@@ -444,7 +444,7 @@ def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: i
         for r in vtab({task: value + seed for task, value in FULL.items()}, method=method, seed=seed)
     ]
     (part,) = (part for part in suite_table.suite_parts(groups_of(records)) if part.blocks)
-    pages = list(rendering.terminal_pages(part, width))
+    pages = list(terminal.terminal_pages(part, width))
     assert len(pages) == tables
     seen = []
     for head, body in pages:
@@ -456,7 +456,7 @@ def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: i
 
 
 def test_a_block_that_is_too_wide_by_itself_is_cut() -> None:
-    pages = list(rendering.terminal_pages(suite_table.suite_parts(groups_of([imagenet()]))[0], 40))
+    pages = list(terminal.terminal_pages(suite_table.suite_parts(groups_of([imagenet()]))[0], 40))
     assert len(pages) > 1
     assert sum(len(head) - 2 for head, _ in pages) == 13  # nine columns and means, n, sizes; method and shots in each
 

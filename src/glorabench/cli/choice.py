@@ -48,8 +48,8 @@ def show_choice(records: Sequence[Record], budget: Budget, results: Path) -> Non
     from glorabench.analysis.costs import cost_group
     from glorabench.files import safe_name
     from glorabench.reports.figures.files import draw_fronts
-    from glorabench.reports.rendering import show_part
     from glorabench.reports.tables.choice import choice_part
+    from glorabench.reports.terminal import show_part
 
     for group in groups_of(r for r in records if r.config["selection"]["report_on"] == "test"):
         names = group.records[0].names

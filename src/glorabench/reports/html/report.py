@@ -23,8 +23,8 @@ PAGE_LIMIT = 2_000_000  # bytes of a page with the cards of its runs
 _NOTES = {
     "answer_notes": (
         "The sentence compares one configuration of GLoRA with one of LoRA: of the pairs whose parameters differ by "
-        "less than a tenth the one with the most seeds, else the nearest pair in parameters. The difference is that of the "
-        "means over tasks on the seeds that both have, and its interval is Student's t over these seeds; that of a "
+        "less than a tenth the one with the most seeds, else the nearest pair in parameters. The difference is that of "
+        "the means over tasks on the seeds that both have, and its interval is Student's t over these seeds; that of a "
         "single task counts seeds and test examples as random. Costs are those of training and search."
     ),
     "rank_notes": (

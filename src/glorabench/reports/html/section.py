@@ -12,11 +12,11 @@ from glorabench.analysis.suite_layouts import layout_of
 from glorabench.analysis.tie_groups import Ranking, ranking
 from glorabench.errors import BadInput
 from glorabench.reports import captions
+from glorabench.reports.answer import Answer, answer_of, family_of
 from glorabench.reports.figures import figures
 from glorabench.reports.figures.figures import Figure
 from glorabench.reports.figures.picture import SHAPES, mark_path
 from glorabench.reports.figures.spots import pictures, spots_of
-from glorabench.reports.html.answer import Answer, answer_of, family_of
 from glorabench.reports.html.markup import Download, HtmlTable, csv_text
 from glorabench.reports.html.picture_data import picture_json
 from glorabench.reports.html.ranking_rows import RankTable, rank_table

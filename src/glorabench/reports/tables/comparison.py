@@ -142,7 +142,8 @@ def _part(comparison: Comparison, remarks: Sequence[str], records: Sequence[Reco
     head = ("task", *names, metric.points, "95 % interval", "n", "outcome")
     notes = _NOTES.format(metric.points, labels)
     title = f"{FAKE}: {title}" if any_fake(records) else title
-    return Part(title, head, body, [conclusion_of(comparison) + price, *remarks], notes)
+    conclusion = conclusion_of(comparison) + price
+    return Part(title, head, body, [conclusion, *remarks], notes, lead=(conclusion,), gaps=remarks)
 
 
 def _row(task: TaskComparison) -> tuple[str, ...]:
