@@ -51,6 +51,16 @@ def test_tex_escapes_and_keeps_signs() -> None:
     assert "\n[" not in text  # would be an argument of the line before
 
 
+def test_tex_names_its_packages_and_has_labels_and_the_best_in_bold() -> None:
+    text = latex.tex_tables([PART, PART], "mini", bold=True)
+    assert text.startswith("% The preamble needs:\n%   \\usepackage{booktabs}\n%   \\usepackage{adjustbox}\n")
+    assert [line for line in text.splitlines() if "label" in line] == [r"\label{tab:mini}", r"\label{tab:mini-2}"]
+    assert r"\textbf{69.4} $\pm$1.2 \\" in text
+    assert r"68.0$^{=}$ \\" in text
+    assert latex.label_name("a_b c/d", 1) == "a-b-c-d"
+    assert "textbf" not in latex.tex_tables([PART], "mini")
+
+
 def test_tex_of_a_table_is_balanced() -> None:
     records = [made(m, seed=s, right=r) for m, r in (("lora", 180), ("full", 100)) for s in (0, 1)]
     text = "".join(map(latex.part_tex, suite.suite_parts(groups_of(records))))

@@ -134,11 +134,17 @@ def _seeds(row: PairRow) -> int:
 
 
 def _pair_sentence(row: PairRow, points: Sequence[Point]) -> str:
-    first, second = (points[i].method for i in (row.first, row.second))
+    first, second = (_in_sentence(points[i].method) for i in (row.first, row.second))
     word = {1: "Yes", -1: "No", 0: "Not shown"}[row.comparison.sign]
     close = abs(math.log(row.ratio)) <= math.log(_NEAR)
     place = "with about as many parameters" if close else f"with {row.ratio:.2g} times the parameters"
     return f"{word}: {place}, {sentence_of(row.comparison, first, second)}."
+
+
+def _in_sentence(name: str) -> str:
+    """`LoRA (all layers, r = 3)` for `LoRA, all layers, r = 3`: commas of a name would cut a sentence."""
+    first, comma, rest = name.partition(", ")
+    return f"{first} ({rest})" if comma and "[" not in rest else name
 
 
 def _cost_sentence(row: PairRow, points: Sequence[Point]) -> str:
@@ -181,7 +187,7 @@ def _best_lines(points: Sequence[Point], ranking: Ranking) -> list[str]:
     others = f"{count_text(rest, 'other')} not separated from it" if rest else "every other one is behind"
     if count == 1:
         others = "nothing to compare it with"
-    return [f"Best of all {count}: {point.method}, {_score_text(point)}; {others}."]
+    return [f"Best of all {count}: {_in_sentence(point.method)}, {_score_text(point)}; {others}."]
 
 
 def _score_text(point: Point) -> str:
@@ -201,12 +207,16 @@ def _tiles(points: Sequence[Point], ranking: Ranking) -> tuple[Tile, ...]:
         kinds.append((f"Best below {limit:,} parameters", [p for p in order if _params(p) <= limit]))
     free = [p for p in order if _latency(p) == 1.0]
     if free:
-        kinds.append(("Best at no inference cost", free))
-    return tuple(_tile(title, chosen[0]) for title, chosen in kinds if chosen)
+        kinds.append(("best at no inference cost", free))
+    titles: dict[str, list[str]] = {}  # of each winner: one tile for a configuration
+    for title, chosen in kinds:
+        if chosen:
+            titles.setdefault(chosen[0].method, []).append(title)
+    return tuple(_tile("; ".join(of_one), by_method[method]) for method, of_one in titles.items())
 
 
 def _tile(title: str, point: Point) -> Tile:
-    return Tile(title, point.method, f"{_score_text(point)}, {_params(point):,.0f} parameters")
+    return Tile(title[:1].upper() + title[1:], point.method, f"{_score_text(point)}, {_params(point):,.0f} parameters")
 
 
 def _round_limit(points: Sequence[Point]) -> int | None:

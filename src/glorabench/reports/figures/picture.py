@@ -11,7 +11,7 @@ from glorabench.analysis.statistics import Estimate
 from glorabench.reports.figures.svg import Scale
 
 SHAPES = ("circle", "square", "triangle", "diamond", "cross", "star")  # of the first groups; further ones have a dot
-_CHARACTER = 7.0  # units of width of a character at a height of 12 units, in the widest usual typefaces
+_CHARACTER, _BOLD = 7.4, 8.3  # units of width of a character at a height of 12 units, in the widest usual typefaces
 _LINE = 15.0
 _DISTANCES = (11.0, 20.0, 32.0, 46.0, 62.0, 80.0, 100.0)
 _ANGLES = (0, 180, 90, 270, 30, 150, 330, 210, 60, 120, 300, 240)  # degrees; to the right first
@@ -32,6 +32,7 @@ class Spot:
         group: the place of its group of ties, from 0; None where something was chosen on test.
         family: `lora`, `glora` or empty.
         hint: the text for a reader who points at it.
+        room: further characters of its label.
     """
 
     index: int
@@ -41,6 +42,7 @@ class Spot:
     group: int | None
     family: str
     hint: str
+    room: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def draw_picture(
     parts = [*_axes(across, up, canvas)]
     names = [spot.index for spot in spots] if named is None else list(named)
     chosen = [spot for spot in spots if spot.index in names]
-    labels = place_labels(chosen, {s.index: place_of(s, s.y.value) for s in spots}, canvas)
+    lines = [_line_box(place_of(s, s.y.low), place_of(s, s.y.high)) for s in spots if not math.isnan(s.y.low)]
+    labels = place_labels(chosen, {s.index: place_of(s, s.y.value) for s in spots}, canvas, lines)
     for spot in chosen:
         if spot.index in labels:
             parts += _leader(place_of(spot, spot.y.value), labels[spot.index])
@@ -95,28 +98,31 @@ def draw_picture(
             x0, _, x1, y1 = labels[spot.index]
             kind = f"name {spot.family}".strip()
             text = f'<text class="{kind}" data-i="{spot.index}" x="{(x0 + x1) / 2:.1f}" y="{y1 - 4:.1f}"'
-            parts.append(f'{text} text-anchor="middle">{escape(spot.name)}</text>')
+            parts.append(f'{text} text-anchor="middle">{escape(_label(spot, up))}</text>')
     box = f'viewBox="0 0 {canvas.wide:g} {canvas.high:g}"'
     return f'<svg {box} role="group" aria-label="{escape(alt)}">{"".join(parts)}</svg>'
 
 
-def place_labels(spots: Sequence[Spot], places: dict[int, tuple[float, float]], canvas: Canvas) -> dict[int, Box]:
+def place_labels(
+    spots: Sequence[Spot], places: dict[int, tuple[float, float]], canvas: Canvas, lines: Iterable[Box] = ()
+) -> dict[int, Box]:
     """Find room for the labels of spots: beside their points, over no mark and no other label.
 
     Args:
         spots: what needs a label; GLoRA and LoRA come first, then the groups in their order.
         places: the place of every mark, by index.
         canvas: the size of the picture.
+        lines: boxes of intervals, which labels leave free, too.
 
     Returns:
         The box of each label. A spot without room has none.
     """
-    taken = [_around(x, y, _MARK) for x, y in places.values()]
+    taken = [*(_around(x, y, _MARK) for x, y in places.values()), *lines]
     boxes: dict[int, Box] = {}
     order = sorted(spots, key=lambda s: (not s.family, s.group is None, s.group or 0, -s.y.value, s.name))
     for spot in order:
         box = next(
-            (box for box in _candidates(spot.name, places[spot.index]) if _is_free(box, taken, canvas)),
+            (box for box in _candidates(spot, places[spot.index]) if _is_free(box, taken, canvas)),
             None,
         )
         if box is not None:
@@ -125,13 +131,17 @@ def place_labels(spots: Sequence[Spot], places: dict[int, tuple[float, float]], 
     return boxes
 
 
+def _line_box(low: tuple[float, float], high: tuple[float, float]) -> Box:
+    return low[0] - 1, min(low[1], high[1]), low[0] + 1, max(low[1], high[1])
+
+
 def _around(x: float, y: float, half: float) -> Box:
     return x - half, y - half, x + half, y + half
 
 
-def _candidates(name: str, place: tuple[float, float]) -> Iterator[Box]:
+def _candidates(spot: Spot, place: tuple[float, float]) -> Iterator[Box]:
     """Boxes for a label around a place, the nearest first."""
-    half_width, half_height = _CHARACTER * len(name) / 2 + 2, _LINE / 2
+    half_width, half_height = (_BOLD if spot.family else _CHARACTER) * (len(spot.name) + spot.room) / 2 + 2, _LINE / 2
     for distance in _DISTANCES:
         for angle in _ANGLES:
             cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -146,6 +156,13 @@ def _is_free(box: Box, taken: Iterable[Box], canvas: Canvas) -> bool:
     return not any(
         box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3] for other in taken
     )
+
+
+def _label(spot: Spot, up: Scale) -> str:
+    """The name, with an arrow and the score where the score is outside of the axis."""
+    if up.low <= spot.y.value <= up.high:
+        return spot.name
+    return f"{spot.name} {'↓' if spot.y.value < up.low else '↑'} {spot.y.value:.4g}"
 
 
 def _leader(place: tuple[float, float], box: Box) -> list[str]:

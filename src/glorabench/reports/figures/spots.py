@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from glorabench.analysis.costs import AXES, Point
 from glorabench.analysis.statistics import Estimate
@@ -43,11 +44,31 @@ def spots_of(points: Sequence[Point], ranking: Ranking, families: Mapping[str, s
 
 def pictures(spots: Sequence[Spot], points: Sequence[Point], ranking: Ranking) -> tuple[str, str]:
     """The picture for a wide and for a narrow screen; the narrow one names LoRA, GLoRA and the best of each group."""
-    values = [x for spot in spots for x in (spot.y.value, spot.y.low, spot.y.high) if not math.isnan(x)]
+    far = _far_off([spot.y.value for spot in spots])
+    spots = [replace(spot, room=8) if spot.y.value in far else spot for spot in spots]
+    inside = [spot for spot in spots if not spot.room]
+    values = [x for spot in inside for x in (spot.y.value, spot.y.low, spot.y.high) if not math.isnan(x)]
     across = axis_of("trained parameters, without the head", [spot.x for spot in spots])
     up = score_axis(points, points[spots[0].index].metric, values)
     best = {group.best for group in ranking.groups[:2]}
-    named = [s.index for s in spots if s.family or points[s.index].method in best]
+    named = [s.index for s in spots if s.family or s.room or points[s.index].method in best]
     alt = f"{up.title} against trained parameters of {len(spots)} configurations"
     wide = draw_picture(spots, across, up, alt, WIDE)
     return wide, draw_picture(spots, across, up, alt, NARROW, named)
+
+
+def _far_off(values: Sequence[float]) -> set[float]:
+    """Values at either end that lie so far off that all others would share less than two thirds of the axis.
+
+    At most a tenth of the values, and at least one, may be left out at each end.
+    """
+    ordered, far = sorted(values), set[float]()
+    for _ in range(max(1, len(values) // 10)):
+        if len(ordered) < 5:
+            break
+        reach = ordered[-1] - ordered[0]
+        if ordered[-1] - ordered[1] < 2 / 3 * reach:
+            far.add(ordered.pop(0))
+        elif ordered[-2] - ordered[0] < 2 / 3 * reach:
+            far.add(ordered.pop())
+    return far
