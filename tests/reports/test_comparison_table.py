@@ -75,11 +75,11 @@ def test_each_task_has_its_paired_difference_and_the_sentence_its_tally() -> Non
     both = [[[i < n for i in range(N)]] * 2 for n in (180, 100)]
     d = statistics.paired_difference(*both)
     assert [row[0] for row in part.body] == ["digits", "dsprites_loc", "mean of 2"]
-    assert part.body[0][3:] == ("-0.50", part.body[0][4], "2", "tie")
+    assert part.body[0][3:] == ("-0.50", part.body[0][4], "2", "not separated")
     span = f"{100 * d.low:.2f} to {100 * d.high:.2f}"
     assert part.body[1] == ("dsprites_loc", "90.00", "50.00", "40.00", span, "2", "win")
     assert part.findings[0].startswith("lora is ahead of glora by 19.75 points (95 % interval 19.75 to 19.75, 2 seeds;")
-    assert "1 win, 1 tie, 0 losses of 2 tasks" in part.findings[0]
+    assert "1 win, 1 not separated, 0 losses of 2 tasks" in part.findings[0]
     assert "costs, lora / glora: 0.50 (parameters)" in part.findings[0]
 
 

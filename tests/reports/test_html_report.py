@@ -441,7 +441,7 @@ def test_two_methods_are_compared_by_the_pointer_the_keyboard_and_the_lists(show
     assert data["points"][data["first"][0]]["name"] in box.text  # the pair of the answer
     spots = {
         int(s.get_attribute("data-i")): s
-        for s in shown.find_elements("css selector", "#g1 .picture .spot")
+        for s in shown.find_elements("css selector", "#g1 .picture .spot[data-i]")
         if s.is_displayed()
     }
     key = next(key for key in data["pairs"] if "0" not in key.split(","))

@@ -462,12 +462,12 @@ def test_a_block_that_is_too_wide_by_itself_is_cut() -> None:
 
 
 def test_the_terminal_shows_the_whole_table_then_gaps_findings_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
-    suite_table.show_suite([*vtab(FULL), *vtab({"cifar": 50.0}, method="full")])
+    suite_table.show_suite([*vtab(FULL), *vtab({"cifar": 50.0}, method="full")], notes=True)
     out = capsys.readouterr().out
-    for part in ("68.97", "65.57", "of 4", "CLEVR", "full: no run (18 of 19)"):
+    for part in ("68.97", "65.57", "of 4", "CLEVR", "full fine-tuning: no run (18 of 19)"):
         assert part in out
-    assert out.index("65.57") < out.index("no run") < out.index("cifar: best is lora") < out.index("top-1 in percent")
-    assert max(len(line) for line in out.partition("full: no run")[0].splitlines()) <= 140
+    assert out.index("65.57") < out.index("no run") < out.index("cifar: best is LoRA") < out.index("top-1 in percent")
+    assert max(len(line) for line in out.partition("full fine-tuning: no run")[0].splitlines()) <= 140
 
 
 def test_the_command_prints_either_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,13 +9,15 @@ from glorabench.analysis.cells import Cell, Group
 from glorabench.analysis.costs import Point
 from glorabench.analysis.significance import Term, Verdict, verdicts_on_mean
 
+MOST_GROUPS = 8  # those that are tested; each test of a group takes as long as a column of a table
+
 
 @dataclass(frozen=True)
 class TieGroup:
     """Configurations that the test does not separate from the best of them.
 
     Args:
-        best: the configuration with the best mean of this group.
+        best: the configuration with the best mean of this group; empty for the rest, which no test has grouped.
         members: all of them, the best mean first.
     """
 
@@ -63,13 +65,15 @@ def ranking(group: Group, points: Iterable[Point]) -> Ranking:
     left = sorted(scores, key=lambda method: (scores[method], method))
     groups: list[TieGroup] = []
     first_verdicts: Mapping[str, Verdict] = {}
-    while left:
+    while left and len(groups) < MOST_GROUPS:
         verdicts = verdicts_on_mean({method: cells_of[method] for method in left}, terms)
         if not groups:
             first_verdicts = verdicts
         members = [method for method in left if method == left[0] or _is_with_best(verdicts.get(method))]
         groups.append(TieGroup(left[0], tuple(members)))
         left = [method for method in left if method not in members]
+    if left:
+        groups.append(TieGroup("", tuple(left)))
     return Ranking(tuple(groups), first_verdicts)
 
 

@@ -17,6 +17,7 @@ from glorabench.reports.tables.verdict_words import sentence_of
 
 _RIVALS = ("lora", "glora")
 _NEAR = 1.1  # parameters within this factor count as about equal
+_MOST_PAIRS = 100  # those that are nearest in parameters
 _STEPS = (1, 2, 5)
 
 
@@ -113,8 +114,11 @@ def pair_rows(points: Sequence[Point]) -> list[PairRow]:
     for i, point in enumerate(points):
         if point.may_be_on_front and family_of(point):
             places[family_of(point)].append(i)
+    sizes = [_params(point) if point.may_be_on_front else 0.0 for point in points]
+    pairs = [(i, j) for i, j in product(places["glora"], places["lora"]) if sizes[i] and sizes[j]]
+    pairs.sort(key=lambda pair: abs(math.log(sizes[pair[0]] / sizes[pair[1]])))
     rows = []
-    for i, j in product(places["glora"], places["lora"]):
+    for i, j in pairs[:_MOST_PAIRS]:
         comparison = compare_points(points[i], points[j])
         if comparison is not None and comparison.mean is not None and comparison.params_ratio:
             rows.append(PairRow(i, j, comparison, comparison.params_ratio))
@@ -155,12 +159,9 @@ def _cost_sentence(row: PairRow, points: Sequence[Point]) -> str:
         texts.append(f"{row.comparison.flops_ratio:.2f} times the FLOPs of training")
     first, second = (points[i].costs(partial(deployment_latency, batch=64)) for i in (row.first, row.second))
     if first is not None and second is not None:
-        same = float(first.mean()) == float(second.mean()) == 1.0
-        texts.append(
-            "no inference time, as both merge"
-            if same
-            else f"{first.mean() / second.mean():.2f} times the inference time"
-        )
+        both_merge = float(first.mean()) == float(second.mean()) == 1.0
+        ratio = f"{first.mean() / second.mean():.2f} times the inference time"
+        texts.append("and no inference time, as both merge" if both_merge else ratio)
     return f"GLoRA costs {', '.join(texts)}."
 
 

@@ -27,8 +27,8 @@ _T = TypeVar("_T")
 _FIELDS = {"title": str, "text": str, "comparisons": list, "curves": list, "curse": list}
 
 _VERDICT = {1: "holds", -1: "does not hold", 0: "not decided"}
-_OUTCOME = {1: "win", -1: "loss", 0: "tie"}
-_SUMMARY = ("claim", "verdict", "points", "95 % interval", "n", "wins / ties / losses", "parameters", "FLOPs")
+_OUTCOME = {1: "win", -1: "loss", 0: "not separated"}
+_SUMMARY = ("claim", "verdict", "points", "95 % interval", "n", "wins / not separated / losses", "parameters", "FLOPs")
 _SUMMARY_NOTE = (
     "points: the first configuration minus the second, mean over tasks, 95 % interval over n seeds. A claim holds "
     f"where the interval is on the side of the first, and does not hold where it is on the other. {DETAILS}"

@@ -15,7 +15,8 @@ from glorabench.reports.rendering import WORD_COLUMNS, Part
 
 LABEL_WIDTH = 28  # characters of a method's name in a line of a terminal
 _PAPER = 140  # characters of a line where the output is no terminal
-_LAST = ("verdict", "outcome")  # columns that are left out after all others
+_LATE = ("verdict", "outcome")  # columns that are left out after those of sizes and costs
+_FIRST = 3  # columns that are left out last: task, method and score
 _STYLES = {"best": "bold green", "tied": "cyan"}
 _SIGNS = ((re.compile(r"^\S+\*"), "best"), (re.compile(r"^\S+="), "tied"))
 _MORE = "What the signs mean and how each method compares with the best: the same command with --notes."
@@ -24,13 +25,13 @@ _MORE = "What the signs mean and how each method compares with the best: the sam
 def show_part(part: Part, notes: bool = True) -> None:
     """Print the sentences of a table, the table, and what it lacks; with `notes` also findings and notes.
 
-    A wide table is cut into pages. Any other table loses columns from the right, the verdict last, until it fits; the
+    A wide table is cut into pages. Any other table loses columns from the right, then the verdict, until it fits; the
     names of methods wrap between words.
     """
     from rich.console import Console
 
     # no markup, as names have words in brackets
-    console = Console(width=line_width(), highlight=False, markup=False)
+    console = Console(width=_console_width(part), highlight=False, markup=False)
     console.print(printable(part.title), style="italic", soft_wrap=True)
     for line in part.lead:
         console.print(printable(line), style="bold", soft_wrap=True)
@@ -45,6 +46,14 @@ def show_part(part: Part, notes: bool = True) -> None:
             console.print(printable(line), soft_wrap=True)
     if part.notes:
         console.print(part.notes if notes else _MORE, style="dim", soft_wrap=True)
+
+
+def _console_width(part: Part) -> int:
+    """The width of the terminal; a table in a file or a pipe has all its columns."""
+    if sys.stdout.isatty() or part.blocks:
+        return line_width()
+    widths = _least_widths(part.head, part.body)
+    return max(line_width(), sum(widths) + 2 * len(widths))
 
 
 def line_width() -> int:
@@ -64,17 +73,13 @@ def _pages(part: Part, width: int) -> Iterator[tuple[list[str], list[list[str]],
 
 
 def fitting_columns(head: Sequence[str], body: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The columns that fit into `width` characters: others are left out from the right, the verdict last.
+    """The columns that fit into `width` characters: left out are those on the right, then verdict, then score.
 
     The first two always stay. Words wrap, so a column is as wide as its longest word at least; numbers do not wrap.
     """
-    least = []
-    for i, name in enumerate(head):
-        texts = [row[i] for row in body]
-        cells = [word for text in texts for word in text.split()] if name in WORD_COLUMNS else texts
-        least.append(max((len(text) for text in (*cells, *name.split())), default=0))
+    least = _least_widths(head, body)
     keep = list(range(len(head)))
-    order = [i for i in reversed(keep) if head[i] not in _LAST] + [i for i in reversed(keep) if head[i] in _LAST]
+    order = sorted(keep, key=lambda i: (2 if i < _FIRST else int(head[i] in _LATE), -i))
     for i in order:
         if sum(least[j] for j in keep) + 2 * len(keep) <= width or len(keep) <= 2:
             break
@@ -83,16 +88,28 @@ def fitting_columns(head: Sequence[str], body: Sequence[Sequence[str]], width: i
     return keep
 
 
+def _least_widths(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[int]:
+    """The width that each column needs: that of its longest word, or of its longest number."""
+    widths = []
+    for i, name in enumerate(head):
+        texts = [row[i] for row in body]
+        cells = [word for text in texts for word in text.split()] if name in WORD_COLUMNS else texts
+        widths.append(max((len(text) for text in (*cells, *name.split())), default=0))
+    return widths
+
+
 def _rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]], is_tight: bool) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=0 if is_tight else (0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for name in columns:
-        table.add_column(
-            name, justify="left" if name in WORD_COLUMNS else "right", no_wrap=is_tight or name not in WORD_COLUMNS
-        )
+    rows = list(rows)
+    widths = _least_widths(columns, rows)
+    for name, width in zip(columns, widths, strict=True):
+        is_word = name in WORD_COLUMNS
+        head = name if is_word or is_tight else "\n".join(wrap_words(name, width))
+        table.add_column(head, justify="left" if is_word else "right", no_wrap=is_tight or not is_word)
     for row in rows:
         table.add_row(*(Text(_terminal_text(text), style=_style(text)) for text in row))
     return table

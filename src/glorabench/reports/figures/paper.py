@@ -103,9 +103,12 @@ def _shown(point: Point, of_group: Ranking) -> _Shown:
 
 
 def _new_figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)  # it measures texts
+    return figure
 
 
 def _axis_title(metric: Metric, tasks: int) -> str:

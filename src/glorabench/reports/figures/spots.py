@@ -14,6 +14,8 @@ from glorabench.reports.figures.figures import score_axis
 from glorabench.reports.figures.picture import NARROW, WIDE, Spot, draw_picture
 from glorabench.reports.figures.svg import axis_of
 
+MOST_SPOTS = 200  # of more configurations the picture shows LoRA, GLoRA and the best
+_MOST_NAMES = 60  # spots that all have a label on a wide screen
 _PARAMS = next(axis for axis in AXES if axis.name == "params")
 
 
@@ -39,7 +41,9 @@ def spots_of(points: Sequence[Point], ranking: Ranking, families: Mapping[str, s
         )
         group = ranking.group_of(point.method)
         spots.append(Spot(i, name, size, score, group, families.get(point.method, ""), hint))
-    return spots
+    places = {method: place for place, method in enumerate(ranking.order)}
+    spots.sort(key=lambda spot: (not spot.family, places.get(points[spot.index].method, len(places))))
+    return sorted(spots[:MOST_SPOTS], key=lambda spot: spot.index)
 
 
 def pictures(spots: Sequence[Spot], points: Sequence[Point], ranking: Ranking) -> tuple[str, str]:
@@ -51,10 +55,10 @@ def pictures(spots: Sequence[Spot], points: Sequence[Point], ranking: Ranking) -
     across = axis_of("trained parameters, without the head", [spot.x for spot in spots])
     up = score_axis(points, points[spots[0].index].metric, values)
     best = {group.best for group in ranking.groups[:2]}
-    named = [s.index for s in spots if s.family or s.room or points[s.index].method in best]
+    few = [s.index for s in spots if s.family or s.room or points[s.index].method in best]
     alt = f"{up.title} against trained parameters of {len(spots)} configurations"
-    wide = draw_picture(spots, across, up, alt, WIDE)
-    return wide, draw_picture(spots, across, up, alt, NARROW, named)
+    wide = draw_picture(spots, across, up, alt, WIDE, None if len(spots) <= _MOST_NAMES else few)
+    return wide, draw_picture(spots, across, up, alt, NARROW, few)
 
 
 def _far_off(values: Sequence[float]) -> set[float]:

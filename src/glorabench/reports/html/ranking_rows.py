@@ -103,6 +103,8 @@ def rank_table(points: Sequence[Point], ranking: Ranking, families: Mapping[str,
 
 
 def _title(place: int, best: str, others: int) -> str:
+    if not best:
+        return "Further methods, not compared with each other"
     first = f"Best: {best}" if place == 0 else f"Group {place + 1}: {best}"
     return f"{first}, and {count_text(others, 'other')} not separated from it" if others else first
 

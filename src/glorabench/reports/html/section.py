@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from glorabench.analysis import costs
 from glorabench.analysis.cells import Group
 from glorabench.analysis.costs import Point, Standings, points
+from glorabench.analysis.pairs import MOST_COMPARED
 from glorabench.analysis.suite_layouts import layout_of
 from glorabench.analysis.tie_groups import Ranking, ranking
 from glorabench.errors import BadInput
@@ -16,7 +17,7 @@ from glorabench.reports.answer import Answer, answer_of, family_of
 from glorabench.reports.figures import figures
 from glorabench.reports.figures.figures import Figure
 from glorabench.reports.figures.picture import SHAPES, mark_path
-from glorabench.reports.figures.spots import pictures, spots_of
+from glorabench.reports.figures.spots import MOST_SPOTS, pictures, spots_of
 from glorabench.reports.html.markup import Download, HtmlTable, csv_text
 from glorabench.reports.html.picture_data import picture_json
 from glorabench.reports.html.ranking_rows import RankTable, rank_table
@@ -63,6 +64,7 @@ class Picture:
         legend: class, mark and text of each group of ties.
         data: the numbers of its points and pairs, as JSON.
         names: of the points that can be compared, with their places.
+        note: what is not drawn; may be empty.
     """
 
     wide: str
@@ -70,6 +72,7 @@ class Picture:
     legend: list[tuple[str, str, str]]
     data: str
     names: list[tuple[int, str]]
+    note: str
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,10 @@ def _picture(
         legend.append(("spoiled", mark_path(None, 8, 8), "chosen on test, not ranked"))
     places = answer.places or tuple(i for i, p in enumerate(all_points) if p.method in of_group.order[:2])
     names = [(i, point.method) for i, point in enumerate(all_points) if point.may_be_on_front]
-    return Picture(*pictures(spots, all_points, of_group), legend, picture_json(all_points, places), names)
+    names = names if len(names) <= MOST_COMPARED else []
+    note = f" The picture shows {len(spots)} of {len(all_points):,} methods." if len(spots) == MOST_SPOTS else ""
+    drawn = pictures(spots, all_points, of_group)
+    return Picture(*drawn, legend, picture_json(all_points, places), names, note)
 
 
 def _capitalise(text: str) -> str:

@@ -55,7 +55,7 @@ def suite_parts(
             body = long_table.long_rows(group)
             tables.append(Part(title, long_table.long_columns(group), body, findings, long_table.long_notes(group)))
             continue
-        lines = wide.wide_rows(group, layout)
+        lines = wide.sorted_by_mean(wide.wide_rows(group, layout), layout)
         gaps, cuts = wide.row_gaps(lines, layout), wide.wide_blocks(layout)
         head_and_body = wide.wide_text(lines, layout)
         notes = wide.wide_notes(group, layout)
