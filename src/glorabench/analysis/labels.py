@@ -72,8 +72,8 @@ def labels_of(configs: Sequence[Mapping[str, Any]], flats: Sequence[Mapping[str,
         by_method, by_row = (_distinctions(family, by_task) for by_task in (False, True))
         names, row_names = (human_names([configs[i] for i in members], words) for words in (by_method, by_row))
         for place, index in enumerate(members):
-            words = [_label(configs[index], of_all[place]) for of_all in (by_method, by_row)]
-            labels[index] = CellLabels(*words, names[place], row_names[place])
+            method, row = (_label(configs[index], words[place]) for words in (by_method, by_row))
+            labels[index] = CellLabels(method, row, names[place], row_names[place])
     return [labels[index] for index in range(len(configs))]
 
 

@@ -34,7 +34,7 @@ Conditions = Annotated[
         metavar="KEY=VALUE", help="Only records with these values, in words of the config. A,B is any of both."
     ),
 ]
-Notes = Annotated[
+ShowNotes = Annotated[
     bool, typer.Option("--notes", help="On a terminal also the comparisons, and what columns and signs mean.")
 ]
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="The suite of the records.")]

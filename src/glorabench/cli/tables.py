@@ -10,12 +10,32 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from glorabench.cli.options import Allow, Conditions, Form, FormOption, Into, Notes, Results, SuiteName, Words
+from glorabench.cli.options import Allow, Conditions, Form, FormOption, Into, Results, ShowNotes, SuiteName, Words
 from glorabench.errors import BadInput
 
 if TYPE_CHECKING:
     from glorabench.analysis.cells import NamedGroup
     from glorabench.reports.arrangement import Arrangement
+
+
+_LongTable = Annotated[bool, typer.Option("--long", help="A row for each task and method, with costs, for any suite.")]
+_Brief = Annotated[bool, typer.Option("--brief", help="Without how each method stands to the best of each task.")]
+_Published = Annotated[bool, typer.Option("--published", help="Hold every task, too, against what papers print.")]
+_Why = Annotated[
+    str | None,
+    typer.Option("--why", metavar="METHOD/TASK", help="The runs behind this cell, and in what they differ."),
+]
+_Sort = Annotated[
+    str | None, typer.Option("--sort", metavar="COLUMN", help="Largest number first; +COLUMN for the smallest first.")
+]
+_Columns = Annotated[
+    str | None, typer.Option("--columns", metavar="A,B,...", help="Only these columns, in this order.")
+]
+_Bold = Annotated[bool, typer.Option("--bold", help="With --format tex: what is best in bold.")]
+_Rename = Annotated[
+    list[str] | None,
+    typer.Option("--rename", metavar="OLD=NEW", help="Another name for a method or a column; may be repeated."),
+]
 
 
 def table(
@@ -24,32 +44,15 @@ def table(
     results: Results = None,
     form: Annotated[Literal["text", "md", "tex", "html", "csv"], FormOption] = "text",
     into: Into = None,
-    long: Annotated[
-        bool, typer.Option("--long", help="A row for each task and method, with costs, for any suite.")
-    ] = False,
-    brief: Annotated[
-        bool, typer.Option("--brief", help="Without how each method stands to the best of each task.")
-    ] = False,
-    published: Annotated[
-        bool, typer.Option("--published", help="Hold every task, too, against what papers print.")
-    ] = False,
-    why: Annotated[
-        str | None,
-        typer.Option("--why", metavar="METHOD/TASK", help="The runs behind this cell, and in what they differ."),
-    ] = None,
-    notes: Notes = False,
-    sort: Annotated[
-        str | None,
-        typer.Option("--sort", metavar="COLUMN", help="Largest number first; +COLUMN for the smallest first."),
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option("--columns", metavar="A,B,...", help="Only these columns, in this order.")
-    ] = None,
-    bold: Annotated[bool, typer.Option("--bold", help="With --format tex: what is best in bold.")] = False,
-    rename: Annotated[
-        list[str] | None,
-        typer.Option("--rename", metavar="OLD=NEW", help="Another name for a method or a column; give it repeatedly."),
-    ] = None,
+    long: _LongTable = False,
+    brief: _Brief = False,
+    published: _Published = False,
+    why: _Why = None,
+    notes: ShowNotes = False,
+    sort: _Sort = None,
+    columns: _Columns = None,
+    bold: _Bold = False,
+    rename: _Rename = None,
 ) -> int:
     """Print the table of a suite from its records.
 
@@ -165,7 +168,7 @@ def compare(
     ] = None,
     form: Annotated[Form, FormOption] = "text",
     into: Into = None,
-    notes: Notes = False,
+    notes: ShowNotes = False,
 ) -> int:
     """Compare two configurations, task by task, from records.
 

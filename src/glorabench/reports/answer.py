@@ -67,7 +67,7 @@ class Answer:
     places: tuple[int, ...]
 
 
-def family_of(point: Point) -> str:
+def rival_family(point: Point) -> str:
     """`lora` or `glora` for a configuration of these methods; else an empty text."""
     method = str(point.records[0].names["method"]) if point.records else ""
     return method if method in _RIVALS else ""
@@ -112,8 +112,8 @@ def pair_rows(points: Sequence[Point]) -> list[PairRow]:
     """Every configuration of GLoRA against every one of LoRA that has parameters and seeds in common with it."""
     places: dict[str, list[int]] = {family: [] for family in _RIVALS}
     for i, point in enumerate(points):
-        if point.may_be_on_front and family_of(point):
-            places[family_of(point)].append(i)
+        if point.may_be_on_front and rival_family(point):
+            places[rival_family(point)].append(i)
     sizes = [_params(point) if point.may_be_on_front else 0.0 for point in points]
     pairs = [(i, j) for i, j in product(places["glora"], places["lora"]) if sizes[i] and sizes[j]]
     pairs.sort(key=lambda pair: abs(math.log(sizes[pair[0]] / sizes[pair[1]])))
@@ -222,7 +222,9 @@ def _tile(title: str, point: Point) -> Tile:
 
 def _round_limit(points: Sequence[Point]) -> int | None:
     """A round number of parameters that LoRA and GLoRA keep to; without these the round number above the median."""
-    sizes = sorted(_params(p) for p in points if family_of(p)) or sorted(map(_params, points))[: len(points) // 2 + 1]
+    sizes = (
+        sorted(_params(p) for p in points if rival_family(p)) or sorted(map(_params, points))[: len(points) // 2 + 1]
+    )
     largest = sizes[-1]
     if largest <= 0 or all(_params(p) <= largest for p in points):
         return None

@@ -36,7 +36,7 @@ def show_part(part: Part, notes: bool = True) -> None:
     for line in part.lead:
         console.print(printable(line), style="bold", soft_wrap=True)
     for columns, rows, absent in _pages(part, console.width):
-        console.print(_rich_table(columns, rows, bool(part.blocks)))
+        console.print(_rich_table(columns, rows, bool(part.blocks), console.width))
         if absent:
             console.print(f"too wide for this terminal: {', '.join(absent)} (--format csv has all)", soft_wrap=True)
         if part.blocks:
@@ -98,7 +98,7 @@ def _least_widths(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[in
     return widths
 
 
-def _rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]], is_tight: bool) -> Any:
+def _rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]], is_tight: bool, width: int) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -106,9 +106,10 @@ def _rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]], is_tight:
     table = Table(box=box.SIMPLE_HEAD, padding=0 if is_tight else (0, 1, 0, 0), pad_edge=False, show_edge=False)
     rows = list(rows)
     widths = _least_widths(columns, rows)
-    for name, width in zip(columns, widths, strict=True):
+    has_room = sum(max(len(name), least) + 2 for name, least in zip(columns, widths, strict=True)) <= width
+    for name, least in zip(columns, widths, strict=True):
         is_word = name in WORD_COLUMNS
-        head = name if is_word or is_tight else "\n".join(wrap_words(name, width))
+        head = name if is_word or is_tight or has_room else "\n".join(wrap_words(name, least))
         table.add_column(head, justify="left" if is_word else "right", no_wrap=is_tight or not is_word)
     for row in rows:
         table.add_row(*(Text(_terminal_text(text), style=_style(text)) for text in row))

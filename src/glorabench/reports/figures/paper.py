@@ -14,12 +14,12 @@ from glorabench.analysis.fronts import on_front
 from glorabench.analysis.tie_groups import Ranking, ranking
 from glorabench.errors import BadInput
 from glorabench.records.metrics import Metric
-from glorabench.reports.answer import family_of
+from glorabench.reports.answer import rival_family
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6a00", "#56b4e9")  # Okabe and Ito, yellow darkened
 _MARKERS = ("o", "s", "^", "D", "P", "*")
 _REST = "#808080"
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so the figure is the same everywhere
     "font.size": 8,
@@ -66,7 +66,7 @@ class _Shown:
 
     @property
     def weight(self) -> str:
-        return "bold" if family_of(self.point) else "normal"
+        return "bold" if rival_family(self.point) else "normal"
 
 
 def paper_figure(group: Group, kind: str, form: str, width: float) -> bytes:
@@ -155,7 +155,7 @@ def _name_points(figure: Any, panel: Any, placed: Iterable[tuple[float, _Shown]]
     """Write names beside their points where no other name and no point is in the way."""
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
-    placed = sorted(placed, key=lambda pair: (not family_of(pair[1].point), pair[1].group or 0, -pair[1].value))
+    placed = sorted(placed, key=lambda pair: (not rival_family(pair[1].point), pair[1].group or 0, -pair[1].value))
     spots = [panel.transData.transform((cost, item.value)) for cost, item in placed]
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in spots]
     frame = panel.get_window_extent(renderer)

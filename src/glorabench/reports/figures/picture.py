@@ -62,7 +62,7 @@ class Canvas:
         return self.left, self.top, self.wide - self.right, self.high - self.bottom
 
 
-WIDE, NARROW = Canvas(1040, 500), Canvas(360, 400, left=38)
+WIDE_CANVAS, NARROW_CANVAS = Canvas(1040, 500), Canvas(360, 400, left=38)
 
 
 def draw_picture(

@@ -11,7 +11,7 @@ from glorabench.analysis.statistics import Estimate
 from glorabench.analysis.tie_groups import Ranking
 from glorabench.reports.captions import estimate_text
 from glorabench.reports.figures.figures import score_axis
-from glorabench.reports.figures.picture import NARROW, WIDE, Spot, draw_picture
+from glorabench.reports.figures.picture import NARROW_CANVAS, WIDE_CANVAS, Spot, draw_picture
 from glorabench.reports.figures.svg import axis_of
 
 MOST_SPOTS = 200  # of more configurations the picture shows LoRA, GLoRA and the best
@@ -33,12 +33,11 @@ def spots_of(points: Sequence[Point], ranking: Ranking, families: Mapping[str, s
         if size is None:
             continue
         metric, name = point.metric, point.method
-        value, interval = estimate_text(point.score, metric)
-        texts = [f"{value} {metric.unit}".strip(), f"95 % interval {interval}" if interval else "one seed, no interval"]
+        text, interval = estimate_text(point.score, metric)
+        texts = [f"{text} {metric.unit}".strip(), f"95 % interval {interval}" if interval else "one seed, no interval"]
         hint = f"{name}: {', '.join(texts)}; n = {point.score.n}; {size:,.0f} parameters"
-        score = Estimate(
-            *(metric.scale * x for x in (point.score.value, point.score.low, point.score.high)), point.score.n
-        )
+        value, low, high = (metric.scale * x for x in (point.score.value, point.score.low, point.score.high))
+        score = Estimate(value, low, high, point.score.n)
         group = ranking.group_of(point.method)
         spots.append(Spot(i, name, size, score, group, families.get(point.method, ""), hint))
     places = {method: place for place, method in enumerate(ranking.order)}
@@ -57,8 +56,8 @@ def pictures(spots: Sequence[Spot], points: Sequence[Point], ranking: Ranking) -
     best = {group.best for group in ranking.groups[:2]}
     few = [s.index for s in spots if s.family or s.room or points[s.index].method in best]
     alt = f"{up.title} against trained parameters of {len(spots)} configurations"
-    wide = draw_picture(spots, across, up, alt, WIDE, None if len(spots) <= _MOST_NAMES else few)
-    return wide, draw_picture(spots, across, up, alt, NARROW, few)
+    wide = draw_picture(spots, across, up, alt, WIDE_CANVAS, None if len(spots) <= _MOST_NAMES else few)
+    return wide, draw_picture(spots, across, up, alt, NARROW_CANVAS, few)
 
 
 def _far_off(values: Sequence[float]) -> set[float]:

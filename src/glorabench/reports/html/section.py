@@ -13,7 +13,7 @@ from glorabench.analysis.suite_layouts import layout_of
 from glorabench.analysis.tie_groups import Ranking, ranking
 from glorabench.errors import BadInput
 from glorabench.reports import captions
-from glorabench.reports.answer import Answer, answer_of, family_of
+from glorabench.reports.answer import Answer, answer_of, rival_family
 from glorabench.reports.figures import figures
 from glorabench.reports.figures.figures import Figure
 from glorabench.reports.figures.picture import SHAPES, mark_path
@@ -56,7 +56,7 @@ class DrawnFigure:
 
 
 @dataclass(frozen=True)
-class Picture:
+class FirstPicture:
     """The picture of the first screen.
 
     Args:
@@ -97,7 +97,7 @@ class Section:
     number: int
     title: str
     answer: Answer
-    picture: Picture | None
+    picture: FirstPicture | None
     rank: RankTable | None
     bars_note: str
     bars: list[DrawnFigure]
@@ -127,7 +127,7 @@ def make_section(number: int, group: Group) -> Section:
     title = captions.title_of(group.records, True)
     all_points = points(group)
     of_group = ranking(group, all_points)
-    families = {point.method: family_of(point) for point in all_points}
+    families = {point.method: rival_family(point) for point in all_points}
     answer = answer_of(all_points, of_group)
     score = _capitalise(captions.label_of(group.metric))
     forgetting = figures.forgetting_figure(all_points)
@@ -167,7 +167,7 @@ def make_section(number: int, group: Group) -> Section:
 
 def _picture(
     all_points: Sequence[Point], of_group: Ranking, families: dict[str, str], answer: Answer
-) -> Picture | None:
+) -> FirstPicture | None:
     spots = spots_of(all_points, of_group, families)
     if not spots:
         return None
@@ -184,7 +184,7 @@ def _picture(
     names = names if len(names) <= MOST_COMPARED else []
     note = f" The picture shows {len(spots)} of {len(all_points):,} methods." if len(spots) == MOST_SPOTS else ""
     drawn = pictures(spots, all_points, of_group)
-    return Picture(*drawn, legend, picture_json(all_points, places), names, note)
+    return FirstPicture(*drawn, legend, picture_json(all_points, places), names, note)
 
 
 def _capitalise(text: str) -> str:
