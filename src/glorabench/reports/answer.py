@@ -184,10 +184,11 @@ def _best_lines(points: Sequence[Point], ranking: Ranking) -> list[str]:
     if not ranking.groups:
         return []
     point = {p.method: p for p in points}[ranking.groups[0].best]
-    count, rest = len(ranking.order), len(ranking.groups[0].members) - 1
-    others = f"{count_text(rest, 'other')} not separated from it" if rest else "every other one is behind"
-    if count == 1:
-        others = "nothing to compare it with"
+    count = len(ranking.order)
+    kinds = [verdict.kind for method, verdict in ranking.verdicts.items() if method != point.method]
+    words = {"best": "with the same mean", "tied": "not separated from it", "untested": "not tested against it"}
+    texts = [f"{count_text(kinds.count(kind), 'other')} {text}" for kind, text in words.items() if kind in kinds]
+    others = ", ".join(texts) or ("every other one is behind" if count > 1 else "nothing to compare it with")
     return [f"Best of all {count}: {_in_sentence(point.method)}, {_score_text(point)}; {others}."]
 
 
