@@ -415,7 +415,7 @@ def test_what_was_chosen_on_test_is_never_best_and_is_not_compared() -> None:
 def test_the_terminal_shows_the_mark_and_other_words_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
     suite.show_suite([cheated(), made(right=100)], notes=True)
     out = capsys.readouterr().out
-    assert out.count("[chosen on test]") >= 3  # the row, what is found, the notes
+    assert out.count("[chosen on") >= 3  # the row, what is found, the notes
     suite.show_suite([made(init="[red]"), made(init="[bold]")])
     assert "init = [red]" in capsys.readouterr().out
 

@@ -57,7 +57,7 @@ def test_columns_are_left_out_from_the_right_and_the_verdict_last() -> None:
         assert set(fewer) <= set(more)
     assert "latency" not in kept[0]
     assert kept[1] == ["task", "method", "top-1 %", "n", "verdict"]
-    assert kept[2] == ["task", "method", "top-1 %", "n"]
+    assert kept[2] == ["task", "method", "top-1 %"]
     assert kept[-1] == ["task", "method"]
 
 

@@ -110,7 +110,8 @@ def _rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]], is_tight:
     for name, least in zip(columns, widths, strict=True):
         is_word = name in WORD_COLUMNS
         head = name if is_word or is_tight or has_room else "\n".join(wrap_words(name, least))
-        table.add_column(head, justify="left" if is_word else "right", no_wrap=is_tight or not is_word)
+        side = "left" if is_word else "right"
+        table.add_column(head, justify=side, no_wrap=is_tight or not is_word, min_width=None if is_tight else least)
     for row in rows:
         table.add_row(*(Text(_terminal_text(text), style=_style(text)) for text in row))
     return table
