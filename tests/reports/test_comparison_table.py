@@ -80,7 +80,7 @@ def test_each_task_has_its_paired_difference_and_the_sentence_its_tally() -> Non
     assert part.body[1] == ("dsprites_loc", "90.00", "50.00", "40.00", span, "2", "win")
     assert part.findings[0].startswith("LoRA is ahead of GLoRA by 19.75 points (95 % interval 19.75 to 19.75, 2 seeds;")
     assert "1 win, 1 not separated, 0 losses of 2 tasks" in part.findings[0]
-    assert "costs, lora / glora: 0.50 (parameters)" in part.findings[0]
+    assert "costs, LoRA / GLoRA: 0.50 (parameters)" in part.findings[0]
 
 
 def test_what_is_not_decided_is_not_called_ahead() -> None:

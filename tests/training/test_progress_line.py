@@ -69,6 +69,7 @@ def test_steps_read_no_tensor_and_write_twice_a_second_at_most(monkeypatch: pyte
     fit, module, outputs = cast(Any, trainer), cast(Any, None), {"loss": torch.tensor(1.0)}
     line.on_fit_start(fit, module)
     assert out[-1].strip() == "[3/12] lora digits s0  starting"
+    line.on_train_start(fit, module)
     for batch in range(100):
         line.on_train_batch_end(fit, module, outputs, None, batch)
     assert Watched.reads == 0

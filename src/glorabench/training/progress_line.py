@@ -31,9 +31,12 @@ class ProgressLine(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say at once that the run has begun."""
+        self._show("starting", "")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock; a training that goes on from a checkpoint has steps behind it."""
         self._start = time.monotonic()
         self._first_step = float(trainer.global_step)
-        self._show("starting", "")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
