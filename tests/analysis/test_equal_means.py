@@ -44,7 +44,7 @@ def test_two_with_the_same_mean_are_both_best_in_any_order():
         "best",
         "best",
         "behind",
-        "not separated",
+        "tied",
     ]
     said = set()
     for order in itertools.permutations(rows):

@@ -15,6 +15,7 @@ from glorabench.analysis.tie_groups import Ranking, ranking
 from glorabench.errors import BadInput
 from glorabench.records.metrics import Metric
 from glorabench.reports.answer import rival_family
+from glorabench.reports.figures.spots import far_off
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6a00", "#56b4e9")  # Okabe and Ito, yellow darkened
 _MARKERS = ("o", "s", "^", "D", "P", "*")
@@ -42,6 +43,11 @@ _METADATA = {
 }
 _PARAMS = next(axis for axis in AXES if axis.name == "params")
 _PANELS = 3  # in a row
+_OFFSETS = tuple(  # of a name from its point, in typographic points, the nearest first
+    (round(sx * far), round(sy * far))
+    for far in (6, 9, 14, 20, 28, 38, 50, 64)
+    for sx, sy in ((1, 0), (-1, 0), (0, 1), (0, -1), (0.8, 0.8), (-0.8, 0.8), (0.8, -0.8), (-0.8, -0.8))
+)
 
 
 @dataclass(frozen=True)
@@ -139,10 +145,20 @@ def _front(shown: Sequence[_Shown], group: Group, width: float) -> Any:
     if max(costs) > 10 * min((cost for cost in costs if cost > 0), default=math.inf):
         panel.set_xscale("symlog", linthresh=min(cost for cost in costs if cost > 0) / 2)
         panel.set_xlim(-min(cost for cost in costs if cost > 0) / 8, 2.2 * max(costs))
+    far = far_off([item.value for item, _ in sized])
+    near = [item for item, _ in sized if item.value not in far]
+    if any(value < min(item.value for item in near) for value in far):
+        _begin_axis_at(panel, near)
     _name_points(figure, panel, [(cost, item) for item, cost in sized])
     panel.set_xlabel("trained parameters, without the head")
     panel.set_ylabel(_axis_title(metric, len(group.by_task)))
     return figure
+
+
+def _begin_axis_at(panel: Any, items: Sequence[_Shown]) -> None:
+    """Let the vertical axis begin a little below these points; their names say what lies below it."""
+    ends = [x for item in items for x in (item.value, item.low, item.high) if not math.isnan(x)]
+    panel.set_ylim(bottom=min(ends) - 0.08 * (max(ends) - min(ends)))
 
 
 def _point_with_interval(panel: Any, cost: float, item: _Shown) -> None:
@@ -152,22 +168,19 @@ def _point_with_interval(panel: Any, cost: float, item: _Shown) -> None:
 
 
 def _name_points(figure: Any, panel: Any, placed: Iterable[tuple[float, _Shown]]) -> None:
-    """Write names beside their points where no other name and no point is in the way."""
+    """Write names near their points, joined by a line, where no other name and no point is in the way."""
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
-    placed = sorted(placed, key=lambda pair: (not rival_family(pair[1].point), pair[1].group or 0, -pair[1].value))
-    spots = [panel.transData.transform((cost, item.value)) for cost, item in placed]
-    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in spots]
+    ordered = sorted(placed, key=lambda pair: (not rival_family(pair[1].point), pair[1].group or 0, -pair[1].value))
+    taken: list[tuple[float, float, float, float]] = []
+    for cost, item in ordered:
+        x, y = panel.transData.transform((cost, item.value))
+        taken.append((x - 4, y - 4, x + 4, y + 4))
     frame = panel.get_window_extent(renderer)
-    for cost, item in placed:
-        for dx, dy, across, up in ((5, 0, "left", "center"), (-5, 0, "right", "center"), (0, 5, "center", "bottom"),
-                                   (0, -5, "center", "top"), (5, 7, "left", "center"), (5, -7, "left", "center"),
-                                   (-5, 7, "right", "center"), (-5, -7, "right", "center"), (12, 14, "left", "center"),
-                                   (12, -14, "left", "center"), (-12, 14, "right", "center")):  # fmt: skip
-            text = panel.annotate(
-                item.point.method, (cost, item.value), xytext=(dx, dy), textcoords="offset points",
-                ha=across, va=up, fontsize=6, fontweight=item.weight,
-            )  # fmt: skip
+    low = panel.get_ylim()[0]
+    for cost, item in ordered:
+        for dx, dy in _OFFSETS:
+            text = _name_at(panel, cost, item, low, dx, dy)
             box = text.get_window_extent(renderer)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             if inside and not any(
@@ -176,6 +189,18 @@ def _name_points(figure: Any, panel: Any, placed: Iterable[tuple[float, _Shown]]
                 taken.append((box.x0, box.y0, box.x1, box.y1))
                 break
             text.remove()
+
+
+def _name_at(panel: Any, cost: float, item: _Shown, low: float, dx: int, dy: int) -> Any:
+    """The name of a point, so many typographic points away from it; with its score where it lies below the axis."""
+    is_below = item.value < low
+    name = f"{item.point.method} \u2193 {item.value:.4g}" if is_below else item.point.method
+    line = {"arrowstyle": "-", "linewidth": 0.4, "color": "0.6", "shrinkA": 0, "shrinkB": 3}
+    return panel.annotate(
+        name, (cost, low if is_below else item.value), xytext=(dx, dy), textcoords="offset points",
+        ha="left" if dx > 0 else "right" if dx < 0 else "center", va="center",
+        fontsize=6, fontweight=item.weight, arrowprops=line if abs(dx) + abs(dy) > 12 else None,
+    )  # fmt: skip
 
 
 def _ranking(shown: Sequence[_Shown], group: Group, width: float) -> Any:

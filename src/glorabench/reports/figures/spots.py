@@ -15,7 +15,7 @@ from glorabench.reports.figures.picture import NARROW_CANVAS, WIDE_CANVAS, Spot,
 from glorabench.reports.figures.svg import axis_of
 
 MOST_SPOTS = 200  # of more configurations the picture shows LoRA, GLoRA and the best
-_MOST_NAMES = 60  # spots that all have a label on a wide screen
+_MOST_NAMES, _FEW = 60, 20  # spots that all have a label on a wide screen; labels where there are more, or less room
 _PARAMS = next(axis for axis in AXES if axis.name == "params")
 
 
@@ -47,20 +47,20 @@ def spots_of(points: Sequence[Point], ranking: Ranking, families: Mapping[str, s
 
 def pictures(spots: Sequence[Spot], points: Sequence[Point], ranking: Ranking) -> tuple[str, str]:
     """The picture for a wide and for a narrow screen; the narrow one names LoRA, GLoRA and the best of each group."""
-    far = _far_off([spot.y.value for spot in spots])
+    far = far_off([spot.y.value for spot in spots])
     spots = [replace(spot, room=8) if spot.y.value in far else spot for spot in spots]
     inside = [spot for spot in spots if not spot.room]
     values = [x for spot in inside for x in (spot.y.value, spot.y.low, spot.y.high) if not math.isnan(x)]
     across = axis_of("trained parameters, without the head", [spot.x for spot in spots])
     up = score_axis(points, points[spots[0].index].metric, values)
     best = {group.best for group in ranking.groups[:2]}
-    few = [s.index for s in spots if s.family or s.room or points[s.index].method in best]
+    few = [s.index for s in spots if s.family or s.room or points[s.index].method in best][:_FEW]
     alt = f"{up.title} against trained parameters of {len(spots)} configurations"
     wide = draw_picture(spots, across, up, alt, WIDE_CANVAS, None if len(spots) <= _MOST_NAMES else few)
     return wide, draw_picture(spots, across, up, alt, NARROW_CANVAS, few)
 
 
-def _far_off(values: Sequence[float]) -> set[float]:
+def far_off(values: Sequence[float]) -> set[float]:
     """Values at either end that lie so far off that all others would share less than two thirds of the axis.
 
     At most a tenth of the values, and at least one, may be left out at each end.
