@@ -169,6 +169,8 @@ def _point_with_interval(panel: Any, cost: float, item: _Shown) -> None:
 
 def _name_points(figure: Any, panel: Any, placed: Iterable[tuple[float, _Shown]]) -> None:
     """Write names near their points, joined by a line, where no other name and no point is in the way."""
+    from matplotlib.text import Text
+
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     ordered = sorted(placed, key=lambda pair: (not rival_family(pair[1].point), pair[1].group or 0, -pair[1].value))
@@ -181,7 +183,8 @@ def _name_points(figure: Any, panel: Any, placed: Iterable[tuple[float, _Shown]]
     for cost, item in ordered:
         for dx, dy in _OFFSETS:
             text = _name_at(panel, cost, item, low, dx, dy)
-            box = text.get_window_extent(renderer)
+            text.update_positions(renderer)
+            box = Text.get_window_extent(text, renderer)  # without the line to the point
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             if inside and not any(
                 box.x0 < x1 and x0 < box.x1 and box.y0 < y1 and y0 < box.y1 for x0, y0, x1, y1 in taken
@@ -195,11 +198,14 @@ def _name_at(panel: Any, cost: float, item: _Shown, low: float, dx: int, dy: int
     """The name of a point, so many typographic points away from it; with its score where it lies below the axis."""
     is_below = item.value < low
     name = f"{item.point.method} \u2193 {item.value:.4g}" if is_below else item.point.method
+    from matplotlib.patheffects import withStroke
+
     line = {"arrowstyle": "-", "linewidth": 0.4, "color": "0.6", "shrinkA": 0, "shrinkB": 3}
     return panel.annotate(
         name, (cost, low if is_below else item.value), xytext=(dx, dy), textcoords="offset points",
         ha="left" if dx > 0 else "right" if dx < 0 else "center", va="center",
         fontsize=6, fontweight=item.weight, arrowprops=line if abs(dx) + abs(dy) > 12 else None,
+        path_effects=[withStroke(linewidth=1.5, foreground="white")], zorder=4,
     )  # fmt: skip
 
 
