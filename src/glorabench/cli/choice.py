@@ -45,10 +45,10 @@ def show_choice(records: Sequence[Record], budget: Budget, results: Path) -> Non
     Raises:
         BadInput: nothing is within the budget, or a figure cannot be written.
     """
-    from glorabench.analysis.cells import groups_of
-    from glorabench.reports.rendering import show_part
+    from glorabench.analysis.cells import named_groups_of
     from glorabench.reports.tables.choice import choice_part
+    from glorabench.reports.terminal import show_part
 
-    for group in groups_of(r for r in records if r.config["selection"]["report_on"] == "test"):
+    for group in named_groups_of(r for r in records if r.config["selection"]["report_on"] == "test"):
         show_figure(group, results)
         show_part(choice_part(group, budget))

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 _SEEDS = 5  # seeds that the next command asks for
 
 
-def method_groups(records: Sequence[Record]) -> list[Group]:
+def method_groups(records: Sequence[Record]) -> Sequence[Group]:
     """The tables in which at least two methods were scored on test; a tuning sweep has none."""
-    from glorabench.analysis.cells import groups_of
+    from glorabench.analysis.cells import named_groups_of
 
     on_test = [r for r in records if r.config["selection"]["report_on"] == "test"]
-    groups = groups_of(on_test) if len({r.names["method"] for r in on_test}) > 1 else []
+    groups = named_groups_of(on_test) if len({r.names["method"] for r in on_test}) > 1 else []
     return [group for group in groups if len({r.names["method"] for r in group.records if r.status == "done"}) > 1]
 
 

@@ -40,6 +40,9 @@ def run(
     Raises:
         BadInput: the words or the machine are not ready; nothing was started.
     """
+    from glorabench.cli.streams import show_start
+
+    show_start()
     from glorabench.cli.choice import budget_of_words, show_choice
     from glorabench.cli.ending import method_groups, show_conclusions, show_next
     from glorabench.config.instantiate import allow_packages

@@ -18,8 +18,8 @@ _WORDS = {
 }
 _MAX_NAMES = 5  # ties that the sentence names
 _NOTE = (
-    "best: the highest mean within the budget; tied: a paired test over seeds and examples does not tell it apart from "
-    f"the best, which is no proof that it is as good. {DETAILS}"
+    "best: the highest mean within the budget; not separated: a paired test over seeds and examples finds no "
+    f"difference from the best, which is no proof that it is as good. {DETAILS}"
 )
 
 
@@ -40,7 +40,7 @@ def choice_part(group: Group, budget: Budget) -> Part:
 
 
 def _row(point: Point, choice: Choice) -> tuple[str, ...]:
-    verdict = "best" if point in choice.best else "tied" if point in choice.tied else ""
+    verdict = "best" if point in choice.best else "not separated" if point in choice.tied else ""
     costs = {axis.name: point.cost(axis) for axis in AXES}
     params, latency = costs["params"], costs["latency_64"]
     return (
@@ -66,7 +66,7 @@ def sentence(choice: Choice, budget: Budget) -> str:
     ties = _join_names([point.method for point in choice.tied])
     if len(choice.tied) > _MAX_NAMES:
         ties = f"{len(choice.tied)} others"
-    text += f"; not told apart from it: {ties}"
+    text += f"; not separated from it: {ties}"
     params = smallest.cost(AXES[0])
     return text if params is None else f"{text}; the smallest of them is {smallest.method}, {params:,.0f} parameters"
 
