@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from glorabench.analysis.cells import Group
+from glorabench.analysis.cells import NamedGroup
 from glorabench.records.record import read_all
-from glorabench.reports.conclusion import conclusion_lines
+from glorabench.reports.tables.suite import answer_sentences
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -36,6 +36,6 @@ def test_each_answer_stands_on_a_page_of_results(figures: tuple[str, str, str]) 
     assert any(f"{abs(points):.2f}" in line for line in lines)
 
 
-def test_it_shows_the_conclusion_of_the_committed_quickstart() -> None:
-    group = Group(read_all([ROOT / "results" / "quickstart" / "runs"]))
-    assert "```\n" + "\n".join(conclusion_lines(group)) + "\n```" in README
+def test_it_shows_the_answer_of_the_committed_quickstart() -> None:
+    group = NamedGroup(read_all([ROOT / "results" / "quickstart" / "runs"]))
+    assert "```\n" + "\n".join(answer_sentences(group)) + "\n```" in README

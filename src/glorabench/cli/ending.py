@@ -1,4 +1,4 @@
-"""The end of a sweep over methods: the conclusion, a figure, and what to type next. Light."""
+"""The end of a sweep over methods: a figure, and what to type next. Light."""
 
 from __future__ import annotations
 
@@ -26,18 +26,6 @@ def method_groups(records: Sequence[Record]) -> Sequence[Group]:
     on_test = [r for r in records if r.config["selection"]["report_on"] == "test"]
     groups = named_groups_of(on_test) if len({r.names["method"] for r in on_test}) > 1 else []
     return [group for group in groups if len({r.names["method"] for r in group.records if r.status == "done"}) > 1]
-
-
-def show_conclusions(groups: Sequence[Group]) -> None:
-    """Print what each table says, before the table itself."""
-    from glorabench.errors import printable
-    from glorabench.reports.conclusion import conclusion_lines
-
-    for group in groups:
-        for line in conclusion_lines(group):
-            print(printable(line), flush=True)
-    if groups:
-        print()
 
 
 def show_figure(group: Group, results: Path) -> None:

@@ -27,7 +27,7 @@ def run(
 
     Combinations are of the values that commas separate. A run that has a record is not repeated: type the command again
     to go on from where it stopped.
-    A sweep over several methods ends with its conclusion, a table, a figure and what to type next.
+    A sweep over several methods ends with the answer, a table, a figure and what to type next.
     The exit code is 1 when a run failed.
 
     Examples:
@@ -44,7 +44,7 @@ def run(
 
     show_start()
     from glorabench.cli.choice import budget_of_words, show_choice
-    from glorabench.cli.ending import method_groups, show_conclusions, show_next
+    from glorabench.cli.ending import method_groups, show_next
     from glorabench.config.instantiate import allow_packages
     from glorabench.records import record
     from glorabench.reports.tables import suite
@@ -58,7 +58,6 @@ def run(
         configs, paths = make_command(words or [], multirun)
     records = [record.read_record(path) for path in paths if path.exists()]
     groups = method_groups(records) if budget is None else []
-    show_conclusions(groups)
     if records:
         suite.show_suite(records)
     for config, path in zip(configs, paths, strict=True):

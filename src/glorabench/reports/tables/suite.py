@@ -107,13 +107,13 @@ def _wide_csv(groups: Sequence[Group], layout: wide.Layout, published: bool) -> 
     return [*head, *more_head], [[*row, *cells] for row, cells in zip(body, other_cells, strict=True)]
 
 
-def with_sentences(tables: Sequence[Part], groups: Sequence[Group]) -> list[Part]:
+def withanswer_sentences(tables: Sequence[Part], groups: Sequence[Group]) -> list[Part]:
     """Put the answer of each group before its table; a table against published figures has no such sentence."""
     own = iter(groups)
-    return [part if part.title == _AGAINST else replace(part, lead=_sentences(next(own))) for part in tables]
+    return [part if part.title == _AGAINST else replace(part, lead=answer_sentences(next(own))) for part in tables]
 
 
-def _sentences(group: Group) -> tuple[str, ...]:
+def answer_sentences(group: Group) -> tuple[str, ...]:
     """The answer that the records of a group give; nothing where they hold one configuration."""
     all_points = points(group)
     of_group = ranking(group, all_points)
@@ -132,5 +132,5 @@ def show_suite(records: Sequence[Record], long: bool = False, notes: bool = Fals
         notes: also print how each method compares with the best of each task, and what the columns mean.
     """
     groups = named_groups_of(records)
-    for part in with_sentences(suite_parts(groups, long), groups):
+    for part in withanswer_sentences(suite_parts(groups, long), groups):
         show_part(part, notes)
