@@ -56,7 +56,7 @@ def test_altered_embedded_weights_stop_the_quickstart(
         last = file.read(1)
         file.seek(-1, os.SEEK_END)
         file.write(bytes([last[0] ^ 1]))
-    monkeypatch.setattr(doctor, "ASSETS", assets)
+    monkeypatch.setattr(checksum, "ASSETS", assets)
     assert doctor.doctor() == 2
     assert "lacks embedded weights" in capsys.readouterr().out
 
@@ -67,7 +67,7 @@ def test_packages_that_are_missing_or_too_old_are_named(monkeypatch: pytest.Monk
             raise PackageNotFoundError(name)
         return "1.0" if name == "torchmetrics" else version(name)
 
-    monkeypatch.setattr(doctor, "version", other)
+    monkeypatch.setattr("importlib.metadata.version", other)
     checks = found()
     missing = {name for name, check in checks.items() if check.status == "missing"}
     assert missing == {"timm", "torchmetrics"}

@@ -20,8 +20,7 @@ from glorabench.backbones.llama_attention import attend_llama
 from glorabench.backbones.llama_prompts import prepend_llama
 from glorabench.backbones.quantized import check_scheme, quantize_network
 from glorabench.backbones.t5 import T5, T5_ROLES, UNGATED_ROLES, untie_head
-from glorabench.backbones.text_folder import checked_dtype, load_text_network, load_tokenizer
-from glorabench.backbones.tokenizer_checks import check_tokenizer
+from glorabench.backbones.text_folder import checked_dtype, load_text_network, tokenizer_of_network
 from glorabench.errors import BadInput, first_line, one_of
 from glorabench.inputs import TextInputs
 
@@ -92,25 +91,18 @@ def hf_text_backbone(
     Raises:
         BadInput: the model type is not known, or the folder is missing, incomplete, altered or of another model.
     """
-    wanted, is_meta = checked_dtype(dtype), torch.get_default_device().type == "meta"
-    model_type = str(model)
+    wanted, model_type = checked_dtype(dtype), str(model)
     one_of("backbone.model", model_type, TEXT_FAMILIES)
     check_scheme(quantize, double_quant)
     if quantize is not None and model_type == "t5":
         raise BadInput("backbone.quantize is for models that only decode; a T5 stays as it is: backbone.quantize=null")
-    if weights_from is None or is_meta:
+    if weights_from is None or torch.get_default_device().type == "meta":
         net, provenance = _random_network(model_type, dict(model_args or {}), wanted)
     else:
-        folder = Path(weights_from).expanduser()
-        net, provenance = load_text_network(_network_class(model_type), folder, sha256, wanted, model_type)
-        net.to(wanted)  # transformers holds some layers of a T5 in float32
-        if isinstance(net, T5) and net.lm_head.weight is not net.shared.weight:
-            net.config.tie_word_embeddings = False  # else a later call of tie_weights would tie them
+        net, provenance = _saved_network(model_type, Path(weights_from).expanduser(), sha256, wanted)
     provenance = quantize_network(net, quantize, double_quant, provenance)
     source = tokenizer_from or weights_from
-    tokenizer = None if source is None else load_tokenizer(Path(source).expanduser(), net.config.vocab_size)
-    if tokenizer is not None and weights_from is not None:
-        check_tokenizer(tokenizer, net.config, Path(str(source)).expanduser())
+    folder = None if source is None else Path(source).expanduser()
     chosen = TEXT_FAMILIES[model_type]
     is_ungated = isinstance(net, T5) and not net.config.is_gated_act
     return Backbone(
@@ -121,7 +113,7 @@ def hf_text_backbone(
         prefix_tokens=None,
         preprocess=None,
         weights=provenance,
-        tokenizer=tokenizer,
+        tokenizer=tokenizer_of_network(folder, net.config, weights_from is not None),
         attend=chosen.attend,
         prepend=None if model_type == "t5" else prepend_llama,
         text=_inputs(net),
@@ -146,6 +138,17 @@ def _random_network(model_type: str, fields: dict[str, Any], dtype: torch.dtype)
     if isinstance(net, T5) and not net.config.scale_decoder_outputs:
         untie_head(net)
     return net, {"source": "random initialisation", "sha256": None}
+
+
+def _saved_network(
+    model_type: str, folder: Path, sha256: str | None, dtype: torch.dtype
+) -> tuple[Any, dict[str, str | None]]:
+    """The network of a folder."""
+    net, provenance = load_text_network(_network_class(model_type), folder, sha256, dtype, model_type)
+    net.to(dtype)  # transformers holds some layers of a T5 in float32
+    if isinstance(net, T5) and net.lm_head.weight is not net.shared.weight:
+        net.config.tie_word_embeddings = False  # else a later call of tie_weights would tie them
+    return net, provenance
 
 
 def _inputs(net: Any) -> TextInputs:

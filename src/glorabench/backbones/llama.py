@@ -16,8 +16,7 @@ from glorabench.backbones.llama_attention import attend_llama
 from glorabench.backbones.llama_mini import llama_mini_folder
 from glorabench.backbones.llama_prompts import prepend_llama
 from glorabench.backbones.quantized import check_scheme, quantize_network
-from glorabench.backbones.text_folder import checked_dtype, load_text_network, load_tokenizer
-from glorabench.backbones.tokenizer_checks import check_tokenizer
+from glorabench.backbones.text_folder import checked_dtype, load_text_network, tokenizer_of_network
 from glorabench.errors import BadInput, first_line
 from glorabench.inputs import TextInputs
 
@@ -87,9 +86,7 @@ def llama_backbone(
         net, provenance = load_text_network(Llama, _folder(weights_from), sha256, kind, "Llama")
     provenance = quantize_network(net, quantize, double_quant, provenance)
     source = tokenizer_from or weights_from
-    tokenizer = None if source is None else load_tokenizer(_folder(source), net.config.vocab_size)
-    if tokenizer is not None and weights_from is not None:
-        check_tokenizer(tokenizer, net.config, _folder(str(source)))
+    folder = None if source is None else _folder(source)
     return Backbone(
         name=name,
         net=net.eval(),
@@ -98,7 +95,7 @@ def llama_backbone(
         prefix_tokens=None,
         preprocess=None,
         weights=provenance,
-        tokenizer=tokenizer,
+        tokenizer=tokenizer_of_network(folder, net.config, weights_from is not None),
         attend=attend_llama,
         prepend=prepend_llama,
         text=TextInputs(net.config.max_position_embeddings),

@@ -20,7 +20,13 @@ from glorabench.errors import BadInput
 
 def block_paths(backbone: Backbone) -> list[str]:
     """The paths of the blocks of a backbone; none where they are not known."""
-    return backbone.paths_of("block", [path for path, _ in backbone.net.named_modules()])
+    paths = [path for path, _ in backbone.net.named_modules()]
+    if blocks := backbone.paths_of("block", paths):
+        return blocks
+    own_paths: dict[str, str] = {}  # the path without wrappers -> the outermost one; a method may wrap the trunk
+    for path in paths:
+        own_paths.setdefault(".".join(part for part in path.split(".") if part != "layer"), path)
+    return [own_paths[path] for path in backbone.paths_of("block", list(own_paths))]
 
 
 def check_blocks(name: str, blocks: int) -> None:

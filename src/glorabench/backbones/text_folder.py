@@ -11,6 +11,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from glorabench.backbones.hf_folder import checked_sha256, quiet_transformers
+from glorabench.backbones.tokenizer_checks import check_tokenizer
 from glorabench.backbones.wrapping import check_finite
 from glorabench.errors import BadInput, first_line
 
@@ -105,6 +106,27 @@ def load_text_network(
         )
     check_finite(dict(net.named_parameters()), folder)
     return net, {"source": folder.name, "sha256": digest}
+
+
+def tokenizer_of_network(
+    tokenizer_from: Path | None, config: Any, is_pretrained: bool
+) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of a network, compared with its config where the weights are not random; None without a folder.
+
+    Args:
+        tokenizer_from: its folder.
+        config: of the network.
+        is_pretrained: the weights are not random.
+
+    Raises:
+        BadInput: it cannot be read, or it is that of another model.
+    """
+    if tokenizer_from is None:
+        return None
+    tokenizer = load_tokenizer(tokenizer_from, config.vocab_size)
+    if tokenizer is not None and is_pretrained:
+        check_tokenizer(tokenizer, config, tokenizer_from)
+    return tokenizer
 
 
 @lru_cache(maxsize=8)  # a run builds its backbone several times

@@ -92,7 +92,7 @@ def _plain(node: DictConfig) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        message = str(error).splitlines()[0].removeprefix("BadInput raised while resolving interpolation: ")
+        message = re.sub(r"^\w+ raised while resolving interpolation: ", "", str(error).splitlines()[0])
         kind = UnsuitableBackbone if isinstance(error.__cause__, UnsuitableBackbone) else BadInput
         raise kind(f"config: {error.full_key}: {message}") from error
     assert isinstance(plain, dict)

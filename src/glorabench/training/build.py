@@ -102,6 +102,8 @@ def _check_parts(config: dict[str, Any]) -> None:
 
 def _check_text(config: dict[str, Any], trunk: Backbone) -> None:
     """Refuse text that cannot be put to the backbone, before its weights are loaded. The tokens stay in the cache."""
+    if trunk.tokenizer is None:
+        check_weights(config)  # a folder that is not there is said first
     task = make(config["data"], DATA)
     kind = kind_of(task)
     kind.prepare(trunk, task)

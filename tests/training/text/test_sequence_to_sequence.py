@@ -79,7 +79,7 @@ def test_an_encoder_reads_what_the_tokenizer_makes_of_a_prompt(tokenizer) -> Non
     examples = draw_mini_text("dialogue")["train"][:6]
     batch = collator(tokenizer, examples)(range(6))
     for line, example in enumerate(examples):
-        prompt = TEMPLATES["question"].format(prompt=example.prompt)
+        prompt = TEMPLATES["question"].render(example)
         assert batch.sources[line][batch.source_mask[line] == 1].tolist() == tokenizer(prompt)["input_ids"]
         scored = batch.targets[batch.rows == line].tolist()
         assert scored[-1] == tokenizer.eos_token_id
@@ -141,7 +141,7 @@ def test_likelihoods_and_choices_are_those_of_lm_evaluation_harness(tokenizer) -
         device="cpu",
     )  # fmt: skip
     requests = [
-        Instance("loglikelihood", {}, (TEMPLATES["question"].format(prompt=e.prompt), choice), i)
+        Instance("loglikelihood", {}, (TEMPLATES["question"].render(e), choice), i)
         for e in examples
         for i, choice in enumerate(e.choices)
     ]
