@@ -19,7 +19,7 @@ _LATE = ("verdict", "outcome")  # columns that are left out after those of sizes
 _FIRST = 3  # columns that are left out last: task, method and score
 _STYLES = {"best": "bold green", "tied": "cyan"}
 _SIGNS = ((re.compile(r"^\S+\*"), "best"), (re.compile(r"^\S+="), "tied"))
-_MORE = "What the signs mean and how each method compares with the best: the same command with --notes."
+_MORE = "What the signs mean and how each method compares with the best: `glorabench table` with --notes."
 
 
 def show_part(part: Part, notes: bool = True) -> None:
