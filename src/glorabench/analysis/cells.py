@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,12 +34,15 @@ class Cell:
         method: what a table task by task calls the configuration.
         row: what a table with a column for each task calls it; the same on all of them.
         records: by seed.
+        name, row_name: `method` and `row` for people.
     """
 
     task: str
     method: str
     row: str
     records: tuple[Record, ...]
+    name: str = ""
+    row_name: str = ""
 
     @property
     def finished_runs(self) -> list[Record]:
@@ -95,6 +98,31 @@ class Group:
         return next((cell.metric for cell in self.cells if cell.finished_runs), None)
 
 
+@dataclass(frozen=True)
+class NamedGroup(Group):
+    """A group whose cells have the names that people use; no two configurations of a task share one."""
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """One cell for each configuration and task (see `cells`)."""
+        plain = cells(self.records)
+        keys: dict[str, set[str]] = {}
+        for cell in plain:
+            keys.setdefault(cell.name, set()).add(cell.method)
+            keys.setdefault(cell.row_name, set()).add(cell.row)
+        result = []
+        for cell in plain:
+            method = cell.name if len(keys[cell.name]) == 1 else cell.method
+            row = cell.row_name if len(keys[cell.row_name]) == 1 else cell.row
+            result.append(replace(cell, method=method, row=row))
+        return result
+
+
+def named_groups_of(records: Iterable[Record]) -> list[NamedGroup]:
+    """Group the records as `groups_of` does, with the names that people use."""
+    return [NamedGroup(group) for group in comparable_groups(records)]
+
+
 def groups_of(records: Iterable[Record]) -> list[Group]:
     """Group the records so that each group fits into one table."""
     return [Group(group) for group in comparable_groups(records)]
@@ -129,7 +157,8 @@ def cells(records: Iterable[Record]) -> list[Cell]:
 
 def _cell(group: Sequence[Record], labels: CellLabels) -> Cell:
     mark = f" {MARK}" if any_contaminated(group) else ""
-    return Cell(group[0].names["task"], labels.method + mark, labels.row + mark, tuple(group))
+    names = (labels.method + mark, labels.row + mark, tuple(group), labels.name + mark, labels.row_name + mark)
+    return Cell(group[0].names["task"], *names)
 
 
 def _drop_failed_attempts(group: Sequence[Record]) -> list[Record]:

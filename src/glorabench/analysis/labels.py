@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-INHERITED = "inherited"  # marks a winner that has the weights of its supernet
+from glorabench.analysis.names import INHERITED, human_names
+
 TUNED = "selection.tuned_on"
 _VERSION = "search.version"
 PUBLISHED = "published values"  # marks values that their publishers chose on the test split
@@ -20,10 +21,12 @@ _BY_TASK = (
 
 @dataclass(frozen=True)
 class CellLabels:
-    """The names of a configuration; see `cells.Cell`."""
+    """The names of a configuration, in words of the config and for people; see `cells.Cell`."""
 
     method: str
     row: str
+    name: str
+    row_name: str
 
 
 def inherits(config: Mapping[str, Any]) -> bool:
@@ -67,8 +70,10 @@ def labels_of(configs: Sequence[Mapping[str, Any]], flats: Sequence[Mapping[str,
     for members in families.values():
         family = [flats[i] for i in members]
         by_method, by_row = (_distinctions(family, by_task) for by_task in (False, True))
-        for index, method, row in zip(members, by_method, by_row, strict=True):
-            labels[index] = CellLabels(_label(configs[index], method), _label(configs[index], row))
+        names, row_names = (human_names([configs[i] for i in members], words) for words in (by_method, by_row))
+        for place, index in enumerate(members):
+            method, row = (_label(configs[index], words[place]) for words in (by_method, by_row))
+            labels[index] = CellLabels(method, row, names[place], row_names[place])
     return [labels[index] for index in range(len(configs))]
 
 
