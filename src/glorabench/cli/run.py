@@ -39,6 +39,9 @@ def run(
     Raises:
         BadInput: the words or the machine are not ready; nothing was started.
     """
+    from glorabench.cli.streams import show_start
+
+    show_start()
     from glorabench.cli.choice import budget_of_words, show_choice
     from glorabench.config.instantiate import allow_packages
     from glorabench.records import record

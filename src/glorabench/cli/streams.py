@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 _PLAIN = {"…": "...", "±": "+-", "×": "x", "–": "-", "²": "^2", "→": "->", "≥": ">=", "≤": "<="}  # noqa: RUF001
+_STRICT = (None, "strict", "surrogateescape")  # the last is that of the C locale
 _NO_READER = (errno.EPIPE, errno.EBADF, errno.ECONNRESET)  # nobody reads any more
 
 
@@ -33,6 +34,12 @@ def tolerate_broken_streams() -> Iterator[None]:
             with suppress(OSError, ValueError, ReaderLeft):
                 stream.flush()
         sys.stdout, sys.stderr = streams
+
+
+def show_start() -> None:
+    """Say on a terminal that the command has begun: what it imports takes seconds."""
+    if sys.stderr.isatty():
+        print("starting", file=sys.stderr, flush=True)
 
 
 def end_with_reader() -> None:
@@ -76,7 +83,7 @@ def _wrap(stream: TextIO | None) -> TextIO:
     except (OSError, ValueError, AttributeError):  # no file, as in a notebook
         return stream
     binary, line_buffering = io.BufferedWriter(_Descriptor(number)), bool(getattr(stream, "line_buffering", False))
-    errors = "glorabench.plain" if stream.errors in (None, "strict") else stream.errors
+    errors = "glorabench.plain" if stream.errors in _STRICT else stream.errors
     return io.TextIOWrapper(binary, stream.encoding, errors, line_buffering=line_buffering)
 
 

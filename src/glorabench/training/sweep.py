@@ -24,6 +24,7 @@ from glorabench.records.record import Record
 from glorabench.training import ownership, signals
 from glorabench.training.reuse import same_data
 from glorabench.training.startup import import_without_extras
+from glorabench.training.sweep_place import SWEEP_PLACE
 
 _START_TIME = time.time()  # start of the sweep, or of a process that makes some of its runs
 _RUNS_OF_OTHERS: set[str] = set()  # runs that this process left to others
@@ -47,6 +48,7 @@ def make_runs(words: Sequence[str], multirun: bool) -> tuple[list[dict[str, Any]
     print(f"{len(plan.configs) - len(plan.missing)} of {len(plan.configs)} found", flush=True)
     check_missing(plan)
     if plan.missing and plan.is_sweep:
+        SWEEP_PLACE.total = len(plan.configs)
         _sweep(plan.words, plan.missing)
     elif plan.missing:
         from glorabench.training.run import run
@@ -184,6 +186,9 @@ def job(cfg: DictConfig) -> str:
         print(f"{line}: another process makes it", flush=True)
         return record.run_id(config)
     print(line, flush=True)
+    SWEEP_PLACE.number = hydra_config.job.num + 1
+    SWEEP_PLACE.total = max(SWEEP_PLACE.total, SWEEP_PLACE.number)
+    start = time.monotonic()
     try:
         result = run(config)
     except BadInput as error:
@@ -193,6 +198,7 @@ def job(cfg: DictConfig) -> str:
             record.write_record(result, path)
     else:
         print(f"    {_outcome(result)}", flush=True)
+        SWEEP_PLACE.seconds.append(time.monotonic() - start)
     signals.raise_if_stopping()
     return result.run_id
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
 from torch import Tensor, nn
 
 from glorabench.data.datamodule import TaskData
@@ -21,6 +19,9 @@ from glorabench.training.build import Parts
 from glorabench.training.checkpoint import Saver, WholeFiles
 from glorabench.training.devices import ALONE, Share
 from glorabench.training.finetuner import FineTuner
+from glorabench.training.history import TrainingHistory
+from glorabench.training.progress_line import ProgressLine
+from glorabench.training.sweep_place import can_rewrite_line, short_title
 from glorabench.training.tracker import Tracker
 from glorabench.training.trainer_arguments import further_callbacks, precision_of, profiler_of, trainer_settings
 
@@ -81,7 +82,10 @@ def trainer_of(
     settings, is_supernet = trainer_settings(config), config["method"].get("path") == "supernet"
     find_unused = is_supernet or train.get("strategy") == "ddp_find_unused_parameters_true"
     callbacks: list[Callback] = [*observers, *further_callbacks(config)]
-    callbacks += [Saver(folder, config["checkpoint_every"]), *([RichProgressBar(leave=False)] if bar else [])]
+    callbacks.append(Saver(folder, config["checkpoint_every"]))
+    if bar:
+        stage = next((observer.title for observer in observers if isinstance(observer, TrainingHistory)), "")
+        callbacks.append(ProgressLine(short_title(config, stage)))
     return Trainer(
         accelerator="auto",
         devices=share.devices,
@@ -96,7 +100,7 @@ def trainer_of(
         profiler=profiler_of(config, folder.name) if share.rank == 0 else None,
         callbacks=callbacks,
         logger=tracker,
-        enable_progress_bar=bar,
+        enable_progress_bar=False,  # the line is ours
         enable_model_summary=False,
         num_sanity_val_steps=0,
         limit_val_batches=1.0 if epochs else 0,
@@ -113,10 +117,10 @@ def trainer_of_test(config: dict[str, Any], tracker: Tracker, folder: Path) -> T
 
 
 def progress(config: dict[str, Any]) -> str:
-    """How progress is shown: `bar`, `lines` or `none`. `auto` becomes a bar on a terminal and lines elsewhere."""
+    """How progress is shown: `bar`, `lines` or `none`. `auto` is a bar where a line can be rewritten, else lines."""
     if config["progress"] != "auto":
         return config["progress"]
-    return "bar" if sys.stdout.isatty() else "lines"
+    return "bar" if can_rewrite_line() else "lines"
 
 
 def fit_from_checkpoint(trainer: Trainer, tuner: FineTuner, data: TaskData, start: Path | None) -> None:
