@@ -19,7 +19,8 @@ from urllib.parse import unquote
 import pytest
 
 from glorabench import cli
-from glorabench.analysis.cells import groups_of
+from glorabench.analysis.cells import named_groups_of
+from glorabench.analysis.comparison import Side, compare_sides
 from glorabench.data.suites.vtab1k import VTAB_TASKS as ROWS
 from glorabench.records import record
 from glorabench.records.metrics import Metric
@@ -29,6 +30,7 @@ from glorabench.reports.html.markup import Download, HtmlTable, csv_text
 from glorabench.reports.html.report import report_page
 from glorabench.reports.tables import suite
 
+PAIR = ("lora", "glora")
 ROOT = Path(__file__).resolve().parents[2]
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 NASTY = '<script>alert("x")</script>'
@@ -144,7 +146,7 @@ def test_four_hundred_runs_fit_into_two_megabytes() -> None:
 
 def test_the_files_have_the_numbers_of_the_table(mini: list[Record], text: str) -> None:
     offered = files(text)
-    rows = list(csv.DictReader(io.StringIO(suite.suite_csv(groups_of(mini), long=True))))
+    rows = list(csv.DictReader(io.StringIO(suite.suite_csv(named_groups_of(mini), long=True))))
     assert offered["tasks-1.csv"] == rows
     tasks = {row["task"]: {r["method"]: float(r["top-1 %"]) for r in rows if r["task"] == row["task"]} for row in rows}
     assert len(tasks) == 3
@@ -168,17 +170,17 @@ def test_forgetting_has_a_figure_where_records_say_it(mini: list[Record]) -> Non
     made = report_page(records)
     rows = {row["method"]: row for row in files(made)["learning-forgetting.csv"]}
     assert len(rows) == 2
-    assert float(rows["lora"]["upstream_after"]) == pytest.approx(50)
-    assert float(rows["lora"]["upstream_before"]) == pytest.approx(91)
-    assert "Not known of every run of linear" in made
+    assert float(rows["LoRA"]["upstream_after"]) == pytest.approx(50)
+    assert float(rows["LoRA"]["upstream_before"]) == pytest.approx(91)
+    assert "Not known of every run of linear probe" in made
 
 
 def test_what_saw_the_test_split_is_on_no_front(mini: list[Record]) -> None:
     records = [replace(r, selection={**r.selection, "contaminated": r.names["method"] == "lora"}) for r in mini]
     rows = {row["method"]: row for row in files(report_page(records))["accuracy-params.csv"]}
-    assert rows["lora [chosen on test]"]["front"] == "0"
-    assert rows["lora [chosen on test]"]["p_front"] == ""
-    assert rows["linear"]["front"] == "1"
+    assert rows["LoRA [chosen on test]"]["front"] == "0"
+    assert rows["LoRA [chosen on test]"]["p_front"] == ""
+    assert rows["linear probe"]["front"] == "1"
 
 
 def test_a_failed_run_has_a_card_and_leaves_the_figures_whole(mini: list[Record]) -> None:
@@ -186,9 +188,9 @@ def test_a_failed_run_has_a_card_and_leaves_the_figures_whole(mini: list[Record]
     lost = [r for r in mini if (r.names["method"], r.names["task"]) == ("lora", "digits")]
     failed = [replace(r, status="failed", metrics={}, cost={}, params={}, outcomes={}, error=error) for r in lost]
     made = report_page([*(r for r in mini if r not in lost), *failed])
-    assert "Not drawn: lora, no result on digits" in made
+    assert "Not drawn: LoRA, no result on digits" in made
     assert files(made)["bars-digits.csv"][-1] == {
-        "method": "lora",
+        "method": "LoRA",
         "top1_percent": "failed",
         "low": "",
         "high": "",
@@ -265,6 +267,47 @@ def test_the_command_writes_one_file(mini: list[Record], tmp_path: Path, capsys:
     assert "cannot be written" in said
 
 
+def test_the_page_opens_with_the_answer_of_compare_and_the_best_of_all() -> None:
+    records = [r for r in record.read_all([ROOT / "results" / "runs" / "mini"]) if r.names["method"] in PAIR]
+    said = read(report_page(records)).said
+    lora, glora = (Side(n, [r for r in records if r.names["method"] == n and not r.names.get("search")]) for n in PAIR)
+    wide = Side("lora", [r for r in lora.records if len(r.config["method"]["targets"]) == 6])
+    difference = compare_sides(glora, wide).mean
+    assert difference is not None
+    numbers = [f"{100 * value:.2f}" for value in (difference.value, difference.low, difference.high)]
+    answer = said[said.index("Is GLoRA better than LoRA?") :][:600]
+    assert f"GLoRA (random path) is {numbers[0]} points above LoRA (all layers, r = 3)" in answer
+    assert f"95 % interval {numbers[1]} to {numbers[2]}, 5 seeds" in answer
+    assert answer.index("Not shown: with about as many parameters") < answer.index("1.06 times the parameters")
+    assert "Best of all 4: GLoRA (searched), 71.80 %" in answer
+
+
+def test_without_lora_and_glora_the_question_is_which_method_is_best(mini: list[Record]) -> None:
+    said = read(report_page([r for r in mini if r.names["method"] != "glora"])).said
+    assert "Which method learns these tasks best" in said
+    assert "Best of all 2: LoRA" in said
+
+
+def test_every_pair_of_the_picture_is_that_of_compare(mini: list[Record], text: str) -> None:
+    data = json.loads(text.split('class="picture-data">')[1].split("</script>")[0])
+    names = [point["name"] for point in data["points"]]
+    methods = {"LoRA": "lora", "GLoRA, random path": "glora", "linear probe": "linear"}
+    assert sorted(names) == sorted(methods)
+    assert len(data["pairs"]) == 3
+    for key, (mean, *tasks) in data["pairs"].items():
+        sides = [
+            Side(names[int(i)], [r for r in mini if r.names["method"] == methods[names[int(i)]]])
+            for i in key.split(",")
+        ]
+        comparison = compare_sides(*sides)
+        assert comparison.mean is not None
+        assert mean[0] == pytest.approx(100 * comparison.mean.value, abs=0.0051)
+        assert [row[0] for row in tasks] == pytest.approx(
+            [100 * t.difference.value for t in comparison.tasks], abs=0.0051
+        )
+        assert data["tasks"] == [t.task for t in comparison.tasks]
+
+
 # in a browser
 
 
@@ -303,7 +346,7 @@ def soon(browser: Any, css: str) -> Any:
     return WebDriverWait(browser, 10).until(lambda b: b.find_elements("css selector", css))[0]
 
 
-VIEWS = [(width, scheme) for width in (360, 1440) for scheme in ("light", "dark")]
+VIEWS = [(width, scheme) for width in (390, 1440) for scheme in ("light", "dark")]
 
 
 @pytest.fixture(params=VIEWS, ids=[f"{width}-{scheme}" for width, scheme in VIEWS])
@@ -337,7 +380,7 @@ def test_it_opens_without_an_error_or_a_request_and_never_scrolls_sideways(shown
     assert shown.execute_script(past) == []
 
 
-TEXTS = """return [...document.querySelectorAll('figure svg')].map(svg => {
+TEXTS = """return [...document.querySelectorAll('figure svg')].filter(svg => svg.checkVisibility()).map(svg => {
   const box = r => [r.left, r.top, r.right, r.bottom];
   return [box(svg.getBoundingClientRect()),
     [...svg.querySelectorAll('text')].map(t => [t.textContent, ...box(t.getBoundingClientRect())])];
@@ -367,6 +410,72 @@ def test_no_heading_or_control_is_cut(shown: Any) -> None:
     cut = f"return [...document.querySelectorAll('{kinds}')]"
     cut += ".filter(n => n.scrollWidth > n.clientWidth + 1 && n.clientWidth).map(n => n.outerHTML.slice(0, 80))"
     assert shown.execute_script(cut) == []
+
+
+def test_pointing_at_a_method_or_reaching_it_by_keyboard_shows_its_numbers(shown: Any) -> None:
+    spot = next(s for s in shown.find_elements("css selector", "#g1 .picture .spot.lora") if s.is_displayed())
+    tip = find(shown, "#g1 .tip")
+    assert not tip.is_displayed()
+    shown.execute_script("arguments[0].dispatchEvent(new PointerEvent('pointerenter'))", spot)
+    assert tip.is_displayed()
+    name = tip.find_element("css selector", "b").text
+    assert spot.get_attribute("aria-label").startswith(f"{name}: ")
+    assert "n = 3" in tip.text
+    assert "parameters" in tip.text
+    left, right, width = shown.execute_script(
+        "const r = arguments[0].getBoundingClientRect(); return [r.left, r.right, innerWidth]", tip
+    )
+    assert left >= 0
+    assert right <= width
+    shown.execute_script("arguments[0].dispatchEvent(new PointerEvent('pointerleave'))", spot)
+    assert not tip.is_displayed()
+    shown.execute_script("arguments[0].focus()", spot)
+    assert tip.is_displayed()
+    spot.send_keys("\ue00c")  # Escape
+    assert not tip.is_displayed()
+
+
+def test_two_methods_are_compared_by_the_pointer_the_keyboard_and_the_lists(shown: Any) -> None:
+    box = find(shown, "#g1 .difference")
+    data = json.loads(find(shown, "#g1 .picture-data").get_attribute("textContent"))
+    assert data["points"][data["first"][0]]["name"] in box.text  # the pair of the answer
+    spots = {
+        int(s.get_attribute("data-i")): s
+        for s in shown.find_elements("css selector", "#g1 .picture .spot[data-i]")
+        if s.is_displayed()
+    }
+    key = next(key for key in data["pairs"] if "0" not in key.split(","))
+    first, second = map(int, key.split(","))
+    shown.execute_script("arguments[0].dispatchEvent(new MouseEvent('click'))", spots[second])
+    assert "Choose a second method" in box.text
+    shown.execute_script("arguments[0].focus()", spots[first])
+    spots[first].send_keys("\ue007")
+    value = data["pairs"][key][0][0]
+    assert f"{abs(value):.2f} points" in box.text
+    assert [spots[i].get_attribute("aria-pressed") for i in (first, second)] == ["true", "true"]
+    rows = shown.find_elements("css selector", "#g1 .difference tr")
+    assert [row.find_element("css selector", "th").text for row in rows] == ["mean", *data["tasks"]]
+    sign = "" if value == 0 else "\u2212" if value > 0 else "+"  # the second was chosen first
+    assert rows[0].text.split("mean")[1].strip().startswith(f"{sign}{abs(value):.2f}")
+    select = find(shown, "#g1 .first-side")
+    shown.execute_script(
+        "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change'))", select, str(first)
+    )
+    assert box.text == "Choose two different methods."
+
+
+def test_the_switch_shows_one_cost_at_a_time(shown: Any) -> None:
+    def visible() -> list[str]:
+        figures = shown.find_elements("css selector", "[data-switch='cost-of-1'] figure")
+        return [f.find_element("css selector", "figcaption").text for f in figures if f.is_displayed()]
+
+    inputs = shown.find_elements("css selector", "input[name='cost-of-1']")
+    assert len(inputs) > 2
+    before = visible()
+    shown.execute_script("arguments[0].click()", inputs[1])
+    after = visible()
+    assert len(before) == len(after) == 1
+    assert before != after
 
 
 def column(browser: Any, css: str, index: int) -> list[str]:
@@ -402,8 +511,8 @@ def test_the_filter_hides_rows_and_says_how_many_are_left(shown: Any) -> None:
     assert find(shown, 'label[for="f-tasks-1"]').text == "Filter rows"
     field.send_keys("Lora digits")
     rows = list(zip(column(shown, "#t-tasks-1", 0), column(shown, "#t-tasks-1", 1), strict=True))
-    assert sorted(rows) == [("digits", "glora"), ("digits", "lora")]
-    assert find(shown, ".sheet:has(#f-tasks-1) .count").text == f"2 of {len(everything)} rows"
+    assert sorted(rows) == [("digits", "GLoRA, random path"), ("digits", "LoRA"), ("digits", "LoRA of peft")]
+    assert find(shown, ".sheet:has(#f-tasks-1) .count").text == f"3 of {len(everything)} rows"
     for _ in "Lora digits":
         field.send_keys("\ue003")
     assert column(shown, "#t-tasks-1", 1) == everything
@@ -413,7 +522,7 @@ def test_the_runs_are_chosen_by_method_task_and_seed_and_a_card_opens_by_keyboar
     for key, value in (("method", "ssf"), ("task", "mini: digits"), ("seed", "1")):
         find(shown, f"#r-{key}").send_keys(value)
     (summary,) = shown.find_elements("css selector", "#cards summary")
-    assert "ssf mini: digits seed 1" in " ".join(summary.text.split())
+    assert "SSF mini: digits seed 1" in " ".join(summary.text.split())
     assert not shown.find_elements("css selector", ".card")
     shown.execute_script("arguments[0].focus()", summary)
     shown.switch_to.active_element.send_keys("\ue007")
@@ -463,7 +572,7 @@ def test_it_prints_without_controls_and_on_white(shown: Any) -> None:
     shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     style = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
     assert shown.execute_script(style, "body", "backgroundColor") == "rgb(255, 255, 255)"
-    for css in (".tools", "nav", "a.csv", "#cards details"):
+    for css in (".tools", ".switch", "nav", "a.csv", "#cards details"):
         assert shown.execute_script(style, css, "display") == "none", css
     assert shown.execute_script(style, ".scroll", "overflowX") == "visible"
     for width, left_out in ((1032, ""), (702, ".wide")):  # A4 without its margins; wide tables lie across

@@ -129,9 +129,18 @@ class PairedDifference:
     @property
     def estimate(self) -> Estimate:
         """The difference with its 95 % interval, cut at `limit`."""
+        return self.interval_of(1.0)
+
+    def interval_of(self, factor: float) -> Estimate:
+        """The difference with an interval at 95 %, corrected for several tests, and cut at `limit`.
+
+        Args:
+            factor: by how much the correction multiplied p; the interval then excludes zero where the corrected p of
+                Student's t is below 0.05.
+        """
         if self.variance <= 0:
             return Estimate(self.value, self.value, self.value, self.n)
-        half = float(stdtrit(self.degrees_of_freedom, 0.975)) * sqrt(self.variance)
+        half = float(stdtrit(self.degrees_of_freedom, 1 - 0.025 / max(1.0, factor))) * sqrt(self.variance)
         return Estimate(self.value, max(-self.limit, self.value - half), min(self.limit, self.value + half), self.n)
 
 

@@ -21,7 +21,7 @@ COMMAND_GROUPS: dict[str, tuple[Callable[..., int], ...]] = {
     "Look around": (backbones.backbone, runs.list_runs, runs.show, runs.delete),
     "Tables": (tables.table, tables.compare, tables.count),
     "Analysis": (analyses.choose, analyses.cost, analyses.forgetting, analyses.optimism, analyses.tuned),
-    "Pages": (pages.report, pages.page, pages.push),
+    "Pages": (pages.report, pages.figure, pages.page, pages.push),
     "Export": (export.export,),
     "Data and machine": (data.data, doctor.doctor, run.pretrain),
 }

@@ -28,6 +28,15 @@ Into = Annotated[
 ]
 Form = Literal["text", "md", "tex", "html"]
 FormOption = typer.Option("--format", help="What to print.")
+Conditions = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE", help="Only records with these values, in words of the config. A,B is any of both."
+    ),
+]
+ShowNotes = Annotated[
+    bool, typer.Option("--notes", help="On a terminal also the comparisons, and what columns and signs mean.")
+]
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="The suite of the records.")]
 AnySuite = Annotated[str | None, typer.Argument(metavar="SUITE", help="The suite of the records (default: all).")]
 Allow = Annotated[

@@ -1,4 +1,4 @@
-"""The commands that write pages or send records on: `page`, `report`, `push`. Light until called."""
+"""The commands that write pages or send records on: `page`, `report`, `figure`, `push`. Light until called."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from glorabench.cli.options import AnySuite, Results
+from glorabench.cli.options import AnySuite, Conditions, Results, SuiteName
 from glorabench.errors import BadInput
 
 
@@ -85,6 +85,52 @@ def report(
         if text is not None:
             write_text(path, text, "give another file with --out")
             print(path, file=sys.stderr)
+    return 0
+
+
+def figure(
+    suite: SuiteName = "mini",
+    conditions: Conditions = None,
+    results: Results = None,
+    kind: Annotated[
+        Literal["front", "ranking", "tasks"], typer.Option("--kind", help="Score against parameters, means, or tasks.")
+    ] = "front",
+    form: Annotated[Literal["pdf", "svg", "png"], typer.Option("--format", help="The kind of file.")] = "pdf",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The file (default: SUITE-KIND.FORMAT here).")
+    ] = None,
+    width: Annotated[float, typer.Option("--width", metavar="INCHES", help="The width, from 2 to 20 inches.")] = 5.5,
+) -> int:
+    """Draw a figure for a paper from records.
+
+    Examples:
+        glorabench figure mini --kind front --format pdf --out front.pdf
+        glorabench figure mini method=lora,glora --kind tasks --format svg --width 6.9
+
+    Raises:
+        BadInput: there are no records, they are of several protocols, or the file cannot be written.
+    """
+    from glorabench.analysis.cells import named_groups_of
+    from glorabench.files import safe_name, whole_file
+    from glorabench.records import filters
+    from glorabench.records.store import load_suite
+    from glorabench.reports.figures.paper import paper_figure
+
+    if not 2 <= width <= 20:
+        raise BadInput(f"--width {width:g}: give 2 to 20 inches")
+    words = conditions or []
+    if "=" in suite:  # the suite may be left out
+        suite, words = "mini", [suite, *words]
+    records = filters.filter_records(load_suite(suite, results)[1], filters.parse_conditions(words))
+    filters.one_protocol(records)
+    groups = named_groups_of(records)
+    if len(groups) > 1:
+        raise BadInput(f"the records of '{suite}' make {len(groups)} tables: choose one by KEY=VALUE, as in `table`")
+    path = out or Path(f"{safe_name(suite)}-{kind}.{form}")
+    image = paper_figure(groups[0], kind, form, width)
+    with whole_file(path, "give another file with --out") as draft:
+        draft.write_bytes(image)
+    print(path, file=sys.stderr)
     return 0
 
 

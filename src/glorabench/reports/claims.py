@@ -27,15 +27,15 @@ _T = TypeVar("_T")
 _FIELDS = {"title": str, "text": str, "comparisons": list, "curves": list, "curse": list}
 
 _VERDICT = {1: "holds", -1: "does not hold", 0: "not decided"}
-_OUTCOME = {1: "win", -1: "loss", 0: "tie"}
-_SUMMARY = ("claim", "verdict", "points", "95 % interval", "n", "wins / ties / losses", "parameters", "FLOPs")
+_OUTCOME = {1: "win", -1: "loss", 0: "not separated"}
+_SUMMARY = ("claim", "verdict", "points", "95 % interval", "n", "wins / not separated / losses", "parameters", "FLOPs")
 _SUMMARY_NOTE = (
     "points: the first configuration minus the second, mean over tasks, 95 % interval over n seeds. A claim holds "
     f"where the interval is on the side of the first, and does not hold where it is on the other. {DETAILS}"
 )
 _COST = ("configuration", "records", "runs", "parameters", "stage", "seconds", "TFLOP")
-_CURSE = ("configuration", "images", "candidates", "first batch", "winner", "held out", "test", "too high by")
-_CURSE_NOTE = (
+CURSE_COLUMNS = ("configuration", "images", "candidates", "first batch", "winner", "held out", "test", "too high by")
+CURSE_NOTE = (
     "Mean over tasks and seeds. winner: on the images that chose it; held out: on images that chose nothing; too high "
     f"by: the difference; test: what is reported. {DETAILS}"
 )
@@ -221,6 +221,11 @@ def cost_section(sides: Iterable[tuple[Side, str]]) -> list[str]:
 
 def curse_section(sides: Iterable[Side]) -> list[str]:
     """The score of search winners on the images that chose them, on held-out images, and on test."""
+    return ["## The winner's curse", "", *grid(CURSE_COLUMNS, curse_rows(sides), ("configuration",)), "", CURSE_NOTE]
+
+
+def curse_rows(sides: Iterable[Side]) -> list[tuple[str, ...]]:
+    """The rows of the table of search winners, as text; every run of the sides has a search."""
     body = []
     for side in sides:
         metric = next(iter(side.runs.values())).metric
@@ -234,7 +239,7 @@ def curse_section(sides: Iterable[Side]) -> list[str]:
             gap = _excess(_search_mean(side, "score", "held_out"), metric)
         images = " / ".join(_values(search[key] for search in searches) for key in ("n", "n_held_out"))
         body.append((side.name, images, candidates, first, winner, held_out, score, gap))
-    return ["## The winner's curse", "", *grid(_CURSE, body, ("configuration",)), "", _CURSE_NOTE]
+    return body
 
 
 def _excess(difference: statistics.Estimate, metric: Metric) -> str:

@@ -74,7 +74,7 @@ def _tradeoff(points: Sequence[Point], standings: Standings, axis: Axis) -> Figu
         dots.append(Dot(point.method, _without_interval(cost / unit), score, kind, hint))
         share = "" if standing is None else f"{standing.probability:.4f}"
         rows.append([point.method, *_cells(score), f"{cost:.10g}", str(int(is_on_front)), share])
-    across, up = axis_of(title, [dot.x.value for dot in dots]), _axis(points, metric, _ends(dots))
+    across, up = axis_of(title, [dot.x.value for dot in dots]), score_axis(points, metric, _ends(dots))
     heading = f"{_word(metric)} and {name}"
     best = ", ".join(dot.name for dot in dots if dot.kind == "front")
     image = scatter_plot(dots, across, up, f"{heading}: {len(dots)} methods; on the front: {best or 'none'}.")
@@ -111,7 +111,7 @@ def forgetting_figure(points: Sequence[Point]) -> Figure | None:
         dots.append(Dot(point.method, gain, upstream_score, "spoiled" if point.contaminated else "other"))
         rows.append([point.method, *_cells(gain), f"{start_value:.4f}", *_cells(upstream_score)[:3]])
     sides = [value for dot in dots for value in (dot.x.value, dot.x.low, dot.x.high) if not math.isnan(value)]
-    across = _axis(points, metric, sides)
+    across = score_axis(points, metric, sides)
     title = f"upstream {_scale_of_upstream(upstream_metric)}, after fine-tuning"
     up = _scale_within(title, upstream_metric, [*_ends(dots), start_value])
     start = upstream_metric.with_unit(upstream["before"], upstream_metric.digits - 1)
@@ -178,7 +178,7 @@ def _upstream_after(r: Record) -> float | None:
     return r.upstream["after"] if r.upstream else None
 
 
-def _axis(points: Iterable[Point], metric: Metric, values: Sequence[float]) -> Scale:
+def score_axis(points: Iterable[Point], metric: Metric, values: Sequence[float]) -> Scale:
     """An axis of scores."""
     count = max((len(point.runs) for point in points), default=0)
     title = f"{metric.heading}, mean of {count} tasks" if count > 1 else metric.heading

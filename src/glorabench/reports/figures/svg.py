@@ -232,7 +232,9 @@ def _unit(size: float) -> tuple[float, str]:
 
 def label_lines(name: str) -> list[str]:
     """Break a name into lines; a list in it may be broken, too."""
-    return wrap(re.sub(r",(?=\S)", ", ", name), CHARACTERS, break_on_hyphens=False) or [""]
+    return wrap(re.sub(r",(?=\S)", ", ", name.replace(" = ", "\u00a0=\u00a0")), CHARACTERS, break_on_hyphens=False) or [
+        ""
+    ]
 
 
 def spread_labels(targets: Sequence[float], heights: Sequence[float], top: float) -> list[float]:
