@@ -7,7 +7,7 @@ import html.parser
 import pytest
 
 from glorabench.analysis.cells import groups_of
-from glorabench.reports import rendering
+from glorabench.reports import latex, rendering
 from glorabench.reports.rendering import Part
 from glorabench.reports.tables import suite
 from test_long_table import made
@@ -41,7 +41,7 @@ def test_html_holds_the_text_and_no_tag_of_it() -> None:
 
 
 def test_tex_escapes_and_keeps_signs() -> None:
-    text = rendering.part_tex(PART)
+    text = latex.part_tex(PART)
     body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
     assert r"a\_b \& 50\% \textless{}i\textgreater{}\$x\$\textless{}/i\textgreater{} \{\#\} \textbackslash{}cmd" in body
     assert r"69.4$^{*}$ $\pm$1.2 \\" in body
@@ -51,9 +51,19 @@ def test_tex_escapes_and_keeps_signs() -> None:
     assert "\n[" not in text  # would be an argument of the line before
 
 
+def test_tex_names_its_packages_and_has_labels_and_the_best_in_bold() -> None:
+    text = latex.tex_tables([PART, PART], "mini", bold=True)
+    assert text.startswith("% The preamble needs:\n%   \\usepackage{booktabs}\n%   \\usepackage{adjustbox}\n")
+    assert [line for line in text.splitlines() if "label" in line] == [r"\label{tab:mini}", r"\label{tab:mini-2}"]
+    assert r"\textbf{69.4} $\pm$1.2 \\" in text
+    assert r"68.0$^{=}$ \\" in text
+    assert latex.label_name("a_b c/d", 1) == "a-b-c-d"
+    assert "textbf" not in latex.tex_tables([PART], "mini")
+
+
 def test_tex_of_a_table_is_balanced() -> None:
     records = [made(m, seed=s, right=r) for m, r in (("lora", 180), ("full", 100)) for s in (0, 1)]
-    text = "".join(map(rendering.part_tex, suite.suite_parts(groups_of(records))))
+    text = "".join(map(latex.part_tex, suite.suite_parts(groups_of(records))))
     for name in ("table*", "tabular", "adjustbox", "itemize"):
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 1
     bare = text.replace(r"\{", "").replace(r"\}", "")
@@ -65,7 +75,7 @@ def test_tex_of_a_table_is_balanced() -> None:
 def test_what_was_chosen_on_test_is_marked_in_every_form(form: str) -> None:
     parts = suite.suite_parts(groups_of([made("glora", search="evolution", on="test"), made()]))
     text = (
-        {"md": rendering.part_markdown, "tex": rendering.part_tex}[form](parts[0])
+        {"md": rendering.part_markdown, "tex": latex.part_tex}[form](parts[0])
         if form != "html"
         else rendering.html_page(parts)
     )

@@ -27,17 +27,19 @@ def cost(
         BadInput: there are no records, one is damaged, they do not compare, the file has no block for the suite, or
             the folder cannot be written.
     """
-    from glorabench.analysis.cells import groups_of
+    from glorabench.analysis.cells import groups_of, named_groups_of
     from glorabench.analysis.costs import cost_group
     from glorabench.records.store import load_suite
     from glorabench.reports.figures.files import draw_fronts
     from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables import costs
 
-    tables = [cost_group(group) for group in groups_of(load_suite(suite, results)[1])]
+    records = load_suite(suite, results)[1]
+    is_csv = form == "csv" and into is None
+    tables = [cost_group(group) for group in (groups_of(records) if is_csv else named_groups_of(records))]
     if figures is not None:
         draw_fronts(tables, figures)
-    if form == "csv" and into is None:
+    if is_csv:
         print(costs.costs_csv(tables), end="")
     else:
         output_parts([part for table in tables for part in costs.cost_parts(table)], form, into, f"cost:{suite}")
@@ -54,12 +56,12 @@ def forgetting(
     Raises:
         BadInput: there are no records, none that says it, or the file has no block for the suite.
     """
-    from glorabench.analysis.cells import groups_of
+    from glorabench.analysis.cells import named_groups_of
     from glorabench.records.store import load_suite
     from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables.forgetting import forgetting_part
 
-    groups = groups_of(load_suite(suite, results)[1])
+    groups = named_groups_of(load_suite(suite, results)[1])
     output_parts([forgetting_part(group) for group in groups], form, into, f"forgetting:{suite}")
     return 0
 
@@ -96,12 +98,12 @@ def optimism(
     Raises:
         BadInput: there are no records, none with a curve, or the file has no block for the suite.
     """
-    from glorabench.analysis.cells import groups_of
+    from glorabench.analysis.cells import named_groups_of
     from glorabench.records.store import load_suite
     from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables import tuning
 
-    groups = groups_of(load_suite(suite, results)[1])
+    groups = named_groups_of(load_suite(suite, results)[1])
     output_parts([tuning.gain_part(group) for group in groups], form, into, f"optimism:{suite}")
     return 0
 
@@ -130,7 +132,7 @@ def choose(
 ) -> int:
     """Choose a method for a budget, from records.
 
-    It prints the configurations within the budget, which of them are tied with the best, and one sentence.
+    It prints the configurations within the budget, which of them are not separated from the best, and one sentence.
 
     Examples:
         glorabench choose mini --results results --max-params 20k
@@ -139,7 +141,7 @@ def choose(
     Raises:
         BadInput: there are no records, a limit is no number, or nothing is within the budget.
     """
-    from glorabench.analysis.cells import groups_of
+    from glorabench.analysis.cells import named_groups_of
     from glorabench.analysis.choice import Budget
     from glorabench.cli.options import number_of
     from glorabench.records.store import load_suite
@@ -154,6 +156,6 @@ def choose(
         seconds=number_of("--max-seconds", max_seconds),
         score=number_of("--at-least", at_least),
     )
-    groups = groups_of(load_suite(suite, results)[1])
+    groups = named_groups_of(load_suite(suite, results)[1])
     output_parts([choice_part(group, budget) for group in groups], form, into, f"choose:{suite}")
     return 0

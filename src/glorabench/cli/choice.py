@@ -44,14 +44,14 @@ def show_choice(records: Sequence[Record], budget: Budget, results: Path) -> Non
     Raises:
         BadInput: nothing is within the budget, or a figure cannot be written.
     """
-    from glorabench.analysis.cells import groups_of
+    from glorabench.analysis.cells import named_groups_of
     from glorabench.analysis.costs import cost_group
     from glorabench.files import safe_name
     from glorabench.reports.figures.files import draw_fronts
-    from glorabench.reports.rendering import show_part
     from glorabench.reports.tables.choice import choice_part
+    from glorabench.reports.terminal import show_part
 
-    for group in groups_of(r for r in records if r.config["selection"]["report_on"] == "test"):
+    for group in named_groups_of(r for r in records if r.config["selection"]["report_on"] == "test"):
         names = group.records[0].names
         folder = results / "figures" / safe_name("-".join([names["data"], *group.by_task, names["backbone"]]))
         figures = draw_fronts([cost_group(group)], folder, "free space or set results_dir=FOLDER")

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from glorabench.cli.options import Allow, Form, FormOption, Into, Results, SuiteName, Words
+from glorabench.cli.options import Allow, Conditions, Form, FormOption, Into, Results, ShowNotes, SuiteName, Words
 from glorabench.errors import BadInput
 
-Conditions = Annotated[
+if TYPE_CHECKING:
+    from glorabench.analysis.cells import NamedGroup
+    from glorabench.reports.arrangement import Arrangement
+
+
+_LongTable = Annotated[bool, typer.Option("--long", help="A row for each task and method, with costs, for any suite.")]
+_Brief = Annotated[bool, typer.Option("--brief", help="Without how each method stands to the best of each task.")]
+_Published = Annotated[bool, typer.Option("--published", help="Hold every task, too, against what papers print.")]
+_Why = Annotated[
+    str | None,
+    typer.Option("--why", metavar="METHOD/TASK", help="The runs behind this cell, and in what they differ."),
+]
+_Sort = Annotated[
+    str | None, typer.Option("--sort", metavar="COLUMN", help="Largest number first; +COLUMN for the smallest first.")
+]
+_Columns = Annotated[
+    str | None, typer.Option("--columns", metavar="A,B,...", help="Only these columns, in this order.")
+]
+_Bold = Annotated[bool, typer.Option("--bold", help="With --format tex: what is best in bold.")]
+_Rename = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="KEY=VALUE", help="Only records with these values, in words of the config. A,B is any of both."
-    ),
+    typer.Option("--rename", metavar="OLD=NEW", help="Another name for a method or a column; may be repeated."),
 ]
 
 
@@ -26,52 +44,64 @@ def table(
     results: Results = None,
     form: Annotated[Literal["text", "md", "tex", "html", "csv"], FormOption] = "text",
     into: Into = None,
-    long: Annotated[
-        bool, typer.Option("--long", help="A row for each task and method, with costs, for any suite.")
-    ] = False,
-    brief: Annotated[
-        bool, typer.Option("--brief", help="Without how each method stands to the best of each task.")
-    ] = False,
-    published: Annotated[
-        bool, typer.Option("--published", help="Hold every task, too, against what papers print.")
-    ] = False,
-    why: Annotated[
-        str | None,
-        typer.Option("--why", metavar="METHOD/TASK", help="The runs behind this cell, and in what they differ."),
-    ] = None,
+    long: _LongTable = False,
+    brief: _Brief = False,
+    published: _Published = False,
+    why: _Why = None,
+    notes: ShowNotes = False,
+    sort: _Sort = None,
+    columns: _Columns = None,
+    bold: _Bold = False,
+    rename: _Rename = None,
 ) -> int:
     """Print the table of a suite from its records.
 
     Without records of a suite that papers report, it is the published table.
 
+    Examples:
+        glorabench table mini --notes                            with what the signs mean, and every comparison
+        glorabench table mini --sort 'mean 5' --columns 'method,mean 5,params'
+        glorabench table mini --format tex --bold --rename 'GLoRA, random path=GLoRA'
+
     Raises:
         BadInput: there is neither, a record is damaged, no record meets the conditions, they are of several protocols
-            or selections, there is no such cell, or the file has no block for the suite.
+            or selections, there is no such cell, column or name, or the file has no block for the suite.
     """
+    from glorabench.reports.arrangement import parse_arrangement
+
     words = conditions or []
     if "=" in suite:  # the suite may be left out
         suite, words = "mini", [suite, *words]
     if why is not None:
         return _explain(suite, results, why, words)
-    return _print_table(suite, words, results, form, into, long, published, brief)
+    wish = parse_arrangement(sort, columns, rename or ())
+    groups = _groups_of_suite(suite, words, results)
+    if form == "csv" and into is None:
+        _print_csv(suite, groups, long, published)
+        return 0
+    _print_table(suite, groups, wish, _Look(form, into, long, published, brief, notes, bold))
+    return 0
 
 
-def _print_table(
-    suite: str,
-    words: Sequence[str],
-    results: Path | None,
-    form: str,
-    into: str | None,
-    long: bool,
-    published: bool,
-    brief: bool,
-) -> int:
-    from glorabench.analysis.cells import groups_of
+@dataclass(frozen=True)
+class _Look:
+    """The options of a table that say how it looks."""
+
+    form: str
+    into: str | None
+    long: bool
+    published: bool
+    brief: bool
+    notes: bool
+    bold: bool
+
+
+def _groups_of_suite(suite: str, words: Sequence[str], results: Path | None) -> list[NamedGroup]:
+    """The records of a suite that meet conditions, by table; empty where only published figures are there."""
+    from glorabench.analysis.cells import named_groups_of
     from glorabench.records import filters
     from glorabench.records.store import no_records, suite_by_file
-    from glorabench.reports.rendering import output_parts
     from glorabench.reports.tables import published as published_tables
-    from glorabench.reports.tables.suite import parts_markdown, suite_csv, suite_parts
 
     records, conditions = list(suite_by_file(suite, results).values()), filters.parse_conditions(words)
     if records:
@@ -83,13 +113,33 @@ def _print_table(
             raise no_records(suite, results, suites)
     if not records:
         print(f"no records of suite '{suite}': these are published figures", file=sys.stderr)
-    groups = groups_of(records)
-    if form == "csv" and into is None:
-        print(suite_csv(groups, long, published) if groups else published_tables.published_csv(suite), end="")
-        return 0
-    parts = suite_parts(groups, long, published, brief) if groups else published_tables.published_parts(suite)
-    output_parts(parts, form, into, f"table:{suite}", parts_markdown(parts, groups) if groups else None)
-    return 0
+    return named_groups_of(records)
+
+
+def _print_csv(suite: str, groups: Sequence[NamedGroup], long: bool, published: bool) -> None:
+    """The table for programs, which calls a configuration by the words of its config."""
+    from glorabench.analysis.cells import Group
+    from glorabench.reports.tables.published import published_csv
+    from glorabench.reports.tables.suite import suite_csv
+
+    plain = [Group(group.records) for group in groups]
+    print(suite_csv(plain, long, published) if plain else published_csv(suite), end="")
+
+
+def _print_table(suite: str, groups: Sequence[NamedGroup], wish: Arrangement, look: _Look) -> None:
+    from glorabench.reports.arrangement import arrange_part
+    from glorabench.reports.rendering import output_parts
+    from glorabench.reports.tables.published import published_parts
+    from glorabench.reports.tables.suite import parts_markdown, suite_parts, with_sentences
+
+    parts = suite_parts(groups, look.long, look.published, look.brief) if groups else published_parts(suite)
+    # another head is that of a comparison with published figures
+    parts = [arrange_part(part, wish) if part.head == parts[0].head else part for part in parts]
+    if groups and look.form == "text" and look.into is None:
+        parts = with_sentences(parts, groups)
+    text = parts_markdown(parts, groups) if groups else None
+    notes = look.notes or not groups
+    output_parts(parts, look.form, look.into, f"table:{suite}", text, notes, look.bold)
 
 
 def _explain(suite: str, results: Path | None, cell: str, words: Sequence[str]) -> int:
@@ -118,6 +168,7 @@ def compare(
     ] = None,
     form: Annotated[Form, FormOption] = "text",
     into: Into = None,
+    notes: ShowNotes = False,
 ) -> int:
     """Compare two configurations, task by task, from records.
 
@@ -134,7 +185,8 @@ def compare(
     from glorabench.reports.tables.comparison import comparison_part
 
     suite, first, second = two_sides(words or [])
-    output_parts([comparison_part(load_suite(suite, results)[1], first, second, at)], form, into, f"compare:{suite}")
+    part = comparison_part(load_suite(suite, results)[1], first, second, at)
+    output_parts([part], form, into, f"compare:{suite}", notes=notes)
     return 0
 
 

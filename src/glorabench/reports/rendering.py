@@ -1,15 +1,12 @@
-"""Render tables on a terminal, as Markdown, LaTeX or HTML, or into a block of a file."""
+"""Tables as data, rendered as Markdown or HTML, or into a block of a file."""
 
 from __future__ import annotations
 
 import html as library
 import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from textwrap import fill
 
 from glorabench.errors import BadInput, first_line, printable
 from glorabench.files import write_text
@@ -19,17 +16,10 @@ WORD_COLUMNS = (  # columns of words; the others hold numbers
     *("layer", "kind", "weights", "roles", "merges", "why it does not fit"),
     *("family", "a model", "what does not fit, with the number of the reason"),
 )
-_TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "±": r"$\pm$", "[": "{[}", "]": "{]}", '"': "''", "`": "'",
-}  # fmt: skip
 _STYLE = (
     "body{font:14px sans-serif}table{border-collapse:collapse}caption{text-align:left;font-weight:bold}"
     "td,th{padding:2px 6px;text-align:right}td.w,th.w{text-align:left}thead tr{border-bottom:1px solid}"
 )
-
-LABEL_WIDTH = 28  # characters of a method's name in a line of a terminal
 
 
 @dataclass(frozen=True)
@@ -43,6 +33,8 @@ class Part:
         notes: what the columns mean.
         fixed_columns: number of first columns that every page of a terminal repeats.
         blocks: sizes of the groups of columns that stay on one page; empty for a table that is never cut.
+        lead: sentences that a terminal shows before the table.
+        gaps: those of the findings that a terminal always shows, as they say what is missing.
     """
 
     title: str
@@ -52,6 +44,8 @@ class Part:
     notes: str = ""
     fixed_columns: int = 1
     blocks: Sequence[int] = ()
+    lead: Sequence[str] = ()
+    gaps: Sequence[str] = ()
 
 
 def grid(columns: Sequence[str], body: Iterable[Sequence[str]], word_columns: Sequence[str]) -> list[str]:
@@ -76,35 +70,6 @@ def part_markdown(part: Part, with_title: bool = True) -> str:
     lines += [f"- {escape(line)}" for line in part.findings]
     title = f"**{escape(part.title)}**\n\n" if with_title else ""
     return title + "\n".join(lines) + "\n"
-
-
-def part_tex(part: Part) -> str:
-    """Render a table as LaTeX, for the packages booktabs and adjustbox."""
-    columns = "".join("l" if name in WORD_COLUMNS else "r" for name in part.head)
-    rows = [" & ".join(map(_tex, row)) + r" \\" for row in part.body]
-    items = [rf"\item {_tex(line)}" for line in part.findings]
-    return "\n".join([
-        r"\begin{table*}",
-        rf"\caption{{{_tex(part.title)}}}",
-        r"\begin{adjustbox}{max width=\textwidth}",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        " & ".join(map(_tex, part.head)) + r" \\",
-        r"\midrule",
-        *rows,
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{adjustbox}",
-        *([r"\par\footnotesize " + _tex(part.notes)] if part.notes else []),
-        r"\end{table*}",
-        # outside the float: published tables have more lines than a page
-        *([r"\begin{itemize}\footnotesize", *items, r"\end{itemize}"] if items else []),
-        "",
-    ])  # fmt: skip
-
-
-def _tex(text: str) -> str:
-    return re.sub(r"(?<=\d)([*=])(?= |$)", r"$^{\1}$", "".join(_TEX.get(letter, letter) for letter in text))
 
 
 def html_page(parts: Sequence[Part]) -> str:
@@ -132,101 +97,15 @@ def _html_table(part: Part) -> str:
     )
 
 
-def terminal_pages(part: Part, width: int) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Head and rows of a table, cut into pages of at most `width` characters where the table has blocks.
-
-    Intervals then stand in a line of their own.
-    """
-    if not part.blocks:
-        yield list(part.head), [list(row) for row in part.body]
-        return
-    body = [[text.replace(" ±", "\n±") for text in row] for row in part.body]
-    yield from cut_table(list(part.head), body, part.fixed_columns, part.blocks, width)
-
-
-def _terminal_text(text: str) -> str:
-    """A cell for a terminal: line ends stay, other control characters are made harmless."""
-    return "\n".join(map(printable, text.split("\n")))
-
-
-def show_part(part: Part) -> None:
-    """Print a table, then its findings, then its notes."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    # no markup, as names have words in brackets
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False)
-    if part.blocks:
-        console.print(printable(part.title), style="italic", soft_wrap=True)
-    for columns, rows in terminal_pages(part, console.width):
-        if part.blocks:
-            table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-        else:
-            table = Table(title=part.title)
-        for name in columns:
-            table.add_column(name, justify="left" if name in WORD_COLUMNS else "right", no_wrap=bool(part.blocks))
-        for row in rows:
-            table.add_row(*map(_terminal_text, row))
-        console.print(table)
-        if part.blocks:
-            console.print("")
-    for line in part.findings:
-        console.print(printable(line), soft_wrap=True)
-    if part.notes:
-        console.print(part.notes, style="dim", soft_wrap=True)
-
-
-def cut_table(
-    head: list[str], body: list[list[str]], fixed_columns: int, blocks: Sequence[int], width: int
-) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Cut a table into pages that are at most `width` characters wide.
-
-    Args:
-        head: names of the columns; they break at spaces.
-        body: rows; a cell with line breaks has several lines.
-        fixed_columns: number of first columns that every page repeats.
-        blocks: sizes of the groups of columns that stay together where they fit; further columns join the last.
-        width: in characters.
-
-    Yields:
-        Head and rows of each page.
-    """
-    label = max(len("method"), min(LABEL_WIDTH, width // 3))
-    head = [head[0], *(name.replace(" ", "\n") for name in head[1:])]
-    rows = []
-    for name, *cells in body:
-        rows.append([fill(name, label), *(cell.replace(" of ", "\nof ").replace(" [", "\n[") for cell in cells)])
-    starts = [fixed_columns]
-    for size in blocks:
-        starts.append(starts[-1] + size)
-    for row in (head, *rows):
-        for start in starts[1:-1]:  # a gap between two blocks
-            row[start] = " " + row[start].replace("\n", "\n ")
-    columns = zip(head, *rows, strict=True)
-    widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
-    starts[-1] = len(head)  # n and params
-    room = width - sum(widths[:fixed_columns]) - fixed_columns + 1
-
-    def width_of(columns: Iterable[int]) -> int:
-        return sum(1 + widths[i] for i in columns)
-
-    groups: list[list[int]] = []
-    for start, end in pairwise(starts):
-        block = [*range(start, end)]
-        groups += [block] if width_of(block) <= room else [[i] for i in block]
-    pages: list[list[int]] = []
-    for group in groups:
-        if pages and width_of([*pages[-1], *group]) <= room:
-            pages[-1] += group
-        else:
-            pages.append(group)
-    for page in pages:
-        indices = [*range(fixed_columns), *page]
-        yield [head[i] for i in indices], [[row[i] for i in indices] for row in rows]
-
-
-def output_parts(parts: Sequence[Part], form: str, into: str | None, block: str, text: str | None = None) -> None:
+def output_parts(
+    parts: Sequence[Part],
+    form: str,
+    into: str | None,
+    block: str,
+    text: str | None = None,
+    notes: bool = True,
+    bold: bool = False,
+) -> None:
     """Print tables, or write them as Markdown into a file.
 
     Args:
@@ -235,6 +114,8 @@ def output_parts(parts: Sequence[Part], form: str, into: str | None, block: str,
         into: FILE or FILE#NAME; None prints.
         block: the name of the block in the file, KIND:NAME; the NAME of `into` replaces its NAME.
         text: the Markdown of all tables, where it is not that of one after the other.
+        notes: a terminal also shows findings and notes.
+        bold: LaTeX prints what is best in bold.
 
     Raises:
         BadInput: the file does not exist or has no such block.
@@ -244,12 +125,18 @@ def output_parts(parts: Sequence[Part], form: str, into: str | None, block: str,
         path, _, name = into.partition("#")
         embed(text, f"{block.partition(':')[0]}:{name}" if name else block, Path(path))
     elif form == "text":
+        from glorabench.reports.terminal import show_part
+
         for part in parts:
-            show_part(part)
+            show_part(part, notes)
     elif form == "html":
         print(html_page(parts), end="")
+    elif form == "tex":
+        from glorabench.reports.latex import tex_tables
+
+        print(tex_tables(parts, block.partition(":")[2] or block, bold), end="")
     else:
-        print(text if form == "md" else "\n".join(map(part_tex, parts)), end="")
+        print(text, end="")
 
 
 def embed(text: str, block: str, path: Path) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv as library
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
-from glorabench.analysis.cells import Group, groups_of
+from glorabench.analysis.cells import Group, groups_of, named_groups_of
+from glorabench.analysis.costs import points
 from glorabench.analysis.suite_layouts import layout_of
+from glorabench.analysis.tie_groups import ranking
 from glorabench.records.record import Record
 from glorabench.reports import rendering
+from glorabench.reports.answer import answer_of
 from glorabench.reports.captions import FAKE, any_fake, selection_text, title_of
 from glorabench.reports.rendering import Part
 from glorabench.reports.tables import long as long_table
 from glorabench.reports.tables import published as published_tables
 from glorabench.reports.tables import wide
+from glorabench.reports.terminal import show_part
 
 _AGAINST = "ours against published figures"
 
@@ -50,9 +55,11 @@ def suite_parts(
             body = long_table.long_rows(group)
             tables.append(Part(title, long_table.long_columns(group), body, findings, long_table.long_notes(group)))
             continue
-        lines = wide.wide_rows(group, layout)
-        remarks, cuts = [*wide.row_gaps(lines, layout), *findings], wide.wide_blocks(layout)
-        tables.append(Part(title, *wide.wide_text(lines, layout), remarks, wide.wide_notes(group, layout), *cuts))
+        lines = wide.sorted_by_mean(wide.wide_rows(group, layout), layout)
+        gaps, cuts = wide.row_gaps(lines, layout), wide.wide_blocks(layout)
+        head_and_body = wide.wide_text(lines, layout)
+        notes = wide.wide_notes(group, layout)
+        tables.append(Part(title, *head_and_body, [*gaps, *findings], notes, *cuts, gaps=gaps))
         tables += _against_published(lines, layout, published)
     return tables
 
@@ -100,7 +107,30 @@ def _wide_csv(groups: Sequence[Group], layout: wide.Layout, published: bool) -> 
     return [*head, *more_head], [[*row, *cells] for row, cells in zip(body, other_cells, strict=True)]
 
 
-def show_suite(records: Sequence[Record], long: bool = False, published: bool = False) -> None:
-    """Print the table, its findings and notes; one table for each protocol, selection and backbone."""
-    for part in suite_parts(groups_of(records), long, published):
-        rendering.show_part(part)
+def with_sentences(tables: Sequence[Part], groups: Sequence[Group]) -> list[Part]:
+    """Put the answer of each group before its table; a table against published figures has no such sentence."""
+    own = iter(groups)
+    return [part if part.title == _AGAINST else replace(part, lead=_sentences(next(own))) for part in tables]
+
+
+def _sentences(group: Group) -> tuple[str, ...]:
+    """The answer that the records of a group give; nothing where they hold one configuration."""
+    all_points = points(group)
+    of_group = ranking(group, all_points)
+    if len(of_group.order) < 2:
+        return ()
+    answer = answer_of(all_points, of_group)
+    return tuple(dict.fromkeys((answer.sentence, *answer.more)))
+
+
+def show_suite(records: Sequence[Record], long: bool = False, notes: bool = False) -> None:
+    """Print the answer, the table and what it lacks; one table for each protocol, selection and backbone.
+
+    Args:
+        records: what the tables are about.
+        long: a row for each task and method.
+        notes: also print how each method compares with the best of each task, and what the columns mean.
+    """
+    groups = named_groups_of(records)
+    for part in with_sentences(suite_parts(groups, long), groups):
+        show_part(part, notes)
