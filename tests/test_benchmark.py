@@ -87,4 +87,4 @@ def test_a_deleted_record_changes_its_cell_and_mean_and_the_table_says_why(
     moved |= {name.replace("shapes_count", "mini_mean_5") for name in moved}
     assert changed == {("lora", key) for key in {*moved, "n"}}
     assert cli.main(["table", "mini", "--results", str(tmp_path), "--format", "md"]) == 0
-    assert "- lora: no run of 1 of 5 seeds (shapes_count)" in capsys.readouterr().out
+    assert "- LoRA: no run of 1 of 5 seeds (shapes_count)" in capsys.readouterr().out

@@ -172,10 +172,10 @@ def test_a_difference_whose_interval_excludes_zero_is_said_with_its_size() -> No
     span = f"95 % interval {100 * low:.2f} to {100 * high:.2f}, 3 seeds; "
     assert (
         conclusion_of(compare_sides(*ahead(20)))
-        == f"A is ahead of B by 11.00 points ({span}1 win, 0 ties, 0 losses of 1 task)"
+        == f"A is ahead of B by 11.00 points ({span}1 win, 0 not separated, 0 losses of 1 task)"
     )
     assert conclusion_of(compare_sides(*ahead(20)[::-1])) == (
-        f"B is behind A by 11.00 points ({span}0 wins, 0 ties, 1 loss of 1 task)"
+        f"B is behind A by 11.00 points ({span}0 wins, 0 not separated, 1 loss of 1 task)"
     )
 
 
@@ -183,7 +183,7 @@ def test_what_is_not_decided_is_said_to_be_so() -> None:
     a, b = ahead(-2)  # -1, 1 and 0 points
     assert conclusion_of(compare_sides(a, b)) == (
         f"not decided: A minus B is 0.00 points (95 % interval {-100 * HALF:.2f} to {100 * HALF:.2f}, 3 seeds; "
-        "0 wins, 1 tie, 0 losses of 1 task)"
+        "0 wins, 1 not separated, 0 losses of 1 task)"
     )
 
 
@@ -191,7 +191,7 @@ def test_one_seed_decides_nothing_whatever_it_says() -> None:
     found = compare_sides(side("A", {"digits": (200,)}), side("B", {"digits": (0,)}))
     assert found.sign == 0
     assert conclusion_of(found) == (
-        "not decided: A minus B is 100.00 points (one seed, so no interval; 1 win, 0 ties, 0 losses of 1 task)"
+        "not decided: A minus B is 100.00 points (one seed, so no interval; 1 win, 0 not separated, 0 losses of 1 task)"
     )
 
 

@@ -255,7 +255,7 @@ def test_the_command_draws_a_front_for_each_cost_as_a_file_of_its_own(results: P
     space = "{http://www.w3.org/2000/svg}"
     assert tree.tag == f"{space}svg"
     kinds = {"".join(g.itertext()).partition(":")[0]: g.get("class") for g in tree.iter(f"{space}g")}
-    assert kinds == {"lora": "front", "full": "front", "ssf": "other"}
+    assert kinds == {"LoRA": "front", "full fine-tuning": "front", "SSF": "other"}
     style = "".join(e.text or "" for e in tree.iter(f"{space}style"))
     used = {name for e in tree.iter() for name in e.get("class", "").split()}
     assert all(f".{name}" in style for name in used - {"other", "name"})  # names and others look as the rest

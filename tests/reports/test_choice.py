@@ -56,10 +56,10 @@ def test_the_sentence_names_budget_best_ties_and_the_smallest() -> None:
         "Within at most 9,000 parameters, inference at most 1 times that of the plain backbone: lora is"
     )
     assert "top-1 92.67 %" in text
-    assert text.endswith("not told apart from it: ssf; the smallest of them is ssf, 1,000 parameters")
+    assert text.endswith("not separated from it: ssf; the smallest of them is ssf, 1,000 parameters")
     part = choice_part(Group(RECORDS), budget)
     assert [row[0] for row in part.body] == ["lora", "ssf", "linear"]
-    assert [row[4] for row in part.body] == ["best", "tied", ""]
+    assert [row[4] for row in part.body] == ["best", "not separated", ""]
 
 
 def test_what_saw_the_test_split_is_no_choice() -> None:

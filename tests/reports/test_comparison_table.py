@@ -75,18 +75,18 @@ def test_each_task_has_its_paired_difference_and_the_sentence_its_tally() -> Non
     both = [[[i < n for i in range(N)]] * 2 for n in (180, 100)]
     d = statistics.paired_difference(*both)
     assert [row[0] for row in part.body] == ["digits", "dsprites_loc", "mean of 2"]
-    assert part.body[0][3:] == ("-0.50", part.body[0][4], "2", "tie")
+    assert part.body[0][3:] == ("-0.50", part.body[0][4], "2", "not separated")
     span = f"{100 * d.low:.2f} to {100 * d.high:.2f}"
     assert part.body[1] == ("dsprites_loc", "90.00", "50.00", "40.00", span, "2", "win")
-    assert part.findings[0].startswith("lora is ahead of glora by 19.75 points (95 % interval 19.75 to 19.75, 2 seeds;")
-    assert "1 win, 1 tie, 0 losses of 2 tasks" in part.findings[0]
-    assert "costs, lora / glora: 0.50 (parameters)" in part.findings[0]
+    assert part.findings[0].startswith("LoRA is ahead of GLoRA by 19.75 points (95 % interval 19.75 to 19.75, 2 seeds;")
+    assert "1 win, 1 not separated, 0 losses of 2 tasks" in part.findings[0]
+    assert "costs, LoRA / GLoRA: 0.50 (parameters)" in part.findings[0]
 
 
 def test_what_is_not_decided_is_not_called_ahead() -> None:
     first = runs("lora", {"digits": (120, 80)})
     part = comparison_part([*first, *runs("glora", {"digits": (100, 98)})], {"method": "lora"}, {"method": "glora"})
-    assert part.findings[0].startswith("not decided: lora minus glora is 0.50 points")
+    assert part.findings[0].startswith("not decided: LoRA minus GLoRA is 0.50 points")
     one = comparison_part([made(right=190), made("glora", right=50)], {"method": "lora"}, {"method": "glora"})
     assert one.findings[0].startswith("not decided")
     assert "one seed, so no interval" in one.findings[0]
@@ -102,16 +102,16 @@ def test_what_saw_the_test_split_wins_nothing() -> None:
 def test_several_configurations_need_a_word_or_at() -> None:
     ranks = {rank: runs("lora", {"digits": (150, 140)}, rank=rank, params=rank * 500) for rank in (2, 4, 8)}
     records = [r for own in ranks.values() for r in own] + runs("glora", {"digits": (150, 150)}, params=2040)
-    with pytest.raises(BadInput, match=r"method=lora is 3 configurations \(lora \(rank=2\); .*--at params or flops"):
+    with pytest.raises(BadInput, match=r"method=lora is 3 configurations \(LoRA, r = 2; .*--at params or flops"):
         comparison_part(records, {"method": "lora"}, {"method": "glora"})
     part = comparison_part(records, {"method": "lora"}, {"method": "glora"}, at="params")
-    assert part.title == "lora (rank=4) against glora"
+    assert part.title == "LoRA, r = 4 against GLoRA"
     assert part.findings[1] == "at equal parameters: the ratio is 0.98, the nearest to 1 of 3 pairs"
     far = comparison_part(records, {"method": "lora", "method.rank": [2, 8]}, {"method": "glora"}, at="params")
     assert far.findings[1].startswith("not at equal parameters: the ratio is 1.96")
 
 
-@pytest.mark.parametrize(("at", "chosen"), [("flops", "rank=2"), ("time", "rank=8")])
+@pytest.mark.parametrize(("at", "chosen"), [("flops", "r = 2"), ("time", "r = 8")])
 def test_equal_cost_counts_all_stages(at: str, chosen: str) -> None:
     records = [
         *runs("lora", {"digits": (150, 140)}, rank=2, stages=stage(1e12, 5.0)),
@@ -119,7 +119,7 @@ def test_equal_cost_counts_all_stages(at: str, chosen: str) -> None:
         *runs("glora", {"digits": (150, 150)}, stages={**stage(5e11, 15.0), "search": {"seconds": 5.0, "flops": 5e11}}),
     ]
     part = comparison_part(records, {"method": "lora"}, {"method": "glora"}, at=at)
-    assert part.title == f"lora ({chosen}) against glora"
+    assert part.title == f"LoRA, {chosen} against GLoRA"
     assert "ratio is 1.00" in part.findings[1]
     bare = [replace(r, cost={}) for r in records]
     with pytest.raises(BadInput, match=rf"--at {at}: no pair"):
@@ -129,7 +129,7 @@ def test_equal_cost_counts_all_stages(at: str, chosen: str) -> None:
 def test_only_what_both_have_is_compared_and_the_rest_is_named() -> None:
     less = [r for r in GLORA if (r.names["task"], r.config["seed"]) != ("digits", 1)]
     part = comparison_part([*LORA, *less], {"method": "lora"}, {"method": "glora"})
-    assert part.findings[-1] == "left out, as glora has no result there: digits (seed 1)"
+    assert part.findings[-1] == "left out, as GLoRA has no result there: digits (seed 1)"
     assert [row[5] for row in part.body] == ["1", "2", "1"]
     with pytest.raises(BadInput, match="no task and seed in common"):
         comparison_part([made(), made("glora", seed=1)], {"method": "lora"}, {"method": "glora"})
@@ -159,12 +159,12 @@ def test_the_command_prints_it_and_refuses_in_one_line(tmp_path: Path, capsys: p
     assert cli.main([*words, "--format", "md"]) == 0
     out = capsys.readouterr().out
     assert "| dsprites_loc | 90.00 | 50.00 | 40.00 |" in out
-    assert "- lora is ahead of glora" in out
+    assert "- LoRA is ahead of GLoRA" in out
     assert cli.main(words) == 0
-    assert "lora against glora" in capsys.readouterr().out
+    assert "LoRA against GLoRA" in capsys.readouterr().out
     around = ["compare", "mini", "--results", str(tmp_path), "method=lora", "--at", "params", "method=glora"]
     assert cli.main(around) == 0
-    assert "lora against glora" in capsys.readouterr().out
+    assert "LoRA against GLoRA" in capsys.readouterr().out
     for bad, said in (
         (["compare", "method=lora", "method=gloraa"], "no record has method=gloraa: they have glora or lora"),
         (["compare", "vtab1k", "method=lora", "method=glora"], "no records of suite 'vtab1k'"),
@@ -178,7 +178,7 @@ def test_the_command_prints_it_and_refuses_in_one_line(tmp_path: Path, capsys: p
 
 def test_pairs_that_are_alike_are_refused_for_no_order_of_records_may_choose() -> None:
     pair = [*runs("lora", {"digits": (150, 140)}, rank=2), *runs("lora", {"digits": (180, 180)}, rank=4)]
-    with pytest.raises(BadInput, match=r"2 pairs have the ratio 1.00, .*lora \(rank=2\) and glora; .*add a word"):
+    with pytest.raises(BadInput, match=r"2 pairs have the ratio 1.00, .*LoRA, r = 2 and GLoRA; .*add a word"):
         comparison_part(
             [*pair, *runs("glora", {"digits": (150, 150)})], {"method": "lora"}, {"method": "glora"}, at="params"
         )
@@ -188,8 +188,8 @@ def test_two_configurations_of_one_method_are_told_apart_and_one_is_not_compared
     records = [*runs("lora", {"digits": (150, 140)}, rank=2), *runs("lora", {"digits": (180, 180)}, rank=4)]
     first, second = ({"method": "lora", "method.rank": rank} for rank in (2, 4))
     part = comparison_part(records, first, second)
-    assert part.title == "lora (method=lora, method.rank=2) against lora (method=lora, method.rank=4)"
-    with pytest.raises(BadInput, match="are the same runs of lora: add a word"):
+    assert part.title == "LoRA, r = 2 against LoRA, r = 4"
+    with pytest.raises(BadInput, match="are the same runs of LoRA: add a word"):
         comparison_part(records, first, {"method.rank": 2})
 
 
@@ -204,4 +204,6 @@ def test_the_lists_of_shots_are_a_seed_too() -> None:
     assert part.body[0][1:4] == ("20.00", "10.00", "10.00")
     assert part.body[0][5] == "3"
     less = comparison_part(drawn[:-1], {"method": "lora"}, {"method": "full"})
-    assert less.findings[-1] == "left out, as full has no result there: food101_1shot (seed 0, split seed 2)"
+    assert (
+        less.findings[-1] == "left out, as full fine-tuning has no result there: food101_1shot (seed 0, split seed 2)"
+    )

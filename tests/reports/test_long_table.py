@@ -13,7 +13,7 @@ import pytest
 
 from glorabench import cli
 from glorabench.analysis import cells, statistics
-from glorabench.analysis.cells import Group, groups_of
+from glorabench.analysis.cells import Group, groups_of, named_groups_of
 from glorabench.cli import tables
 from glorabench.config.schema import SEARCH_VERSION
 from glorabench.errors import BadInput
@@ -267,7 +267,9 @@ def test_a_clear_win_is_said_with_its_size() -> None:
 def test_a_tie_is_said_to_be_one() -> None:
     records = [made(m, seed=s, right=r) for m, r in (("lora", 101), ("linear", 100)) for s in (0, 1)]
     (finding,) = long.findings(Group(records))
-    assert finding.startswith("digits: best is lora; linear is tied with it: 0.50 points (95 % interval -0.49 to 1.49")
+    assert finding.startswith(
+        "digits: best is lora; linear is not separated from it: 0.50 points (95 % interval -0.49 to 1.49"
+    )
 
 
 def test_only_seeds_that_both_have_are_compared() -> None:
@@ -411,11 +413,11 @@ def test_what_was_chosen_on_test_is_never_best_and_is_not_compared() -> None:
 
 
 def test_the_terminal_shows_the_mark_and_other_words_in_brackets(capsys: pytest.CaptureFixture[str]) -> None:
-    suite.show_suite([cheated(), made(right=100)])
+    suite.show_suite([cheated(), made(right=100)], notes=True)
     out = capsys.readouterr().out
-    assert out.count("[chosen on test]") >= 3  # the row, what is found, the notes
-    suite.show_suite([made(targets="[red]"), made(targets="[bold]")])
-    assert "targets=[red]" in capsys.readouterr().out
+    assert out.count("[chosen on") >= 3  # the row, what is found, the notes
+    suite.show_suite([made(init="[red]"), made(init="[bold]")])
+    assert "init = [red]" in capsys.readouterr().out
 
 
 def test_markdown_has_one_line_a_cell_then_notes_and_findings() -> None:
@@ -441,7 +443,7 @@ def test_the_terminal_shows_every_cell(capsys: pytest.CaptureFixture[str]) -> No
         "3 runs of vit_mini on suite mini",
         "61.50",
         "failed: NonFiniteLoss",
-        "best is lora",
+        "Best of all 2: LoRA",
     ):
         assert part in out
 
@@ -482,6 +484,11 @@ def test_a_missing_page_is_named(tmp_path: Path) -> None:
         rendering.embed("new\n", "table:mini", tmp_path / "none.md")
 
 
+def parts_text(records: list[Record]) -> str:
+    groups = named_groups_of(records)
+    return suite.parts_markdown(suite.suite_parts(groups), groups)
+
+
 def test_the_command_writes_the_table_of_the_records_it_finds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -493,7 +500,7 @@ def test_the_command_writes_the_table_of_the_records_it_finds(
     page = tmp_path / "page.md"
     page.write_text(BLOCK)
     assert tables.table("mini", results=tmp_path, into=str(page)) == 0
-    assert suite.suite_markdown(records[::-1]) in page.read_text()
+    assert parts_text(records[::-1]) in page.read_text()
 
 
 def test_a_long_csv_of_two_backbones_says_which_is_which() -> None:

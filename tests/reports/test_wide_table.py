@@ -27,7 +27,7 @@ from glorabench.records.compatibility import refuse_mixtures
 from glorabench.records.metrics import Metric
 from glorabench.records.outcomes import pack
 from glorabench.records.record import Record
-from glorabench.reports import rendering
+from glorabench.reports import terminal
 from glorabench.reports.tables import long as long_table
 from glorabench.reports.tables import suite as suite_table
 from glorabench.reports.tables import wide
@@ -444,7 +444,7 @@ def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: i
         for r in vtab({task: value + seed for task, value in FULL.items()}, method=method, seed=seed)
     ]
     (part,) = (part for part in suite_table.suite_parts(groups_of(records)) if part.blocks)
-    pages = list(rendering.terminal_pages(part, width))
+    pages = list(terminal.terminal_pages(part, width))
     assert len(pages) == tables
     seen = []
     for head, body in pages:
@@ -456,18 +456,18 @@ def test_a_terminal_gets_as_many_tables_as_its_width_needs(width: int, tables: i
 
 
 def test_a_block_that_is_too_wide_by_itself_is_cut() -> None:
-    pages = list(rendering.terminal_pages(suite_table.suite_parts(groups_of([imagenet()]))[0], 40))
+    pages = list(terminal.terminal_pages(suite_table.suite_parts(groups_of([imagenet()]))[0], 40))
     assert len(pages) > 1
     assert sum(len(head) - 2 for head, _ in pages) == 13  # nine columns and means, n, sizes; method and shots in each
 
 
 def test_the_terminal_shows_the_whole_table_then_gaps_findings_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
-    suite_table.show_suite([*vtab(FULL), *vtab({"cifar": 50.0}, method="full")])
+    suite_table.show_suite([*vtab(FULL), *vtab({"cifar": 50.0}, method="full")], notes=True)
     out = capsys.readouterr().out
-    for part in ("68.97", "65.57", "of 4", "CLEVR", "full: no run (18 of 19)"):
+    for part in ("68.97", "65.57", "of 4", "CLEVR", "full fine-tuning: no run (18 of 19)"):
         assert part in out
-    assert out.index("65.57") < out.index("no run") < out.index("cifar: best is lora") < out.index("top-1 in percent")
-    assert max(len(line) for line in out.partition("full: no run")[0].splitlines()) <= 140
+    assert out.index("65.57") < out.index("no run") < out.index("cifar: best is LoRA") < out.index("top-1 in percent")
+    assert max(len(line) for line in out.partition("full fine-tuning: no run")[0].splitlines()) <= 140
 
 
 def test_the_command_prints_either_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,7 +180,7 @@ def _by_intervals(
     if math.isnan(best.low) or math.isnan(other.low):
         return Verdict("untested", reason=reason, best=name)
     is_behind = other.high < best.low if metric.higher_is_better else other.low > best.high
-    words = "behind, as their intervals do not overlap" if is_behind else "tied, as their intervals overlap"
+    words = "behind, as their intervals do not overlap" if is_behind else "not separated, as their intervals overlap"
     return Verdict("behind" if is_behind else "tied", reason=f"{reason}: {words}", best=name)
 
 

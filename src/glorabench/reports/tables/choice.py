@@ -17,8 +17,8 @@ _WORDS = {
     "seconds": "at most {:,.0f} seconds of training and search",
 }
 _NOTE = (
-    "best: the highest mean within the budget; tied: a paired test over seeds and examples does not tell it apart from "
-    f"the best, which is no proof that it is as good. {DETAILS}"
+    "best: the highest mean within the budget; not separated: a paired test over seeds and examples finds no "
+    f"difference from the best, which is no proof that it is as good. {DETAILS}"
 )
 
 
@@ -39,7 +39,7 @@ def choice_part(group: Group, budget: Budget) -> Part:
 
 
 def _row(point: Point, choice: Choice) -> tuple[str, ...]:
-    verdict = "best" if point in choice.best else "tied" if point in choice.tied else ""
+    verdict = "best" if point in choice.best else "not separated" if point in choice.tied else ""
     costs = {axis.name: point.cost(axis) for axis in AXES}
     params, latency = costs["params"], costs["latency_64"]
     return (
@@ -63,7 +63,7 @@ def sentence(choice: Choice, budget: Budget) -> str:
         return text
     smallest = choice.smallest
     ties = _join_names([point.method for point in choice.tied])
-    text += f"; not told apart from it: {ties}"
+    text += f"; not separated from it: {ties}"
     params = smallest.cost(AXES[0])
     return text if params is None else f"{text}; the smallest of them is {smallest.method}, {params:,.0f} parameters"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from glorabench.analysis.cells import cells
+from glorabench.analysis.cells import NamedGroup, cells
 from glorabench.analysis.comparison import Comparison, Side, TaskComparison, compare_sides, place_of
 from glorabench.errors import BadInput
 from glorabench.records.compatibility import MARK
@@ -16,7 +16,7 @@ from glorabench.records.record import Record
 from glorabench.reports.captions import DETAILS, FAKE, any_fake, count_text, interval_text
 from glorabench.reports.rendering import Part
 
-_OUTCOME = {1: "win", -1: "loss", 0: "tie"}
+_OUTCOME = {1: "win", -1: "loss", 0: "not separated"}
 _EQUAL = 0.05  # values that differ by less than this share count as equal
 _COSTS: Mapping[str, tuple[str, Callable[[Side], float | None]]] = {
     "params": ("parameters", lambda side: side.params),
@@ -44,10 +44,9 @@ def comparison_part(
         BadInput: a side has no run, or has several configurations without `at` or with equal ratios in it; both sides
             are the same, or they have nothing in common.
     """
-    first_sides, second_sides = (
-        _configurations(filter_records(records, first)),
-        _configurations(filter_records(records, second)),
-    )
+    of_first, of_second = filter_records(records, first), filter_records(records, second)
+    names = _names([*of_first, *of_second])
+    first_sides, second_sides = _configurations(of_first, names), _configurations(of_second, names)
     _check_candidates(first_sides, first, at)
     _check_candidates(second_sides, second, at)
     left, right, remarks = _nearest_pair(first_sides, second_sides, at)
@@ -73,13 +72,24 @@ def _check_candidates(sides: Sequence[Side], conditions: Mapping[str, Any], at: 
         )
 
 
-def _configurations(records: Sequence[Record]) -> list[Side]:
+def _configurations(records: Sequence[Record], names: Mapping[str, str]) -> list[Side]:
     """One side for each row with a result that a table of the records would have."""
     members: dict[str, list[Record]] = {}
     for cell in cells(records):
-        members.setdefault(cell.row.removesuffix(f" {MARK}"), []).extend(cell.records)
-    sides = [Side(label, of_label) for label, of_label in members.items()]
+        members.setdefault(cell.row, []).extend(cell.records)
+    sides = []
+    for row, of_row in members.items():
+        sides.append(Side(names.get(of_row[0].run_id, row).removesuffix(f" {MARK}"), of_row))
     return [side for side in sides if side.runs]
+
+
+def _names(records: Sequence[Record]) -> dict[str, str]:
+    """What people call the configuration of each run, by its id; nothing where no table can hold all records."""
+    unique = list({r.run_id: r for r in records}.values())
+    try:
+        return {r.run_id: cell.row for cell in NamedGroup(unique).cells for r in cell.records}
+    except BadInput:
+        return {}
 
 
 def _nearest_pair(firsts: Sequence[Side], seconds: Sequence[Side], at: str | None) -> tuple[Side, Side, list[str]]:
@@ -142,7 +152,8 @@ def _part(comparison: Comparison, remarks: Sequence[str], records: Sequence[Reco
     head = ("task", *names, metric.points, "95 % interval", "n", "outcome")
     notes = _NOTES.format(metric.points, labels)
     title = f"{FAKE}: {title}" if any_fake(records) else title
-    return Part(title, head, body, [conclusion_of(comparison) + price, *remarks], notes)
+    conclusion = conclusion_of(comparison) + price
+    return Part(title, head, body, [conclusion, *remarks], notes, lead=(conclusion,), gaps=remarks)
 
 
 def _row(task: TaskComparison) -> tuple[str, ...]:
@@ -161,7 +172,7 @@ def conclusion_of(comparison: Comparison) -> str:
     if contaminated_sides:
         return f"not decided: {' and '.join(contaminated_sides)} saw the test split"
     wins, ties, losses = comparison.tally
-    tally = f"{count_text(wins, 'win')}, {count_text(ties, 'tie')}, {count_text(losses, 'loss', 'losses')}"
+    tally = f"{count_text(wins, 'win')}, {ties} not separated, {count_text(losses, 'loss', 'losses')}"
     tally += f" of {count_text(len(comparison.tasks), 'task')}"
     if difference is None:
         return f"no mean: the tasks of {first} and {second} are scored by metrics of different units ({tally})"

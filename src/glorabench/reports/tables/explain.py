@@ -57,7 +57,8 @@ def _nearest_cell(cell: str, groups: Iterable[Group], columns: Iterable[str]) ->
     for group in groups:
         for group_cell in group.cells:
             task = group_cell.task
-            names |= {(group_cell.method, task), (group_cell.records[0].names["method"], task)}
+            of_cell = (group_cell.method, group_cell.name, group_cell.records[0].names["method"])
+            names |= {(name, task) for name in of_cell}
     methods = sorted({name for name, _ in names})
     of_columns = [f"{name}/{column}" for name in methods for column in columns]
     return nearest(cell, [*(f"{name}/{task}" for name, task in sorted(names)), *of_columns])
@@ -81,8 +82,8 @@ def _split(cell: str, names: AbstractSet[str]) -> tuple[str, str]:
 
 
 def _cells_called(group: Group, method: str) -> list[Cell]:
-    """The cells with this label in a table; if there are none, those of all configurations of this method."""
-    exact = [cell for cell in group.cells if method in (cell.row, cell.method)]
+    """The cells with this name in a table or a CSV file; without any, those of all configurations of this method."""
+    exact = [cell for cell in group.cells if method in (cell.row, cell.method, cell.row_name, cell.name)]
     return exact or [cell for cell in group.cells if cell.records[0].names["method"] == method]
 
 

@@ -13,11 +13,12 @@ from glorabench.analysis.significance import Term, Verdict, paired_outcomes, ver
 from glorabench.records.metrics import equal_scale, names_of_best
 from glorabench.records.record import Record
 from glorabench.reports.captions import DETAILS, estimate_text, heading_of, notes_of_marks
+from glorabench.reports.tables.verdict_words import VERDICT_WORDS
 
 SIZES = ("params", "head", "stored kB")
 _NOTES = (
     "Mean over n seeds with its 95 % interval; verdict: how a method stands to the best of its task, by a paired test "
-    f"over seeds and examples. {DETAILS}"
+    f"over seeds and examples. Not separated does not mean equal. {DETAILS}"
 )
 EXACT_SIZES = ("params", "head", "stored_bytes", "supernet")
 
@@ -60,7 +61,7 @@ def _means(group: Group) -> Iterator[tuple[str, ...]]:
             continue
         table = [[by_draw[seed] for seed in seeds] for by_draw in scores]
         mean = statistics.stratified_mean(table, [1 / len(tasks)] * len(tasks))
-        kind = verdicts[method].kind if method in verdicts else ""
+        kind = VERDICT_WORDS[verdicts[method].kind] if method in verdicts else ""
         texts = (*metric_cell, *estimate_text(mean, group.metric), str(mean.n), kind)
         yield (f"mean of {len(tasks)} tasks", method, *texts)
 
@@ -77,7 +78,7 @@ def _row(cell: Cell, verdict: Verdict | None, with_metric: bool) -> tuple[str, .
         *([cell.metric.heading] if with_metric else []),
         *estimate_text(cell.score, cell.metric),
         count,
-        verdict.kind if verdict else "",
+        VERDICT_WORDS[verdict.kind] if verdict else "",
         *Sizes.from_runs(cell.finished_runs).texts,
         _step_text(cell.finished_runs),
         _latency_text(cell.finished_runs),
@@ -181,11 +182,16 @@ def _gap_to_best(best: Cell, other: Cell, verdict: Verdict) -> str:
     sides = best.by_draw(), other.by_draw()
     draws = sorted(sides[0].keys() & sides[1].keys())
     first, second = (tuple(side[draw].outcomes_of(metric.name) for draw in draws) for side in sides)
-    difference = paired_outcomes(first, second).estimate
+    paired = paired_outcomes(first, second)
+    difference = paired.interval_of(verdict.p / paired.exact_p if paired.exact_p > 0 else 1.0)
     ends = [metric.text(metric.sign * end) for end in (difference.low, difference.high)][:: metric.sign]
     gap = f"{metric.text(metric.sign * difference.value)} {metric.points}"
     span = f"{gap} (95 % interval {ends[0]} to {ends[1]}, {verdict.p_text})"
-    return f"{other.method} is tied with it: {span}" if verdict.kind == "tied" else f"{other.method} is {span} behind"
+    return (
+        f"{other.method} is not separated from it: {span}"
+        if verdict.kind == "tied"
+        else f"{other.method} is {span} behind"
+    )
 
 
 @dataclass(frozen=True)

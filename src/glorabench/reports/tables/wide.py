@@ -17,8 +17,8 @@ from glorabench.reports.captions import DETAILS, notes_of_marks, unit_text
 from glorabench.reports.tables import long
 
 _NOTES = (
-    "{}, mean over n seeds ± half of the 95 % interval; *: best, =: tied with it, ?: untested, by a paired test; {}. "
-    f"{DETAILS}"
+    "{}, mean over n seeds ± half of the 95 % interval; *: best, =: not separated from it, ?: untested, by a paired "
+    f"test; {{}}. {DETAILS}"
 )
 NO_RUN = "no run"
 
@@ -108,6 +108,21 @@ def wide_rows(group: Group, layout: Layout) -> list[WideRow]:
                 of_line[name] = by_method[line.method]
         result.append(replace(line, verdicts=of_line))
     return result
+
+
+def sorted_by_mean(rows: Sequence[WideRow], layout: Layout) -> list[WideRow]:
+    """Rows with the best mean first, by the last mean of the layout; rows without it keep their order, at the end."""
+    means = [entry.name for entry in layout.entries if isinstance(entry, Mean)]
+    if not means or layout.row_keys:
+        return list(rows)
+
+    def place(row: WideRow) -> tuple[bool, float]:
+        value = row.values[means[-1]]
+        if value.estimate is None or value.metric is None:
+            return True, 0.0
+        return False, -value.metric.sign * round(value.estimate.value, 12)
+
+    return sorted(rows, key=place)
 
 
 def _verdicts(rivals: Sequence[WideRow], layout: Layout) -> dict[str, dict[str, Verdict]]:
