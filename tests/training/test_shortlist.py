@@ -55,10 +55,10 @@ def test_a_choice_tunes_on_val_and_ends_with_a_sentence_a_table_and_a_figure(
         plain = [f"method={method}", f"train.lr={best}", "seed=1", "data=folder", words[-2], *FAST]
         assert record.run_id(compose(plain)) in {r.run_id for r in tests}, "an ordinary run"
     text = " ".join(out.split())
-    assert "Within at most 1,000 parameters: linear is the best, with top-1 " in text
+    assert "Within at most 1,000 parameters: linear probe is the best, with top-1 " in text
     figure = text.partition("figure: ")[2].partition(";")[0]
     assert Path(figure).name == "accuracy-params.svg"
-    assert Path(figure).read_text().count("bitfit")
+    assert Path(figure).read_text().count("BitFit")
 
     assert main(["run", "-m", *words]) == 0
     out = capsys.readouterr().out
