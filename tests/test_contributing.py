@@ -49,10 +49,12 @@ def test_the_conformance_matrix_takes_in_the_new_method(project: Path) -> None:
     assert "skipped" not in said
 
 
+@pytest.mark.campaign
 def test_the_rules_of_the_tree_hold_for_it(project: Path) -> None:
     assert "passed" in call(project, "pytest", "-p", "no:cacheprovider", "-k", "scaling", "tests/test_rules.py")
 
 
+@pytest.mark.campaign
 def test_the_new_method_is_counted(project: Path) -> None:
     assert "1,536" in call(project, "glorabench.cli", "count", "method=scaling", "backbone=vit_mini")
 

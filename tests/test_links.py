@@ -74,7 +74,7 @@ def test_the_pages_and_their_links_are_seen() -> None:
     ("link", "reason"),
     [
         ("tables.md", ""),
-        ("tables.md#ties-and-verdicts", ""),
+        ("tables.md#verdicts", ""),
         ("https://arxiv.org/abs/2306.07967", ""),
         ("../docs/nowhere.md", "is no file"),
         ("../docs", "is a folder: link to a file in it"),

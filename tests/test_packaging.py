@@ -148,7 +148,7 @@ def test_an_empty_environment_makes_the_quickstart(wheel: Path, tmp_path: Path) 
 
 
 def test_the_wheel_reads_its_own_configuration(site: Path, tmp_path: Path) -> None:
-    mine = (site / "glorabench/conf/method/lora.yaml").read_text().replace("rank: 8", "rank: 1")
+    mine = (site / "glorabench/conf/method/lora.yaml").read_text().replace("rank: ${recipe:rank,8}", "rank: 1")
     (site / "glorabench/conf/method/mine.yaml").write_text(mine)  # known to this copy alone
     cli = (sys.executable, "-m", "glorabench.cli")
     counted = call(*cli, "count", "backbone=vit_mini", "method=mine", cwd=tmp_path, PYTHONPATH=str(site))

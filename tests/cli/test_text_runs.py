@@ -86,6 +86,7 @@ def test_a_search_on_text_ends_with_a_winner(tmp_path: Path) -> None:
     assert made.paths
 
 
+@pytest.mark.campaign
 def test_all_stages_of_glora_on_a_task_of_generation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Candidates are ranked by their loss, which the record and the table say; only the winner writes, on test."""
     names = {"population": 3, "parents": 2, "generations": 2, "mutants": 2, "crossed": 1}
@@ -103,6 +104,8 @@ def test_all_stages_of_glora_on_a_task_of_generation(tmp_path: Path, capsys: pyt
     assert set(stages) == {"supernet", "search", "retrain"}
     assert stages["search"]["examples"] == search["evaluated"] * search["n"] == search["evaluated"] * 150
     assert all(stage["flops"] > 0 for stage in stages.values())
+    capsys.readouterr()
+    assert cli.main(["table", "mini_text", "--notes", "--results", str(tmp_path)]) == 0
     said = capsys.readouterr().out.replace("\n", " ")
     assert f"loss {search['score']:.3f} nats/token on the examples that chose its path" in said
     assert cli.main(["show", made.run_id, "--results", str(tmp_path)]) == 0

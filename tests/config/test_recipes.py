@@ -190,6 +190,7 @@ def test_the_reported_epoch_is_the_best_of_those_evaluated(best):
     assert not [key for entry in made.history for key in entry if key.startswith("val")]
 
 
+@pytest.mark.campaign
 def test_the_adapter_is_that_of_the_reported_epoch(best, tmp_path):
     """A run that stops there, under the same schedule, has learned the same."""
     made, folder = best
@@ -218,6 +219,7 @@ def test_record_and_table_say_that_test_chose(best):
     assert all(MARK in row[1] for row in long_rows(groups_of([made])[0]) if row[0] == "digits")
 
 
+@pytest.mark.campaign
 def test_stopped_and_made_again_it_reports_the_same(best, tmp_path):
     config = compose([*BEST, f"results_dir={tmp_path}"])
     with stopped_in_epoch(5):

@@ -480,6 +480,8 @@ def test_a_run_on_a_folder(tmp_path: Path, cache: Path, capsys: pytest.CaptureFi
     words = ["run", "method=linear", "data=folder", f"data.root={root}", "backbone=vit_mini", "train.epochs=1"]
     words += ["latency_rounds=0", f"results_dir={results}"]
     assert main(words) == 0
+    capsys.readouterr()
+    assert main(["table", "folder", "--notes", "--results", str(results)]) == 0
     assert "pets: macro accuracy" in capsys.readouterr().out
     (path,) = (results / "runs" / "folder").glob("*.json")
     first = record.read_record(path)

@@ -251,6 +251,7 @@ def test_weights_are_looked_for_where_the_config_says_and_checked(elsewhere, tmp
         rebuild_backbone(other, tensors(results, made))
 
 
+@pytest.mark.campaign
 def test_a_run_from_random_weights_cannot_be_built_again_unless_it_trained_all_of_them(tmp_path):
     lost = run(config(tmp_path, "method=linear|backbone.weights_from=null"))
     with pytest.raises(BadInput, match="started from random weights, which no file holds"):

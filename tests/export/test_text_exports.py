@@ -55,6 +55,7 @@ print("read", len(places))
 
 
 @pytest.mark.usefixtures("cache")
+@pytest.mark.campaign
 def test_each_export_has_the_logits_of_the_trained_network_without_this_package(tmp_path: Path) -> None:
     results, tokens = tmp_path / "results", torch.randint(3, 2048, (2, 20), generator=torch.Generator().manual_seed(0))
     expected: dict[Path, torch.Tensor] = {}

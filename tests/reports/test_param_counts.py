@@ -173,6 +173,7 @@ def table(backbone: str) -> CountTable:
     return made
 
 
+@pytest.mark.campaign
 def test_published_figures_follow_from_our_counts():
     found, label = {}, ""
     for line in (line for backbone in BOOK.backbones for line in table(backbone).lines):

@@ -62,7 +62,7 @@ def test_a_llama_of_seven_billion_parameters(base: str, bits: float) -> None:
     width = 2 if base == "bfloat16" else 4
     linear_bytes = found.base - (LLAMA_7B - LINEAR) * width
     assert 8 * linear_bytes / LINEAR == pytest.approx(bits, rel=1e-3)
-    assert found.optimizer == 2 * found.trained * width == 2 * found.gradients == 2 * found.adapter
+    assert found.optimizer == 2 * found.trained * 4 == 2 * found.gradients == 2 * found.adapter
 
 
 def test_shapes_say_what_real_tensors_take() -> None:

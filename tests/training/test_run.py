@@ -312,6 +312,7 @@ def test_weights_are_told_apart_by_content_not_by_place(tmp_path):
     assert ids[0] == ids[1] != ids[2]
 
 
+@pytest.mark.campaign
 def test_a_larger_backbone_takes_the_small_images(results):
     """Resizing happens on the device: a 64-pixel backbone on the 32-pixel suite."""
     size = ["+backbone.model_args={img_size: 64}", "backbone.preprocess={size: 64}"]

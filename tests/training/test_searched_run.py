@@ -118,12 +118,13 @@ def _winner_has_a_checkpoint(folder):
 @pytest.mark.parametrize(
     "reached",
     [
-        pytest.param(_supernet_has_a_checkpoint, marks=pytest.mark.campaign),
-        pytest.param(_search_has_candidates, marks=pytest.mark.campaign),
+        _supernet_has_a_checkpoint,
+        _search_has_candidates,
         _winner_has_a_checkpoint,
     ],
     ids=lambda f: f.__name__,
 )
+@pytest.mark.campaign
 def test_killed_in_any_stage_and_typed_again_ends_the_same(whole, tmp_path, reached):
     words = [*SMALL, "search.winner=retrain", f"results_dir={tmp_path}"]
     command = [sys.executable, "-m", "glorabench.cli", "run", *words]
@@ -264,9 +265,10 @@ def test_search_command_on_a_supernet_that_a_plain_run_trained(tmp_path, monkeyp
     assert made.names["search"] == "random"
     assert made.cost["stages"]["supernet"]["steps"] == 24
     assert made.params["supernet"] == trained.params["supernet"]
-    assert "glora + random" in capsys.readouterr().out
+    assert "GLoRA, best of random paths" in capsys.readouterr().out
 
 
+@pytest.mark.campaign
 def test_a_supernet_of_a_plain_run_is_that_of_the_pipeline(whole, tmp_path):
     """`glorabench search` on it continues what `search=...` would have done in one go."""
     words = [word for word in SMALL if not word.startswith("search")]
@@ -295,7 +297,14 @@ def test_search_command_refuses_what_it_cannot_search(tmp_path, capsys, words, s
     assert len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize("what", ["other tensors", "no notes", "half a file"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param("other tensors", marks=pytest.mark.campaign),
+        pytest.param("no notes", marks=pytest.mark.campaign),
+        "half a file",
+    ],
+)
 def test_a_damaged_supernet_is_set_aside_and_trained_again(whole, tmp_path, capsys, what):
     cfg = config(tmp_path)
     path = searched_run.supernet_path(cfg)
@@ -312,6 +321,7 @@ def test_a_damaged_supernet_is_set_aside_and_trained_again(whole, tmp_path, caps
     assert [e["train_loss"] for e in made.history] == [e["train_loss"] for e in whole[0].history[:2]]
 
 
+@pytest.mark.campaign
 def test_samplers_train_different_supernets(whole, tmp_path):
     uniform = load_file(searched_run.supernet_path(config(whole[1])))
     for sampler in ("fair", "sandwich"):
@@ -348,7 +358,11 @@ def test_compiled_training_equals_eager_training(tmp_path, method, apart):
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="inductor needs a C++ compiler on a CPU")
-@pytest.mark.parametrize("words", [["method=lora"], ["method=glora", ALL_LORA]], ids=["lora", "glora"])
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(["method=lora"], marks=pytest.mark.campaign), ["method=glora", ALL_LORA]],
+    ids=["lora", "glora"],
+)
 def test_inductor_computes_the_same_outputs_and_gradients(words):
     """The whole network, forward and backward, from random factors."""
     config = compose(words)
@@ -371,6 +385,7 @@ def test_inductor_computes_the_same_outputs_and_gradients(words):
         assert one.grad is two.grad is None or torch.allclose(one.grad, two.grad, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.campaign
 def test_a_winner_without_any_support_is_recorded_and_built_again(tmp_path):
     """Its trunk is frozen, so that the head alone is trained, on cached features."""
     made = run(config(tmp_path, "search.max_params=0", "search.winner=retrain", "search.algorithm.generations=1"))

@@ -69,6 +69,7 @@ def test_a_choice_tunes_on_val_and_ends_with_a_sentence_a_table_and_a_figure(
     assert sum(r.cost["images_decoded"] for r in [*trials, *tests]) == 30, "each image once for all runs"
 
 
+@pytest.mark.campaign
 def test_a_rate_that_fails_is_not_chosen_and_a_method_without_another_is_left_out(
     tmp_path: Path, own_cache: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

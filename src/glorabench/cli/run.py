@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from glorabench.cli.options import Allow, Words
 from glorabench.errors import BadInput, one_of
+
+if TYPE_CHECKING:
+    from glorabench.records.record import Record
 
 
 def run(
@@ -49,7 +52,6 @@ def run(
     from glorabench.records import record
     from glorabench.reports.tables import suite
     from glorabench.training.shortlist import make_command
-    from glorabench.training.sweep import title_of_run
 
     with allow_packages(allow or ()):
         budget = budget_of_words(words or [])
@@ -60,18 +62,26 @@ def run(
     groups = method_groups(records) if budget is None else []
     if records:
         suite.show_suite(records)
+    is_whole = _report_failures(configs, paths, records)
+    if budget is not None:
+        show_choice(records, budget, Path(configs[0]["results_dir"]))
+    show_next(groups, [*(["-m"] if multirun else []), *(words or [])], Path(configs[0]["results_dir"]))
+    return 0 if is_whole else 1
+
+
+def _report_failures(configs: Sequence[dict[str, Any]], paths: Sequence[Path], records: Sequence[Record]) -> bool:
+    """Name the runs that have no record and those that failed; True if there is none."""
+    from glorabench.training.sweep import title_of_run
+
     for config, path in zip(configs, paths, strict=True):
         if not path.exists():
             print(f"no record: {title_of_run(config)}", file=sys.stderr)
-    failures = [r for r in records if r.status != "done"]
+    failures = [record for record in records if record.status != "done"]
     for failure in failures:
         error = failure.error or {}
         text = f"{error.get('kind')}: {error.get('message')}"
         print(f"failed: {title_of_run(failure.config)}: {text}", file=sys.stderr)
-    if budget is not None:
-        show_choice(records, budget, Path(configs[0]["results_dir"]))
-    show_next(groups, [*(["-m"] if multirun else []), *(words or [])], Path(configs[0]["results_dir"]))
-    return 1 if failures or len(records) < len(paths) else 0
+    return not failures and len(records) == len(paths)
 
 
 def _show_forecast(words: Sequence[str], multirun: bool) -> int:

@@ -20,6 +20,7 @@ WORDS = [
 
 
 @pytest.mark.usefixtures("cache")
+@pytest.mark.campaign
 def test_a_stopped_training_gives_the_same_tensors_and_the_same_text(tmp_path: Path) -> None:
     for name in ("whole", "stopped"):
         words = [*WORDS, f"results_dir={tmp_path / name}"]

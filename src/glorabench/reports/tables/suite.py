@@ -107,7 +107,7 @@ def _wide_csv(groups: Sequence[Group], layout: wide.Layout, published: bool) -> 
     return [*head, *more_head], [[*row, *cells] for row, cells in zip(body, other_cells, strict=True)]
 
 
-def withanswer_sentences(tables: Sequence[Part], groups: Sequence[Group]) -> list[Part]:
+def with_sentences(tables: Sequence[Part], groups: Sequence[Group]) -> list[Part]:
     """Put the answer of each group before its table; a table against published figures has no such sentence."""
     own = iter(groups)
     return [part if part.title == _AGAINST else replace(part, lead=answer_sentences(next(own))) for part in tables]
@@ -132,5 +132,5 @@ def show_suite(records: Sequence[Record], long: bool = False, notes: bool = Fals
         notes: also print how each method compares with the best of each task, and what the columns mean.
     """
     groups = named_groups_of(records)
-    for part in withanswer_sentences(suite_parts(groups, long), groups):
+    for part in with_sentences(suite_parts(groups, long), groups):
         show_part(part, notes)
