@@ -23,7 +23,7 @@ NAMES = options("optimizer")
 QUICK = ["method=linear", "logger=none", "progress=none", "latency_rounds=0", "train.warmup_epochs=1"]
 LR, DECAY = 0.1, 0.01
 HERE = [name for name in NAMES if name != "paged" or torch.cuda.is_available()]
-SHORT = ("schedulefree",)
+SHORT = ("schedulefree",)  # one with averages; the rest takes its time
 
 
 def built(name: str, weight: torch.Tensor, *words: str) -> torch.optim.Optimizer:
