@@ -83,6 +83,7 @@ def test_in_a_training(whole, results, monkeypatch, capsys, number, epoch):
     assert [e["train_loss"] for e in made.history] == [e["train_loss"] for e in expected.history]
 
 
+@pytest.mark.campaign
 def test_in_a_search(whole, results, monkeypatch):
     kept = 7
     tell = SearchJournal.add

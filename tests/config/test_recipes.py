@@ -138,7 +138,18 @@ def test_the_published_schedule_is_timms_own_stepped_as_they_did(epochs, lr, war
 @pytest.mark.usefixtures("cache")
 def test_a_run_trains_at_these_rates(results):
     words = ["train.schedule=timm", "train.warmup_lr=1e-6", "train.end_lr=1e-5", "train.min_lr=null", "train.lr=1e-3"]
-    made = run(compose([*FAST, *words, "train.epochs=4", "train.warmup_epochs=2", f"results_dir={results}"]))
+    made = run(
+        compose(
+            [
+                *FAST,
+                *words,
+                "train.epochs=4",
+                "train.warmup_epochs=2",
+                "trainer.limit_train_batches=2",
+                f"results_dir={results}",
+            ]
+        )
+    )
     assert [entry["lr"] for entry in made.history] == pytest.approx(theirs(4, 1e-3, 2, 1e-6, 1e-5), rel=1e-9)
 
 
@@ -390,6 +401,7 @@ def test_ssf_has_its_rates_of_the_table(task, lr, decay, drop_path):
     assert config["backbone"]["drop_path"] == drop_path
 
 
+@pytest.mark.campaign
 def test_every_task_of_vtab_has_every_value_and_the_lengths_give_the_printed_counts():
     lengths = {kind: [] for kind in ("shallow", "deep")}
     with (CONF.parent / "src/glorabench/data/suites/vtab1k.py").open() as file:

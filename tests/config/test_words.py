@@ -155,6 +155,7 @@ def own_code(tmp_path: Path) -> Path:
 
 def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     quick = ["logger=none", "progress=none", "train.epochs=1", "latency_rounds=1", "results_dir=out"]
+    quick += ["trainer.limit_train_batches=2"]
     environment = {**os.environ, "GLORABENCH_CACHE": str(folder / "cache")}
     line = [sys.executable, "-m", "glorabench.cli", "run", *quick, *words]
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)

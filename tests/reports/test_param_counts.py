@@ -211,6 +211,7 @@ def test_repadapters_biases_are_what_its_paper_leaves_out():
     assert sum(p.numel() for n, p in named.items() if n.endswith("bias")) == 18_624
 
 
+@pytest.mark.campaign
 def test_a_backbone_that_cannot_host_a_method_says_why():
     reasons = {line[0]: line[3] for line in table("convnext_b").lines if not line[1] and line[0]}
     assert "VPT puts prompts among the tokens of a ViT" in reasons["VPT-Deep, 1 prompt"]

@@ -48,6 +48,7 @@ def gibibytes(base: str, method: str) -> str:
         return "refused"
 
 
+@pytest.mark.campaign
 def test_the_table_of_the_page_is_what_is_computed() -> None:
     assert table() in PAGE.read_text(), "python tests/training/test_memory.py prints the table of this release"
 

@@ -162,7 +162,7 @@ class Guarded(dict):
         return super().__getitem__(split)
 
 
-@pytest.mark.parametrize("winner", ["inherit", "retrain"])
+@pytest.mark.parametrize("winner", [pytest.param("inherit", marks=pytest.mark.campaign), "retrain"])
 def test_nothing_reads_test_before_the_final_step(tmp_path, monkeypatch, winner):
     stages, guards = [], []
 
@@ -194,10 +194,11 @@ def test_a_search_on_test_works_and_is_marked_contaminated(whole, capsys):
     assert made.selection["contaminated"]
     assert made.search["n"] + made.search["n_held_out"] == 797
     capsys.readouterr()
-    assert main(["table", "mini", "--results", str(folder)]) == 0
+    assert main(["table", "mini", "--format", "csv", "--results", str(folder)]) == 0
     assert any("search.on=test" in line for line in capsys.readouterr().out.splitlines())
 
 
+@pytest.mark.campaign
 def test_a_state_of_another_search_is_refused(whole):
     folder = whole[1]
     made = config(folder, "search.winner=retrain", "seed=3")
@@ -283,7 +284,7 @@ def test_a_supernet_of_a_plain_run_is_that_of_the_pipeline(whole, tmp_path):
     ("words", "said"),
     [
         (["method=lora"], "trained no supernet"),
-        (["method=glora", "method.path=supernet"], "was trained on val, too"),
+        pytest.param(["method=glora", "method.path=supernet"], "was trained on val, too", marks=pytest.mark.campaign),
         (["method=glora", "method.path=supernet", "selection.fit_on=train"], "is gone"),
     ],
 )

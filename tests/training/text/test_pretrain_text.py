@@ -37,6 +37,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LLAMA_MINI, "intermediate_size", 16)
 
 
+@pytest.mark.campaign
 def test_a_training_that_was_stopped_goes_on_with_the_same_numbers(tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     expected = pretrain_llama(whole, recipe=TINY, every=2)
