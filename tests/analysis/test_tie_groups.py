@@ -73,10 +73,10 @@ def test_an_interval_excludes_zero_where_the_corrected_p_is_below_the_level(fact
         draws = sorted(first.by_draw().keys() & other.by_draw().keys())
         sides = [tuple(cell.by_draw()[draw].outcomes_of("top1") for draw in draws) for cell in (first, other)]
         paired = significance.paired_outcomes(sides[0], sides[1])
+        assert isinstance(paired, statistics.PairedDifference)
         interval = paired.interval_of(factor)
         assert interval.excludes_zero == (min(1.0, factor * paired.p) < 0.05)
         assert interval.low <= paired.estimate.low
         decided.add(interval.excludes_zero)
-    assert isinstance(paired, statistics.PairedDifference)
     if factor == 1.0:
         assert decided == {True, False}
