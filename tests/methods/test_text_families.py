@@ -82,7 +82,7 @@ def text_batch(backbone: Backbone) -> TextBatch:
     task = TextTask("s", "t", "g", "generation", ("exact_match",), splits, "f", settings, "")
     encoder = Encoder(backbone.tokenizer, "", settings, 256, backbone.text.start)
     data = TextData(task, encoder, fit_on="trainval", report_on="test", batch_size=4, eval_batch_size=4, seed=0)
-    data._rows[("train", False)] = encoder.encode(EXAMPLES, all_choices=False)
+    data._rows[("train", False, False)] = encoder.encode(EXAMPLES, all_choices=False)
     return data._collator("train", training=True)(range(4))
 
 
