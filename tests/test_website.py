@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from chromium import open_chromium
+
 ROOT = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.campaign
@@ -98,7 +100,7 @@ def address(site: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("width", [390, 1440])
 def test_pages_open_in_a_browser_without_an_error_or_a_request_elsewhere(address: str, width: int) -> None:
-    browser = chromium()
+    browser = open_chromium()
     try:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -128,7 +130,7 @@ def test_pages_open_in_a_browser_without_an_error_or_a_request_elsewhere(address
 
 
 def test_a_page_opens_from_a_folder_with_its_style(site: Path) -> None:
-    browser = chromium()
+    browser = open_chromium()
     try:
         browser.get((site / "docs" / "tables.html").as_uri())
         assert browser.execute_script("return document.styleSheets.length") >= 2
@@ -138,16 +140,3 @@ def test_a_page_opens_from_a_folder_with_its_style(site: Path) -> None:
         assert "policy" not in "".join(entry["message"].lower() for entry in browser.get_log("browser"))
     finally:
         browser.quit()
-
-
-def chromium() -> Any:
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (binary and driver):
-        pytest.skip("no Chromium to open the pages in: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from glorabench.analysis.cells import named_groups_of
 from glorabench.cli import ending, main
 from glorabench.config.compose import compose, expand
 from glorabench.records import record
@@ -60,7 +61,7 @@ def test_a_sweep_over_methods_ends_with_the_answer_a_figure_and_three_commands(
 
 
 def test_one_method_is_no_comparison(quickstart: list[record.Record], capsys: pytest.CaptureFixture[str]) -> None:
-    groups = ending.method_groups([r for r in quickstart if r.names["method"] == "lora"])
+    groups = ending.method_groups(named_groups_of([r for r in quickstart if r.names["method"] == "lora"]))
     ending.show_next(groups, ["method=lora"], Path("results/local"))
     assert (groups, capsys.readouterr()) == ([], ("", ""))
 
@@ -68,21 +69,23 @@ def test_one_method_is_no_comparison(quickstart: list[record.Record], capsys: py
 def test_tuning_on_val_is_no_comparison(quickstart: list[record.Record]) -> None:
     config = quickstart[0].config
     on_val = {**config, "selection": {**config["selection"], "report_on": "val"}}
-    assert ending.method_groups([replace(r, config={**on_val, "names": r.names}) for r in quickstart]) == []
-    (group,) = ending.method_groups(quickstart)
+    tuned = [replace(r, config={**on_val, "names": r.names}) for r in quickstart]
+    assert ending.method_groups(named_groups_of(tuned)) == []
+    (group,) = ending.method_groups(named_groups_of(quickstart))
     assert len(group.records) == 12
 
 
 def test_a_method_that_failed_everywhere_leaves_no_comparison(quickstart: list[record.Record]) -> None:
     two = [r for r in quickstart if r.names["method"] in ("lora", "glora")]
-    assert ending.method_groups([replace(r, status="failed") if r.names["method"] == "lora" else r for r in two]) == []
+    failed = [replace(r, status="failed") if r.names["method"] == "lora" else r for r in two]
+    assert ending.method_groups(named_groups_of(failed)) == []
 
 
 def test_a_figure_that_cannot_be_written_is_one_line(
     quickstart: list[record.Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "figures").write_text("in the way")
-    ending.show_next(ending.method_groups(quickstart), ["experiment=quickstart"], tmp_path)
+    ending.show_next(ending.method_groups(named_groups_of(quickstart)), ["experiment=quickstart"], tmp_path)
     said = capsys.readouterr()
     assert said.err.startswith("no figure: ")
     assert len(said.err.splitlines()) == 1
@@ -91,7 +94,7 @@ def test_a_figure_that_cannot_be_written_is_one_line(
 
 def test_the_commands_fit_the_sweep(quickstart: list[record.Record], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["glorabench"])
-    (group,) = ending.method_groups(quickstart)
+    (group,) = ending.method_groups(named_groups_of(quickstart))
     words = ["-m", "method=lora,glora", "seed=0,1", "data.root=my images"]
     more, report, _ = ending.next_commands(group, words, Path("results/local"))
     assert more == "glorabench run -m method=lora,glora 'data.root=my images' seed=0,1,2,3,4"
@@ -109,7 +112,7 @@ def test_a_command_names_its_program_where_no_environment_is_active(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", [str(tmp_path / ".venv" / "bin" / "glorabench")])
-    (group,) = ending.method_groups(quickstart)
+    (group,) = ending.method_groups(named_groups_of(quickstart))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert all(c.startswith(".venv/bin/glorabench ") for c in ending.next_commands(group, [], Path("results/local")))
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")

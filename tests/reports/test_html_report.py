@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from html import escape, unescape
@@ -18,6 +17,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from chromium import open_chromium
 from glorabench import cli
 from glorabench.analysis.cells import named_groups_of
 from glorabench.analysis.comparison import Side, compare_sides
@@ -313,16 +313,7 @@ def test_every_pair_of_the_picture_is_that_of_compare(mini: list[Record], text: 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (binary and driver):
-        pytest.skip("no Chromium to open the page in: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    opened = open_chromium()
     yield opened
     opened.quit()
 

@@ -19,13 +19,10 @@ if TYPE_CHECKING:
 _SEEDS = 5  # seeds that the next command asks for
 
 
-def method_groups(records: Sequence[Record]) -> Sequence[Group]:
+def method_groups(groups: Sequence[Group]) -> list[Group]:
     """The tables in which at least two methods were scored on test; a tuning sweep has none."""
-    from glorabench.analysis.cells import named_groups_of
-
-    on_test = [r for r in records if r.config["selection"]["report_on"] == "test"]
-    groups = named_groups_of(on_test) if len({r.names["method"] for r in on_test}) > 1 else []
-    return [group for group in groups if len({r.names["method"] for r in group.records if r.status == "done"}) > 1]
+    on_test = [group for group in groups if group.records[0].config["selection"]["report_on"] == "test"]
+    return [group for group in on_test if len({r.names["method"] for r in group.records if r.status == "done"}) > 1]
 
 
 def show_figure(group: Group, results: Path) -> None:

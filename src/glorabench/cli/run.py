@@ -46,6 +46,7 @@ def run(
     from glorabench.cli.streams import show_start
 
     show_start()
+    from glorabench.analysis.cells import named_groups_of
     from glorabench.cli.choice import budget_of_words, show_choice
     from glorabench.cli.ending import method_groups, show_next
     from glorabench.config.instantiate import allow_packages
@@ -59,13 +60,13 @@ def run(
             return _show_forecast(words or [], multirun)
         configs, paths = make_command(words or [], multirun)
     records = [record.read_record(path) for path in paths if path.exists()]
-    groups = method_groups(records) if budget is None else []
-    if records:
-        suite.show_suite(records)
+    groups = named_groups_of(records)
+    suite.show_groups(groups)
     is_whole = _report_failures(configs, paths, records)
     if budget is not None:
         show_choice(records, budget, Path(configs[0]["results_dir"]))
-    show_next(groups, [*(["-m"] if multirun else []), *(words or [])], Path(configs[0]["results_dir"]))
+        groups = []
+    show_next(method_groups(groups), [*(["-m"] if multirun else []), *(words or [])], Path(configs[0]["results_dir"]))
     return 0 if is_whole else 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ from glorabench.errors import BadInput, first_line
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 _RESAMPLING = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers of what data/ can do
-# fields of a config.json that are about files, labels or texts, and not about the network
+# fields of a config.json that are about files, labels or the way of calling, and not about the network
 _OTHER_FIELDS = {
     *("architectures", "model_type", "id2label", "label2id", "num_labels", "problem_type", "torch_dtype", "dtype"),
-    *("transformers_version", "text_config", "return_dict", "output_attentions", "output_hidden_states"),
-    *("drop_path_rate", "torchscript", "name_or_path", "auto_map", "attn_implementation", "quantization_config"),
-    *("stage_names", "out_features", "out_indices", "chunk_size_feed_forward", "is_encoder_decoder", "use_bfloat16"),
+    *("transformers_version", "return_dict", "output_attentions", "output_hidden_states", "torchscript"),
+    *("name_or_path", "auto_map", "attn_implementation", "chunk_size_feed_forward", "is_encoder_decoder"),
+    "use_bfloat16",
+}
+_OTHER_FIELDS_OF_IMAGES = {
+    *("text_config", "drop_path_rate", "quantization_config", "stage_names", "out_features", "out_indices"),
 }
 
 
@@ -34,19 +37,25 @@ def fill_from_folder(node: Mapping[str, Any]) -> dict[str, Any]:
     folder = Path(str(model)).expanduser()
     if not model or not folder.is_dir():
         return name
-    config = _read(folder / CONFIG)
+    config = read_folder_config(folder / CONFIG, "backbone.model")
     if not isinstance(config.get("model_type"), str):
         raise BadInput(f"backbone.model: {folder / CONFIG} names no model_type: give a folder of save_pretrained")
     values = {
         **name,
         "model": config["model_type"],
-        "model_args": {**_fields(config), **(node.get("model_args") or {})},
+        "model_args": {
+            **network_fields(config, _OTHER_FIELDS_OF_IMAGES, keep_null=False),
+            **(node.get("model_args") or {}),
+        },
     }
     if node.get("weights_from") == "undecided":
         values["weights_from"] = str(folder)
     if (folder / PREPROCESSOR).is_file():
         own_values = {key: value for key, value in (node.get("preprocess") or {}).items() if value is not None}
-        values["preprocess"] = {**_preprocess(_read(folder / PREPROCESSOR)), **own_values}
+        values["preprocess"] = {
+            **_preprocess(read_folder_config(folder / PREPROCESSOR, "backbone.model")),
+            **own_values,
+        }
     elif values.get("weights_from") and not {"mean", "std", "interpolation"} <= (node.get("preprocess") or {}).keys():
         raise BadInput(
             f"{folder} has no {PREPROCESSOR}, so nothing says how images are prepared for it: give it, as in "
@@ -55,25 +64,40 @@ def fill_from_folder(node: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_folder_config(path: Path, key: str) -> dict[str, Any]:
+    """The keys and values of a JSON file that `save_pretrained` writes.
+
+    Args:
+        path: of the file.
+        key: of the config that names the folder, for the message.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it holds no keys and values")
     except (OSError, ValueError) as error:
         raise BadInput(
-            f"backbone.model: {path} cannot be read ({first_line(error)}): give a folder of save_pretrained"
+            f"{key}: {path} cannot be read ({first_line(error)}): give a folder of save_pretrained"
         ) from error
     return content
 
 
-def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a config.json that describe the network."""
+def network_fields(config: Mapping[str, Any], others: Collection[str], keep_null: bool) -> dict[str, Any]:
+    """The fields of a config.json that describe the network.
+
+    Args:
+        config: the fields.
+        others: those that do not, beside those that never do.
+        keep_null: null means something.
+    """
     fields = {}
     for key, value in config.items():
-        if key in _OTHER_FIELDS or key.startswith("_") or value is None:
+        if key in _OTHER_FIELDS or key in others or key.startswith("_") or (value is None and not keep_null):
             continue
-        fields[key] = _fields(value) if isinstance(value, dict) else value
+        fields[key] = network_fields(value, others, keep_null) if isinstance(value, dict) else value
     return fields
 
 

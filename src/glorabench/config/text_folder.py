@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from glorabench.errors import BadInput, first_line
+from glorabench.config.hf_folder import CONFIG, network_fields, read_folder_config
+from glorabench.errors import BadInput
 
-# fields of a config.json that are about files, labels or the way of calling, and not about the network
-_OTHER_FIELDS = {
-    *("architectures", "model_type", "id2label", "label2id", "num_labels", "problem_type", "torch_dtype", "dtype"),
-    *("transformers_version", "return_dict", "output_attentions", "output_hidden_states", "torchscript"),
-    *("name_or_path", "auto_map", "attn_implementation", "task_specific_params", "output_past", "use_cache"),
-    *("chunk_size_feed_forward", "is_encoder_decoder", "use_bfloat16", "cache_implementation"),
-}
-
-
+_OTHER_FIELDS_OF_TEXT: Final = ("task_specific_params", "output_past", "use_cache", "cache_implementation")
 TEXT_MODELS: Final = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "t5")
 
 
@@ -57,31 +49,11 @@ def fill_from_text_folder(node: Mapping[str, Any]) -> dict[str, Any]:
             f"backbone.weights_from: there is no folder {folder}, and nothing is downloaded: fetch the model (a gated "
             "one after accepting its licence) and give its folder with backbone.weights_from=PATH"
         )
-    config = _read(folder / "config.json")
+    config = read_folder_config(folder / CONFIG, "backbone.weights_from")
     if config.get("quantization_config"):
         raise BadInput(f"backbone.weights_from: {folder} holds quantised weights: give those that are not quantised")
     model = check_model_type(str(config.get("model_type")))
     if node.get("model") not in (None, model):
         raise BadInput(f"backbone.weights_from: {folder} holds a {model}, this backbone is a {node['model']}")
-    return {"name": node.get("name") or folder.resolve().name, "model": model, "model_args": _fields(config)}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("it holds no keys and values")
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            f"backbone.weights_from: {path} cannot be read ({first_line(error)}): give a folder of save_pretrained"
-        ) from error
-    return content
-
-
-def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a config.json that describe the network; null means something there."""
-    fields = {}
-    for key, value in config.items():
-        if key not in _OTHER_FIELDS and not key.startswith("_"):
-            fields[key] = _fields(value) if isinstance(value, dict) else value
-    return fields
+    fields = network_fields(config, _OTHER_FIELDS_OF_TEXT, keep_null=True)
+    return {"name": node.get("name") or folder.resolve().name, "model": model, "model_args": fields}

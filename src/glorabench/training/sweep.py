@@ -140,11 +140,8 @@ def check_missing(plan: Plan) -> Plan:
         else:
             check_weights(config)
             missing.append(config)
-    runs = [
-        (config, path)
-        for config, path in zip(plan.configs, plan.paths, strict=True)
-        if config in missing or config not in plan.missing
-    ]
+    unfit = {id(config) for config in plan.missing} - {id(config) for config in missing}
+    runs = [(config, path) for config, path in zip(plan.configs, plan.paths, strict=True) if id(config) not in unfit]
     if left_out and not runs:
         raise BadInput(next(iter(left_out.values())))
     for word, reason in left_out.items():

@@ -80,17 +80,32 @@ def _rows(source: Path) -> Iterator[_Row]:
 
 
 def _csv_rows(source: Path, text: str) -> Iterator[_Row]:
-    head = text.partition("\n")[0]
-    mark = max(",;\t", key=head.count)
+    mark = max(",;\t", key=text.partition("\n")[0].count)
+    for number, cells in csv_cells(source, text, mark, "name"):
+        yield _Row(number, cells)
+
+
+def csv_cells(source: Path, text: str, mark: str, noun: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number of the line and the cells of each row of a CSV file, whose first line names the columns.
+
+    Args:
+        source: of the text, for messages.
+        text: of the file.
+        mark: what divides cells.
+        noun: what a cell holds, for the message.
+
+    Raises:
+        BadInput: a row cannot be read; naming its line.
+    """
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     try:
         for cells in reader:
             if None in cells:
                 raise BadInput(
-                    f"{source}, line {reader.line_num}: more cells than the first line has columns: put a name that "
+                    f"{source}, line {reader.line_num}: more cells than the first line has columns: put a {noun} that "
                     f"holds '{mark}' between quotes"
                 )
-            yield _Row(reader.line_num, {str(key): value for key, value in cells.items()})
+            yield reader.line_num, {str(key): value for key, value in cells.items()}
     except csv.Error as error:
         raise BadInput(f"{source}, line {reader.line_num}: no CSV ({first_line(error)})") from error
 

@@ -131,6 +131,10 @@ def show_suite(records: Sequence[Record], long: bool = False, notes: bool = Fals
         long: a row for each task and method.
         notes: also print how each method compares with the best of each task, and what the columns mean.
     """
-    groups = named_groups_of(records)
+    show_groups(named_groups_of(records), long, notes)
+
+
+def show_groups(groups: Sequence[Group], long: bool = False, notes: bool = False) -> None:
+    """Print what `show_suite` prints, of records that are grouped already."""
     for part in with_sentences(suite_parts(groups, long), groups):
         show_part(part, notes)

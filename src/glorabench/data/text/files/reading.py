@@ -6,7 +6,6 @@ Nothing is downloaded. A row knows its place, so that a message can name it.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from glorabench.data.folders.arrow import arrow_files, is_saved_dataset, saved_splits
+from glorabench.data.folders.tables import csv_cells
 from glorabench.errors import BadInput, first_line
 from glorabench.files import check_regular
 
@@ -111,19 +111,9 @@ def _object(cells: Any, place: str) -> Mapping[str, Any]:
 
 def _csv_rows(path: Path, text: str) -> Iterator[TextRow]:
     csv.field_size_limit(sys.maxsize)
-    head = text.partition("\n")[0]
-    mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
-    try:
-        for cells in reader:
-            if None in cells:
-                raise BadInput(
-                    f"{path}, line {reader.line_num}: more cells than the first line has columns: put a text that "
-                    f"holds '{mark}' between quotes"
-                )
-            yield TextRow(f"{path.name}, line {reader.line_num}", {str(key): value for key, value in cells.items()})
-    except csv.Error as error:
-        raise BadInput(f"{path}, line {reader.line_num}: no CSV ({first_line(error)})") from error
+    mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=text.partition("\n")[0].count)
+    for number, cells in csv_cells(path, text, mark, "text"):
+        yield TextRow(f"{path.name}, line {number}", cells)
 
 
 def _plain_rows(path: Path, text: str, unit: str) -> Iterator[TextRow]:
